@@ -1,0 +1,61 @@
+"""Two-stage segmentation of whole slides: coarse everywhere, full resolution where it matters.
+
+Examples
+--------
+>>> import napari_twostage as ts
+>>> slide = ts.open_slide("slide.svs")  # doctest: +SKIP
+>>> seg = ts.segment(slide, ts.load_model("nuclei"), "slide.twostage.zarr")  # doctest: +SKIP
+>>> ts.export(seg, "slide.geojson")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_twostage.export import export
+    from napari_twostage.geometry import Box
+    from napari_twostage.models import load_model
+    from napari_twostage.segment import iter_segment, segment
+    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.selection import Plan
+    from napari_twostage.slides import open_slide
+    from napari_twostage.tiling import TileState
+
+__all__ = [
+    "Box",
+    "Plan",
+    "Segmentation",
+    "TileState",
+    "export",
+    "iter_segment",
+    "load_model",
+    "open_slide",
+    "segment",
+]
+
+_HOMES = {
+    "Box": "geometry",
+    "Plan": "selection",
+    "Segmentation": "segmentation",
+    "TileState": "tiling",
+    "export": "export",
+    "iter_segment": "segment",
+    "load_model": "models",
+    "open_slide": "slides",
+    "segment": "segment",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the public name stands for
+    """Load a public name when it is first used, so that importing the package stays fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOMES[name]}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

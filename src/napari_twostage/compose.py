@@ -1,0 +1,88 @@
+"""Putting labels together: upsampling coarse logits, thinning fine labels."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.geometry import Box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Shape
+
+
+def upsample(
+    read: Callable[[Box], NDArray[np.floating]], shape: Shape, box: Box, ratio: int
+) -> NDArray[np.float32]:
+    """Bilinear upsampling of a part of a coarse plane, pixel centres aligned.
+
+    A pixel's value depends on its place only, not on the box it is asked for with.
+
+    Parameters
+    ----------
+    read : callable
+        Gives (K, height, width) values of a box inside the coarse plane.
+    shape : (int, int)
+        Rows and columns of the coarse plane; beyond its edge the last pixel repeats.
+    box : Box
+        What is wanted, on the fine grid.
+    ratio : int
+        Fine pixels per coarse pixel.
+
+    Returns
+    -------
+    (K, box.height, box.width) float32 array
+    """
+    rows = _neighbours(box.top, box.bottom, ratio, shape[0])
+    columns = _neighbours(box.left, box.right, ratio, shape[1])
+    source = Box(rows[0][0], columns[0][0], rows[1][-1] + 1, columns[1][-1] + 1)
+    values = read(source).astype(np.float32)
+    values = _mix(values, rows, source.top, axis=1)
+    return _mix(values, columns, source.left, axis=2)
+
+
+Neighbours = tuple["NDArray[np.intp]", "NDArray[np.intp]", "NDArray[np.float32]"]
+
+
+def _neighbours(start: int, stop: int, ratio: int, length: int) -> Neighbours:
+    """The coarse pixel before each fine one, the one after, and the share of the latter."""
+    place = (np.arange(start, stop) + 0.5) / ratio - 0.5
+    before = np.floor(place).astype(np.intp)
+    share = (place - before).astype(np.float32)
+    return before.clip(0, length - 1), (before + 1).clip(0, length - 1), share
+
+
+def _mix(
+    values: NDArray[np.float32], where: Neighbours, first: int, axis: int
+) -> NDArray[np.float32]:
+    before, after, share = where
+    along = share.reshape([-1 if dimension == axis else 1 for dimension in range(3)])
+    low = values.take(before - first, axis=axis)
+    high = values.take(after - first, axis=axis)
+    return np.asarray(low + (high - low) * along, dtype=np.float32)
+
+
+def thin(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Keep one pixel of each `factor` × `factor` square: the one right below its centre.
+
+    A last square that is cut by the edge keeps its pixel nearest to that place.
+
+    Examples
+    --------
+    >>> thin(np.arange(15, dtype=np.uint8).reshape(3, 5), 2)
+    array([[ 6,  8,  9],
+           [11, 13, 14]], dtype=uint8)
+    """
+    if factor == 1:
+        return labels
+    rows, columns = (
+        np.minimum(np.arange(math.ceil(n / factor)) * factor + factor // 2, n - 1)
+        for n in labels.shape
+    )
+    return labels[np.ix_(rows, columns)]

@@ -1,0 +1,31 @@
+"""Errors that a user can act on: what was expected, what was found, what to do next."""
+
+from __future__ import annotations
+
+
+class TwoStageError(Exception):
+    """Base of every error this package raises on purpose; its message is one line."""
+
+
+class SlideError(TwoStageError):
+    """A slide that cannot be opened or used."""
+
+
+class ReadError(TwoStageError):
+    """Pixels of an opened slide that cannot be read: a damaged tile, say."""
+
+
+class ModelError(TwoStageError):
+    """A model bundle that cannot be loaded or does not fit the slide."""
+
+
+class SelectionError(TwoStageError):
+    """A selection of tiles that contradicts itself or lies out of range."""
+
+
+class SegmentationError(TwoStageError):
+    """A result folder that cannot be opened, resumed or changed as asked."""
+
+
+class ExportError(TwoStageError):
+    """A result that cannot be written where or as asked."""

@@ -1,0 +1,93 @@
+"""Results out: labels, objects, tables and an overview, chosen by the file's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_twostage.errors import ExportError
+from napari_twostage.export.geojson import write_geojson, write_geojson_gz
+from napari_twostage.export.measure import ClassArea, areas
+from napari_twostage.export.overview import write_overview
+from napari_twostage.export.tables import write_areas, write_objects
+from napari_twostage.export.target import replacing
+from napari_twostage.export.tiff_labels import write_tiff
+from napari_twostage.export.zarr_labels import write_zarr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+
+    from napari_twostage.export.blocks import Progress
+    from napari_twostage.segmentation import Segmentation
+
+    Writer = Callable[[Segmentation, Path, Progress], None]
+
+__all__ = ["ClassArea", "areas", "export"]
+
+_WRITERS: dict[str, Writer] = {
+    ".geojson": write_geojson,
+    ".geojson.gz": write_geojson_gz,
+    ".ome.zarr": write_zarr,
+    ".ome.tif": write_tiff,
+    ".ome.tiff": write_tiff,
+    "areas.csv": write_areas,
+    "objects.csv": write_objects,
+    ".png": write_overview,
+}
+"""How a file's name ends, and what writes it."""
+
+
+def export(
+    seg: Segmentation, path: str | PathLike[str], *, progress: Progress | None = None
+) -> Path:
+    """Write a result in the format that the file's name asks for.
+
+    Parameters
+    ----------
+    seg : Segmentation
+        What to write. Whatever is not refined yet is written as the coarse pass left it.
+    path : path
+        Ends in one of
+
+        - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath;
+        - ``.ome.zarr``: labels of every level, OME-Zarr 0.5, in micrometres;
+        - ``.ome.tif``, ``.ome.tiff``: labels of every level, a tiled pyramidal OME-TIFF;
+        - ``areas.csv``, ``objects.csv``: one row per class, one row per object;
+        - ``.png``: an overview: slide, uncertainty, refined tiles and labels side by side.
+
+        An earlier file of that name is replaced when the new one is whole, not before.
+    progress : callable, optional
+        Called now and then with the share that is done, from 0 to 1.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    ExportError
+        The ending is unknown, or `path` cannot be written or must not be replaced.
+    """
+    path = Path(path)
+    write = _writer(path)
+    if path.resolve() == seg.path.resolve():
+        raise ExportError(f"{path} is the segmentation itself; choose another name to export to")
+    with replacing(path) as partial:
+        write(seg, partial, progress or _silent)
+    return path
+
+
+def _writer(path: Path) -> Writer:
+    for ending, write in _WRITERS.items():
+        if path.name.lower().endswith(ending):
+            return write
+    raise ExportError(
+        f"{path.name} does not say what to write; expected a name that ends in "
+        f"{', '.join(_WRITERS)}"
+    )
+
+
+def _silent(_done: float) -> None:
+    """Tell nobody."""

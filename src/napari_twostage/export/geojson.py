@@ -1,0 +1,109 @@
+"""Objects as GeoJSON that QuPath opens: File > Import objects from file."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import uuid
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from napari_twostage.export.objects import iter_objects
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shapely import LinearRing, Polygon
+
+    from napari_twostage.export.blocks import Progress
+    from napari_twostage.export.regions import LabelObject
+    from napari_twostage.geometry import Scale
+    from napari_twostage.segmentation import Segmentation
+
+REGION_UM2 = 10_000.0
+"""From this area on an object is an annotation, below it a detection.
+
+QuPath keeps cells and nuclei as detections, which stay fast by the million, and regions of tissue
+as annotations, which can be edited. 100 um x 100 um parts clumps of nuclei from regions.
+"""
+
+_NAMES = uuid.UUID("0f6c1b5e-8d52-5a6b-9d0e-5f3f0c8f2f10")
+"""Makes the names of our objects differ from everybody else's."""
+
+
+def object_id(seg: Segmentation, item: LabelObject) -> uuid.UUID:
+    """Name an object: the same at every export as long as its first pixel and class are."""
+    row, column = item.first
+    return uuid.uuid5(_NAMES, f"{seg.name}/{item.value}/{row}/{column}")
+
+
+def write_geojson(seg: Segmentation, path: Path, progress: Progress) -> None:
+    """Write every object as one feature, in pixels (x, y) of level 0."""
+    with path.open("w", encoding="utf-8") as file:
+        _write(seg, file, progress)
+
+
+def write_geojson_gz(seg: Segmentation, path: Path, progress: Progress) -> None:
+    """Write the same, compressed; the same objects give the same bytes."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8") as file,
+    ):
+        _write(seg, file, progress)
+
+
+def _write(seg: Segmentation, file: TextIO, progress: Progress) -> None:
+    """Write features while blocks are read: the collection is never in memory."""
+    classes = {kind.value: {"name": kind.name, "color": _rgb(kind.color)} for kind in seg.classes}
+    file.write('{"type":"FeatureCollection","features":[')
+    separator = "\n"
+    for item in iter_objects(seg, outlines=True, progress=progress):
+        file.write(separator)
+        file.write(json.dumps(_feature(seg, item, classes), separators=(",", ":")))
+        separator = ",\n"
+    file.write("\n]}\n")
+
+
+def _feature(
+    seg: Segmentation, item: LabelObject, classes: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    area_um2 = item.pixels * seg.grid.pixel_area_um2
+    return {
+        "type": "Feature",
+        "id": str(object_id(seg, item)),
+        "geometry": _geometry(item.outline(), seg.grid.downsample),
+        "properties": {
+            "objectType": "annotation" if area_um2 >= REGION_UM2 else "detection",
+            "classification": classes[item.value],
+            "measurements": {
+                "Area um^2": round(area_um2, 3),
+                "Refined fraction": round(item.refined_pixels / item.pixels, 4),
+            },
+        },
+    }
+
+
+def _geometry(outline: Polygon, downsample: Scale) -> dict[str, Any]:
+    """Turn a polygon on the fine grid into GeoJSON at level 0."""
+    return {
+        "type": "Polygon",
+        "coordinates": [_ring(ring, downsample) for ring in (outline.exterior, *outline.interiors)],
+    }
+
+
+def _ring(ring: LinearRing, downsample: Scale) -> list[list[float]]:
+    """Multiply pixel edges by the downsample factor, to 1e-4 of a level-0 pixel."""
+    points = np.asarray(ring.coords) * (downsample[1], downsample[0])
+    whole = np.rint(points)
+    # Whole numbers, the usual case, are written without ".0".
+    listed = whole.astype(np.int64) if np.array_equal(points, whole) else points.round(4)
+    numbers: list[list[float]] = listed.tolist()
+    return numbers
+
+
+def _rgb(color: str) -> list[int]:
+    """Turn ``#rrggbb`` into QuPath's three numbers."""
+    return list(bytes.fromhex(color.removeprefix("#")))

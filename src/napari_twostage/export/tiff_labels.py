@@ -1,0 +1,89 @@
+"""Labels as a tiled, pyramidal OME-TIFF."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_twostage.geometry import Box
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.export.blocks import Progress
+    from napari_twostage.segmentation import Segmentation
+
+TILE_PX = 512
+STRIP_TILES = 8
+"""Tiles read at once: the labels of a strip, so that their own tiles are not read twice."""
+
+CLASSIC_BYTES = 2**32 - 2**25
+"""What 32-bit offsets reach, less room for the tags; beyond it the file is a BigTIFF."""
+
+
+def write_tiff(seg: Segmentation, path: Path, progress: Progress) -> None:
+    """Write every level tile by tile: deflate, which QuPath and Bio-Formats read, in SubIFDs."""
+    import tifffile
+
+    total = sum(level.size for level in seg.labels)
+    strips = _Strips(seg, progress, total)
+    with tifffile.TiffWriter(path, ome=True, bigtiff=total > CLASSIC_BYTES) as tiff:
+        for level, labels in enumerate(seg.labels):
+            mpp_y, mpp_x = seg.grid.coarser(2**level).mpp
+            first: dict[str, Any] = {"subifds": len(seg.labels) - 1, "metadata": _metadata(seg)}
+            tiff.write(
+                strips.tiles(level),
+                shape=labels.shape,
+                dtype="uint8",
+                photometric="minisblack",
+                tile=(TILE_PX, TILE_PX),
+                compression="zlib",
+                resolution=(1e4 / mpp_x, 1e4 / mpp_y),
+                resolutionunit="CENTIMETER",
+                **(first if level == 0 else {"subfiletype": 1, "metadata": None}),
+            )
+
+
+def _metadata(seg: Segmentation) -> dict[str, Any]:
+    """Say how large a pixel is and which value means what."""
+    return {
+        "axes": "YX",
+        "Name": seg.name,
+        "PhysicalSizeY": seg.grid.mpp[0],
+        "PhysicalSizeYUnit": "µm",
+        "PhysicalSizeX": seg.grid.mpp[1],
+        "PhysicalSizeXUnit": "µm",
+        "MapAnnotation": {str(kind.value): kind.name for kind in seg.classes},
+    }
+
+
+class _Strips:
+    """Reads labels in strips and hands them out as TIFF tiles."""
+
+    def __init__(self, seg: Segmentation, progress: Progress, total: int) -> None:
+        self._seg = seg
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def tiles(self, level: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield one level's tiles in the file's order, the last ones padded with background."""
+        rows, columns = self._seg.labels[level].shape
+        for top in range(0, rows, TILE_PX):
+            for left in range(0, columns, TILE_PX * STRIP_TILES):
+                box = Box.at(top, left, TILE_PX, TILE_PX * STRIP_TILES).clip((rows, columns))
+                yield from self._cut(box, level)
+
+    def _cut(self, box: Box, level: int) -> Iterator[NDArray[np.uint8]]:
+        labels = self._seg.read_labels(box, level)
+        self._done += box.area
+        self._progress(self._done / self._total)
+        for left in range(0, box.width, TILE_PX):
+            tile = np.zeros((TILE_PX, TILE_PX), np.uint8)
+            part = labels[:, left : left + TILE_PX]
+            tile[: part.shape[0], : part.shape[1]] = part
+            yield tile

@@ -1,0 +1,48 @@
+"""Models: networks, the two-stage module, bundles of weights and card, and running them.
+
+The only place that knows torch, which is loaded with the first model, not with the package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_twostage.models.card import LabelClass, ModelCard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_twostage.models.model import Model
+
+__all__ = ["LabelClass", "ModelCard", "load_model"]
+
+
+def load_model(model: str | Path, *, device: str = "auto") -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    model : str or path
+        A bundled name (``nuclei``), or a folder or zip with ``card.json`` and
+        ``weights.safetensors``.
+    device : str
+        ``auto`` takes CUDA or MPS where there is one, else the CPU.
+
+    Returns
+    -------
+    Model
+        With ``.card`` and both stages.
+
+    Raises
+    ------
+    ModelError
+        If it is no such bundle, or cannot run on the device.
+    """
+    from napari_twostage.models.allocator import tune_allocator
+    from napari_twostage.models.bundle import read_bundle
+
+    bundle = read_bundle(model)
+    tune_allocator()  # before torch makes its first large tensor
+    from napari_twostage.models.model import Model
+
+    return Model(bundle, device)

@@ -1,0 +1,141 @@
+"""The model card: everything about a model but its weights, as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from napari_twostage.errors import ModelError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LabelClass:
+    """A class of the label image; 0 is the background and has no entry."""
+
+    name: str
+    color: str
+    """``#rrggbb``."""
+    value: int
+    """Its value in the labels, counted from 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model is, how it must be run, what it was measured to do."""
+
+    name: str
+    version: str
+    description: str
+    architecture: dict[str, Any]
+    """``name`` of the network and its options; both stages are built from it."""
+    classes: tuple[LabelClass, ...]
+    fine_mpp: float
+    """Micrometres per pixel that stage 2 was trained at."""
+    mpp_range: tuple[float, float]
+    """A level of this pixel size is used as it is; others are resampled to `fine_mpp`."""
+    ratio: int
+    """Fine pixels per coarse pixel: a power of two."""
+    tile_px: int
+    """Side of a tile in fine pixels: a multiple of twice the ratio."""
+    halo_px: int
+    """Context round a tile in fine pixels."""
+    coarse_window_px: int
+    """Side of a window of the coarse pass in coarse pixels, its halo included."""
+    coarse_halo_px: int
+    context: bool
+    """Whether stage 2 adds stage 1's penultimate features."""
+    mergeable: bool = False
+    """Whether the receptive field fits in the halo, so that chips may be merged."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Of each channel, in pixel values divided by 255."""
+    uncertainty: str = "tent"
+    temperature: float = 1.0
+    """Stage 1's logits are divided by it; calibrated on images held out from training."""
+    default_threshold: float
+    """Refine tiles whose score, in [0, 1], exceeds this."""
+    refinement_gain: float
+    """Share of the expected wrong pixels that refining a tile mends, measured likewise."""
+    training_data: str
+    licence: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Measured quality and cost, with the data they were measured on."""
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the networks' logits."""
+        return 1 if len(self.classes) == 1 else len(self.classes) + 1
+
+    @property
+    def coarse_core_px(self) -> int:
+        """Side of what a coarse window keeps, in coarse pixels."""
+        return self.coarse_window_px - 2 * self.coarse_halo_px
+
+    @property
+    def coarse_tile_px(self) -> int:
+        """Side of a tile in coarse pixels."""
+        return self.tile_px // self.ratio
+
+    def __post_init__(self) -> None:
+        low, high = self.mpp_range
+        rules = {
+            "classes hold at least one class, with values 1, 2, ...": bool(self.classes)
+            and [c.value for c in self.classes] == list(range(1, len(self.classes) + 1)),
+            "class colours are #rrggbb": all(
+                re.fullmatch("#[0-9a-fA-F]{6}", c.color) for c in self.classes
+            ),
+            "ratio is a power of two, 1 or more": self.ratio > 0
+            and self.ratio & (self.ratio - 1) == 0,
+            "tile_px is a positive multiple of ratio": self.tile_px > 0
+            and self.tile_px % self.ratio == 0,
+            "halo_px is 0 or a positive multiple of ratio": self.halo_px >= 0
+            and self.halo_px % self.ratio == 0,
+            "coarse_window_px - 2 coarse_halo_px is a multiple of tile_px / ratio": (
+                self.coarse_core_px > 0 and self.coarse_core_px % self.coarse_tile_px == 0
+            ),
+            "mpp_range holds fine_mpp": 0 < low <= self.fine_mpp <= high,
+            "temperature is positive": self.temperature > 0,
+            "refinement_gain is in [0, 1]": 0 <= self.refinement_gain <= 1,
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise ModelError(f"card of model '{self.name}': {rule}; found {self._found(rule)}")
+
+    def _found(self, rule: str) -> str:
+        named = [entry.name for entry in fields(self) if entry.name in rule.split()]
+        return ", ".join(f"{name} = {getattr(self, name)}" for name in named) or "otherwise"
+
+    def to_json(self) -> str:
+        """Write the card as text that `from_json` reads."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> ModelCard:
+        """Read a card.
+
+        Parameters
+        ----------
+        text : str
+            What `to_json` wrote.
+        source : str
+            Where it comes from, for error messages.
+
+        Raises
+        ------
+        ModelError
+            If it is no JSON, of a newer format, or lacks a field or has one too many.
+        """
+        try:
+            values = json.loads(text)
+            if values.pop("format") != FORMAT:
+                raise ModelError(f"{source} has a newer card format; update napari-twostage")
+            values["classes"] = tuple(LabelClass(**entry) for entry in values["classes"])
+            for name in ("mpp_range", "mean", "std"):
+                values[name] = tuple(values[name])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(f"{source} is no usable model card: {error!r}") from error

@@ -1,0 +1,128 @@
+"""The two-stage module of Cruz et al. (Sensors 2023): one architecture, twice.
+
+Pixels go in as they come from a slide, 8-bit and channels last; normalising them is part of the
+module, so training and inference cannot differ in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_twostage.models.network import Network
+
+
+def coarsen(images: Tensor, ratio: int) -> Tensor:
+    """Area-average 8-bit images by an integer ratio, rounded to 8 bits as a coarse read is.
+
+    Parameters
+    ----------
+    images : (N, H, W, 3) uint8 tensor
+        H and W are multiples of `ratio`.
+    ratio : int
+        Fine pixels per coarse pixel.
+
+    Returns
+    -------
+    (N, H / ratio, W / ratio, 3) uint8 tensor
+    """
+    count, height, width, channels = images.shape
+    blocks = images.view(count, height // ratio, ratio, width // ratio, ratio, channels)
+    total = blocks.sum(dim=(2, 4), dtype=torch.int32)
+    # round half to even, in integers' exact floats, as numpy's rint does
+    return torch.round(total.to(torch.float64) / ratio**2).to(torch.uint8)
+
+
+class TwoStage(nn.Module):
+    """Model 1 over coarse windows, Model 2 over fine ones, with Model 1's features as context.
+
+    Parameters
+    ----------
+    stage1, stage2 : Network
+        Two networks of one architecture.
+    ratio : int
+        Fine pixels per coarse pixel.
+    context : bool
+        Whether stage 2 adds Model 1's penultimate features to its own.
+    mean, std : three floats
+        Of each channel, in pixel values divided by 255.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        stage1: Network,
+        stage2: Network,
+        *,
+        ratio: int,
+        context: bool,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.stage1 = stage1
+        self.stage2 = stage2
+        self.ratio = ratio
+        self.context = context
+        # the card carries them, so they are no part of the weights
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def transfer(self) -> None:
+        """Start Model 2 as a copy of Model 1."""
+        self.stage2.load_state_dict(self.stage1.state_dict())
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Make the networks' input: (N, H, W, 3) uint8 to (N, 3, H, W) float."""
+        # the permuted view is already channels-last in memory, which convolutions want
+        return (images.permute(0, 3, 1, 2).to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def coarse(self, images: Tensor) -> Tensor:
+        """Stage 1.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) uint8 tensor
+            Windows of the slide at the coarse pixel size.
+
+        Returns
+        -------
+        (N, K, H, W) float tensor
+            Logits: one for a single class against the background, else one a class.
+        """
+        return self.stage1(self.normalise(images))  # type: ignore[no-any-return]
+
+    def refine(self, images: Tensor) -> Tensor:
+        """Stage 2; depends on the window's pixels only.
+
+        Context is recomputed from the window itself, averaged down to the coarse pixel size,
+        never taken from the coarse pass: what the pass saw around it must not matter.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) uint8 tensor
+            Windows of the slide at the fine pixel size.
+
+        Returns
+        -------
+        (N, K, H, W) float tensor
+            Logits, as `coarse` gives them.
+        """
+        features = self.stage2.features(self.normalise(images))
+        if self.context:
+            with torch.no_grad():  # training stage 2 leaves Model 1 as it is
+                context = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
+            features = features + functional.interpolate(
+                context, size=features.shape[-2:], mode="nearest"
+            )
+        return self.stage2.classify(features)

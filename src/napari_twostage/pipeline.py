@@ -1,0 +1,265 @@
+"""The method: segment coarsely everywhere, then finely where the coarse model hesitates.
+
+Generators of typed steps. Nothing runs until the first step is asked for, and closing a
+generator cancels what it has not done. They know no disk: whoever takes the steps keeps them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+
+from napari_twostage.errors import ReadError
+from napari_twostage.geometry import Box
+from napari_twostage.uncertainty import labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Grid
+    from napari_twostage.models.card import ModelCard
+    from napari_twostage.selection import Plan
+    from napari_twostage.tiling import Chip, Tile, TileGrid
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+
+READERS = 2
+"""Threads that decode ahead of the model."""
+READ_AHEAD = 4
+"""Batches they may be ahead: with a batch of 0.8 MB, a few megabytes."""
+LOGIT_LIMIT = 16.0
+"""Logits are kept as float16 within this: probabilities of 1e-7, and steps of 0.01 at most."""
+
+
+class Reader(Protocol):
+    """What reads 8-bit RGB on one grid: a `slides.view.View`."""
+
+    grid: Grid
+
+    def read(self, box: Box) -> NDArray[np.uint8]:
+        """Read (box.height, box.width, 3), reflected beyond the edges."""
+
+
+class Predictor(Protocol):
+    """What computes: a `models.model.Model`."""
+
+    card: ModelCard
+    coarse_batch: int
+    refine_batch: int
+
+    def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(N, K, H, W) calibrated logits of coarse windows."""
+
+    def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(N, K, H, W) logits of fine windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidGrown:
+    """A slide without coarse levels is given some; that comes before all else."""
+
+    fraction: float
+    """Done of it, in (0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoarsePassStarted:
+    """The tissue is known."""
+
+    windows: int
+    """Coarse windows left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseWindowDone:
+    """Stage 1 has seen a window."""
+
+    core: Box
+    """What the window owns, in coarse pixels, inside the slide."""
+    logits: NDArray[np.float16]
+    """(K, height, width) of the core, calibrated."""
+    unreadable: dict[Tile, str]
+    """Tiles of the core whose pixels could not be read, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TilesSelected:
+    """The coarse pass is complete; these tiles come next."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ChipRefined:
+    """Stage 2 has seen a chip."""
+
+    chip: Chip
+    labels: NDArray[np.uint8]
+    """(height, width) of the chip's core, beyond the slide's edge as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChipFailed:
+    """A chip could not be read; its tiles keep their coarse labels."""
+
+    chip: Chip
+    reason: str
+
+
+Step = (
+    PyramidGrown
+    | CoarsePassStarted
+    | CoarseWindowDone
+    | TilesSelected
+    | ChipRefined
+    | ChipFailed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run reads, computes with and has left to do."""
+
+    model: Predictor
+    fine: Reader
+    coarse: Reader
+    tiles: TileGrid
+    windows: Sequence[Box]
+    """Cores of the coarse windows still to do, before clipping to the slide."""
+
+
+def segment_slide(work: Work, select: Callable[[], Plan]) -> Iterator[Step]:
+    """Run both stages.
+
+    Parameters
+    ----------
+    work : Work
+        What to run on.
+    select : callable
+        Asked for the plan once every coarse window's step has been taken, so that it can know
+        all scores. Its tiles are refined in its order: the highest score first, so that
+        stopping at any time leaves the best result so far.
+
+    Yields
+    ------
+    Step
+        `CoarsePassStarted`, `CoarseWindowDone` for each window, `TilesSelected`, `ChipRefined` or `ChipFailed`
+        for each chip.
+    """
+    yield CoarsePassStarted(len(work.windows))
+    yield from coarse_pass(work)
+    plan = select()
+    yield TilesSelected(plan)
+    yield from refine_tiles(work, plan.tiles)
+
+
+def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
+    """Run stage 1 over windows; a damaged place costs the tiles it is in, no more."""
+    model, card = work.model, work.model.card
+
+    def read(core: Box) -> tuple[NDArray[np.uint8], dict[Tile, str]]:
+        window = core.grow(card.coarse_halo_px)
+        try:
+            return work.coarse.read(window), {}
+        except ReadError:
+            return _read_around_damage(work.coarse, window, core, card.coarse_tile_px)
+
+    for batch in _read_ahead(read, work.windows, model.coarse_batch):
+        logits = model.coarse([pixels for _, (pixels, _) in batch])
+        for (core, (_, unreadable)), window_logits in zip(batch, logits, strict=True):
+            yield _coarse_step(work, core, window_logits, unreadable)
+
+
+def _coarse_step(
+    work: Work, core: Box, logits: NDArray[np.float32], unreadable: dict[Tile, str]
+) -> CoarseWindowDone:
+    card = work.model.card
+    inside = core.clip(work.coarse.grid.shape)
+    kept = inside.shift(card.coarse_halo_px - core.top, card.coarse_halo_px - core.left)
+    cropped = logits[:, *kept.slices]
+    halves = np.clip(cropped, -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float16)
+    return CoarseWindowDone(inside, halves, unreadable)
+
+
+def _read_around_damage(
+    view: Reader, window: Box, core: Box, tile: int
+) -> tuple[NDArray[np.uint8], dict[Tile, str]]:
+    """Read a window tile by tile; what cannot be read takes the mean colour of the rest."""
+    pixels = np.zeros((*window.shape, 3), np.uint8)
+    missing = np.zeros(window.shape, bool)
+    unreadable: dict[Tile, str] = {}
+    for block in window.blocks(tile):
+        place = block.shift(-window.top, -window.left).slices
+        try:
+            pixels[place] = view.read(block)
+        except ReadError as error:
+            missing[place] = True
+            if core.clip(view.grid.shape).intersect(block).area:
+                unreadable[block.top // tile, block.left // tile] = str(error)
+    if not missing.all():
+        pixels[missing] = np.rint(pixels[~missing].mean(axis=0))
+    return pixels, unreadable
+
+
+def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | ChipFailed]:
+    """Run stage 2 over tiles, in their order."""
+    model, card = work.model, work.model.card
+
+    def read(chip: Chip) -> NDArray[np.uint8] | ReadError:
+        try:
+            return work.fine.read(chip.window)
+        except ReadError as error:
+            return error
+
+    chips = work.tiles.chips(tiles, merge=card.mergeable)
+    for batch in _read_ahead(read, chips, model.refine_batch):
+        readable = []
+        for chip, pixels in batch:
+            if isinstance(pixels, ReadError):
+                yield ChipFailed(chip, str(pixels))
+            else:
+                readable.append((chip, pixels))
+        for same in _of_one_shape(readable):
+            logits = model.refine([pixels for _, pixels in same])
+            for (chip, _), chip_logits in zip(same, logits, strict=True):
+                kept = chip.core.shift(-chip.window.top, -chip.window.left)
+                yield ChipRefined(chip, labels(chip_logits[:, *kept.slices]))
+
+
+def _of_one_shape(
+    batch: list[tuple[Chip, NDArray[np.uint8]]],
+) -> list[list[tuple[Chip, NDArray[np.uint8]]]]:
+    """Split a batch by the shape of its windows: merged chips come in a few sizes."""
+    groups: dict[tuple[int, ...], list[tuple[Chip, NDArray[np.uint8]]]] = {}
+    for chip, pixels in batch:
+        groups.setdefault(pixels.shape, []).append((chip, pixels))
+    return list(groups.values())
+
+
+def _read_ahead(
+    read: Callable[[Item], Read], items: Iterable[Item], batch: int
+) -> Iterator[list[tuple[Item, Read]]]:
+    """Read items in threads, a bounded number ahead, and hand them out in order, in batches."""
+    waiting: deque[tuple[Item, Future[Read]]] = deque()
+    source = iter(items)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="read-ahead") as pool:
+        try:
+            while True:
+                while len(waiting) < batch * (READ_AHEAD + 1):
+                    item = next(source, None)
+                    if item is None:
+                        break
+                    waiting.append((item, pool.submit(read, item)))
+                if not waiting:
+                    return
+                taken = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+                yield [(item, future.result()) for item, future in taken]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

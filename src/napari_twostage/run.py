@@ -1,0 +1,216 @@
+"""Carrying a run out: the pipeline's steps, written to disk as they come."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.errors import SlideError
+from napari_twostage.geometry import Box
+from napari_twostage.pipeline import (
+    ChipFailed,
+    ChipRefined,
+    CoarsePassStarted,
+    CoarseWindowDone,
+    PyramidGrown,
+    Step,
+    TilesSelected,
+    Work,
+    segment_slide,
+)
+from napari_twostage.record import run_entry
+from napari_twostage.selection import Plan, Selection
+from napari_twostage.slides.pyramid import build_pyramid
+from napari_twostage.tissue import everything, find_tissue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_twostage.segmentation import Segmentation
+
+OVERVIEW_LIMIT_PX = 4096 * 4096
+"""A slide whose coarsest level is larger is given a pyramid."""
+WRITES_AHEAD = 32
+"""Steps that may wait for the disk."""
+REFRESH_S = 10.0
+"""How far the overview may lag behind the tiles."""
+
+
+STAGE: dict[type[Step], str] = {
+    PyramidGrown: "pyramid",
+    CoarsePassStarted: "tissue",
+    CoarseWindowDone: "coarse",
+    TilesSelected: "coarse",
+    ChipRefined: "refine",
+    ChipFailed: "refine",
+}
+"""What a run was doing when a step came."""
+
+
+def run(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
+    """Do what is left of both stages, and keep it.
+
+    A step is yielded once it is on disk. Closing the iterator cancels the rest; a later run with
+    the same arguments goes on.
+
+    Parameters
+    ----------
+    seg : Segmentation
+        What to go on with.
+    wanted : Selection or Plan
+        What to refine once the coarse pass is complete.
+    """
+    entry = run_entry(seg.model)
+    seconds = dict.fromkeys(("pyramid", "tissue", "coarse", "refine"), 0.0)
+    stage, started = "pyramid", time.perf_counter()
+    try:
+        for step in _steps(seg, wanted):
+            stage = STAGE[type(step)]
+            seconds[stage] += time.perf_counter() - started
+            if isinstance(step, TilesSelected):
+                entry["plan"] = {"tiles": step.plan.n_tiles, "fraction": step.plan.fraction}
+            yield step
+            started = time.perf_counter()  # what the taker did with the step is not counted
+    finally:
+        seconds[stage] += time.perf_counter() - started
+        entry["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+        seg.end_run(entry)
+
+
+def _steps(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
+    yield from _add_levels(seg)
+    if seg.tissue is None:
+        _look_for_tissue(seg)
+    work = Work(
+        model=seg.model,
+        fine=seg.view(seg.grid),
+        coarse=seg.view(seg.coarse_grid),
+        tiles=seg.tiles,
+        windows=_windows_left(seg),
+    )
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
+
+        def select() -> Plan:
+            writer.submit(seg.save_statistics).result()  # after the windows before it
+            return wanted if isinstance(wanted, Plan) else seg.select(wanted)
+
+        yield from _persist(seg, segment_slide(work, select), writer)
+
+
+def _add_levels(seg: Segmentation) -> Iterator[Step]:
+    """Give a slide without coarse levels some, once, in the result folder."""
+    height, width = seg.slide.level_shapes[-1]
+    if height * width > OVERVIEW_LIMIT_PX:
+        for fraction in build_pyramid(seg.slide, seg.pyramid_folder):
+            yield PyramidGrown(fraction)
+        seg.attach_slide(seg.slide)
+
+
+def _look_for_tissue(seg: Segmentation) -> None:
+    """Find the tissue and keep it; the tiles outside a region are outside the tissue too."""
+    parameters = seg.record["parameters"]
+    tissue = find_tissue(seg.slide) if parameters["tissue"] else everything(seg.slide)
+    tiles = tissue.tiles(seg.tiles, seg.grid)
+    if parameters["region"] is not None:
+        tiles &= seg.tiles_touching(seg.to_fine(Box(*parameters["region"])))
+        if not tiles.any():
+            raise SlideError(
+                f"{seg.name}: region {parameters['region']} (top, left, bottom, right) holds no "
+                "tissue; choose another, or pass tissue=False (--no-tissue)"
+            )
+    seg.save_tissue(tissue, tiles)
+
+
+def _windows_left(seg: Segmentation) -> list[Box]:
+    """Cores of coarse windows that hold tissue and are not done, row by row."""
+    side, tissue = seg.card.coarse_core_px, seg.tissue
+    assert tissue is not None
+    per_window = side // seg.card.coarse_tile_px
+    windows = []
+    for block in seg.coarse_grid.box.blocks(side):
+        row, column = block.top // side * per_window, block.left // side * per_window
+        held = tissue[row : row + per_window, column : column + per_window]
+        if held.any() and block not in seg.ledger.windows:
+            windows.append(Box.at(block.top, block.left, side, side))
+    return windows
+
+
+def _persist(
+    seg: Segmentation, steps: Iterator[Step], writer: ThreadPoolExecutor
+) -> Iterator[Step]:
+    """Write steps in another thread; hand each on when it is on disk."""
+    waiting: deque[tuple[Step, Future[None]]] = deque()
+    refreshed = time.perf_counter()
+    try:
+        for step in steps:
+            waiting.append((step, writer.submit(_write, seg, step)))
+            if time.perf_counter() - refreshed > REFRESH_S:
+                writer.submit(seg.refresh)
+                refreshed = time.perf_counter()
+            while waiting and (len(waiting) > WRITES_AHEAD or waiting[0][1].done()):
+                yield _taken(waiting)
+        while waiting:
+            yield _taken(waiting)
+    finally:
+        steps.close()  # type: ignore[attr-defined]
+        for _, future in waiting:  # what is computed is kept
+            future.result()
+        writer.submit(seg.refresh).result()
+
+
+def _taken(waiting: deque[tuple[Step, Future[None]]]) -> Step:
+    step, future = waiting.popleft()
+    future.result()
+    return step
+
+
+def _write(seg: Segmentation, step: Step) -> None:
+    """Pixels first, then the ledger: what is recorded is on disk."""
+    match step:
+        case CoarseWindowDone():
+            _write_window(seg, step)
+        case ChipRefined(chip=chip, labels=labels):
+            for tile in chip.tiles:
+                place = seg.tiles.core(tile).shift(-chip.core.top, -chip.core.left)
+                seg.store.write_tile(tile, labels[place.slices])
+            seg.ledger.tiles_refined(chip.tiles)
+        case ChipFailed(chip=chip, reason=reason):
+            seg.ledger.tiles_failed(chip.tiles, reason)
+
+
+def _write_window(seg: Segmentation, step: CoarseWindowDone) -> None:
+    tissue = seg.tissue
+    assert tissue is not None
+    logits = step.logits.copy()
+    for tile in seg.tiles_of_window(step.core):
+        if not tissue[tile] or tile in step.unreadable:
+            place = seg.layout.coarse_box(tile).shift(-step.core.top, -step.core.left)
+            logits[:, *place.slices] = np.nan
+    unreadable = {tile: why for tile, why in step.unreadable.items() if tissue[tile]}
+    seg.store.write_window(step.core, logits)
+    seg.ledger.window_done(step.core, unreadable)
+    seg.score_window(step.core, logits)
+
+
+
+
+def watch(
+    steps: Iterator[Step], progress: bool | Callable[[Step], None] | None
+) -> None:
+    """Take all steps; show bars for True, call `progress` with each step if it can be called."""
+    if callable(progress):
+        for step in steps:
+            progress(step)
+        return
+    if progress:
+        from napari_twostage.progress import Bars
+
+        with Bars() as bars:
+            for step in steps:
+                bars.take(step)
+        return
+    deque(steps, maxlen=0)

@@ -1,0 +1,496 @@
+"""A result on disk: what was computed, what the user changed, how to go on."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_twostage.errors import SegmentationError, SelectionError, SlideError
+from napari_twostage.geometry import Box, Grid
+from napari_twostage.journal import Journal
+from napari_twostage.ledger import Ledger
+from napari_twostage.models import ModelCard, load_model
+from napari_twostage.record import Record, new_record, read_record, write_record
+from napari_twostage.run import run, watch
+from napari_twostage.selection import Plan, Ranking, Selection
+from napari_twostage.slides import open_slide
+from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
+from napari_twostage.slides.view import View
+from napari_twostage.store import UNSET, Layout, Store
+from napari_twostage.tiling import TileGrid
+from napari_twostage.uncertainty import (
+    MEASURES,
+    TileStatistics,
+    probabilities,
+    tile_statistics,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_twostage.models import LabelClass
+    from napari_twostage.models.model import Model
+    from napari_twostage.pipeline import Step
+    from napari_twostage.slides.base import Slide
+    from napari_twostage.tissue import Tissue
+    from napari_twostage.tiling import Tile
+
+LABEL_CHUNK = 1024
+
+
+class Segmentation:
+    """A two-stage segmentation of one slide, in a folder.
+
+    Made by `segment`, opened again by `open`. Everything can be read while a run goes on.
+
+    Parameters
+    ----------
+    path : Path
+        The result folder, which must exist with its record.
+    slide : Slide, optional
+        The slide, where it is open already or was an array.
+    model : Model, optional
+        The model, where it is loaded already.
+    """
+
+    def __init__(
+        self, path: Path, *, slide: Slide | None = None, model: Model | None = None
+    ) -> None:
+        self.path = path
+        self.record: Record = read_record(path)
+        self.card = ModelCard.from_json(json.dumps(self.record["card"]), str(path))
+        grid = self.record["grid"]
+        self.grid = Grid(tuple(grid["shape"]), tuple(grid["downsample"]), tuple(grid["mpp"]))
+        self.tiles = TileGrid(self.grid.shape, self.card.tile_px, self.card.halo_px)
+        self.layout = Layout(self.grid, self.card, self.tiles)
+        self.store = Store(path, self.layout)
+        self.ledger = Ledger(Journal(path / "journal.jsonl"), self.tiles)
+        self.store.mark_stale(self.ledger.behind)
+        self._slide: Slide | None = None
+        self._model = model
+        self._tissue: NDArray[np.bool_] | None = None
+        self._tissue_file = path / "tissue.npz"
+        self._statistics_file = path / "statistics.npz"
+        if slide is not None:
+            self.attach_slide(slide)
+
+    @property
+    def pyramid_folder(self) -> Path:
+        """Where coarse levels are kept for a slide that has none."""
+        return self.path / "pyramid"
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        slide: Slide | None = None,
+        model: Model | None = None,
+    ) -> Segmentation:
+        """Open a result folder.
+
+        Parameters
+        ----------
+        path : path
+            What `segment` wrote.
+        slide : Slide, optional
+            Needed to go on where the slide was an array or has moved.
+        model : Model, optional
+            Needed to go on where the model's folder has moved.
+
+        Raises
+        ------
+        SegmentationError
+            If the folder is no result, or slide or model are not those it was made with.
+        """
+        segmentation = cls(Path(path).expanduser(), slide=slide)
+        if model is not None:
+            segmentation.attach_model(model)
+        return segmentation
+
+    @classmethod
+    def create(
+        cls, path: Path, slide: Slide, model: Model, fine: Grid, parameters: dict[str, Any]
+    ) -> Segmentation:
+        """Make an empty result folder."""
+        record = new_record(slide, model, fine, parameters)
+        tiles = TileGrid(fine.shape, model.card.tile_px, model.card.halo_px)
+        Store(path, Layout(fine, model.card, tiles), create=True)
+        write_record(path, record)  # last: what has a record is whole
+        return cls(path, slide=slide, model=model)
+
+    @property
+    def name(self) -> str:
+        """Name of the slide."""
+        return str(self.record["slide"]["name"])
+
+    @property
+    def classes(self) -> tuple[LabelClass, ...]:
+        """Classes of the labels; 0 is the background."""
+        return self.card.classes
+
+    @property
+    def coarse_grid(self) -> Grid:
+        """The grid of stage 1 and of `uncertainty`."""
+        return self.layout.coarse
+
+    @property
+    def slide_mpp(self) -> tuple[float, float]:
+        """Micrometres per pixel (y, x) of the slide's level 0."""
+        y, x = self.record["slide"]["mpp"]
+        return y, x
+
+    @property
+    def slide(self) -> Slide:
+        """The slide.
+
+        Raises
+        ------
+        SegmentationError
+            If it is no file, or no longer the one that was segmented.
+        SlideError
+            If it cannot be opened.
+        """
+        if self._slide is None:
+            path = self.record["slide"]["path"]
+            if path is None:
+                raise SegmentationError(
+                    f"{self.path} was made from an array; open it with slide=open_slide(array, ...)"
+                )
+            self.attach_slide(
+                open_slide(path, mpp=self.slide_mpp, channel=self.record["parameters"]["channel"])
+            )
+        assert self._slide is not None
+        return self._slide
+
+    @property
+    def model(self) -> Model:
+        """The model.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be loaded.
+        SegmentationError
+            If it is not the one that this result was made with.
+        """
+        if self._model is None:
+            self.attach_model(load_model(self.record["model"]["source"]))
+        assert self._model is not None
+        return self._model
+
+    def attach_slide(self, slide: Slide) -> None:
+        """Go on with this slide, which must be the one that was segmented."""
+        if slide.fingerprint() != self.record["slide"]["fingerprint"]:
+            raise SegmentationError(
+                f"{self.path} was made from another slide than {slide.name}: "
+                f"{self.name}, with other pixels; choose another output folder"
+            )
+        if self.pyramid_folder.exists() and not isinstance(slide, PyramidSlide):
+            with suppress(SlideError):  # interrupted: the next run builds it again
+                slide = with_pyramid(slide, self.pyramid_folder)
+        self._slide = slide
+
+    def attach_model(self, model: Model) -> None:
+        """Go on with this model, which must be the one that was used."""
+        if model.bundle.sha256 != self.record["model"]["sha256"]:
+            made_with = self.record["model"]
+            raise SegmentationError(
+                f"{self.path} was made with another model than {model.card.name} "
+                f"{model.card.version}: {made_with['name']} {made_with['version']}, "
+                f"sha256 {made_with['sha256'][:12]}; choose another output folder"
+            )
+        self._model = model
+
+    def view(self, grid: Grid) -> View:
+        """The slide as 8-bit RGB on a grid."""
+        return View(self.slide, grid)
+
+    # -- what is known of tiles -------------------------------------------------------------
+
+    @property
+    def tissue(self) -> NDArray[np.bool_] | None:
+        """Which tiles are to be segmented: (rows, columns); None until tissue was looked for."""
+        if self._tissue is None and self._tissue_file.exists():
+            with np.load(self._tissue_file, allow_pickle=False) as saved:
+                self._tissue = np.asarray(saved["tiles"], bool)
+        return self._tissue
+
+    def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
+        """Keep where the tissue is, and which tiles follow from it."""
+        self.record["tissue"] = {
+            "searched": self.record["parameters"]["tissue"],
+            "bright_field": tissue.bright_field,
+            "area_mm2": tissue.area_mm2,
+            "tiles": int(tiles.sum()),
+            "intensity_range": list(self.slide.intensity_range),
+        }
+        write_record(self.path, self.record)
+        grid = {"mpp": tissue.grid.mpp, "downsample": tissue.grid.downsample}
+        _save(self._tissue_file, tiles=tiles, mask=tissue.mask, **grid)
+
+    @cached_property
+    def statistics(self) -> TileStatistics:
+        """What stage 1 says of each tile; NaN where nothing yet."""
+        if self._statistics_file.exists():
+            with np.load(self._statistics_file, allow_pickle=False) as saved:
+                return TileStatistics(**saved)
+        statistics = TileStatistics.empty(self.tiles.shape)
+        for core in self.ledger.windows:
+            part = self._summarise(self.store.read_logits(core))
+            statistics.put(part, *self._first_tile(core))
+        return statistics
+
+    def score_window(self, core: Box, logits: NDArray[np.float16]) -> None:
+        """Take in the tiles of a coarse window, from its logits as they are on disk."""
+        self.statistics.put(self._summarise(logits), *self._first_tile(core))
+
+    def save_statistics(self) -> None:
+        """Keep them, once the coarse pass is complete: opening a result must not read logits."""
+        if not self._statistics_file.exists():
+            _save(self._statistics_file, **asdict(self.statistics))
+
+    def _summarise(self, logits: NDArray[np.float16]) -> TileStatistics:
+        measure = MEASURES[self.record["parameters"]["uncertainty"]]
+        return tile_statistics(logits, self.card.coarse_tile_px, measure)
+
+    def _first_tile(self, core: Box) -> Tile:
+        side = self.card.coarse_tile_px
+        return core.top // side, core.left // side
+
+    def tiles_of_window(self, core: Box) -> Iterator[Tile]:
+        """Tiles of a coarse window."""
+        return self.tiles.touching(core.scaled(self.card.ratio))
+
+    def tiles_touching(self, box: Box) -> NDArray[np.bool_]:
+        """Which tiles share a pixel with a box of the fine grid: (rows, columns)."""
+        touched = np.zeros(self.tiles.shape, bool)
+        for tile in self.tiles.touching(box):
+            touched[tile] = True
+        return touched
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Score of each tile (rows, columns), in [0, 1] for two classes; NaN where unscored."""
+        return self.statistics.score
+
+    @property
+    def states(self) -> NDArray[np.uint8]:
+        """`tiling.TileState` of each tile (rows, columns)."""
+        outside = np.zeros(self.tiles.shape, bool)
+        tissue = outside if self.tissue is None else self.tissue
+        return self.ledger.states(tissue, ~np.isnan(self.scores))
+
+    @property
+    def failures(self) -> dict[Tile, str]:
+        """Tiles that could not be read or computed, and why."""
+        return dict(self.ledger.failed)
+
+    # -- pixels -------------------------------------------------------------------------------
+
+    @cached_property
+    def labels(self) -> list[da.Array]:
+        """Lazy (H, W) uint8 labels, one a level; level k is 2**k times as coarse as `grid`."""
+        return [
+            _lazy(
+                lambda box, level=level: self.read_labels(box, level),
+                self.layout.level_shape(level),
+                np.uint8,
+            )
+            for level in range(len(self.layout.steps))
+        ]
+
+    def read_labels(self, box: Box, level: int = 0) -> NDArray[np.uint8]:
+        """Labels of a box inside a level: edited, else refined, else upsampled coarse ones."""
+        return self.store.read_labels(box, level)
+
+    @cached_property
+    def uncertainty(self) -> da.Array:
+        """Lazy (H, W) float32 uncertainty on `coarse_grid`; 0 outside the tissue."""
+        measure = MEASURES[self.record["parameters"]["uncertainty"]]
+
+        def read(box: Box) -> NDArray[np.float32]:
+            logits = self.store.read_logits(box)
+            return np.nan_to_num(measure(probabilities(logits)), nan=0.0)
+
+        return _lazy(read, self.coarse_grid.shape, np.float32)
+
+    # -- choosing and refining ----------------------------------------------------------------
+
+    def plan(
+        self,
+        threshold: float | None = None,
+        *,
+        fraction: float | None = None,
+        budget_s: float | None = None,
+        region: Box | None = None,
+    ) -> Plan:
+        """Say what refining would cost and bring; nothing is computed.
+
+        Parameters
+        ----------
+        threshold : float, optional
+            Tiles that score above it.
+        fraction : float, optional
+            The top share of scored tiles, in [0, 1].
+        budget_s : float, optional
+            The top tiles that can be refined in so many seconds.
+        region : Box, optional
+            Only tiles that touch this box of the slide's level 0; without a criterion, all.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        SelectionError
+            If there is no criterion, two, or one out of its range.
+        """
+        selection = Selection(
+            threshold=threshold,
+            fraction=fraction,
+            budget_s=budget_s,
+            region=None if region is None else self.to_fine(region),
+        )
+        if selection == Selection():
+            raise SelectionError("give one of threshold, fraction, budget_s, or a region")
+        return self.select(selection)
+
+    def select(self, selection: Selection) -> Plan:
+        """Turn a selection, its region on the fine grid, into a plan."""
+        ranking = Ranking(self.statistics, self.card.refinement_gain)
+        region = None if selection.region is None else self.tiles_touching(selection.region)
+        seconds = self.model.seconds_per_tile
+        chosen = ranking.select(selection, seconds, region)
+        return ranking.plan(chosen, self.ledger.refined, seconds)
+
+    def to_fine(self, region: Box) -> Box:
+        """A box of level 0 on the fine grid, grown to whole pixels."""
+        y, x = self.grid.downsample
+        return region.scaled((1 / y, 1 / x)).clip(self.grid.shape)
+
+    def iter_refine(self, wanted: Plan | Selection) -> Iterator[Step]:
+        """Refine step by step; see `run.run`."""
+        return run(self, wanted)
+
+    def refine(
+        self, plan: Plan | Selection, *, progress: bool | Callable[[Step], None] | None = None
+    ) -> Segmentation:
+        """Refine the tiles of a plan, after what is left of the coarse pass.
+
+        Parameters
+        ----------
+        plan : Plan or Selection
+            From `plan`.
+        progress : bool or callable, optional
+            True shows bars on stderr; a callable is given each step.
+        """
+        watch(self.iter_refine(plan), progress)
+        return self
+
+    def end_run(self, entry: dict[str, Any]) -> None:
+        """Add a run to the record."""
+        self.record["runs"].append(entry)
+        write_record(self.path, self.record)
+
+    # -- the user's edits ---------------------------------------------------------------------
+
+    def edit(self, box: Box, labels: NDArray[np.uint8]) -> None:
+        """Put the user's labels above everything computed.
+
+        Parameters
+        ----------
+        box : Box
+            Inside the fine grid.
+        labels : (box.height, box.width) uint8 array
+            Class values; 255 leaves a pixel as it is.
+
+        Raises
+        ------
+        SegmentationError
+            If the shape or a value does not fit.
+        """
+        known = {0, UNSET, *(c.value for c in self.classes)}
+        if labels.shape != box.shape or not self.grid.box.contains(box):
+            raise SegmentationError(
+                f"edit of shape {labels.shape} for {box}; expected {box.shape} inside "
+                f"{self.grid.shape} on the fine grid"
+            )
+        if unknown := set(np.unique(labels).tolist()) - known:
+            raise SegmentationError(f"edit has labels {sorted(unknown)}; known are {sorted(known)}")
+        before = self.store.read_edits(box)
+        undo = self._undo_file(self.ledger.edits_made)
+        undo.parent.mkdir(exist_ok=True)
+        np.savez_compressed(undo, before=before)
+        self.store.write_edits(box, np.where(labels == UNSET, before, labels))
+        self.ledger.edited(box)
+        self.refresh()
+
+    def undo_edit(self) -> bool:
+        """Take back the last edit that stands; False where there is none."""
+        if not self.ledger.edits:
+            return False
+        number, box = self.ledger.edits[-1]
+        with np.load(self._undo_file(number), allow_pickle=False) as saved:
+            self.store.write_edits(box, saved["before"])
+        self.ledger.edit_undone(number)
+        self.refresh()
+        return True
+
+    def refresh(self) -> None:
+        """Bring the coarser levels of `labels` up to date with what was refined and edited."""
+        if self.store.stale:
+            self.store.refresh_overview()
+            self.ledger.overview_fresh()
+
+    def _undo_file(self, number: int) -> Path:
+        return self.path / "undo" / f"{number}.npz"
+
+    def __repr__(self) -> str:
+        height, width = self.grid.shape
+        refined = int(self.ledger.refined.sum())
+        return f"<Segmentation of {self.name}: {height} × {width}, {refined} tiles refined>"
+
+
+def _save(path: Path, **arrays: Any) -> None:  # noqa: ANN401 - what numpy takes
+    """Write arrays so that a crash leaves no half file."""
+    partial = path.with_suffix(".partial.npz")
+    np.savez_compressed(partial, **arrays)
+    partial.replace(path)
+
+
+class _Lazy:
+    """What dask wants of an array: a shape, a type, and slices."""
+
+    def __init__(
+        self, read: Callable[[Box], NDArray[Any]], shape: tuple[int, int], dtype: type[np.generic]
+    ) -> None:
+        self._read = read
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.ndim = 2
+
+    def __getitem__(self, index: tuple[slice, slice]) -> NDArray[Any]:
+        rows, columns = (s.indices(n) for s, n in zip(index, self.shape, strict=True))
+        pixels = self._read(Box(rows[0], columns[0], rows[1], columns[1]))
+        return pixels[:: rows[2], :: columns[2]]
+
+
+def _lazy(
+    read: Callable[[Box], NDArray[Any]], shape: tuple[int, int], dtype: type[np.generic]
+) -> da.Array:
+    import dask.array as da
+
+    return da.from_array(
+        _Lazy(read, shape, dtype), chunks=LABEL_CHUNK, name=False, asarray=False, fancy=False
+    )

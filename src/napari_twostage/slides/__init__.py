@@ -1,0 +1,126 @@
+"""Files and arrays in: one function opens them all as a `Slide`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_twostage.errors import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_twostage.geometry import Scale
+    from napari_twostage.slides.arrays import ArrayLike
+    from napari_twostage.slides.base import Slide
+
+__all__ = ["open_slide"]
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ZARR_MARKS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+_OPENSLIDE_SUFFIXES = {".mrxs", ".vms", ".vmu", ".dcm", ".czi", ".svslide"}
+"""Some of these begin like another format: a MIRAX slide's file is its thumbnail, a JPEG."""
+
+
+def open_slide(
+    source: str | Path | ArrayLike | Sequence[ArrayLike],
+    *,
+    mpp: float | Scale | None = None,
+    channel: int | str | None = None,
+    cache_bytes: int = 256 << 20,
+) -> Slide:
+    """Open a slide.
+
+    Parameters
+    ----------
+    source : path, array-like or sequence of array-like
+        A file of the TIFF family (SVS, NDPI, SCN, BIF, OME-TIFF, plain), an OME-Zarr folder,
+        what OpenSlide reads (where it is installed), a plain image; or a numpy, dask or zarr
+        array, or a list of them, finest level first.
+    mpp : float or (float, float), optional
+        Micrometres per pixel (y, x) of level 0, instead of what the file states.
+    channel : int or str, optional
+        Number or name of the channel of a fluorescence image with several.
+    cache_bytes : int
+        Memory for decoded tiles of TIFF files.
+
+    Returns
+    -------
+    Slide
+
+    Raises
+    ------
+    SlideError
+        In one line: what was expected, what was found, what to do next.
+    """
+    if not isinstance(source, str | Path):
+        from napari_twostage.slides.arrays import open_arrays
+
+        return open_arrays(source, mpp=mpp, channel=channel)
+    path = Path(source).expanduser()
+    size = mpp if mpp is None or isinstance(mpp, tuple) else (mpp, mpp)
+    if path.is_dir():
+        return _open_folder(path, size, channel)
+    start = _first_bytes(path)
+    if start.startswith(_TIFF_STARTS):
+        return _open_tiff(path, size, channel, cache_bytes)
+    return _open_other(path, start, size, channel)
+
+
+def _open_tiff(path: Path, mpp: Scale | None, channel: int | str | None, cache_bytes: int) -> Slide:
+    from napari_twostage.slides.tiff import open_tiff
+    from napari_twostage.slides.tiff_series import NeedsStitchingError
+
+    try:
+        return open_tiff(path, mpp=mpp, channel=channel, cache_bytes=cache_bytes)
+    except NeedsStitchingError:
+        if not find_spec("openslide"):
+            raise
+    from napari_twostage.slides.openslide import open_with_openslide
+
+    return open_with_openslide(path, mpp=mpp)
+
+
+def _open_folder(path: Path, mpp: Scale | None, channel: int | str | None) -> Slide:
+    if any((path / mark).exists() for mark in _ZARR_MARKS):
+        from napari_twostage.slides.zarr import open_ome_zarr
+
+        return open_ome_zarr(path, mpp=mpp, channel=channel)
+    raise SlideError(
+        f"{path} is a folder without zarr.json or .zattrs; "
+        "a slide file or the folder of an OME-Zarr image was expected"
+    )
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        raise SlideError(f"there is no file {path}; check the path") from None
+    except OSError as error:
+        raise SlideError(f"{path} cannot be opened ({error.strerror}); check the file") from error
+    if not start:
+        raise SlideError(f"{path.name} is empty (0 bytes); copy it again")
+    return start
+
+
+def _open_other(path: Path, start: bytes, mpp: Scale | None, channel: int | str | None) -> Slide:
+    """Open what is neither TIFF nor zarr: a plain image, or a format of OpenSlide."""
+    from napari_twostage.slides.images import image_codec, open_image
+
+    codec = image_codec(start)
+    for_openslide = path.suffix.lower() in _OPENSLIDE_SUFFIXES
+    if codec and not for_openslide:
+        return open_image(path, codec, mpp=mpp, channel=channel)
+    if find_spec("openslide"):
+        from napari_twostage.slides.openslide import open_with_openslide
+
+        return open_with_openslide(path, mpp=mpp)
+    hint = (
+        "install OpenSlide: pip install 'napari-twostage[openslide]'"
+        if for_openslide
+        else "convert it to OME-TIFF or OME-Zarr"
+    )
+    raise SlideError(f"{path.name} is no TIFF, OME-Zarr or plain image that can be read; {hint}")

@@ -1,0 +1,232 @@
+"""Slides that are arrays: numpy, dask, zarr, one or a list of levels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.geometry import Box
+from napari_twostage.slides.base import Slide
+from napari_twostage.slides.scale import resolve_mpp
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Scale, Shape
+
+_COLOURS = {3, 4}
+_SAMPLES_PER_AXIS = 4
+_SAMPLE_PX = 64
+# what zarr, dask and their codecs raise on damaged chunks
+_READ_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, OSError)
+
+
+class ArrayLike(Protocol):
+    """What numpy, dask and zarr arrays share."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    @property
+    def dtype(self) -> Any:  # noqa: ANN401 - libraries have dtypes of their own
+        """Type of the values."""
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - numpy's own rule
+        """Part of the array, lazy or not."""
+
+
+class ArraySlide(Slide):
+    """A slide whose levels are arrays.
+
+    Parameters
+    ----------
+    levels : sequence of array-like
+        Finest first: (y, x), (y, x, colours), or channels first with `channel`.
+    name : str
+        What people call it.
+    mpp, mpp_source, format, path
+        As for `Slide`.
+    channel : int or None
+        The plane to take of arrays with channels.
+    channel_axis : int or None
+        Which axis holds channels or colours.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[ArrayLike],
+        *,
+        name: str,
+        mpp: Scale,
+        mpp_source: str,
+        format: str,  # noqa: A002 - as in Slide
+        path: Path | None = None,
+        channel: int | None = None,
+        channel_axis: int | None = None,
+    ) -> None:
+        self._arrays = tuple(levels)
+        self._channel = channel
+        self._channel_axis = channel_axis
+        colours = channel_axis is not None and channel is None
+        super().__init__(
+            name=name,
+            level_shapes=[_plane(array.shape, channel_axis) for array in levels],
+            channels=levels[0].shape[channel_axis or 0] if colours else 1,
+            dtype=np.dtype(levels[0].dtype).newbyteorder("="),
+            mpp=mpp,
+            mpp_source=mpp_source,
+            format=format,
+            path=path,
+        )
+
+    def tile_shape(self, level: int) -> Shape:
+        """Rows and columns of a chunk, where the array has chunks."""
+        array = self._arrays[level]
+        chunks = getattr(array, "chunksize", None) or getattr(array, "chunks", None)
+        return _plane(chunks, self._channel_axis) if chunks else super().tile_shape(level)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of shapes, type and a fixed sample of pixels."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        facts = (self.level_shapes, self.channels, self._channel, self.dtype.str)
+        digest = hashlib.sha256(repr(facts).encode())
+        height, width = self.level_shapes[0]
+        rows, columns = min(height, _SAMPLE_PX), min(width, _SAMPLE_PX)
+        for top in np.linspace(0, height - rows, _SAMPLES_PER_AXIS).astype(int):
+            for left in np.linspace(0, width - columns, _SAMPLES_PER_AXIS).astype(int):
+                digest.update(self.read(Box.at(int(top), int(left), rows, columns)).tobytes())
+        return digest.hexdigest()
+
+    def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
+        index: list[slice | int] = list(box.slices)
+        if self._channel_axis is not None:
+            chosen = slice(None) if self._channel is None else self._channel
+            index.insert(self._channel_axis, chosen)
+        try:
+            pixels = np.array(self._arrays[level][tuple(index)], self.dtype)
+        except _READ_ERRORS as error:
+            reason = " ".join(str(error).split())
+            raise ReadError(
+                f"{self.name}: rows {box.top} to {box.bottom}, columns {box.left} to {box.right} "
+                f"of level {level} cannot be read: {reason}"
+            ) from error
+        return pixels.reshape(*box.shape, self.channels)
+
+
+def open_arrays(
+    source: ArrayLike | Sequence[ArrayLike],
+    *,
+    name: str = "array",
+    mpp: float | Scale | None = None,
+    channel: int | str | None = None,
+    format: str = "array",  # noqa: A002 - as in Slide
+    path: Path | None = None,
+) -> ArraySlide:
+    """Use an array, or a list of levels, as a slide.
+
+    Parameters
+    ----------
+    source : array-like or sequence of array-like
+        uint8 or uint16: (y, x), RGB(A) as (y, x, 3 or 4), or with `channel` any three axes of
+        which the channels come first or last.
+    name : str
+        What people call it.
+    mpp : float or (float, float)
+        Micrometres per pixel (y, x): arrays state none.
+    channel : int, optional
+        The plane to take.
+    format, path
+        As for `Slide`.
+
+    Raises
+    ------
+    SlideError
+        Where this is no 2-D image of 8 or 16 bit, or `mpp` is missing.
+    """
+    several = isinstance(source, Sequence)
+    levels: list[ArrayLike] = list(source) if several else [source]  # type: ignore[list-item, arg-type]
+    if not levels:
+        raise SlideError(f"{name} is an empty list; pass at least one level")
+    for array in levels:
+        _check_array(array, name)
+    axis, index = _channel_place(levels[0].shape, channel, name)
+    shapes = [_plane(array.shape, axis) for array in levels]
+    kinds = {(str(array.dtype), len(array.shape)) for array in levels}
+    shrinking = all(a[0] > b[0] and a[1] > b[1] for a, b in pairwise(shapes))
+    if len(kinds) > 1 or not shrinking or not all(_same_plane(shapes[0], one) for one in shapes):
+        raise SlideError(
+            f"the levels of {name} have shapes {', '.join(str(a.shape) for a in levels)}; "
+            "pass one image at ever lower resolution, finest first, all of one type"
+        )
+    size, source_words = resolve_mpp(mpp, None, name)
+    return ArraySlide(
+        levels,
+        name=name,
+        mpp=size,
+        mpp_source=source_words,
+        format=format,
+        path=path,
+        channel=index,
+        channel_axis=axis,
+    )
+
+
+def _check_array(array: ArrayLike, name: str) -> None:
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        raise SlideError(
+            f"a path or an array was expected, {type(array).__name__} was found; "
+            "pass a file name, an array or a list of levels"
+        )
+    if len(array.shape) not in {2, 3}:
+        raise SlideError(
+            f"{name} has {len(array.shape)} axes {tuple(array.shape)}, (y, x) or (y, x, colours) "
+            "was expected; pass one plane"
+        )
+    if not all(array.shape):
+        raise SlideError(f"{name} has no pixels: its shape is {tuple(array.shape)}; pass another")
+    if str(np.dtype(array.dtype).newbyteorder("=")) not in {"uint8", "uint16"}:
+        raise SlideError(f"{name} has {array.dtype} pixels; convert it to uint8 or uint16")
+
+
+def _channel_place(
+    shape: tuple[int, ...], channel: int | str | None, name: str
+) -> tuple[int | None, int | None]:
+    """Which axis holds channels or colours, and which of them to take."""
+    if len(shape) == 2:
+        if channel not in {None, 0, "0"}:
+            raise SlideError(f"{name} has one channel, {channel!r} was asked for; leave it out")
+        return None, None
+    if channel is None and shape[2] in _COLOURS:
+        return 2, None
+    axis = 2 if shape[2] < shape[0] else 0
+    if channel is None and shape[axis] == 1:
+        return axis, 0
+    if channel is None or not str(channel).isdecimal() or int(channel) >= shape[axis]:
+        raise SlideError(
+            f"{name} has shape {shape}, (y, x), RGB or RGBA was expected; choose one of its "
+            f"{shape[axis]} channels, 0 to {shape[axis] - 1}, with channel=, or pass one plane"
+        )
+    return axis, int(channel)
+
+
+def _plane(shape: tuple[int, ...], channel_axis: int | None) -> Shape:
+    rows, columns = (n for axis, n in enumerate(shape) if axis != channel_axis)
+    return int(rows), int(columns)
+
+
+def _same_plane(full: Shape, part: Shape) -> bool:
+    """Whether sizes fit one image at two resolutions, rounded up or down."""
+    expected = full[0] * part[1] / full[1]
+    return abs(part[0] - expected) <= max(2, 0.02 * expected)

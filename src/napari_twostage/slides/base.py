@@ -1,0 +1,216 @@
+"""What every slide offers, whatever its file format."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from napari_twostage.geometry import Box, Scale, Shape, level_factors
+from napari_twostage.slides.intensity import intensity_range
+from napari_twostage.slides.resample import resample, source_box
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+_SAME_RESOLUTION = 1.005
+"""A level may be this much coarser than asked and still serve: half a per cent is invisible,
+and the next finer level would cost four to sixteen times the pixels."""
+
+_BAND_PX = 1 << 24
+"""Source pixels resampled at once, so that a strong reduction needs no more memory."""
+
+
+class Slide(ABC):
+    """A 2-D multiscale image, channels last; level 0 is the finest.
+
+    Reading is thread-safe. Pixels beyond the edges are the slide reflected.
+
+    Parameters
+    ----------
+    name : str
+        What people call it: usually the file name.
+    level_shapes : sequence of (int, int)
+        Rows and columns of each level, finest first.
+    channels : int
+        Values per pixel that `read` returns: 1 (grey), 3 (RGB) or 4 (RGBA).
+    dtype : numpy dtype
+        ``uint8`` or ``uint16``.
+    mpp : (float, float)
+        Micrometres per pixel (y, x) of level 0.
+    mpp_source : str
+        Where the pixel size was found, in words.
+    format : str
+        What kind of file or array this is, in words.
+    path : Path or None
+        The file or folder; None for an array.
+    factors : sequence of (float, float), optional
+        Level-0 pixels per pixel (y, x) of each level, where the format states them; else they
+        follow from the shapes.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        level_shapes: Sequence[Shape],
+        channels: int,
+        dtype: np.dtype[np.generic],
+        mpp: Scale,
+        mpp_source: str,
+        format: str,  # noqa: A002 - the word that users read in the record
+        path: Path | None = None,
+        factors: Sequence[Scale] | None = None,
+    ) -> None:
+        self.name = name
+        self.level_shapes: tuple[Shape, ...] = tuple(level_shapes)
+        self.factors: tuple[Scale, ...] = tuple(factors or level_factors(self.level_shapes))
+        self.channels = channels
+        self.dtype = dtype
+        self.mpp = mpp
+        self.mpp_source = mpp_source
+        self.format = format
+        self.path = path
+
+    def read(self, box: Box, level: int = 0) -> NDArray[np.generic]:
+        """Read pixels of one level; beyond its edges the level is reflected.
+
+        Parameters
+        ----------
+        box : Box
+            On the level's own pixels; may reach or lie outside.
+        level : int
+            0 is the finest.
+
+        Returns
+        -------
+        (box.height, box.width, channels) array of `dtype`.
+
+        Raises
+        ------
+        ReadError
+            Where the file is damaged.
+        """
+        if not box.area:
+            return np.empty((*box.shape, self.channels), self.dtype)
+        height, width = self.level_shapes[level]
+        if Box(0, 0, height, width).contains(box):
+            return self._read_inside(box, level)
+        rows = reflected(box.top, box.bottom, height)
+        columns = reflected(box.left, box.right, width)
+        inside = Box(
+            int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1
+        )
+        pixels = self._read_inside(inside, level)
+        return pixels[np.ix_(rows - inside.top, columns - inside.left)]
+
+    def read_at(self, box: Box, downsample: Scale) -> NDArray[np.generic]:
+        """Read pixels of any grid over the slide, from the nearest level that is fine enough.
+
+        Parameters
+        ----------
+        box : Box
+            On the grid whose pixel (i, j) covers level-0 rows [i × dy, (i + 1) × dy) and columns
+            [j × dx, (j + 1) × dx).
+        downsample : (float, float)
+            Level-0 pixels per grid pixel (dy, dx). Reduced by exact area average; below 1,
+            enlarged by bilinear interpolation.
+
+        Returns
+        -------
+        (box.height, box.width, channels) array of `dtype`.
+
+        Raises
+        ------
+        ReadError
+            Where the file is damaged.
+        """
+        level = self.level_for(downsample)
+        factor = self.factors[level]
+        step = (downsample[0] / factor[0], downsample[1] / factor[1])
+        if step == (1, 1) or not box.area:
+            return self.read(box, level)
+        pixels = np.empty((*box.shape, self.channels), self.dtype)
+        band_rows = max(1, int(_BAND_PX / (step[0] * step[1] * box.width)))
+        for top in range(box.top, box.bottom, band_rows):
+            band = Box(top, box.left, min(top + band_rows, box.bottom), box.right)
+            source = self.read(source_box(band, step), level)
+            pixels[top - box.top : band.bottom - box.top] = resample(source, band, step)
+        return pixels
+
+    def level_for(self, downsample: Scale) -> int:
+        """The coarsest level that still shows all the detail of a grid at `downsample` (y, x)."""
+        fine_enough = [
+            level
+            for level, (y, x) in enumerate(self.factors)
+            if y <= downsample[0] * _SAME_RESOLUTION and x <= downsample[1] * _SAME_RESOLUTION
+        ]
+        return max(fine_enough, default=0, key=lambda level: self.factors[level])
+
+    @cached_property
+    def levels(self) -> list[da.Array]:
+        """Lazy (height, width, channels) dask arrays, finest first, chunked along file tiles."""
+        from napari_twostage.slides.lazy import lazy_levels
+
+        return lazy_levels(self)
+
+    @cached_property
+    def intensity_range(self) -> tuple[float, float]:
+        """The values shown as black and as full intensity: one pair for the whole slide."""
+        return intensity_range(self)
+
+    def tile_shape(self, level: int) -> Shape:  # noqa: ARG002 - formats with tiles override
+        """Rows and columns that the file stores as one piece at `level`."""
+        return 1024, 1024
+
+    @abstractmethod
+    def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
+        """Read a box of at least one pixel that lies inside the level: (height, width, channels).
+
+        Called from several threads at once. The array is the caller's to change.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Name the pixels: equal for the same file, cheap for a file of any size."""
+
+    def close(self) -> None:  # noqa: B027 - arrays have nothing to close
+        """Let go of the file; reading afterwards is an error."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        size = " × ".join(map(str, self.level_shapes[0]))
+        return f"<{type(self).__name__} {self.name}: {size}, {len(self.level_shapes)} levels>"
+
+
+def reflected(start: int, stop: int, length: int) -> NDArray[np.intp]:
+    """Which pixels stand at positions [start, stop) of an axis mirrored at its end pixels.
+
+    The same as ``np.pad(mode="reflect")``, as far out as asked.
+
+    Examples
+    --------
+    >>> reflected(-2, 6, 4)
+    array([2, 1, 0, 1, 2, 3, 2, 1])
+    """
+    if length == 1:
+        return np.zeros(stop - start, np.intp)
+    position = np.arange(start, stop) % (2 * (length - 1))
+    return np.minimum(position, 2 * (length - 1) - position)

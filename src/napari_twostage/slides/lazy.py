@@ -1,0 +1,115 @@
+"""Levels of a slide as array-likes and lazy dask arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_twostage.geometry import Box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Shape
+    from napari_twostage.slides.base import Slide
+
+_CHUNK_PX = 1024
+"""Chunks are about this long on each side, in whole file tiles."""
+
+
+class LevelArray:
+    """One level of a slide, read where it is indexed.
+
+    Parameters
+    ----------
+    slide : Slide
+        To read from.
+    level : int
+        0 is the finest.
+    """
+
+    ndim = 3
+
+    def __init__(self, slide: Slide, level: int) -> None:
+        self._slide = slide
+        self._level = level
+        self.shape = (*slide.level_shapes[level], slide.channels)
+        self.dtype = slide.dtype
+        self.chunks = (*chunk_shape(slide.tile_shape(level), self.shape[:2]), slide.channels)
+
+    def __getitem__(self, index: Any) -> NDArray[np.generic]:  # noqa: ANN401 - numpy's own rule
+        index = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in index:
+            at = index.index(Ellipsis)
+            missing = self.ndim - len(index) + 1
+            index = (*index[:at], *[slice(None)] * missing, *index[at + 1 :])
+        index = (*index, *[slice(None)] * (self.ndim - len(index)))
+        (top, bottom, rows), (left, right, columns) = (
+            _bounds(part, length) for part, length in zip(index, self.shape[:2], strict=False)
+        )
+        pixels = self._slide.read(Box(top, left, bottom, right), self._level)
+        part: NDArray[np.generic] = pixels[rows, columns, index[2]]
+        return part
+
+    def __dask_tokenize__(self) -> tuple[str, str, int]:
+        return type(self).__name__, self._slide.fingerprint(), self._level
+
+
+def lazy_levels(slide: Slide) -> list[da.Array]:
+    """One lazy (height, width, channels) dask array per level, finest first."""
+    import dask.array as da
+
+    from_array: Callable[..., da.Array] = da.from_array  # dask is untyped
+    arrays = (LevelArray(slide, level) for level in range(len(slide.level_shapes)))
+    return [
+        from_array(
+            array,
+            chunks=array.chunks,
+            asarray=False,
+            meta=np.empty((0, 0, 0), slide.dtype),
+        )
+        for array in arrays
+    ]
+
+
+def chunk_shape(tile: Shape, shape: Shape) -> Shape:
+    """Rows and columns of a chunk: whole file tiles, of about a megapixel.
+
+    Examples
+    --------
+    >>> chunk_shape((240, 240), (30000, 40000))
+    (960, 960)
+    >>> chunk_shape((8, 40000), (30000, 40000))  # strips
+    (24, 40000)
+    """
+    rows, columns = (
+        min(length, part * max(1, round(_CHUNK_PX / part)))
+        for part, length in zip(tile, shape, strict=True)
+    )
+    if columns > 2 * _CHUNK_PX:
+        fit = _CHUNK_PX**2 // (columns * tile[0])
+        rows = min(rows, tile[0] * max(1, fit))
+    return rows, columns
+
+
+def _bounds(index: Any, length: int) -> tuple[int, int, Any]:  # noqa: ANN401 - numpy's own rule
+    """The range to read for one index of an axis, and the index within what was read."""
+    if isinstance(index, slice):
+        start, stop, step = index.indices(length)
+        if step > 0:
+            return start, max(start, stop), slice(None, None, step)
+        wanted = range(start, stop, step)
+        if not wanted:
+            return 0, 0, slice(None)
+        return wanted[-1], wanted[0] + 1, slice(None, None, step)
+    wanted = np.arange(length)[index]
+    if np.ndim(wanted) == 0:
+        return int(wanted), int(wanted) + 1, 0
+    if not wanted.size:
+        return 0, 0, slice(None)
+    first = int(wanted.min())
+    return first, int(wanted.max()) + 1, wanted - first

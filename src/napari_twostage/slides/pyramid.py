@@ -1,0 +1,320 @@
+"""Coarse levels for a slide that has none: made once, in bounded memory, kept in a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.geometry import Box
+from napari_twostage.slides.base import Slide, reflected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import zarr
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Shape
+
+    Damage = list[tuple[Box, str]]
+
+COARSE_ENOUGH_PX = 1024
+"""Levels are added until the longest side is at most this."""
+
+_BLOCK_PX = 2048
+"""Side of the blocks that are read: about 70 MB at work for 8-bit RGB."""
+_CHUNK_PX = 512
+_MARKER = "complete.json"
+_CONTENTS = "napari_twostage_contents"
+"""Attribute of the group, by which a folder is known to be ours to delete."""
+
+
+def build_pyramid(slide: Slide, folder: str | Path) -> Iterator[float]:
+    """Add coarser levels to a slide, in a folder beside it.
+
+    The slide's smallest level is read once, block by block, and each block is averaged to all
+    new levels at once: a pixel of new level k is the mean of 2**k x 2**k pixels, rounded once.
+    Where such a square reaches beyond the slide, the slide is reflected, as in `Slide.read_at`.
+
+    Nothing runs until the first step is asked for. What an earlier run left unfinished, or made
+    of another slide, is removed and made anew; a finished pyramid is kept as it is.
+
+    Parameters
+    ----------
+    slide : Slide
+        May already have some levels; none is added when its smallest is at most
+        `COARSE_ENOUGH_PX` on the longest side.
+    folder : str or Path
+        Made by this function, with all it contains belonging to the pyramid.
+
+    Yields
+    ------
+    float
+        Fraction done, above 0; 1 once the pyramid can be used.
+
+    Raises
+    ------
+    SlideError
+        If the folder holds something else than a pyramid.
+
+    Notes
+    -----
+    Damaged file tiles do not stop the building: they are left blank, and remembered, so that
+    reading a place that depends on them raises ReadError.
+    """
+    folder = Path(folder)
+    if _read_marker(slide, folder) is not None:
+        yield 1.0
+        return
+    arrays = _start_over(slide, folder)
+    damage: Damage = []
+    blocks = list(_blocks(slide, 2 ** len(arrays))) if arrays else []
+    for done, block in enumerate(blocks, start=1):
+        pixels = _read_block(slide, block, damage)
+        for step, (array, level) in enumerate(zip(arrays, _halved(pixels), strict=False), start=1):
+            target = block.scaled(2.0**-step).clip((array.shape[0], array.shape[1]))
+            array[target.slices] = level[: target.height, : target.width]
+        if done < len(blocks):
+            yield done / len(blocks)
+    _write_marker(slide, folder, damage)
+    yield 1.0
+
+
+def with_pyramid(slide: Slide, folder: str | Path) -> Slide:
+    """Join a slide and the levels that `build_pyramid` made of it.
+
+    Parameters
+    ----------
+    slide : Slide
+        Still read for its own levels; closed with the slide returned.
+    folder : str or Path
+        As given to `build_pyramid`.
+
+    Returns
+    -------
+    Slide
+        With the new levels after its own.
+
+    Raises
+    ------
+    SlideError
+        If the folder holds no finished pyramid of this slide.
+    """
+    folder = Path(folder)
+    damage = _read_marker(slide, folder)
+    if damage is None:
+        raise SlideError(
+            f"{folder} holds no finished pyramid of {slide.name}; "
+            "build_pyramid makes one, and goes over an interrupted one again"
+        )
+    return PyramidSlide(slide, _open_arrays(folder, len(added_shapes(slide))), damage)
+
+
+class PyramidSlide(Slide):
+    """A slide with levels added from a folder; made by `with_pyramid`.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide that the levels were made of.
+    arrays : list of (h, w, C) zarr.Array
+        The added levels, finest first.
+    damage : list of (Box, str)
+        What could not be read of the slide's smallest level, and why.
+    """
+
+    def __init__(self, slide: Slide, arrays: list[zarr.Array[Any]], damage: Damage) -> None:
+        self._slide = slide
+        self._arrays = arrays
+        self._damage = damage
+        base_y, base_x = slide.factors[-1]
+        super().__init__(
+            name=slide.name,
+            level_shapes=[*slide.level_shapes, *added_shapes(slide)],
+            channels=slide.channels,
+            dtype=slide.dtype,
+            mpp=slide.mpp,
+            mpp_source=slide.mpp_source,
+            format=slide.format,
+            path=slide.path,
+            factors=[
+                *slide.factors,
+                *((base_y * 2.0**step, base_x * 2.0**step) for step in range(1, len(arrays) + 1)),
+            ],
+        )
+
+    def tile_shape(self, level: int) -> Shape:
+        """Rows and columns of a tile of the file, or of a chunk of an added level."""
+        if level < len(self._slide.level_shapes):
+            return self._slide.tile_shape(level)
+        return _CHUNK_PX, _CHUNK_PX
+
+    def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
+        step = level - len(self._slide.level_shapes) + 1
+        if step <= 0:
+            return self._slide.read(box, level)
+        # The coarsest level gives the overview, which has to do without the damaged places.
+        if step < len(self._arrays):
+            source = box.scaled(2.0**step)
+            for damaged, reason in self._damage:
+                if damaged.intersect(source).area:
+                    raise ReadError(reason)
+        return np.asarray(self._arrays[step - 1][box.slices], self.dtype)
+
+    def fingerprint(self) -> str:
+        """The fingerprint of the slide itself: the added levels follow from it."""
+        return self._slide.fingerprint()
+
+    def close(self) -> None:
+        """Close the slide."""
+        self._slide.close()
+
+
+def added_shapes(slide: Slide) -> list[Shape]:
+    """Rows and columns of each level that `build_pyramid` adds to a slide, finest first."""
+    height, width = slide.level_shapes[-1]
+    shapes = []
+    step = 2
+    while max(height, width) > COARSE_ENOUGH_PX * step // 2:
+        shapes.append((math.ceil(height / step), math.ceil(width / step)))
+        step *= 2
+    return shapes
+
+
+def _blocks(slide: Slide, unit: int) -> Iterator[Box]:
+    """Cut the smallest level into blocks whose sides are multiples of `unit`, row by row.
+
+    The last ones reach beyond the edges where the sides of the level are no multiples.
+    """
+    height, width = (_round_up(side, unit) for side in slide.level_shapes[-1])
+    # A slide stored in strips is read in flat blocks as wide as the strips: none is read twice.
+    tile_width = slide.tile_shape(len(slide.level_shapes) - 1)[1]
+    columns = _round_up(max(_BLOCK_PX, tile_width), unit)
+    rows = max(unit, _BLOCK_PX**2 // columns // unit * unit)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield Box.at(top, left, rows, columns).clip((height, width))
+
+
+def _round_up(value: int, unit: int) -> int:
+    """The smallest multiple of `unit` that is no less than `value`."""
+    return -(-value // unit) * unit
+
+
+def _halved(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Average a block of (h, w, C) pixels over squares of 2, 4, 8, ... pixels, without end.
+
+    The sums stay exact integers, so that every average is rounded only once.
+    """
+    # 32 bits hold the sum of 2**12 x 2**12 pixels of 8 bits, 64 bits far more of 16 bits.
+    exact = np.dtype(np.uint32 if pixels.dtype.itemsize == 1 else np.uint64)
+    sums, area = pixels, 1
+    while True:
+        sums = np.add(sums[::2], sums[1::2], dtype=exact)
+        sums = sums[:, ::2] + sums[:, 1::2]
+        area *= 4
+        yield ((sums + exact.type(area // 2)) // exact.type(area)).astype(pixels.dtype)
+
+
+def _read_block(slide: Slide, block: Box, damage: Damage) -> NDArray[np.generic]:
+    """Read a block of the smallest level as `Slide.read` does, but leave blank what is damaged."""
+    level = len(slide.level_shapes) - 1
+    try:
+        return slide.read(block, level)
+    except ReadError:
+        pass  # find out which tiles it was
+    height, width = slide.level_shapes[level]
+    rows = reflected(block.top, block.bottom, height)
+    columns = reflected(block.left, block.right, width)
+    inside = Box(int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1)
+    pixels: NDArray[Any] = np.zeros((*inside.shape, slide.channels), slide.dtype)
+    if slide.channels > 1:  # glass is white, the ground of fluorescence is black
+        pixels[...] = np.iinfo(pixels.dtype).max
+    for tile in _tiles(inside, slide.tile_shape(level)):
+        at = tile.shift(-inside.top, -inside.left)
+        try:
+            pixels[at.slices] = slide.read(tile, level)
+        except ReadError as error:
+            damage.append((tile, str(error)))
+    return pixels[np.ix_(rows - inside.top, columns - inside.left)]
+
+
+def _tiles(box: Box, tile: Shape) -> Iterator[Box]:
+    """The parts of `box` in each file tile."""
+    for top in range(box.top - box.top % tile[0], box.bottom, tile[0]):
+        for left in range(box.left - box.left % tile[1], box.right, tile[1]):
+            yield Box.at(top, left, *tile).intersect(box)
+
+
+def _start_over(slide: Slide, folder: Path) -> list[zarr.Array[Any]]:
+    """Make empty arrays for the new levels, in place of whatever pyramid is there."""
+    import zarr
+
+    if folder.exists():
+        _refuse_foreign(folder)
+        shutil.rmtree(folder)
+    group = zarr.create_group(folder, attributes={_CONTENTS: "pyramid"})
+    return [
+        group.create_array(
+            str(step),
+            shape=(*shape, slide.channels),
+            chunks=(_CHUNK_PX, _CHUNK_PX, slide.channels),
+            dtype=slide.dtype,
+        )
+        for step, shape in enumerate(added_shapes(slide), start=1)
+    ]
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise SlideError unless the folder is empty or was made by `build_pyramid`."""
+    import zarr
+
+    try:
+        ours = not any(folder.iterdir()) or _CONTENTS in zarr.open_group(folder, mode="r").attrs
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise SlideError(
+            f"{folder} holds other files, expected a pyramid or nothing; pass another folder"
+        )
+
+
+def _open_arrays(folder: Path, count: int) -> list[zarr.Array[Any]]:
+    """Open the arrays of a finished pyramid."""
+    import zarr
+
+    return [zarr.open_array(folder / str(step), mode="r") for step in range(1, count + 1)]
+
+
+def _identity(slide: Slide) -> list[Any]:
+    """What must be the same for a pyramid to belong to a slide, as JSON gives it back."""
+    shapes = [list(shape) for shape in slide.level_shapes]
+    return [slide.fingerprint(), shapes, slide.channels, str(slide.dtype)]
+
+
+def _write_marker(slide: Slide, folder: Path, damage: Damage) -> None:
+    """Declare the pyramid finished, in one step that cannot happen by half."""
+    record = {
+        "slide": _identity(slide),
+        "damage": [[box.top, box.left, box.bottom, box.right, why] for box, why in damage],
+    }
+    draft = folder / f"{_MARKER}.tmp"
+    draft.write_text(json.dumps(record))
+    draft.replace(folder / _MARKER)
+
+
+def _read_marker(slide: Slide, folder: Path) -> Damage | None:
+    """The damage noted when the pyramid was finished; None if it is not, or not this slide's."""
+    try:
+        record = json.loads((folder / _MARKER).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if record["slide"] != _identity(slide):
+        return None
+    return [(Box(*edges), why) for *edges, why in record["damage"]]

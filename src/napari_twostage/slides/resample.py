@@ -1,0 +1,156 @@
+"""Change of resolution: exact area averages down, linear interpolation up.
+
+Every weight is computed from a pixel's absolute position on its grid, so a pixel's value does
+not depend on the box it was asked for in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_twostage.geometry import Box, Scale
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+_BAND_ROWS = 32
+"""Target rows resampled at once: their floats stay in the processor's cache."""
+
+_EPSILON = 1e-6
+"""Overlaps below this part of a pixel are rounding errors of a position."""
+
+
+def source_box(box: Box, step: Scale) -> Box:
+    """The source pixels that `resample` needs for `box`.
+
+    Parameters
+    ----------
+    box : Box
+        Target pixels; target pixel i covers source pixels [i × step, (i + 1) × step).
+    step : (float, float)
+        Source pixels per target pixel (y, x); below 1 the target is the finer grid.
+    """
+    top, bottom = _span(box.top, box.bottom, step[0])
+    left, right = _span(box.left, box.right, step[1])
+    return Box(top, left, bottom, right)
+
+
+def resample(pixels: NDArray[np.generic], box: Box, step: Scale) -> NDArray[np.generic]:
+    """Bring source pixels to the target grid.
+
+    Parameters
+    ----------
+    pixels : (h, w, C) uint8 or uint16 array
+        The source over ``source_box(box, step)``.
+    box : Box
+        Target pixels to make.
+    step : (float, float)
+        Source pixels per target pixel (y, x): area average from 1 up, bilinear with aligned
+        pixel centres below.
+
+    Returns
+    -------
+    (box.height, box.width, C) array of the source's dtype, rounded to nearest.
+
+    Examples
+    --------
+    >>> ramp = np.arange(8, dtype=np.uint8).reshape(1, 8, 1)
+    >>> resample(ramp, Box(0, 0, 1, 4), (1, 2)).ravel()
+    array([1, 3, 5, 7], dtype=uint8)
+    """
+    rows, columns = (_whole(part) for part in step)
+    if rows and columns:
+        return _block_average(pixels, rows, columns)
+    origin = source_box(box, step)
+    across = _weights(box.left, box.right, step[1], origin.left, origin.width)
+    averages = np.empty((*box.shape, pixels.shape[2]), pixels.dtype)
+    for top in range(box.top, box.bottom, _BAND_ROWS):
+        band = Box(top, box.left, min(top + _BAND_ROWS, box.bottom), box.right)
+        source = source_box(band, step).shift(-origin.top, 0)
+        rows = _weights(band.top, band.bottom, step[0], source.top + origin.top, source.height)
+        averages[top - box.top : band.bottom - box.top] = _weighted(
+            pixels[source.top : source.bottom], rows, across
+        )
+    return averages
+
+
+def _weighted(pixels: NDArray[np.generic], down: csr_array, across: csr_array) -> NDArray[Any]:
+    """Apply the weights of both axes: (rows of down, rows of across, C) floats, to be cut off."""
+    height, width, channels = pixels.shape
+    exact = np.float32 if pixels.dtype == np.uint8 else np.float64
+    values = down.astype(exact) @ pixels.reshape(height, -1).astype(exact)
+    # the sparse product works on the first axis: columns go there and back
+    values = values.reshape(-1, width, channels).transpose(1, 0, 2).reshape(width, -1)
+    values = across.astype(exact) @ values
+    values = values.reshape(across.shape[0], -1, channels).transpose(1, 0, 2)
+    # halves go up, as in whole blocks; storing as integers cuts the fraction off
+    return np.asarray(values + exact(0.5))
+
+
+def _whole(step: float) -> int:
+    """The step as a whole number, 0 where it is none."""
+    nearest = round(step)
+    return nearest if abs(step - nearest) < 1e-9 else 0
+
+
+def _block_average(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.generic]:
+    """Average whole blocks of pixels, in integers."""
+    area = rows * columns
+    if area == 1:
+        return pixels
+    # half of the area is added before dividing, to round to nearest: the sums need room for it
+    room = area * (int(np.iinfo(pixels.dtype).max) + 1)
+    total = np.min_scalar_type(room - 1)
+    # adding strided planes runs several times faster than a sum over two short axes
+    down = pixels[::rows].astype(total)
+    for row in range(1, rows):
+        down += pixels[row::rows]
+    across = down[:, ::columns].copy()
+    for column in range(1, columns):
+        across += down[:, column::columns]
+    across += total.type(area // 2)
+    across //= total.type(area)
+    averages: NDArray[np.generic] = across.astype(pixels.dtype)
+    return averages
+
+
+def _span(start: int, stop: int, step: float) -> tuple[int, int]:
+    """First and past-last source pixel of the target pixels [start, stop) along one axis."""
+    if start == stop:
+        return math.floor(start * step), math.floor(start * step)
+    if step >= 1 or _whole(step):
+        return math.floor(start * step + _EPSILON), math.ceil(stop * step - _EPSILON)
+    return math.floor(_centre(start, step)), math.floor(_centre(stop - 1, step)) + 2
+
+
+def _centre(target: int, step: float) -> float:
+    """Where a target pixel's centre lies, in source pixels counted from the first one's centre."""
+    return (target + 0.5) * step - 0.5
+
+
+def _weights(start: int, stop: int, step: float, first: int, length: int) -> csr_array:
+    """What each source pixel adds to each target pixel along one axis.
+
+    Returns
+    -------
+    (stop - start, length) sparse float64; column 0 is source pixel `first`.
+    """
+    from scipy.sparse import csr_array
+
+    target = np.arange(start, stop)[:, None]
+    if step >= 1 or _whole(step):
+        low, high = target * step, (target + 1) * step
+        source = np.floor(low + _EPSILON) + np.arange(math.ceil(step) + 1)
+        weight = (np.minimum(source + 1, high) - np.maximum(source, low)) / step
+    else:
+        centre = (target + 0.5) * step - 0.5
+        source = np.floor(centre) + np.arange(2)
+        weight = 1 - np.abs(source - centre)
+    column = source.astype(np.intp) - first
+    # a sliver beyond the last pixel is a rounding error of the position, and was not read
+    row, tap = np.nonzero((weight > _EPSILON) & (column >= 0) & (column < length))
+    return csr_array((weight[row, tap], (row, column[row, tap])), shape=(len(target), length))

@@ -1,0 +1,266 @@
+"""Slides in TIFF files: SVS, NDPI, SCN, BIF, OME-TIFF, pyramidal and plain."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import struct
+import threading
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.geometry import Box
+from napari_twostage.slides.base import Slide
+from napari_twostage.slides.channels import choose_channel
+from napari_twostage.slides.scale import resolve_mpp
+from napari_twostage.slides.tiff_level import PositionedFile, TiffLevel, tiff_level
+from napari_twostage.slides.tiff_metadata import channel_names, pixel_size
+from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid
+from napari_twostage.slides.tile_cache import TileCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import tifffile
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Scale, Shape
+
+_FORMATS = {
+    "svs": "Aperio SVS",
+    "ndpi": "Hamamatsu NDPI",
+    "scn": "Leica SCN",
+    "bif": "Ventana BIF",
+    "ome": "OME-TIFF",
+    "philips": "Philips TIFF",
+    "qpi": "PerkinElmer QPTIFF",
+    "imagej": "ImageJ TIFF",
+}
+_SAMPLE_TILES = 32
+_SAMPLE_BYTES = 1 << 16
+
+
+class TiffSlide(Slide):
+    """A slide in a TIFF file, its tiles decoded straight from the file's bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    levels : sequence of TiffLevel
+        Finest first.
+    mpp, mpp_source, format
+        As for `Slide`.
+    channel : int or None
+        The channel shown of a file with several.
+    cache_bytes : int
+        Decoded tiles to keep.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        levels: Sequence[TiffLevel],
+        *,
+        mpp: Scale,
+        mpp_source: str,
+        format: str,  # noqa: A002 - as in Slide
+        channel: int | None,
+        cache_bytes: int,
+    ) -> None:
+        super().__init__(
+            name=path.name,
+            level_shapes=[level.shape for level in levels],
+            channels=levels[0].channels,
+            dtype=levels[0].dtype,
+            mpp=mpp,
+            mpp_source=mpp_source,
+            format=format,
+            path=path,
+        )
+        self._tiff_levels = tuple(levels)
+        self._channel = channel
+        self._cache = TileCache(cache_bytes)
+        self._file = PositionedFile(path)
+
+    def tile_shape(self, level: int) -> Shape:
+        """Rows and columns of the file's tiles or strips."""
+        return self._tiff_levels[level].tile
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._cache.clear()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file's size, its tile tables and a fixed sample of its tiles."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        size = self.path.stat().st_size if self.path else 0
+        digest.update(repr((size, self._channel, self.level_shapes, self.dtype.str)).encode())
+        for level in self._tiff_levels:
+            digest.update(level.offsets.tobytes())
+            digest.update(level.counts.tobytes())
+            offsets, counts = level.offsets.ravel(), level.counts.ravel()
+            for index in np.unique(np.linspace(0, len(offsets) - 1, _SAMPLE_TILES).astype(int)):
+                count = min(int(counts[index]), _SAMPLE_BYTES)
+                digest.update(self._file.read(int(offsets[index]), count))
+        return digest.hexdigest()
+
+    def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
+        rows, columns = self._tiff_levels[level].tile
+        pixels = np.empty((*box.shape, self.channels), self.dtype)
+        for row in range(box.top // rows, -(-box.bottom // rows)):
+            for column in range(box.left // columns, -(-box.right // columns)):
+                part = Box.at(row * rows, column * columns, rows, columns).intersect(box)
+                tile = self._cache.get(
+                    (level, row, column), partial(self._read_tile, level, row, column)
+                )
+                pixels[part.shift(-box.top, -box.left).slices] = tile[
+                    part.shift(-row * rows, -column * columns).slices
+                ]
+        return pixels
+
+    def _read_tile(self, level: int, row: int, column: int) -> NDArray[Any]:
+        try:
+            return self._tiff_levels[level].read_tile(self._file, row, column)
+        except ReadError as error:
+            raise ReadError(
+                f"{self.name}: the tile in row {row}, column {column} of level {level} "
+                f"cannot be read: {error}"
+            ) from error
+
+
+def open_tiff(
+    path: Path,
+    *,
+    mpp: float | Scale | None = None,
+    channel: int | str | None = None,
+    cache_bytes: int = 256 << 20,
+) -> TiffSlide:
+    """Open a slide of the TIFF family.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    mpp : float or (float, float), optional
+        Micrometres per pixel (y, x) of level 0, instead of what the file states.
+    channel : int or str, optional
+        Number or name of the channel to show of a file with several.
+    cache_bytes : int
+        Decoded tiles to keep in memory.
+
+    Raises
+    ------
+    SlideError
+        In one line: what was expected, what was found, what to do next.
+    """
+    import tifffile
+
+    try:
+        with _tifffile_complaints() as complaints, tifffile.TiffFile(path) as tif:
+            series = main_series(tif)
+            _check_chain(complaints)
+            check_plane(tif, series)
+            index = _channel_index(tif, series, channel)
+            levels = [_level(tif, part, index) for part in pyramid(tif, series)]
+            _check_complete(path, levels)
+            stated = pixel_size(tif, series)
+            kind = _FORMATS.get(series.kind, "TIFF")
+    except SlideError as error:
+        raise type(error)(f"{path.name} {error}") from error
+    except (ValueError, RuntimeError, KeyError, IndexError, struct.error, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise SlideError(
+            f"{path.name} is damaged or not a TIFF file ({reason}); copy or export it again"
+        ) from error
+    size, source = resolve_mpp(mpp, stated, path.name)
+    return TiffSlide(
+        path,
+        levels,
+        mpp=size,
+        mpp_source=source,
+        format=kind,
+        channel=index,
+        cache_bytes=cache_bytes,
+    )
+
+
+@contextmanager
+def _tifffile_complaints() -> Iterator[list[str]]:
+    """Collect this thread's warnings of tifffile instead of printing them.
+
+    It warns of a chain of images that leads beyond the file's end, and goes on without them.
+    """
+    complaints: list[str] = []
+    thread = threading.get_ident()
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        complaints.append(record.getMessage())
+        return False
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(collect)
+    try:
+        yield complaints
+    finally:
+        logger.removeFilter(collect)
+
+
+def _channel_index(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, channel: int | str | None
+) -> int | None:
+    """The channel to show, None where there is nothing to choose."""
+    page = series.keyframe
+    samples = 1 if is_rgb(page) else page.samplesperpixel
+    if samples > 1 and len(series.pages) > 1:
+        raise SlideError(
+            f"has {len(series.pages)} channels of {samples} samples each; "
+            "export the channels as separate planes"
+        )
+    count = samples * len(series.pages)
+    names = channel_names(tif, (page.imagelength, page.imagewidth), count)
+    return choose_channel(channel, names)
+
+
+def _level(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, channel: int | None
+) -> TiffLevel:
+    planes = len(series.pages)
+    page = series.pages[channel or 0 if planes > 1 else 0]
+    if page is None or page.parent is not tif:
+        raise SlideError("is spread over several files; export it as one OME-TIFF")
+    # an empty tile of a bright-field slide is glass, of a fluorescence slide darkness
+    inverted = int(series.keyframe.photometric) == 0
+    background = np.iinfo(series.keyframe.dtype).max if is_rgb(series.keyframe) else 0
+    return tiff_level(
+        page,
+        channel=channel if planes == 1 else None,
+        background=0 if inverted else background,
+    )
+
+
+def _check_chain(complaints: Sequence[str]) -> None:
+    """Refuse a file that ends before its last table of tiles."""
+    if any("page offset" in complaint for complaint in complaints):
+        raise SlideError("is truncated: some of its images are cut off; copy it again")
+
+
+def _check_complete(path: Path, levels: Sequence[TiffLevel]) -> None:
+    """Refuse a file that ends before its last tile."""
+    end, size = max(level.end for level in levels), path.stat().st_size
+    if end > size:
+        raise SlideError(
+            f"is truncated: its tiles reach to byte {end:,}, the file has {size:,}; copy it again"
+        )

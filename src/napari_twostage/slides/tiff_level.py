@@ -1,0 +1,314 @@
+"""One pyramid level of a TIFF file: where its tiles lie and how they are decoded."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_twostage.errors import ReadError, SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import tifffile
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Shape
+
+    Decode = Callable[[bytes, int], NDArray[Any]]
+
+_JPEG = {6, 7, 34892, 33007}
+_JPEG2000 = {33003, 33004, 33005, 34712}
+_APERIO_JPEG2000_YCBCR = 33003
+_END_MARK = b"\xff\xd9"
+"""Ends every JPEG and JPEG 2000 stream."""
+_STRIP_BYTES = 1 << 19
+"""Uncompressed planes are cut into strips of about this size, however the file cuts them."""
+_PIECE_BYTES = 1 << 30
+"""The largest tile or strip that is decoded; it has to be held as a whole."""
+# what tifffile and imagecodecs raise on damaged data; every codec error is a RuntimeError
+_DECODE_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OSError, EOFError)
+
+
+class PositionedFile:
+    """A file that several threads read at once, each at its own position.
+
+    Parameters
+    ----------
+    path : Path
+        To open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        # lazy levels outlive the block that opened the slide: the last of them closes the file
+        self._closing = weakref.finalize(self, os.close, self._descriptor)
+        self._lock = threading.Lock()
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read `count` bytes, or fewer where the file ends early."""
+        if not self._closing.alive:
+            raise ValueError("the slide was closed")
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, count, offset)
+        with self._lock:  # Windows has no positioned read
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, count)
+
+    def close(self) -> None:
+        """Close the file; reading afterwards raises ValueError."""
+        self._closing()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiffLevel:
+    """Where the tiles of one level lie in the file, and how their bytes become pixels."""
+
+    shape: Shape
+    tile: Shape
+    """Rows and columns of a full tile; strips are tiles as wide as the level."""
+    offsets: NDArray[np.int64]
+    """(planes, tile rows, tile columns) positions in the file; one plane, or one per channel
+    where the file keeps the channels apart."""
+    counts: NDArray[np.int64]
+    """Bytes of each; 0 where the file leaves out an empty tile."""
+    first_index: int
+    """The number that the decoder knows the first tile of the first plane by."""
+    decode: Decode
+    samples: slice
+    """The values to take of each decoded pixel."""
+    inverted: bool
+    """Whether 0 stands for white."""
+    background: int
+    """What empty tiles show."""
+    channels: int
+    dtype: np.dtype[Any]
+
+    @property
+    def end(self) -> int:
+        """The file position behind the last byte of any tile."""
+        return int((self.offsets + self.counts)[self.counts > 0].max(initial=0))
+
+    def read_tile(self, file: PositionedFile, row: int, column: int) -> NDArray[Any]:
+        """Read and decode one tile, cut to the level.
+
+        Returns
+        -------
+        (h, w, channels) array, at most `tile` large.
+
+        Raises
+        ------
+        ReadError
+            Where the tile's bytes are missing or damaged.
+        """
+        _, tile_rows, tile_columns = self.offsets.shape
+        height = min(self.tile[0], self.shape[0] - row * self.tile[0])
+        width = min(self.tile[1], self.shape[1] - column * self.tile[1])
+        planes = []
+        for plane in range(len(self.offsets)):
+            count = int(self.counts[plane, row, column])
+            if not count:
+                return np.full((height, width, self.channels), self.background, self.dtype)
+            index = self.first_index + (plane * tile_rows + row) * tile_columns + column
+            try:
+                data = file.read(int(self.offsets[plane, row, column]), count)
+                if len(data) != count:
+                    raise ReadError(f"{count} bytes expected, {len(data)} found")
+                pixels = self.decode(data, index)[:height, :width, self.samples]
+            except _DECODE_ERRORS as error:
+                raise ReadError(" ".join(str(error).split()) or type(error).__name__) from error
+            if pixels.shape[:2] != (height, width):
+                found = " x ".join(map(str, pixels.shape[:2]))
+                raise ReadError(f"{height} x {width} pixels expected, {found} found")
+            planes.append(pixels)
+        pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
+        return np.invert(pixels) if self.inverted else pixels
+
+
+def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:  # noqa: ANN401
+    """Describe a page of an open TIFF file.
+
+    Everything is read now: afterwards tifffile and its shared file handle are not needed.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage or tifffile.TiffFrame
+        The page; checked to be of a supported pixel type.
+    channel : int or None
+        The sample to take where pixels are not RGB, or None to take all.
+    background : int
+        What empty tiles show.
+
+    Raises
+    ------
+    SlideError
+        Where the page stores its pixels in a way that cannot be read.
+    """
+    keyframe = page.keyframe
+    _check_codec(keyframe)
+    tile, offsets, counts, decode = (
+        _contiguous_strips(keyframe, page) if _is_contiguous(keyframe) else _pieces(keyframe, page)
+    )
+    height, width = keyframe.imagelength, keyframe.imagewidth
+    grid = (-(-height // tile[0]), -(-width // tile[1]))
+    planes = keyframe.samplesperpixel if keyframe.planarconfig == 2 else 1
+    samples = 1 if keyframe.planarconfig == 2 else keyframe.samplesperpixel
+    if len(offsets) < planes * grid[0] * grid[1] or len(counts) != len(offsets):
+        raise SlideError(
+            f"lists {len(offsets)} tiles where {planes * grid[0] * grid[1]} are expected; "
+            "the file is damaged: write it again"
+        )
+    table = (planes, *grid)
+    cells = planes * grid[0] * grid[1]
+    first = 0
+    places = np.array(offsets[:cells], np.int64).reshape(table)
+    sizes = np.array(counts[:cells], np.int64).reshape(table)
+    if channel is not None and planes > 1:
+        first = channel * grid[0] * grid[1]
+        places, sizes, planes = places[channel : channel + 1], sizes[channel : channel + 1], 1
+    one_sample = channel is not None and samples > 1
+    return TiffLevel(
+        shape=(height, width),
+        tile=tile,
+        offsets=places,
+        counts=np.where(places > 0, sizes, 0),
+        first_index=first,
+        decode=decode,
+        samples=slice(channel, (channel or 0) + 1) if one_sample else slice(None),
+        inverted=keyframe.photometric == 0,
+        background=background,
+        channels=1 if one_sample else samples * planes,
+        dtype=np.dtype(keyframe.dtype.name),
+    )
+
+
+def _check_codec(page: tifffile.TiffPage) -> None:
+    """Refuse compressions that no installed codec reads, before any pixel is asked for."""
+    from tifffile import TIFF
+
+    try:
+        known = int(page.compression) == 1 or TIFF.DECOMPRESSORS[page.compression] is not None
+        known = known and (int(page.predictor) == 1 or page.predictor in TIFF.UNPREDICTORS)
+    except KeyError:
+        known = False
+    if not known:
+        raise SlideError(
+            f"uses TIFF compression {int(page.compression)} with predictor {int(page.predictor)}, "
+            "which is not supported; convert it to JPEG, JPEG 2000, LZW or Deflate"
+        )
+    if page.is_tiled:
+        area = page.tilelength * page.tilewidth
+    else:
+        area = min(page.rowsperstrip, page.imagelength) * page.imagewidth
+    size = area * page.samplesperpixel * np.dtype(page.dtype).itemsize
+    if size > _PIECE_BYTES and not _is_contiguous(page):
+        raise SlideError(
+            f"is compressed in pieces of {size / 2**30:.1f} GiB, each to be decoded as a whole; "
+            "convert it to a tiled TIFF, with: vips tiffsave IN OUT --tile --pyramid --bigtiff"
+        )
+
+
+def _is_contiguous(page: tifffile.TiffPage) -> bool:
+    """Whether rows follow each other in the file as in memory, whatever strips it names."""
+    return bool(page.is_contiguous) and not page.is_tiled
+
+
+def _contiguous_strips(
+    keyframe: tifffile.TiffPage, page: tifffile.TiffPage
+) -> tuple[Shape, list[int], list[int], Decode]:
+    """Cut an uncompressed plane into strips of our own: files often name one strip for all."""
+    planes = keyframe.samplesperpixel if keyframe.planarconfig == 2 else 1
+    samples = keyframe.samplesperpixel // planes
+    height, width = keyframe.imagelength, keyframe.imagewidth
+    dtype = np.dtype(keyframe.parent.byteorder + np.dtype(keyframe.dtype).char)
+    row_bytes = width * samples * dtype.itemsize
+    rows = max(1, min(height, _STRIP_BYTES // row_bytes))
+    starts = np.arange(0, height, rows)
+    lengths = np.minimum(rows, height - starts) * row_bytes
+    plane_starts = page.dataoffsets[0] + np.arange(planes)[:, None] * height * row_bytes
+
+    def decode(data: bytes, _: int) -> NDArray[Any]:
+        pixels = np.frombuffer(data, dtype).reshape(-1, width, samples)
+        return pixels.astype(dtype.newbyteorder("="), copy=False)
+
+    offsets = (plane_starts + starts * row_bytes).ravel().tolist()
+    return (rows, width), offsets, np.tile(lengths, planes).tolist(), decode
+
+
+def _pieces(
+    keyframe: tifffile.TiffPage, page: tifffile.TiffPage
+) -> tuple[Shape, list[int], list[int], Decode]:
+    """Tiles or strips as the file names them, decoded by tifffile."""
+    if keyframe.is_tiled or keyframe.jpegheader is not None:
+        tile = (keyframe.tilelength, keyframe.tilewidth)
+    else:
+        tile = (min(keyframe.rowsperstrip, keyframe.imagelength), keyframe.imagewidth)
+    decode: Decode
+    if keyframe.compression == _APERIO_JPEG2000_YCBCR:
+        decode = _decode_aperio_ycbcr
+    elif keyframe.compression in _JPEG2000:
+        decode = partial(_decode_jpeg2000, page_decode=keyframe.decode)
+    elif keyframe.compression in _JPEG:
+        decode = partial(
+            _decode_jpeg,
+            page_decode=keyframe.decode,
+            tables=page.jpegtables,
+            header=keyframe.jpegheader,
+        )
+    else:
+        decode = partial(_decode_any, page_decode=keyframe.decode)
+    return tile, list(page.dataoffsets), list(page.databytecounts), decode
+
+
+def _check_end(data: bytes) -> None:
+    """Refuse a cut stream: decoders paint what is missing grey and do not fail."""
+    if not data.endswith(_END_MARK) and _END_MARK not in data[-4096:]:
+        raise ReadError("its JPEG stream ends early")
+
+
+def _decode_any(data: bytes, index: int, *, page_decode: Callable[..., Any]) -> NDArray[Any]:
+    (pixels,) = page_decode(data, index)[0]
+    return np.asarray(pixels)
+
+
+def _decode_jpeg2000(data: bytes, index: int, *, page_decode: Callable[..., Any]) -> NDArray[Any]:
+    _check_end(data)
+    return _decode_any(data, index, page_decode=page_decode)
+
+
+def _decode_jpeg(
+    data: bytes,
+    index: int,
+    *,
+    page_decode: Callable[..., Any],
+    tables: bytes | None,
+    header: bytes | None,
+) -> NDArray[Any]:
+    if header is None:  # the restart intervals of NDPI, which come with one, have no end mark
+        _check_end(data)
+    (pixels,) = page_decode(data, index, jpegtables=tables, jpegheader=header)[0]
+    return np.asarray(pixels)
+
+
+def _decode_aperio_ycbcr(data: bytes, _: int) -> NDArray[Any]:
+    """Decode JPEG 2000 that stores YCbCr and does not say so."""
+    import imagecodecs
+
+    _check_end(data)
+    pixels: NDArray[Any] = imagecodecs.jpeg2k_decode(data)
+    # bytes 46 and 47 of a raw codestream: subsampling of the second component; where there is
+    # some, the decoder has guessed the colours by itself
+    if data[:4] != b"\xff\x4f\xff\x51" or data[46] != 1 or data[47] != 1:
+        return pixels
+    luma = pixels[..., :1].astype(np.float32)
+    blue, red = (pixels[..., part].astype(np.float32) - 128 for part in (1, 2))
+    shift = np.stack([1.402 * red, -0.344136 * blue - 0.714136 * red, 1.772 * blue], axis=-1)
+    colours: NDArray[np.uint8] = np.clip(np.rint(luma + shift), 0, 255).astype(np.uint8)
+    return colours

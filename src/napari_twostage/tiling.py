@@ -1,0 +1,125 @@
+"""Tiles that partition the plane, and the chips that stage 2 reads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_twostage.geometry import Box, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Tile = tuple[int, int]
+"""Row and column of a tile in its grid."""
+
+
+class TileState(IntEnum):
+    """What is known of a tile."""
+
+    OUTSIDE = 0
+    """No tissue, or not seen yet."""
+    COARSE = 1
+    REFINED = 2
+    EDITED = 3
+    """The user painted in it; it may be coarse or refined beneath."""
+    FAILED = 4
+    """It could not be read or computed; the reason is recorded."""
+
+
+MERGED_SIDES = (4, 2)
+"""Sides, in tiles, of merged chips; few, so that few shapes reach the network."""
+
+
+class Chip(NamedTuple):
+    """What stage 2 reads at once: read the window, keep the core."""
+
+    tiles: tuple[Tile, ...]
+    """The tiles it holds, row by row; they fill the core."""
+    core: Box
+    """The pixels this chip owns, before clipping to the slide; no two chips of a plan share one."""
+    window: Box
+    """The pixels the model sees: the core plus its halo; beyond the slide it is reflected."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """Square tiles over a plane; those of the last row and column may reach beyond it."""
+
+    plane: Shape
+    tile_px: int
+    halo_px: int
+
+    @property
+    def shape(self) -> Shape:
+        """Rows and columns of tiles."""
+        return math.ceil(self.plane[0] / self.tile_px), math.ceil(self.plane[1] / self.tile_px)
+
+    def core(self, tile: Tile) -> Box:
+        """The tile's full square."""
+        size = self.tile_px
+        return Box.at(tile[0] * size, tile[1] * size, size, size)
+
+    def box(self, tile: Tile) -> Box:
+        """The tile's pixels inside the plane."""
+        return self.core(tile).clip(self.plane)
+
+    def touching(self, box: Box) -> Iterator[Tile]:
+        """Tiles that share a pixel with `box`, row by row."""
+        inside = box.clip(self.plane)
+        if inside.area:
+            cells = inside.scaled(1 / self.tile_px)
+            for row in range(cells.top, cells.bottom):
+                for column in range(cells.left, cells.right):
+                    yield row, column
+
+    def chips(self, tiles: Sequence[Tile], *, merge: bool = False) -> list[Chip]:
+        """Cut a selection into chips, in the order of the selection.
+
+        Parameters
+        ----------
+        tiles : sequence of (row, column)
+            Without repeats; the most wanted first.
+        merge : bool
+            Join full, aligned squares of selected tiles into one chip. Only for models whose
+            receptive field fits in the halo: for others it would change the labels.
+
+        Returns
+        -------
+        list of Chip
+            Every tile is in exactly one chip; a chip stands where its first tile stood.
+        """
+        corner_of = self._merged(set(tiles)) if merge else {}
+        chips, seen = [], set()
+        for tile in tiles:
+            corner, side = corner_of.get(tile, (tile, 1))
+            if corner not in seen:
+                seen.add(corner)
+                chips.append(self._chip(corner, side))
+        return chips
+
+    def _merged(self, left: set[Tile]) -> dict[Tile, tuple[Tile, int]]:
+        """Assign tiles to the largest full aligned squares: tile to (corner, side in tiles)."""
+        corner_of: dict[Tile, tuple[Tile, int]] = {}
+        for side in MERGED_SIDES:
+            for corner in {(row - row % side, column - column % side) for row, column in left}:
+                square = _square(corner, side)
+                if left.issuperset(square):
+                    left.difference_update(square)
+                    corner_of.update(dict.fromkeys(square, (corner, side)))
+        return corner_of
+
+    def _chip(self, corner: Tile, side: int) -> Chip:
+        size = side * self.tile_px
+        core = Box.at(corner[0] * self.tile_px, corner[1] * self.tile_px, size, size)
+        return Chip(_square(corner, side), core, core.grow(self.halo_px))
+
+
+def _square(corner: Tile, side: int) -> tuple[Tile, ...]:
+    return tuple(
+        (row, column)
+        for row in range(corner[0], corner[0] + side)
+        for column in range(corner[1], corner[1] + side)
+    )

@@ -1,0 +1,177 @@
+"""From logits to probabilities, from probabilities to uncertainty, from pixels to tiles.
+
+Logits come as (K, H, W): K = 1 for a single class against the background, else one a class with
+the background first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, softmax, xlogy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Shape
+
+Measure = Callable[["NDArray[np.floating]"], "NDArray[np.float32]"]
+
+
+def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Class probabilities, the background first.
+
+    Parameters
+    ----------
+    logits : (K, H, W) float array
+
+    Returns
+    -------
+    (C, H, W) float32 array
+        C is 2 for K = 1, else K; every pixel sums to 1.
+    """
+    values = logits.astype(np.float32)
+    if len(values) > 1:
+        return np.asarray(softmax(values, axis=0), dtype=np.float32)
+    return np.concatenate([expit(-values), expit(values)])
+
+
+def labels(logits: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The likeliest class of each pixel: (K, H, W) logits to (H, W) with 0 for the background."""
+    if len(logits) > 1:
+        return logits.argmax(axis=0).astype(np.uint8)
+    return (logits[0] > 0).astype(np.uint8)
+
+
+def tent(probability: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Tent: 2·(1 − max p), which for two classes is 1 − 2·abs(p − 0.5).
+
+    Parameters
+    ----------
+    probability : (C, H, W) float array
+        Class probabilities; every pixel sums to 1.
+
+    Returns
+    -------
+    (H, W) float32 array
+        In [0, 1] for two classes; more classes can reach 2 − 2 / C.
+
+    Examples
+    --------
+    >>> tent(np.array([[[0.5, 0.9]], [[0.5, 0.1]]])).round(2)
+    array([[1. , 0.2]], dtype=float32)
+    """
+    return np.asarray(2 * (1 - probability.max(axis=0)), dtype=np.float32)
+
+
+def entropy(probability: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Shannon entropy of each pixel in bits, divided by log2 C: in [0, 1].
+
+    Parameters
+    ----------
+    probability : (C, H, W) float array
+        Class probabilities; every pixel sums to 1.
+
+    Examples
+    --------
+    >>> entropy(np.array([[[0.5, 0.9]], [[0.5, 0.1]]])).round(2)
+    array([[1.  , 0.47]], dtype=float32)
+    """
+    # xlogy: p log p tends to 0 with p, so zeros need no epsilon, which would bias the rest
+    nats = -xlogy(probability, probability).sum(axis=0)
+    return np.asarray(nats / np.log(len(probability)), dtype=np.float32)
+
+
+def neg_plogp(probability: NDArray[np.floating]) -> NDArray[np.float32]:
+    """−p·log2 p of the foreground, as the text of Cruz et al. (Sensors 2023) has it.
+
+    Kept to reproduce the paper: its maximum is 0.531, at p = 1 / e, not 1 at p = 0.5.
+
+    Parameters
+    ----------
+    probability : (C, H, W) float array
+        Class probabilities, the background first; every pixel sums to 1.
+
+    Examples
+    --------
+    >>> neg_plogp(np.array([[[0.5, 0.9]], [[0.5, 0.1]]])).round(2)
+    array([[0.5 , 0.33]], dtype=float32)
+    """
+    foreground = 1 - probability[0]
+    return np.asarray(-xlogy(foreground, foreground) / np.log(2), dtype=np.float32)
+
+
+MEASURES: dict[str, Measure] = {"tent": tent, "entropy": entropy, "neg_plogp": neg_plogp}
+"""Uncertainty measures by the name that cards and commands use."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileStatistics:
+    """What stage 1 says of each tile; arrays of (rows, columns) of tiles, float32.
+
+    The expectations are in coarse pixels and come from calibrated probabilities: of the pixels
+    labelled foreground, how many are expected right (`hits`) and wrong (`false_alarms`), and
+    how much foreground is expected outside them (`misses`).
+    """
+
+    score: NDArray[np.float32]
+    hits: NDArray[np.float32]
+    false_alarms: NDArray[np.float32]
+    misses: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, shape: Shape) -> TileStatistics:
+        """Nothing known yet: all NaN."""
+        return cls(*(np.full(shape, np.nan, np.float32) for _ in range(4)))
+
+    def put(self, part: TileStatistics, row: int, column: int) -> None:
+        """Take over what is known of a field of tiles that starts at (row, column)."""
+        rows, columns = part.score.shape
+        place = slice(row, row + rows), slice(column, column + columns)
+        for name in ("score", "hits", "false_alarms", "misses"):
+            getattr(self, name)[place] = getattr(part, name)
+
+
+def tile_statistics(
+    logits: NDArray[np.floating], tile: int, measure: Measure
+) -> TileStatistics:
+    """Summarise a field of whole tiles.
+
+    Parameters
+    ----------
+    logits : (K, H, W) float array
+        Starts at a tile's corner; a last row or column of tiles may be cut by the slide's edge.
+        NaN where nothing is known, which makes the tile's statistics NaN.
+    tile : int
+        Side of a tile in pixels of `logits`.
+    measure : callable
+        One of `MEASURES`.
+
+    Returns
+    -------
+    TileStatistics
+        Scores are means over the pixels that exist.
+    """
+    probability = probabilities(logits)
+    predicted = labels(logits)
+    foreground = predicted > 0
+    right = np.take_along_axis(probability, predicted[None].astype(np.intp), axis=0)[0]
+    hits = np.where(foreground, right, 0)
+    misses = 1 - probability[0] - hits
+    # of a pixel labelled foreground, mass on other foreground classes is a false alarm as well
+    misses = np.where(foreground, np.where(len(probability) > 2, misses, 0), misses)
+
+    def total(values: NDArray[np.floating]) -> NDArray[np.float32]:
+        rows = np.add.reduceat(values, np.arange(0, values.shape[0], tile), axis=0)
+        sums = np.add.reduceat(rows, np.arange(0, values.shape[1], tile), axis=1)
+        return np.asarray(sums, dtype=np.float32)
+
+    return TileStatistics(
+        score=total(measure(probability)) / total(np.ones(predicted.shape)),
+        hits=total(hits),
+        false_alarms=total(foreground - hits),
+        misses=total(misses),
+    )

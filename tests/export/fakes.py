@@ -1,0 +1,84 @@
+"""A segmentation without a slide, a model or a disk: arrays in, the same surface out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+
+from napari_twostage.errors import SlideError
+from napari_twostage.geometry import Box, Grid
+from napari_twostage.tiling import TileState
+
+
+@dataclass(frozen=True)
+class FakeClass:
+    name: str
+    color: str
+    value: int
+
+
+@dataclass(frozen=True)
+class FakeTiles:
+    plane: tuple[int, int]
+    tile_px: int
+
+    @property
+    def shape(self):
+        return tuple(-(-side // self.tile_px) for side in self.plane)
+
+    def box(self, row, column):
+        top, left = row * self.tile_px, column * self.tile_px
+        return Box.at(top, left, self.tile_px, self.tile_px).clip(self.plane)
+
+
+class FakeView:
+    def __init__(self, picture, grid, finest):
+        step = round(grid.downsample[0] / finest.downsample[0])
+        self._picture = picture[::step, ::step]
+
+    def read(self, box):
+        return self._picture[box.slices]
+
+
+@dataclass
+class FakeSegmentation:
+    """Labels in memory; everything is refined unless `states` says otherwise."""
+
+    plane: np.ndarray
+    downsample: tuple[float, float] = (1.0, 1.0)
+    slide_mpp: tuple[float, float] = (0.25, 0.25)
+    tile_px: int = 16
+    states: np.ndarray | None = None
+    ratio: int = 4
+    picture: np.ndarray | None = None
+    heat: np.ndarray | None = None
+    name: str = "fake"
+    path: Path = Path("fake.twostage.zarr")
+    classes: tuple = (FakeClass("nucleus", "#2ca02c", 1), FakeClass("gland", "#d62728", 2))
+    record: dict = field(default_factory=dict)
+    read: list = field(default_factory=list)
+
+    def __post_init__(self):
+        mpp = tuple(m * d for m, d in zip(self.slide_mpp, self.downsample, strict=True))
+        self.grid = Grid(self.plane.shape, self.downsample, mpp)
+        self.coarse_grid = self.grid.coarser(self.ratio)
+        self.tiles = FakeTiles(self.plane.shape, self.tile_px)
+        if self.states is None:
+            self.states = np.full(self.tiles.shape, TileState.REFINED, np.uint8)
+        self.labels = [
+            da.from_array(self.plane[:: 2**k, :: 2**k], chunks=self.tile_px * 4) for k in range(3)
+        ]
+        heat = np.zeros(self.coarse_grid.shape, np.float32) if self.heat is None else self.heat
+        self.uncertainty = da.from_array(heat, chunks=64)
+
+    def read_labels(self, box, level=0):
+        self.read.append((level, box))
+        return self.labels[level][box.slices].compute()
+
+    def view(self, grid):
+        if self.picture is None:
+            raise SlideError("fake.svs is gone; put it back to see the slide")
+        return FakeView(self.picture, grid, self.grid)

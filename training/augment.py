@@ -1,0 +1,111 @@
+"""Random crops of random images, changed the way microscopes and stains change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from skimage.color import hed2rgb, rgb2hed
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from training.datasets import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far crops are changed; every range is sampled uniformly (scale: log-uniformly)."""
+
+    scale: tuple[float, float] = (0.6, 1.5)
+    bright_field_scale: tuple[float, float] = (0.3, 1.4)
+    """BOWL's stained images are magnified more than slides at 0.5 µm/px are."""
+    brightness: float = 0.12
+    """Of bright-field images; dark-field ones only get brighter, else nuclei sink into black."""
+    contrast: float = 0.3
+    gamma: float = 0.35
+    stain: float = 0.25
+    """Relative change of each stain's density, on bright-field images."""
+    grey: float = 0.1
+    """Share of crops that lose their colours."""
+    blur: float = 0.1
+    """Share of crops that are blurred a little."""
+
+
+def is_bright_field(image: NDArray[np.generic]) -> bool:
+    """Whether an image, in values up to 255, is stained tissue on a bright ground."""
+    return bool(image.mean() > 115)
+
+
+def draw_batch(
+    samples: Sequence[Sample],
+    weights: NDArray[np.float64],
+    *,
+    size_px: int,
+    count: int,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw a training batch.
+
+    Returns
+    -------
+    images : (count, size_px, size_px, 3) uint8 tensor
+    masks : (count, size_px, size_px) float tensor
+        1 inside the foreground.
+    """
+    chosen = rng.choice(len(samples), size=count, p=weights)
+    crops = [_crop(samples[index], size_px, augmentation, rng) for index in chosen]
+    images = np.stack([_recolour(image, augmentation, rng) for image, _ in crops])
+    masks = np.stack([mask for _, mask in crops])
+    return torch.from_numpy(images), torch.from_numpy(masks)
+
+
+def _crop(
+    sample: Sample, size_px: int, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    bright = is_bright_field(sample.image)
+    low, high = np.log(augmentation.bright_field_scale if bright else augmentation.scale)
+    side = round(size_px / float(np.exp(rng.uniform(low, high))))
+    pad = [(0, max(0, side - extent)) for extent in sample.mask.shape]
+    mode = "symmetric"  # may repeat, so images smaller than half the crop work too
+    image = np.pad(sample.image, [*pad, (0, 0)], mode=mode)
+    mask = np.pad(sample.mask, pad, mode=mode)
+    top = rng.integers(0, mask.shape[0] - side + 1)
+    left = rng.integers(0, mask.shape[1] - side + 1)
+    window = slice(top, top + side), slice(left, left + side)
+    both = np.concatenate([image[window], 255 * mask[window][..., None]], axis=-1)
+    both = np.rot90(both, rng.integers(4))
+    if rng.random() < 0.5:
+        both = both[:, ::-1]
+    tensor = torch.from_numpy(np.ascontiguousarray(both)).permute(2, 0, 1)[None].float() / 255
+    resized = functional.interpolate(tensor, size=(size_px, size_px), mode="bilinear", antialias=True)
+    pixels = resized[0].permute(1, 2, 0).numpy()
+    return pixels[..., :3], (pixels[..., 3] > 0.5).astype(np.float32)
+
+
+def _recolour(
+    image: NDArray[np.float32], augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    bright_field = is_bright_field(255 * image)
+    if bright_field and rng.random() < 0.7:
+        density = rgb2hed(image)
+        density *= 1 + rng.uniform(-augmentation.stain, augmentation.stain, size=3)
+        image = hed2rgb(density).astype(np.float32)
+    if rng.random() < augmentation.grey:
+        image = np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1)
+    image = np.clip(image, 0, 1) ** np.exp(rng.uniform(-augmentation.gamma, augmentation.gamma))
+    gain = 1 + rng.uniform(-augmentation.contrast, augmentation.contrast)
+    middle = image.mean() if bright_field else image.min()
+    image = (image - middle) * gain + middle
+    darkest = -augmentation.brightness if bright_field else 0.0
+    image = image + rng.uniform(darkest, augmentation.brightness)
+    if rng.random() < augmentation.blur:
+        tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).permute(2, 0, 1)
+        image = functional.avg_pool2d(tensor, 3, 1, 1, count_include_pad=False).permute(1, 2, 0).numpy()
+    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
