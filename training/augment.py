@@ -72,19 +72,21 @@ def _crop(
     bright = is_bright_field(sample.image)
     low, high = np.log(augmentation.bright_field_scale if bright else augmentation.scale)
     side = round(size_px / float(np.exp(rng.uniform(low, high))))
-    pad = [(0, max(0, side - extent)) for extent in sample.mask.shape]
-    mode = "symmetric"  # may repeat, so images smaller than half the crop work too
-    image = np.pad(sample.image, [*pad, (0, 0)], mode=mode)
-    mask = np.pad(sample.mask, pad, mode=mode)
+    below, right = (max(0, side - extent) for extent in sample.mask.shape)
+    # symmetric padding may repeat, so images smaller than half the crop work too
+    image = np.pad(sample.image, ((0, below), (0, right), (0, 0)), mode="symmetric")
+    mask = np.pad(sample.mask, ((0, below), (0, right)), mode="symmetric")
     top = rng.integers(0, mask.shape[0] - side + 1)
     left = rng.integers(0, mask.shape[1] - side + 1)
     window = slice(top, top + side), slice(left, left + side)
     both = np.concatenate([image[window], 255 * mask[window][..., None]], axis=-1)
-    both = np.rot90(both, rng.integers(4))
+    both = np.rot90(both, int(rng.integers(4)))
     if rng.random() < 0.5:
         both = both[:, ::-1]
     tensor = torch.from_numpy(np.ascontiguousarray(both)).permute(2, 0, 1)[None].float() / 255
-    resized = functional.interpolate(tensor, size=(size_px, size_px), mode="bilinear", antialias=True)
+    resized = functional.interpolate(
+        tensor, size=(size_px, size_px), mode="bilinear", antialias=True
+    )
     pixels = resized[0].permute(1, 2, 0).numpy()
     return pixels[..., :3], (pixels[..., 3] > 0.5).astype(np.float32)
 
@@ -107,5 +109,7 @@ def _recolour(
     image = image + rng.uniform(darkest, augmentation.brightness)
     if rng.random() < augmentation.blur:
         tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).permute(2, 0, 1)
-        image = functional.avg_pool2d(tensor, 3, 1, 1, count_include_pad=False).permute(1, 2, 0).numpy()
+        image = (
+            functional.avg_pool2d(tensor, 3, 1, 1, count_include_pad=False).permute(1, 2, 0).numpy()
+        )
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)

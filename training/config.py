@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,7 +100,7 @@ def load_config(path: str | Path) -> TrainConfig:
 
 
 def _section(kind: type[Section], table: dict[str, Any], where: str) -> Section:
-    known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
+    known = set(inspect.signature(kind).parameters)
     if unknown := set(table) - known:
         raise ConfigError(f"{where} has unknown keys {sorted(unknown)}; known: {sorted(known)}")
     try:

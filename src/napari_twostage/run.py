@@ -28,7 +28,7 @@ from napari_twostage.slides.pyramid import build_pyramid
 from napari_twostage.tissue import everything, find_tissue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from napari_twostage.segmentation import Segmentation
 
@@ -83,7 +83,7 @@ def run(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
 
 def _steps(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
     yield from _add_levels(seg)
-    if seg.tissue is None:
+    if not seg.tissue_known:
         _look_for_tissue(seg)
     work = Work(
         model=seg.model,
@@ -128,7 +128,6 @@ def _look_for_tissue(seg: Segmentation) -> None:
 def _windows_left(seg: Segmentation) -> list[Box]:
     """Cores of coarse windows that hold tissue and are not done, row by row."""
     side, tissue = seg.card.coarse_core_px, seg.tissue
-    assert tissue is not None
     per_window = side // seg.card.coarse_tile_px
     windows = []
     for block in seg.coarse_grid.box.blocks(side):
@@ -140,7 +139,7 @@ def _windows_left(seg: Segmentation) -> list[Box]:
 
 
 def _persist(
-    seg: Segmentation, steps: Iterator[Step], writer: ThreadPoolExecutor
+    seg: Segmentation, steps: Generator[Step, None, None], writer: ThreadPoolExecutor
 ) -> Iterator[Step]:
     """Write steps in another thread; hand each on when it is on disk."""
     waiting: deque[tuple[Step, Future[None]]] = deque()
@@ -156,7 +155,7 @@ def _persist(
         while waiting:
             yield _taken(waiting)
     finally:
-        steps.close()  # type: ignore[attr-defined]
+        steps.close()
         for _, future in waiting:  # what is computed is kept
             future.result()
         writer.submit(seg.refresh).result()
@@ -183,24 +182,18 @@ def _write(seg: Segmentation, step: Step) -> None:
 
 
 def _write_window(seg: Segmentation, step: CoarseWindowDone) -> None:
-    tissue = seg.tissue
-    assert tissue is not None
     logits = step.logits.copy()
     for tile in seg.tiles_of_window(step.core):
-        if not tissue[tile] or tile in step.unreadable:
+        if not seg.tissue[tile] or tile in step.unreadable:
             place = seg.layout.coarse_box(tile).shift(-step.core.top, -step.core.left)
             logits[:, *place.slices] = np.nan
-    unreadable = {tile: why for tile, why in step.unreadable.items() if tissue[tile]}
+    unreadable = {tile: why for tile, why in step.unreadable.items() if seg.tissue[tile]}
     seg.store.write_window(step.core, logits)
     seg.ledger.window_done(step.core, unreadable)
     seg.score_window(step.core, logits)
 
 
-
-
-def watch(
-    steps: Iterator[Step], progress: bool | Callable[[Step], None] | None
-) -> None:
+def watch(steps: Iterator[Step], progress: bool | Callable[[Step], None] | None) -> None:
     """Take all steps; show bars for True, call `progress` with each step if it can be called."""
     if callable(progress):
         for step in steps:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from napari_twostage.models.model import Model
     from napari_twostage.pipeline import Step
     from napari_twostage.slides.base import Slide
-    from napari_twostage.tissue import Tissue
     from napari_twostage.tiling import Tile
+    from napari_twostage.tissue import Tissue
 
 LABEL_CHUNK = 1024
 
@@ -77,7 +78,6 @@ class Segmentation:
         self.store.mark_stale(self.ledger.behind)
         self._slide: Slide | None = None
         self._model = model
-        self._tissue: NDArray[np.bool_] | None = None
         self._tissue_file = path / "tissue.npz"
         self._statistics_file = path / "statistics.npz"
         if slide is not None:
@@ -124,8 +124,13 @@ class Segmentation:
         """Make an empty result folder."""
         record = new_record(slide, model, fine, parameters)
         tiles = TileGrid(fine.shape, model.card.tile_px, model.card.halo_px)
-        Store(path, Layout(fine, model.card, tiles), create=True)
-        write_record(path, record)  # last: what has a record is whole
+        # made beside its place and then moved there: what stands under its name is whole
+        unfinished = path.with_name(f".{path.name}.partial")
+        if unfinished.exists():  # a run was killed right here
+            shutil.rmtree(unfinished)
+        Store(unfinished, Layout(fine, model.card, tiles), create=True)
+        write_record(unfinished, record)
+        unfinished.rename(path)
         return cls(path, slide=slide, model=model)
 
     @property
@@ -166,10 +171,8 @@ class Segmentation:
                 raise SegmentationError(
                     f"{self.path} was made from an array; open it with slide=open_slide(array, ...)"
                 )
-            self.attach_slide(
-                open_slide(path, mpp=self.slide_mpp, channel=self.record["parameters"]["channel"])
-            )
-        assert self._slide is not None
+            channel = self.record["parameters"]["channel"]
+            return self.attach_slide(open_slide(path, mpp=self.slide_mpp, channel=channel))
         return self._slide
 
     @property
@@ -184,11 +187,10 @@ class Segmentation:
             If it is not the one that this result was made with.
         """
         if self._model is None:
-            self.attach_model(load_model(self.record["model"]["source"]))
-        assert self._model is not None
+            return self.attach_model(load_model(self.record["model"]["source"]))
         return self._model
 
-    def attach_slide(self, slide: Slide) -> None:
+    def attach_slide(self, slide: Slide) -> Slide:
         """Go on with this slide, which must be the one that was segmented."""
         if slide.fingerprint() != self.record["slide"]["fingerprint"]:
             raise SegmentationError(
@@ -199,8 +201,9 @@ class Segmentation:
             with suppress(SlideError):  # interrupted: the next run builds it again
                 slide = with_pyramid(slide, self.pyramid_folder)
         self._slide = slide
+        return slide
 
-    def attach_model(self, model: Model) -> None:
+    def attach_model(self, model: Model) -> Model:
         """Go on with this model, which must be the one that was used."""
         if model.bundle.sha256 != self.record["model"]["sha256"]:
             made_with = self.record["model"]
@@ -210,6 +213,7 @@ class Segmentation:
                 f"sha256 {made_with['sha256'][:12]}; choose another output folder"
             )
         self._model = model
+        return model
 
     def view(self, grid: Grid) -> View:
         """The slide as 8-bit RGB on a grid."""
@@ -218,12 +222,15 @@ class Segmentation:
     # -- what is known of tiles -------------------------------------------------------------
 
     @property
-    def tissue(self) -> NDArray[np.bool_] | None:
-        """Which tiles are to be segmented: (rows, columns); None until tissue was looked for."""
-        if self._tissue is None and self._tissue_file.exists():
-            with np.load(self._tissue_file, allow_pickle=False) as saved:
-                self._tissue = np.asarray(saved["tiles"], bool)
-        return self._tissue
+    def tissue_known(self) -> bool:
+        """Whether the tissue was looked for: the first thing that a run keeps."""
+        return self._tissue_file.exists()
+
+    @cached_property
+    def tissue(self) -> NDArray[np.bool_]:
+        """Which tiles are to be segmented: (rows, columns); once `tissue_known`."""
+        with np.load(self._tissue_file, allow_pickle=False) as saved:
+            return np.asarray(saved["tiles"], bool)
 
     def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
         """Keep where the tissue is, and which tiles follow from it."""
@@ -286,9 +293,7 @@ class Segmentation:
     @property
     def states(self) -> NDArray[np.uint8]:
         """`tiling.TileState` of each tile (rows, columns)."""
-        outside = np.zeros(self.tiles.shape, bool)
-        tissue = outside if self.tissue is None else self.tissue
-        return self.ledger.states(tissue, ~np.isnan(self.scores))
+        return self.ledger.states(~np.isnan(self.scores))
 
     @property
     def failures(self) -> dict[Tile, str]:
@@ -301,11 +306,7 @@ class Segmentation:
     def labels(self) -> list[da.Array]:
         """Lazy (H, W) uint8 labels, one a level; level k is 2**k times as coarse as `grid`."""
         return [
-            _lazy(
-                lambda box, level=level: self.read_labels(box, level),
-                self.layout.level_shape(level),
-                np.uint8,
-            )
+            _lazy(partial(self.read_labels, level=level), self.layout.level_shape(level), np.uint8)
             for level in range(len(self.layout.steps))
         ]
 
@@ -464,9 +465,9 @@ class Segmentation:
 
 def _save(path: Path, **arrays: Any) -> None:  # noqa: ANN401 - what numpy takes
     """Write arrays so that a crash leaves no half file."""
-    partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(partial, **arrays)
-    partial.replace(path)
+    unfinished = path.with_suffix(".partial.npz")
+    np.savez_compressed(unfinished, **arrays)
+    unfinished.replace(path)
 
 
 class _Lazy:
@@ -491,6 +492,7 @@ def _lazy(
 ) -> da.Array:
     import dask.array as da
 
-    return da.from_array(
+    lazy: da.Array = da.from_array(
         _Lazy(read, shape, dtype), chunks=LABEL_CHUNK, name=False, asarray=False, fancy=False
     )
+    return lazy

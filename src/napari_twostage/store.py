@@ -116,8 +116,13 @@ class Store:
         group = zarr.open_group(path, mode="a")
         core, tile = card.coarse_core_px, card.tile_px
         plan: list[tuple[str, tuple[int, ...], tuple[int, ...], str, Any]] = [
-            ("coarse/logits", (card.outputs, *layout.coarse.shape), (card.outputs, core, core),
-             "float16", np.nan),
+            (
+                "coarse/logits",
+                (card.outputs, *layout.coarse.shape),
+                (card.outputs, core, core),
+                "float16",
+                np.nan,
+            ),
             ("refined", layout.fine.shape, (tile, tile), "uint8", UNSET),
             ("edits", layout.fine.shape, (tile, tile), "uint8", UNSET),
         ]

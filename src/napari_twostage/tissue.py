@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from napari_twostage.errors import SlideError
+from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.geometry import Grid
 from napari_twostage.slides.view import View
 
@@ -32,6 +32,9 @@ LEAST_DENSITY = 0.04
 """Optical density above the glass that counts as tissue at least: below is noise."""
 LEAST_GLOW = 0.03
 """Dark-field intensity above the background, in [0, 1], that counts at least."""
+
+DAMAGE_PX = 8
+"""What cannot be read of the overview is narrowed down to about this."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def find_tissue(slide: Slide) -> Tissue:
         If nothing on it looks like tissue.
     """
     grid = overview_grid(slide)
-    pixels = View(slide, grid).read(grid.box).astype(np.float32) / 255
+    pixels, damaged = _overview(View(slide, grid))
     bright_field = bool(np.median(pixels.mean(axis=-1)) > 0.4)
     signal = _density(pixels) if bright_field else _glow(pixels)
     least = LEAST_DENSITY if bright_field else LEAST_GLOW
@@ -107,7 +110,8 @@ def find_tissue(slide: Slide) -> Tissue:
             f"{slide.name}: found no tissue; expected {kind}; to segment all of it, "
             "pass tissue=False, or --no-tissue on the command line"
         )
-    return Tissue(mask, grid, bright_field)
+    # what cannot be read may be tissue: the run says so of its tiles, instead of leaving them out
+    return Tissue(mask | damaged, grid, bright_field)
 
 
 def overview_grid(slide: Slide, mpp: float = OVERVIEW_MPP, pixels: int = OVERVIEW_PX) -> Grid:
@@ -117,6 +121,28 @@ def overview_grid(slide: Slide, mpp: float = OVERVIEW_MPP, pixels: int = OVERVIE
     factor = max(1, round(wanted))
     level0 = Grid((height, width), (1.0, 1.0), slide.mpp)
     return level0.coarser(factor)
+
+
+def _overview(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Read all of a view: (H, W, 3) in [0, 1], and (H, W) True where it is damaged."""
+    pixels = np.zeros((*view.grid.shape, 3), np.float32)
+    damaged = np.zeros(view.grid.shape, bool)
+    left = [view.grid.box]
+    while left:
+        box = left.pop()
+        try:
+            pixels[box.slices] = view.read(box)
+        except ReadError as error:
+            side = max(box.shape) // 2
+            if side >= DAMAGE_PX:  # find out where in it
+                left.extend(box.blocks(side))
+                continue
+            damaged[box.slices] = True
+            if damaged.all():
+                raise SlideError(f"no part of it can be read; copy it again: {error}") from error
+    pixels[damaged] = np.median(pixels[~damaged], axis=0)
+    pixels /= 255
+    return pixels, damaged
 
 
 def _density(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,4 +176,3 @@ def everything(slide: Slide) -> Tissue:
     """Take the whole slide for tissue."""
     grid = overview_grid(slide)
     return Tissue(np.ones(grid.shape, bool), grid, bright_field=True)
-

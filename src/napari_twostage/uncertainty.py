@@ -42,8 +42,8 @@ def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
 def labels(logits: NDArray[np.floating]) -> NDArray[np.uint8]:
     """The likeliest class of each pixel: (K, H, W) logits to (H, W) with 0 for the background."""
     if len(logits) > 1:
-        return logits.argmax(axis=0).astype(np.uint8)
-    return (logits[0] > 0).astype(np.uint8)
+        return np.asarray(logits.argmax(axis=0), np.uint8)
+    return np.asarray(logits[0] > 0, np.uint8)
 
 
 def tent(probability: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -135,9 +135,7 @@ class TileStatistics:
             getattr(self, name)[place] = getattr(part, name)
 
 
-def tile_statistics(
-    logits: NDArray[np.floating], tile: int, measure: Measure
-) -> TileStatistics:
+def tile_statistics(logits: NDArray[np.floating], tile: int, measure: Measure) -> TileStatistics:
     """Summarise a field of whole tiles.
 
     Parameters

@@ -43,7 +43,7 @@ def expected(plane):
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     tile_px=st.integers(1, 32),

@@ -59,7 +59,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        y = x if self.expand is None else functional.relu6(self.expand(x), inplace=True)
+        y: Tensor = x if self.expand is None else functional.relu6(self.expand(x), inplace=True)
         y = self.project(functional.relu6(self.depthwise(y), inplace=True))
         return y + x if self.residual else y
 
@@ -77,7 +77,8 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, 2 H, 2 W)."""
         x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-        return self.mix(x if skip is None else torch.cat([x, skip], dim=1))  # type: ignore[no-any-return]
+        mixed: Tensor = self.mix(x if skip is None else torch.cat([x, skip], dim=1))
+        return mixed
 
 
 class LiteUNet(Network):
@@ -93,9 +94,7 @@ class LiteUNet(Network):
 
     stride = 32
 
-    def __init__(
-        self, outputs: int = 1, widths: Sequence[int] = (128, 64, 48, 32, 16)
-    ) -> None:
+    def __init__(self, outputs: int = 1, widths: Sequence[int] = (128, 64, 48, 32, 16)) -> None:
         super().__init__()
         self.stem = _normalised(3, 32, 3, stride=2)
         groups, channels = [], 32
@@ -142,7 +141,12 @@ class LiteUNet(Network):
         KeyError
             If a tensor that the encoder needs is missing.
         """
-        blocks = [block for group in self.encoder for block in group]  # type: ignore[union-attr]
+        blocks: list[InvertedResidual] = [
+            block
+            for group in self.encoder
+            for block in group.children()
+            if isinstance(block, InvertedResidual)
+        ]
         parts: dict[str, tuple[nn.Module, str]] = {"_conv_stem": (self.stem, "_bn0")}
         for index, block in enumerate(blocks):
             root = f"_blocks.{index}."

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.card import ModelCard
 
-BATCH_PX = 512 * 512
+BATCH_PX = 300_000
 """Pixels of one batch: enough to fill two to eight cores, little enough for 1 GiB."""
 
 
@@ -132,10 +132,12 @@ def _module(bundle: Bundle) -> TwoStage:
         module.load_state_dict(bundle.tensors())
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ModelError(f"{bundle.source}: weights do not fit the architecture: {reason}") from error
+        raise ModelError(
+            f"{bundle.source}: weights do not fit the architecture: {reason}"
+        ) from error
     module.eval().requires_grad_(requires_grad=False)
     fold_normalisation(module)
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return module.to(memory_format=torch.channels_last)
 
 
 def fold_normalisation(module: nn.Module) -> None:

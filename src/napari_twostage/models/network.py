@@ -35,7 +35,8 @@ class Network(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Apply the last convolution: (N, feature_channels, H, W) to (N, outputs, H, W) logits."""
-        return self.last(features)  # type: ignore[no-any-return]
+        logits: Tensor = self.last(features)
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, 3, H, W) images to (N, outputs, H, W) logits."""

@@ -100,7 +100,8 @@ class TwoStage(nn.Module):
         (N, K, H, W) float tensor
             Logits: one for a single class against the background, else one a class.
         """
-        return self.stage1(self.normalise(images))  # type: ignore[no-any-return]
+        logits: Tensor = self.stage1(self.normalise(images))
+        return logits
 
     def refine(self, images: Tensor) -> Tensor:
         """Stage 2; depends on the window's pixels only.

@@ -109,7 +109,7 @@ class Slide(ABC):
             int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1
         )
         pixels = self._read_inside(inside, level)
-        return pixels[np.ix_(rows - inside.top, columns - inside.left)]
+        return pixels[rows - inside.top][:, columns - inside.left]
 
     def read_at(self, box: Box, downsample: Scale) -> NDArray[np.generic]:
         """Read pixels of any grid over the slide, from the nearest level that is fine enough.

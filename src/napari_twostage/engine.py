@@ -89,13 +89,13 @@ def iter_segment(
     """
     wanted = _wanted(threshold, fraction, budget_s, refine)
     seg = prepare(slide, model, out, **options)
-    fresh = seg.tissue is None
+    fresh = not seg.tissue_known
     try:
         if wanted is None:
             wanted = Selection(threshold=seg.card.default_threshold)
         yield from run(seg, wanted)
     except SlideError:
-        if fresh and seg.tissue is None:  # nothing was found to segment: leave nothing behind
+        if fresh and not seg.tissue_known:  # nothing was found to segment: leave nothing behind
             shutil.rmtree(seg.path)
         raise
 

@@ -1,0 +1,166 @@
+"""The command line: ``napari-twostage VERB``.
+
+Results on stdout, as lines or with ``--json`` as one JSON object; progress and errors on stderr.
+Exit codes: 0 done, 1 some tiles or slides failed, 2 bad input, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_twostage.errors import TwoStageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+BAD_INPUT, STOPPED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    from napari_twostage import bench, commands
+
+    verbs: dict[str, Callable[[argparse.Namespace], commands.Result]] = {
+        "demo": commands.demo,
+        "info": commands.info,
+        "segment": commands.segment,
+        "refine": commands.refine,
+        "export": commands.write,
+        "batch": commands.batch,
+        "models": commands.models,
+        "bench": bench.bench,
+    }
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    try:
+        summary, text, code = verbs[options.verb](options)
+    except TwoStageError as error:
+        sys.stderr.write(f"napari-twostage: {error}\n")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        again = " ".join(["napari-twostage", *given])
+        sys.stderr.write(f"\nstopped; what was computed is kept. To go on: {again}\n")
+        return STOPPED
+    sys.stdout.write(json.dumps(summary) + "\n" if options.json else "\n".join(text) + "\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="napari-twostage",
+        description="Segment whole slides: coarse everywhere, full resolution where it matters.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    demo = _verb(verbs, "demo", "segment the sample slide and draw an overview")
+    demo.add_argument("--out", type=Path, help="folder for the result (default: demo)")
+    _model_options(demo)
+    _criteria(demo)
+    _run_options(demo)
+
+    info = _verb(verbs, "info", "describe a slide, a result, or (without PATH) this machine")
+    info.add_argument("path", type=Path, nargs="?", help="slide or result folder")
+    _slide_options(info)
+
+    segment = _verb(verbs, "segment", "segment a slide; again to go on after a stop")
+    segment.add_argument("slide", type=Path)
+    segment.add_argument("--out", type=Path, required=True, help="result folder, *.zarr")
+    _model_options(segment)
+    _criteria(segment)
+    _run_options(segment)
+    _slide_options(segment)
+    _region(segment, "segment only this part")
+
+    refine = _verb(verbs, "refine", "refine more of a result")
+    refine.add_argument("result", type=Path)
+    _device(refine)
+    _criteria(refine)
+    _region(refine, "only tiles that touch this part; alone: all of them")
+    refine.add_argument("--dry-run", action="store_true", help="only say what it would cost")
+
+    export = _verb(verbs, "export", "write a result to files, by their endings")
+    export.add_argument("result", type=Path)
+    export.add_argument(
+        "targets",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="*.geojson[.gz], *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
+    )
+
+    batch = _verb(verbs, "batch", "segment many slides with one model")
+    batch.add_argument("slides", type=Path, nargs="+", metavar="SLIDE")
+    batch.add_argument("--out", type=Path, required=True, help="folder for results and summary.csv")
+    batch.set_defaults(region=None)
+    _model_options(batch)
+    _criteria(batch)
+    _run_options(batch)
+    _slide_options(batch)
+
+    models = _verb(verbs, "models", "list the bundled models, or show a model's card")
+    models.add_argument("model", nargs="?", help="name, folder or zip")
+
+    bench = _verb(verbs, "bench", "time two stages against every tile, on this machine")
+    bench.add_argument("slide", type=Path, nargs="?", help="default: the sample slide")
+    bench.add_argument("--rounds", type=int, default=3)
+    bench.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
+    _model_options(bench)
+    return parser
+
+
+Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+
+
+def _verb(
+    verbs: Verbs[argparse.ArgumentParser], name: str, purpose: str
+) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose)
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    verb.add_argument("--quiet", action="store_true", help="show no progress")
+    return verb
+
+
+def _model_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--model", default="nuclei", help="bundled name, folder or zip")
+    _device(verb)
+
+
+def _device(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+
+
+def _criteria(verb: argparse.ArgumentParser) -> None:
+    criteria = verb.add_mutually_exclusive_group()
+    criteria.add_argument("--threshold", type=float, help="refine tiles that score above it")
+    criteria.add_argument("--fraction", type=float, help="refine the top share of tiles, 0 to 1")
+    criteria.add_argument("--budget", type=float, metavar="S", help="refine for about S seconds")
+
+
+def _run_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--refine", choices=["selected", "none", "all"], default="selected")
+    verb.add_argument("--uncertainty", choices=["tent", "entropy", "neg_plogp"])
+    verb.add_argument(
+        "--no-tissue", dest="tissue", action="store_false", help="segment glass as well"
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+def _slide_options(verb: argparse.ArgumentParser) -> None:
+    from napari_twostage.commands import pixel_size
+
+    verb.add_argument("--mpp", type=pixel_size, help="µm per pixel: 0.5, or 0.5,0.25 for y,x")
+    verb.add_argument("--channel", help="number or name of a fluorescence channel")
+
+
+def _region(verb: argparse.ArgumentParser, purpose: str) -> None:
+    from napari_twostage.commands import box
+
+    verb.add_argument("--region", type=box, metavar="Y,X,H,W", help=f"{purpose} (level-0 pixels)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

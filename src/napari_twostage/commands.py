@@ -1,0 +1,275 @@
+"""What each verb of the command line does; each returns a JSON-able summary and an exit code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from napari_twostage.engine import iter_segment, working_grid
+from napari_twostage.errors import SegmentationError, SelectionError, TwoStageError
+from napari_twostage.export import export
+from napari_twostage.geometry import Box
+from napari_twostage.models import load_model
+from napari_twostage.models.bundle import bundled_names, read_bundle
+from napari_twostage.record import FILE
+from napari_twostage.run import watch
+from napari_twostage.samples import sample_slide
+from napari_twostage.segmentation import Segmentation
+from napari_twostage.selection import Selection
+from napari_twostage.slides import open_slide
+from napari_twostage.summary import lines, summarise
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from napari_twostage.models.card import ModelCard
+
+Result = tuple[dict[str, Any], list[str], int]
+"""What a verb found: for machines, for people, and the exit code."""
+
+DONE, SOME_FAILED = 0, 1
+
+
+def demo(options: Namespace) -> Result:
+    """Segment the sample slide and draw an overview."""
+    out = options.out or Path("demo")
+    options.slide, options.out = sample_slide(), out / "CMU-1-Small-Region.twostage.zarr"
+    options.region = options.mpp = options.channel = None
+    summary, text, code = segment(options)
+    picture = export(Segmentation.open(summary["out"]), out / "overview.png")
+    return (
+        {**summary, "overview": str(picture.absolute())},
+        [*text, f"result     {options.out}", f"picture    {picture}"],
+        code,
+    )
+
+
+def segment(options: Namespace) -> Result:
+    """Segment one slide in two stages."""
+    model = load_model(options.model, device=options.device)
+    return _segment(options, model, options.slide, options.out)
+
+
+def _segment(options: Namespace, model: Any, source: Path, out: Path) -> Result:  # noqa: ANN401
+    with open_slide(source, mpp=options.mpp, channel=options.channel) as slide:
+        steps = iter_segment(
+            slide,
+            model,
+            out,
+            threshold=options.threshold,
+            fraction=options.fraction,
+            budget_s=options.budget,
+            refine=options.refine,
+            region=options.region,
+            tissue=options.tissue,
+            uncertainty=options.uncertainty,
+            channel=options.channel,
+            overwrite=options.overwrite,
+        )
+        watch(steps, progress=not options.quiet)
+        seg = Segmentation.open(out, slide=slide, model=model)
+        summary = summarise(seg)
+    return summary, lines(summary), SOME_FAILED if seg.failures else DONE
+
+
+def refine(options: Namespace) -> Result:
+    """Refine more of a result."""
+    seg = Segmentation.open(options.result)
+    if options.device != "auto":
+        seg.attach_model(load_model(seg.record["model"]["source"], device=options.device))
+    wanted = Selection(
+        threshold=options.threshold,
+        fraction=options.fraction,
+        budget_s=options.budget,
+        region=None if options.region is None else seg.to_fine(options.region),
+    )
+    if wanted == Selection():
+        raise SelectionError("say what to refine: --threshold, --fraction, --budget or --region")
+    if options.dry_run:
+        plan = seg.select(wanted)
+        summary = {
+            "tiles": plan.n_tiles,
+            "fraction": plan.fraction,
+            "estimated_seconds": plan.estimated_seconds,
+            "expected_dice": plan.expected_dice,
+            "expected_dice_before": plan.expected_dice_before,
+        }
+        text = (
+            f"{plan.n_tiles:,} tiles · {plan.fraction:.1%} of tissue · about "
+            f"{plan.estimated_seconds:.0f} s · expected Dice "
+            f"{plan.expected_dice_before:.2f} → {plan.expected_dice:.2f}"
+        )
+        return summary, [text], DONE
+    seg.refine(wanted, progress=not options.quiet)
+    summary = summarise(seg)
+    return summary, lines(summary), SOME_FAILED if seg.failures else DONE
+
+
+def write(options: Namespace) -> Result:
+    """Export a result to one or more files."""
+    seg = Segmentation.open(options.result)
+    written = []
+    for target in options.targets:
+        with _bar(target.name, quiet=options.quiet) as show:
+            written.append(str(export(seg, target, progress=show)))
+    return {"written": written}, written, DONE
+
+
+class _bar:  # noqa: N801 - used like a function
+    """A progress bar of a share done."""
+
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        self._bar = tqdm(
+            desc=name, total=1000, disable=quiet, bar_format="{l_bar}{bar}| {elapsed}<{remaining}"
+        )
+
+    def __enter__(self) -> Callable[[float], None]:
+        def show(done: float) -> None:
+            self._bar.update(round(1000 * done) - self._bar.n)
+
+        return show
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+def info(options: Namespace) -> Result:
+    """Describe a slide, a result, or this machine."""
+    if options.path is None:
+        return _machine()
+    if (options.path / FILE).exists():
+        seg = Segmentation.open(options.path)
+        if not seg.tissue_known:
+            raise SegmentationError(f"{options.path} holds nothing yet; run segment again to go on")
+        summary = summarise(seg)
+        return {**summary, "record": seg.record}, lines(summary), DONE
+    with open_slide(options.path, mpp=options.mpp, channel=options.channel) as slide:
+        height, width = slide.level_shapes[0]
+        summary = {
+            "name": slide.name,
+            "format": slide.format,
+            "level_shapes": [list(shape) for shape in slide.level_shapes],
+            "mpp": list(slide.mpp),
+            "mpp_source": slide.mpp_source,
+            "channels": slide.channels,
+            "dtype": str(slide.dtype),
+        }
+        text = [
+            f"slide      {slide.name} ({slide.format})",
+            f"size       {height:,} × {width:,} pixels, "
+            f"{height * slide.mpp[0] / 1000:.2f} × {width * slide.mpp[1] / 1000:.2f} mm",
+            f"pixel size {slide.mpp[0]:.4g} × {slide.mpp[1]:.4g} µm ({slide.mpp_source})",
+            f"pixels     {slide.channels} × {slide.dtype}",
+            "levels     " + ", ".join(f"{h} × {w}" for h, w in slide.level_shapes),
+        ]
+        for name in bundled_names():
+            grid = working_grid(slide, read_bundle(name).card)
+            text.append(f"model      {name} would work at {grid.mpp[0]:.4g} µm per pixel")
+    return summary, text, DONE
+
+
+def _machine() -> Result:
+    import torch
+
+    packages = ("napari-twostage", "torch", "zarr", "tifffile", "dask")
+    versions = {"python": platform.python_version(), **{n: version(n) for n in packages}}
+    summary = {
+        "versions": versions,
+        "cpus": os.cpu_count(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "models": bundled_names(),
+    }
+    text = [f"{name:15} {value}" for name, value in versions.items()]
+    text += [
+        f"{'processors':15} {summary['cpus']} ({summary['cpu_capability']})",
+        f"{'device':15} {summary['device']}",
+        f"{'models':15} {', '.join(bundled_names())}",
+    ]
+    return summary, text, DONE
+
+
+def models(options: Namespace) -> Result:
+    """List the bundled models, or show a card."""
+    names = [options.model] if options.model else bundled_names()
+    cards = [read_bundle(name).card for name in names]
+    text = [line for card in cards for line in _card_lines(card)]
+    return {"models": [json.loads(card.to_json()) for card in cards]}, text, DONE
+
+
+def _card_lines(card: ModelCard) -> list[str]:
+    classes = ", ".join(f"{c.value} {c.name} {c.color}" for c in card.classes)
+    text = [
+        f"{card.name} {card.version}: {card.description}",
+        f"  classes   {classes}",
+        f"  pixels    {card.fine_mpp} µm, as they are from {card.mpp_range[0]} to "
+        f"{card.mpp_range[1]}; coarse pass {card.ratio}× coarser",
+        f"  tiles     {card.tile_px} px + {card.halo_px} px halo, threshold "
+        f"{card.default_threshold} on {card.uncertainty}",
+        f"  trained   {card.training_data}",
+        f"  licence   {card.licence}",
+    ]
+    return text + [f"  measured  {key}: {value}" for key, value in card.metrics.items()]
+
+
+def batch(options: Namespace) -> Result:
+    """Segment many slides; one that fails does not stop the others."""
+    model = load_model(options.model, device=options.device)
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows, text, code = [], [], DONE
+    for source in options.slides:
+        out = options.out / f"{source.name}.twostage.zarr"
+        try:
+            summary, _, slide_code = _segment(options, model, source, out)
+            row = {"slide": str(source), "status": "failed tiles" if slide_code else "done"}
+            row |= _row(summary)
+            code = max(code, slide_code)
+        except TwoStageError as error:
+            row, code = {"slide": str(source), "status": str(error)}, SOME_FAILED
+            sys.stderr.write(f"{source}: {error}\n")
+        rows.append(row)
+        text.append(" · ".join(f"{value}" for value in row.values()))
+        _write_table(options.out / "summary.csv", rows)
+    return {"slides": rows, "table": str(options.out / "summary.csv")}, text, code
+
+
+def _row(summary: dict[str, Any]) -> dict[str, Any]:
+    row = {
+        "result": summary["out"],
+        "tissue_mm2": round(summary["tissue_mm2"], 4),
+        "fraction_refined": round(summary["fraction_refined"], 4),
+        "failed_tiles": summary["tiles"]["failed"],
+        "seconds": round(sum(summary["seconds"].values()), 1),
+    }
+    return row | {f"{c['name']}_mm2": round(c["area_mm2"], 6) for c in summary["classes"]}
+
+
+def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    columns = max(rows, key=len)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(columns))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def box(text: str) -> Box:
+    """Read ``top,left,height,width`` in level-0 pixels."""
+    top, left, height, width = (int(part) for part in text.split(","))
+    return Box.at(top, left, height, width)
+
+
+def pixel_size(text: str) -> tuple[float, float]:
+    """Read ``0.5`` or ``0.5,0.25`` (y, x) in micrometres."""
+    parts = [float(part) for part in text.split(",")]
+    if not 1 <= len(parts) <= 2 or min(parts) <= 0:
+        raise ValueError(text)
+    return parts[0], parts[-1]

@@ -1,0 +1,111 @@
+"""What the engine makes of images whose truth is known, tile by tile."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from napari_twostage.compose import upsample
+from napari_twostage.engine import segment
+from napari_twostage.models.cost import count_macs
+from napari_twostage.selection import EVERYTHING
+from napari_twostage.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.model import Model
+    from napari_twostage.models.network import Network
+    from napari_twostage.tiling import TileGrid
+    from training.datasets import Sample
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One image through both stages, every tile refined: any selection follows offline."""
+
+    sample: Sample
+    logits: NDArray[np.float32]
+    """(H, W) calibrated logits of stage 1, upsampled."""
+    coarse: NDArray[np.uint8]
+    """(H, W) labels of stage 1."""
+    refined: NDArray[np.uint8]
+    """(H, W) labels of stage 2 everywhere."""
+    scores: NDArray[np.float32]
+    """Of each tile (rows, columns)."""
+    tiles: TileGrid
+
+    def at(self, threshold: float) -> NDArray[np.uint8]:
+        """Labels of two stages at a threshold."""
+        return np.where(self.selected(threshold), self.refined, self.coarse)
+
+    def count(self, threshold: float) -> int:
+        """Tiles that score above a threshold."""
+        return int((self.scores > threshold).sum())
+
+    def selected(self, threshold: float) -> NDArray[np.bool_]:
+        """Pixels of tiles that score above a threshold."""
+        side = self.tiles.tile_px
+        chosen = np.kron(self.scores > threshold, np.ones((side, side), bool))
+        return np.asarray(chosen[: self.coarse.shape[0], : self.coarse.shape[1]])
+
+
+def run_engine(model: Model, samples: Iterable[Sample]) -> list[Outcome]:
+    """Run the engine itself over images, as users do, once coarsely and once refining all."""
+    return [_outcome(model, sample) for sample in tqdm(list(samples), desc="engine", unit="image")]
+
+
+def _outcome(model: Model, sample: Sample) -> Outcome:
+    mpp = (model.card.fine_mpp, model.card.fine_mpp)  # the data set states none: taken as it is
+    with tempfile.TemporaryDirectory() as folder:
+        seg = segment(
+            open_slide(sample.image, mpp=mpp),
+            model,
+            Path(folder) / "out.zarr",
+            tissue=False,
+            refine="none",
+        )
+        coarse = seg.read_labels(seg.grid.box)
+        logits = upsample(
+            seg.store.read_logits, seg.coarse_grid.shape, seg.grid.box, model.card.ratio
+        )
+        seg.refine(EVERYTHING)
+        refined = seg.read_labels(seg.grid.box)
+        return Outcome(sample, logits[0], coarse, refined, seg.scores.copy(), seg.tiles)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Multiply-accumulates of two stages as a share of the dense run's.
+
+    The dense run reads each image whole: it pays no halo. Stage 1 costs its share of the pixels,
+    stage 2 its windows, halo and context included, also where they reach beyond the image.
+    """
+
+    card: ModelCard
+    macs_per_px: float
+    """Of either network."""
+
+    @classmethod
+    def of(cls, card: ModelCard, network: Network) -> Cost:
+        """Measure a network."""
+        side = card.tile_px + 2 * card.halo_px
+        return cls(card, count_macs(network, (1, 3, side, side)) / side**2)
+
+    def relative(self, outcomes: list[Outcome], threshold: float | None) -> float:
+        """Cost of two stages at a threshold over these images; None for stage 1 alone."""
+        pixels = sum(outcome.coarse.size for outcome in outcomes)
+        spent = pixels / self.card.ratio**2
+        if threshold is not None:
+            window = (self.card.tile_px + 2 * self.card.halo_px) ** 2
+            each = window * (1 + (1 / self.card.ratio**2 if self.card.context else 0))
+            spent += each * sum(outcome.count(threshold) for outcome in outcomes)
+        return spent / pixels
