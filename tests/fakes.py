@@ -58,6 +58,7 @@ class FakeModel:
     """
 
     device = "cpu"
+    threads = 1
     coarse_batch = 3
     seconds_per_tile = 0.25
 

@@ -20,9 +20,7 @@ def boxes(draw: st.DrawFn) -> Box:
 
 def pixels(box: Box) -> set[tuple[int, int]]:
     return {
-        (row, column)
-        for row in range(box.top, box.bottom)
-        for column in range(box.left, box.right)
+        (row, column) for row in range(box.top, box.bottom) for column in range(box.left, box.right)
     }
 
 

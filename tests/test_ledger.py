@@ -32,7 +32,9 @@ actions = st.one_of(
         st.dictionaries(tiles, reasons, max_size=2),
     ),
     st.builds(lambda chosen: lambda ledger: ledger.tiles_refined(chosen), some_tiles),
-    st.builds(lambda chosen, why: lambda ledger: ledger.tiles_failed(chosen, why), some_tiles, reasons),
+    st.builds(
+        lambda chosen, why: lambda ledger: ledger.tiles_failed(chosen, why), some_tiles, reasons
+    ),
     st.just(lambda ledger: ledger.overview_fresh()),
     st.builds(lambda box: lambda ledger: ledger.edited(box), boxes),
     st.just(lambda ledger: ledger.edits and ledger.edit_undone(ledger.edits[-1][0])),

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,7 @@ from napari_twostage.export import export
 from napari_twostage.geometry import Box
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import bundled_names, read_bundle
+from napari_twostage.models.machine import describe_machine
 from napari_twostage.record import FILE
 from napari_twostage.run import watch
 from napari_twostage.samples import sample_slide
@@ -178,24 +176,12 @@ def info(options: Namespace) -> Result:
 
 
 def _machine() -> Result:
-    import torch
+    summary = {**describe_machine(), "models": bundled_names()}
+    return summary, [f"{name:15} {_plain(value)}" for name, value in summary.items()], DONE
 
-    packages = ("napari-twostage", "torch", "zarr", "tifffile", "dask")
-    versions = {"python": platform.python_version(), **{n: version(n) for n in packages}}
-    summary = {
-        "versions": versions,
-        "cpus": os.cpu_count(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "models": bundled_names(),
-    }
-    text = [f"{name:15} {value}" for name, value in versions.items()]
-    text += [
-        f"{'processors':15} {summary['cpus']} ({summary['cpu_capability']})",
-        f"{'device':15} {summary['device']}",
-        f"{'models':15} {', '.join(bundled_names())}",
-    ]
-    return summary, text, DONE
+
+def _plain(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def models(options: Namespace) -> Result:

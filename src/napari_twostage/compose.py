@@ -1,9 +1,9 @@
-"""Putting labels together: upsampling coarse logits, thinning fine labels."""
+"""Putting labels together: upsampling coarse logits, thinning fine labels, reading lazily."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from napari_twostage.geometry import Box
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import dask.array as da
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Shape
@@ -86,3 +87,37 @@ def thin(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
         for n in labels.shape
     )
     return labels[np.ix_(rows, columns)]
+
+
+LAZY_CHUNK = 1024
+"""Side of a chunk of lazy labels: a few megabytes of logits to read."""
+
+
+class _Plane:
+    """What dask wants of an array: a shape, a type, and slices."""
+
+    ndim = 2
+
+    def __init__(
+        self, read: Callable[[Box], NDArray[Any]], shape: Shape, dtype: type[np.generic]
+    ) -> None:
+        self._read = read
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    def __getitem__(self, index: tuple[slice, slice]) -> NDArray[Any]:
+        rows, columns = (s.indices(n) for s, n in zip(index, self.shape, strict=True))
+        pixels = self._read(Box(rows[0], columns[0], rows[1], columns[1]))
+        return pixels[:: rows[2], :: columns[2]]
+
+
+def lazy_plane(
+    read: Callable[[Box], NDArray[Any]], shape: Shape, dtype: type[np.generic]
+) -> da.Array:
+    """A dask array (H, W) whose chunks are read, box by box, when they are computed."""
+    import dask.array as da
+
+    lazy: da.Array = da.from_array(
+        _Plane(read, shape, dtype), chunks=LAZY_CHUNK, name=False, asarray=False, fancy=False
+    )
+    return lazy

@@ -60,6 +60,7 @@ def run_entry(model: Model) -> dict[str, Any]:
         "machine": platform.node(),
         "processor": platform.processor() or platform.machine(),
         "device": str(model.device),
+        "threads": model.threads,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("napari-twostage", "torch", "numpy", "zarr")},

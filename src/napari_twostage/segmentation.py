@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_twostage.compose import lazy_plane
 from napari_twostage.errors import SegmentationError, SelectionError, SlideError
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.journal import Journal
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from napari_twostage.slides.base import Slide
     from napari_twostage.tiling import Tile
     from napari_twostage.tissue import Tissue
-
-LABEL_CHUNK = 1024
 
 
 class Segmentation:
@@ -306,8 +305,8 @@ class Segmentation:
     def labels(self) -> list[da.Array]:
         """Lazy (H, W) uint8 labels, one a level; level k is 2**k times as coarse as `grid`."""
         return [
-            _lazy(partial(self.read_labels, level=level), self.layout.level_shape(level), np.uint8)
-            for level in range(len(self.layout.steps))
+            lazy_plane(partial(self.read_labels, level=level), shape, np.uint8)
+            for level, shape in enumerate(self.layout.level_shapes)
         ]
 
     def read_labels(self, box: Box, level: int = 0) -> NDArray[np.uint8]:
@@ -323,7 +322,7 @@ class Segmentation:
             logits = self.store.read_logits(box)
             return np.nan_to_num(measure(probabilities(logits)), nan=0.0)
 
-        return _lazy(read, self.coarse_grid.shape, np.float32)
+        return lazy_plane(read, self.coarse_grid.shape, np.float32)
 
     # -- choosing and refining ----------------------------------------------------------------
 
@@ -468,31 +467,3 @@ def _save(path: Path, **arrays: Any) -> None:  # noqa: ANN401 - what numpy takes
     unfinished = path.with_suffix(".partial.npz")
     np.savez_compressed(unfinished, **arrays)
     unfinished.replace(path)
-
-
-class _Lazy:
-    """What dask wants of an array: a shape, a type, and slices."""
-
-    def __init__(
-        self, read: Callable[[Box], NDArray[Any]], shape: tuple[int, int], dtype: type[np.generic]
-    ) -> None:
-        self._read = read
-        self.shape = shape
-        self.dtype = np.dtype(dtype)
-        self.ndim = 2
-
-    def __getitem__(self, index: tuple[slice, slice]) -> NDArray[Any]:
-        rows, columns = (s.indices(n) for s, n in zip(index, self.shape, strict=True))
-        pixels = self._read(Box(rows[0], columns[0], rows[1], columns[1]))
-        return pixels[:: rows[2], :: columns[2]]
-
-
-def _lazy(
-    read: Callable[[Box], NDArray[Any]], shape: tuple[int, int], dtype: type[np.generic]
-) -> da.Array:
-    import dask.array as da
-
-    lazy: da.Array = da.from_array(
-        _Lazy(read, shape, dtype), chunks=LABEL_CHUNK, name=False, asarray=False, fancy=False
-    )
-    return lazy

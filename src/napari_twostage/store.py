@@ -71,9 +71,10 @@ class Layout:
             steps.append(2 * steps[-1])
         return tuple(steps)
 
-    def level_shape(self, level: int) -> Shape:
-        """Rows and columns of a level of labels."""
-        return self.fine.coarser(self.steps[level]).shape
+    @property
+    def level_shapes(self) -> list[Shape]:
+        """Rows and columns of each level of labels."""
+        return [self.fine.coarser(step).shape for step in self.steps]
 
     def coarse_box(self, tile: Tile) -> Box:
         """The coarse pixels of a tile, inside the slide."""
@@ -127,7 +128,7 @@ class Store:
             ("edits", layout.fine.shape, (tile, tile), "uint8", UNSET),
         ]
         plan += [
-            (f"overview/{step}", layout.level_shape(level), (core, core), "uint8", 0)
+            (f"overview/{step}", layout.level_shapes[level], (core, core), "uint8", 0)
             for level, step in enumerate(layout.steps)
             if step >= card.ratio
         ]

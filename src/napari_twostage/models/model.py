@@ -50,7 +50,7 @@ class Model:
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.bundle = bundle
         self.card: ModelCard = bundle.card
-        self.device = _device(device)
+        self.device = pick_device(device)
         self._module = _module(bundle).to(self.device)
         window = self.card.tile_px + 2 * self.card.halo_px
         self.coarse_batch = max(1, BATCH_PX // self.card.coarse_window_px**2)
@@ -75,6 +75,11 @@ class Model:
     def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Stage 2 over windows: at most `refine_batch` of one shape, to (N, K, H, W) logits."""
         return self._run(self._module.refine, windows, self.refine_batch)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one operation; with another number the last bits of logits differ."""
+        return torch.get_num_threads()
 
     @cached_property
     def seconds_per_tile(self) -> float:
@@ -103,7 +108,8 @@ class Model:
         return result
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` takes CUDA or MPS where there is one, else the CPU."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -1,0 +1,55 @@
+"""A real network with random weights: what the laws of running models are tested on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from napari_twostage.models.build import build_network
+from napari_twostage.models.bundle import Bundle
+from napari_twostage.models.card import ModelCard
+from napari_twostage.models.two_stage import TwoStage
+from tests.fakes import make_card
+
+
+def small_card(**changes: Any) -> ModelCard:
+    """Make a card of windows of 64 pixels for stage 2, and as many for stage 1."""
+    sizes = {
+        "architecture": {"name": "lite_unet", "widths": [16, 16, 8, 8, 8]},
+        "ratio": 2,
+        "tile_px": 32,
+        "halo_px": 16,
+        "coarse_window_px": 64,
+        "coarse_halo_px": 16,
+    }
+    return make_card(**{**sizes, **changes})
+
+
+def random_module(card: ModelCard, *, seed: int = 0) -> TwoStage:
+    """Make both stages, each with weights of its own and batch statistics that are not trivial."""
+    torch.manual_seed(seed)
+    options = {**card.architecture, "outputs": card.outputs}
+    module = TwoStage(
+        build_network(options),
+        build_network(options),
+        ratio=card.ratio,
+        context=card.context,
+        mean=card.mean,
+        std=card.std,
+    )
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.normal_(std=0.1)
+            part.running_var.uniform_(0.5, 1.5)
+            part.weight.data.uniform_(0.5, 1.5)
+            part.bias.data.normal_(std=0.1)
+    return module.eval()
+
+
+def random_bundle(**changes: Any) -> Bundle:
+    """Bundle a random model."""
+    card = small_card(**changes)
+    state = {name: value.contiguous() for name, value in random_module(card).state_dict().items()}
+    return Bundle(card, save(state), "random")

@@ -1,0 +1,94 @@
+"""Running a model: a window's logits depend on its pixels and on nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models import model as module_under_test
+from napari_twostage.models.model import Model, fold_normalisation, pick_device
+from tests.models.random_model import random_bundle, random_module, small_card
+
+SIDE = 64
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Model:
+    monkeypatch.setattr(module_under_test, "BATCH_PX", 4 * SIDE**2)
+    return Model(random_bundle(), "cpu")
+
+
+def windows(count: int, *, seed: int = 0) -> list[np.ndarray]:
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3))
+    return list(pixels.astype(np.uint8))
+
+
+@pytest.mark.parametrize("stage", ["coarse", "refine"])
+def test_logits_are_bit_identical_at_any_place_among_any_neighbours(
+    model: Model, stage: str
+) -> None:
+    run = getattr(model, stage)
+    wanted = windows(1, seed=7)[0]
+    alone = run([wanted])[0]
+    assert model.refine_batch == model.coarse_batch == 4
+    assert alone.std() > 0
+    for place in range(4):
+        batch = windows(4, seed=place)
+        batch[place] = wanted
+        assert np.array_equal(run(batch)[place], alone)
+
+
+def test_short_batches_give_one_result_a_window(model: Model) -> None:
+    for count in (1, 3, 4):
+        logits = model.refine(windows(count))
+        assert logits.shape == (count, 1, SIDE, SIDE)
+        assert logits.dtype == np.float32
+
+
+def test_several_classes_give_a_channel_each_and_one_for_the_background() -> None:
+    two = (*small_card().classes, replace(small_card().classes[0], name="other", value=2))
+    assert Model(random_bundle(classes=two), "cpu").coarse(windows(1)).shape == (1, 3, SIDE, SIDE)
+
+
+def test_temperature_divides_the_logits_of_stage_1_only(model: Model) -> None:
+    bundle = model.bundle
+    warm = Model(replace(bundle, card=replace(bundle.card, temperature=2.0)), "cpu")
+    batch = windows(2)
+    assert np.array_equal(warm.coarse(batch), model.coarse(batch) / 2)
+    assert np.array_equal(warm.refine(batch), model.refine(batch))
+
+
+@pytest.mark.parametrize("name", ["no-such-device", "cuda:99"])
+def test_an_absent_device_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ModelError, match=f"device '{name}'.*try cpu") as caught:
+        pick_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_architecture_are_refused_in_one_line() -> None:
+    bundle = replace(random_bundle(), weights=save({"stage1.last.bias": torch.zeros(1)}))
+    with pytest.raises(ModelError, match="random: weights do not fit") as caught:
+        Model(bundle, "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_folding_leaves_outputs_as_they_were_and_no_normalisation() -> None:
+    module = random_module(small_card())
+    images = torch.from_numpy(np.stack(windows(2)))
+    with torch.inference_mode():
+        before = module.refine(images)
+        fold_normalisation(module)
+        after = module.refine(images)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in module.modules())
+    assert (after - before).abs().max() <= 1e-4 * max(1, float(before.abs().max()))
+
+
+def test_the_time_of_a_tile_is_measured_once(model: Model) -> None:
+    first = model.seconds_per_tile
+    assert first > 0
+    assert model.seconds_per_tile == first

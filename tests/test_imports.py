@@ -1,0 +1,39 @@
+"""Importing the package is fast, and gives what it promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import napari_twostage as ts
+
+HEAVY = ("torch", "dask", "zarr", "tifffile", "napari", "qtpy", "scipy", "matplotlib")
+
+
+def run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    program = f"import sys, napari_twostage; print(*(set(sys.modules) & set({HEAVY})))"
+    assert run(program) == ""
+
+
+def test_every_public_name_is_there_and_listed() -> None:
+    for name in ts.__all__:
+        assert getattr(ts, name).__name__ == name
+        assert name in dir(ts)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(ts, "no_such_name")
+
+
+def test_importing_the_subpackage_leaves_the_function_in_its_place() -> None:
+    program = (
+        "import napari_twostage as ts, napari_twostage.export, napari_twostage.export.geojson\n"
+        "print(callable(ts.export))"
+    )
+    assert run(program) == "True"
