@@ -87,7 +87,7 @@ def test_a_coarser_grid_covers_the_finer_one(shape: tuple[int, int], factor: int
 
 
 @given(
-    st.tuples(st.integers(300, 9000), st.integers(300, 9000)),
+    st.tuples(st.integers(600, 9000), st.integers(600, 9000)),
     st.lists(st.sampled_from([2, 3, 4, 8, 16]), min_size=1, max_size=4, unique=True),
     st.booleans(),
 )

@@ -56,7 +56,7 @@ def all_of(ledger: Ledger) -> dict[str, object]:
         "edits": ledger.edits,
         "behind": ledger.behind,
         "edits_made": ledger.edits_made,
-        "states": ledger.states(everywhere, everywhere).tolist(),
+        "states": ledger.states(everywhere).tolist(),
     }
 
 
@@ -73,13 +73,13 @@ def test_a_replayed_ledger_equals_the_live_one(steps: list[Action]) -> None:
 
 def states(ledger: Ledger) -> np.ndarray:
     everywhere = np.ones(TILES.shape, bool)
-    return ledger.states(everywhere, everywhere)
+    return ledger.states(everywhere)
 
 
 def test_only_seen_tissue_is_coarse(ledger: Ledger) -> None:
-    tissue, seen = np.zeros((2, *TILES.shape), bool)
-    tissue[0, :3] = seen[0, 2:] = True
-    found = ledger.states(tissue, seen)
+    seen = np.zeros(TILES.shape, bool)
+    seen[0, 2] = True
+    found = ledger.states(seen)
     assert found[0].tolist() == [0, 0, TileState.COARSE, 0, 0]
     assert not found[1:].any()
 

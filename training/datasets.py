@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,8 +61,8 @@ def load_split(folder: str | Path, split: str) -> list[Sample]:
 
 def _load(folder: Path, name: str) -> Sample:
     image_path, mask_path = folder / "images" / name, folder / "masks" / f"{Path(name).stem}.png"
-    image = _open(image_path).convert("RGB")
-    mask = _open(mask_path).convert("1")
+    image = _open(image_path, "RGB")
+    mask = _open(mask_path, "1")
     if image.size != mask.size:
         raise DatasetError(
             f"{mask_path} is {mask.width}x{mask.height}, its image {image.width}x{image.height}"
@@ -70,10 +70,11 @@ def _load(folder: Path, name: str) -> Sample:
     return Sample(name, np.asarray(image), np.asarray(mask).astype(np.uint8))
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, mode: str) -> Image.Image:
     try:
-        return Image.open(path)
-    except (FileNotFoundError, UnidentifiedImageError) as error:
+        with Image.open(path) as image:
+            return image.convert(mode)
+    except (OSError, SyntaxError) as error:  # Pillow reports some damaged PNGs as the latter
         raise DatasetError(f"{path} cannot be read: {error}") from error
 
 

@@ -132,12 +132,13 @@ def train_stage(
     out: Path,
 ) -> None:
     """Train one stage, or load it if an earlier call finished it; leave averaged weights in it."""
+    # a loaded stage as well: the memory format decides rounding, which the next stage would learn
+    stage.network.to(memory_format=torch.channels_last)
     final = out / f"{stage.name}.safetensors"
     if final.exists():
         stage.network.load_state_dict(load_file(final))
         stage.network.eval()
         return
-    stage.network.to(memory_format=torch.channels_last)
     average = AveragedModel(
         stage.network, multi_avg_fn=get_ema_multi_avg_fn(stage.config.average), use_buffers=True
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,10 @@ from napari_twostage.summary import lines, summarise
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.model import Model
 
 Result = tuple[dict[str, Any], list[str], int]
 """What a verb found: for machines, for people, and the exit code."""
@@ -57,7 +59,7 @@ def segment(options: Namespace) -> Result:
     return _segment(options, model, options.slide, options.out)
 
 
-def _segment(options: Namespace, model: Any, source: Path, out: Path) -> Result:  # noqa: ANN401
+def _segment(options: Namespace, model: Model, source: Path, out: Path) -> Result:
     with open_slide(source, mpp=options.mpp, channel=options.channel) as slide:
         steps = iter_segment(
             slide,
@@ -122,22 +124,12 @@ def write(options: Namespace) -> Result:
     return {"written": written}, written, DONE
 
 
-class _bar:  # noqa: N801 - used like a function
-    """A progress bar of a share done."""
-
-    def __init__(self, name: str, *, quiet: bool) -> None:
-        self._bar = tqdm(
-            desc=name, total=1000, disable=quiet, bar_format="{l_bar}{bar}| {elapsed}<{remaining}"
-        )
-
-    def __enter__(self) -> Callable[[float], None]:
-        def show(done: float) -> None:
-            self._bar.update(round(1000 * done) - self._bar.n)
-
-        return show
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+@contextmanager
+def _bar(name: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar of the share that is done."""
+    layout = "{l_bar}{bar}| {elapsed}<{remaining}"
+    with tqdm(desc=name, total=1000, disable=quiet, bar_format=layout) as bar:
+        yield lambda done: bar.update(round(1000 * done) - bar.n)
 
 
 def info(options: Namespace) -> Result:

@@ -157,7 +157,7 @@ def tile_statistics(logits: NDArray[np.floating], tile: int, measure: Measure) -
     predicted = labels(logits)
     foreground = predicted > 0
     right = np.take_along_axis(probability, predicted[None].astype(np.intp), axis=0)[0]
-    hits = np.where(foreground, right, 0)
+    hits = foreground * right  # NaN stays NaN
     misses = 1 - probability[0] - hits
     # of a pixel labelled foreground, mass on other foreground classes is a false alarm as well
     misses = np.where(foreground, np.where(len(probability) > 2, misses, 0), misses)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save
+from tests.fakes import make_card
 
 from napari_twostage.models.build import build_network
 from napari_twostage.models.bundle import Bundle
-from napari_twostage.models.card import ModelCard
 from napari_twostage.models.two_stage import TwoStage
-from tests.fakes import make_card
+
+if TYPE_CHECKING:
+    from napari_twostage.models.card import ModelCard
 
 
 def small_card(**changes: Any) -> ModelCard:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.models.random_model import random_module, small_card
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import CARD, WEIGHTS, bundled_names, read_bundle, write_bundle
-from tests.models.random_model import random_module, small_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable

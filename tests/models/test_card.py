@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 
 import pytest
+from tests.fakes import CLASSES, make_card
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.card import LabelClass, ModelCard
-from tests.fakes import CLASSES, make_card
 
 BROKEN = {
     "no class": {"classes": ()},

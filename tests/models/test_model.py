@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
+from tests.models.random_model import random_bundle, random_module, small_card
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models import model as module_under_test
 from napari_twostage.models.model import Model, fold_normalisation, pick_device
-from tests.models.random_model import random_bundle, random_module, small_card
 
 SIDE = 64
 

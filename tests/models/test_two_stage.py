@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.fakes import noise
+from tests.models.random_model import random_module, small_card
 
 from napari_twostage.geometry import Grid
 from napari_twostage.models.two_stage import coarsen
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.view import View
-from tests.fakes import noise
-from tests.models.random_model import random_module, small_card
 
 
 def images(count: int = 1) -> torch.Tensor:

@@ -34,7 +34,7 @@ std = [0.5, 0.5, 0.5]
 STAGES = ("stage1", "stage2")
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a machine that goes down."""
 
 
@@ -52,7 +52,7 @@ def kill_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def step_or_die(*given: Any) -> torch.Tensor:
         if len(done) == calls:
-            raise Killed
+            raise KilledError
         done.append(1)
         return step(*given)
 
@@ -63,16 +63,18 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train.main([*arguments, str(tmp_path / "undisturbed")])
-    for calls in (3, 4):  # step 3 of stage 1, then step 3 of stage 2 after going on at step 2
+    # in step 4 of stage 1; then, gone on from step 2 of it, in step 4 of stage 2
+    for calls in (3, 5):
         with monkeypatch.context() as patched:
-            kill_after(calls + (calls == 4), patched)
-            with pytest.raises(Killed):
+            kill_after(calls, patched)
+            with pytest.raises(KilledError):
                 train.main([*arguments, str(tmp_path / "killed")])
     assert (tmp_path / "killed" / "stage2.checkpoint.pt").exists()
     train.main([*arguments, str(tmp_path / "killed")])
     for stage in STAGES:
         once, again = (
-            load_file(tmp_path / name / f"{stage}.safetensors") for name in ("undisturbed", "killed")
+            load_file(tmp_path / name / f"{stage}.safetensors")
+            for name in ("undisturbed", "killed")
         )
         assert once.keys() == again.keys()
         for key, value in once.items():

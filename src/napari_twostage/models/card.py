@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FORMAT = 1
 
@@ -82,27 +85,33 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         low, high = self.mpp_range
-        rules = {
-            "classes hold at least one class, with values 1, 2, ...": bool(self.classes)
-            and [c.value for c in self.classes] == list(range(1, len(self.classes) + 1)),
-            "class colours are #rrggbb": all(
+        # asked in this order: later rules divide by what earlier ones keep from being 0
+        rules: dict[str, Callable[[], bool]] = {
+            "classes hold at least one class, with values 1, 2, ...": lambda: (
+                bool(self.classes)
+                and [c.value for c in self.classes] == list(range(1, len(self.classes) + 1))
+            ),
+            "class colours are #rrggbb": lambda: all(
                 re.fullmatch("#[0-9a-fA-F]{6}", c.color) for c in self.classes
             ),
-            "ratio is a power of two, 1 or more": self.ratio > 0
-            and self.ratio & (self.ratio - 1) == 0,
-            "tile_px is a positive multiple of ratio": self.tile_px > 0
-            and self.tile_px % self.ratio == 0,
-            "halo_px is 0 or a positive multiple of ratio": self.halo_px >= 0
-            and self.halo_px % self.ratio == 0,
-            "coarse_window_px - 2 coarse_halo_px is a multiple of tile_px / ratio": (
+            "ratio is a power of two, 1 or more": lambda: (
+                self.ratio > 0 and self.ratio & (self.ratio - 1) == 0
+            ),
+            "tile_px is a positive multiple of ratio": lambda: (
+                self.tile_px > 0 and self.tile_px % self.ratio == 0
+            ),
+            "halo_px is 0 or a positive multiple of ratio": lambda: (
+                self.halo_px >= 0 and self.halo_px % self.ratio == 0
+            ),
+            "coarse_window_px - 2 coarse_halo_px is a multiple of tile_px / ratio": lambda: (
                 self.coarse_core_px > 0 and self.coarse_core_px % self.coarse_tile_px == 0
             ),
-            "mpp_range holds fine_mpp": 0 < low <= self.fine_mpp <= high,
-            "temperature is positive": self.temperature > 0,
-            "refinement_gain is in [0, 1]": 0 <= self.refinement_gain <= 1,
+            "mpp_range holds fine_mpp": lambda: 0 < low <= self.fine_mpp <= high,
+            "temperature is positive": lambda: self.temperature > 0,
+            "refinement_gain is in [0, 1]": lambda: 0 <= self.refinement_gain <= 1,
         }
         for rule, holds in rules.items():
-            if not holds:
+            if not holds():
                 raise ModelError(f"card of model '{self.name}': {rule}; found {self._found(rule)}")
 
     def _found(self, rule: str) -> str:

@@ -37,8 +37,8 @@ def coarsen(images: Tensor, ratio: int) -> Tensor:
     count, height, width, channels = images.shape
     blocks = images.view(count, height // ratio, ratio, width // ratio, ratio, channels)
     total = blocks.sum(dim=(2, 4), dtype=torch.int32)
-    # round half to even, in integers' exact floats, as numpy's rint does
-    return torch.round(total.to(torch.float64) / ratio**2).to(torch.uint8)
+    # halves are rounded up, as in a slide's average of whole blocks
+    return torch.div(total + ratio**2 // 2, ratio**2, rounding_mode="floor").to(torch.uint8)
 
 
 class TwoStage(nn.Module):
