@@ -90,8 +90,9 @@ class FakeModel:
 
     def _logits(self, window: np.ndarray) -> np.ndarray:
         count = len(self.card.classes)
-        smooth = uniform_filter(window.astype(np.float64), size=(5, 5, 1))[..., :count]
-        above = np.moveaxis(smooth - 128, -1, 0).astype(np.float32)
+        means = uniform_filter(window.astype(np.float64), size=(5, 5, 1))[..., :count]
+        # the filter's running sums round by where the window starts: 25 means are a whole number
+        above = np.moveaxis(np.rint(25 * means) - 25 * 128, -1, 0).astype(np.float32) / 25
         if count == 1:
             return above
         return np.concatenate([np.zeros_like(above[:1]), above])

@@ -1,0 +1,41 @@
+"""Networks by name, and what a card may not ask for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.build import ARCHITECTURES, build_network
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_name_builds_a_network_with_the_outputs_asked_for(name: str) -> None:
+    with torch.device("meta"):
+        network = build_network({"name": name, "outputs": 3})
+    assert type(network) is ARCHITECTURES[name]
+    assert network.last.out_channels == 3
+    assert network.last.in_channels == network.feature_channels
+
+
+def test_building_leaves_the_card_as_it_was() -> None:
+    architecture = {"name": "lite_unet", "widths": [16, 16, 8, 8, 8]}
+    before = dict(architecture)
+    with torch.device("meta"):
+        assert build_network(architecture).feature_channels == 8
+    assert architecture == before
+
+
+@pytest.mark.parametrize(
+    ("architecture", "named"),
+    [
+        ({"name": "transformer"}, "lite_unet, fcn"),
+        ({}, "lite_unet, fcn"),
+        ({"name": "lite_unet", "depth": 5}, "depth"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(
+    architecture: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"\A[^\n]*{named}[^\n]*\Z"):
+        build_network(architecture)

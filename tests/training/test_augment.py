@@ -1,0 +1,98 @@
+"""Crops for training: the right sizes, masks that follow images, the same from the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from training.augment import Augmentation, draw_batch, is_bright_field
+from training.datasets import Sample
+
+STILL = Augmentation(
+    scale=(1.0, 1.0),
+    bright_field_scale=(1.0, 1.0),
+    brightness=0.0,
+    contrast=0.0,
+    gamma=0.0,
+    stain=0.0,
+    grey=0.0,
+    blur=0.0,
+)
+"""Moves and turns crops, and leaves their values."""
+
+
+def sample(height: int, width: int, *, ground: int = 40) -> Sample:
+    """Make squares 120 levels from the ground."""
+    mask = np.zeros((height, width), np.uint8)
+    rng = np.random.default_rng(0)
+    for top, left in rng.integers(0, min(height, width) - 12, (9, 2)):
+        mask[top : top + 12, left : left + 12] = 1
+    sign = 1 if ground < 128 else -1
+    image = np.repeat((ground + sign * 120 * mask.astype(int))[..., None], 3, axis=2).astype(
+        np.uint8
+    )
+    return Sample("s", image, mask)
+
+
+def draw(
+    samples: list[Sample], augmentation: Augmentation, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    weights = np.full(len(samples), 1 / len(samples))
+    rng = np.random.default_rng(seed)
+    return draw_batch(samples, weights, size_px=48, count=6, augmentation=augmentation, rng=rng)
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (30, 200), (20, 21)])
+@pytest.mark.parametrize("ground", [40, 220])
+def test_batches_have_one_shape_whatever_the_images(shape: tuple[int, int], ground: int) -> None:
+    images, masks = draw([sample(*shape, ground=ground)], Augmentation())
+    assert images.shape == (6, 48, 48, 3)
+    assert images.dtype == torch.uint8
+    assert masks.shape == (6, 48, 48)
+    assert set(masks.unique().tolist()) == {0.0, 1.0}
+
+
+def test_the_same_seed_draws_the_same_batch_and_another_one_another() -> None:
+    samples = [sample(90, 120), sample(100, 80, ground=220)]
+    first, again, other = (draw(samples, Augmentation(), seed) for seed in (3, 3, 4))
+    for one, two in zip(first, again, strict=True):
+        assert torch.equal(one, two)
+    assert not torch.equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (20, 21)])
+def test_masks_go_where_their_images_go(shape: tuple[int, int]) -> None:
+    images, masks = draw([sample(*shape)], STILL)
+    assert torch.equal(images[..., 0] > 100, masks > 0)
+    assert len({mask.numpy().tobytes() for mask in masks}) > 1, "crops differ"
+
+
+def test_masks_go_where_their_images_go_at_other_sizes() -> None:
+    scaled = Augmentation(
+        scale=(0.6, 1.5), brightness=0.0, contrast=0.0, gamma=0.0, grey=0.0, blur=0.0
+    )
+    images, masks = draw([sample(150, 150)], scaled)
+    assert ((images[..., 0] > 100) == (masks > 0)).float().mean() > 0.99
+
+
+def test_dark_fields_are_never_darkened_to_nothing() -> None:
+    """Their nuclei stay brighter than the ground."""
+    images, masks = draw([sample(120, 120)], Augmentation(blur=0.0), seed=1)
+    for image, mask in zip(images.float(), masks, strict=True):
+        if 0 < mask.mean() < 1:
+            assert image[mask > 0].mean() > image[mask == 0].mean() + 20
+
+
+def test_weights_decide_what_is_drawn() -> None:
+    samples = [sample(90, 90), sample(90, 90, ground=220)]
+    rng = np.random.default_rng(0)
+    images, _ = draw_batch(
+        samples, np.array([0.0, 1.0]), size_px=32, count=8, augmentation=STILL, rng=rng
+    )
+    assert all(is_bright_field(image.numpy()) for image in images)
+
+
+def test_stained_tissue_on_glass_is_told_from_dark_fields() -> None:
+    assert is_bright_field(sample(60, 60, ground=220).image)
+    assert not is_bright_field(sample(60, 60).image)
