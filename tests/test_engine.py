@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.fakes import MPP, FakeModel, damage, make_card, noise, noise_slide
+from tests.fakes import MPP, FakeModel, damage, make_card, noise_slide
 
 from napari_twostage.engine import iter_segment, prepare, segment, working_grid
 from napari_twostage.errors import SegmentationError, SelectionError, SlideError, TwoStageError
@@ -50,6 +50,12 @@ def test_a_level_that_the_model_was_made_for_is_used_as_it_is(
     assert grid.downsample == (downsample, downsample)
     assert grid.shape == shape
     assert grid.mpp == pytest.approx((mpp * downsample, mpp * downsample))
+
+
+@pytest.mark.parametrize(("mpp", "level"), [(0.41, 1), (0.48, 0)])
+def test_of_several_such_levels_the_nearest_is_used(mpp: float, level: int) -> None:
+    slide = open_slide(levels((400, 300), (320, 240)), mpp=mpp)
+    assert working_grid(slide, make_card()).shape == slide.level_shapes[level]
 
 
 @pytest.mark.parametrize(("mpp", "shape"), [(0.125, (100, 76)), (1.0, (802, 606))])
