@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,3 +63,12 @@ def test_an_event_is_on_disk_when_append_returns(path: Path) -> None:
     for count, event in enumerate(EVENTS, start=1):
         journal.append(event)
         assert list(Journal(path).events()) == EVENTS[:count]
+
+
+def test_two_threads_lose_no_event(path: Path) -> None:
+    journal = Journal(path)
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(200):
+            pool.submit(journal.append, {"event": "edit", "number": number})
+    numbers = [event["number"] for event in journal.events()]
+    assert sorted(numbers) == list(range(200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = Lock()  # a user's edit may come while a run writes
 
     def events(self) -> Iterator[Event]:
         """All whole events, the oldest first."""
@@ -37,13 +39,14 @@ class Journal:
     def append(self, event: Event) -> None:
         """Record an event; once this returns, killing the process does not lose it."""
         line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            end = self._whole_lines(descriptor)
-            os.ftruncate(descriptor, end)
-            os.pwrite(descriptor, line, end)
-        finally:
-            os.close(descriptor)
+        with self._lock:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                end = self._whole_lines(descriptor)
+                os.ftruncate(descriptor, end)
+                os.pwrite(descriptor, line, end)
+            finally:
+                os.close(descriptor)
 
     @staticmethod
     def _whole_lines(descriptor: int) -> int:

@@ -126,6 +126,17 @@ def damaged_zip(folder: Path) -> Path:
     return path
 
 
+def damaged_deflated_zip(folder: Path) -> Path:
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in (CARD, WEIGHTS):
+            archive.write(folder / file, file)
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    return path
+
+
 REFUSED = [
     missing_path,
     pickled,
@@ -137,6 +148,7 @@ REFUSED = [
     binary_card,
     zip_without_weights,
     damaged_zip,
+    damaged_deflated_zip,
 ]
 
 

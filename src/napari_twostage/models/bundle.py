@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
 BUNDLED = Path(__file__).parent / "bundled"
+UNREADABLE_ZIP = (
+    KeyError,  # no weights beside the card
+    zipfile.BadZipFile,
+    zlib.error,
+    UnicodeDecodeError,
+    RuntimeError,  # encrypted
+    NotImplementedError,  # a compression that Python does not know
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,6 @@ def _from_zip(path: Path) -> Bundle:
                 raise ModelError(f"{path} holds no {CARD}; a model has {CARD} and {WEIGHTS}")
             weights = archive.read(card[: -len(CARD)] + WEIGHTS)
             text = archive.read(card).decode()
-    except (KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+    except UNREADABLE_ZIP as error:
         raise ModelError(f"{path} is no usable model: {error}") from error
     return Bundle(ModelCard.from_json(text, str(path)), weights, str(path))
