@@ -48,8 +48,7 @@ def prepare(
     SegmentationError
         If `out` holds another result, or something else.
     """
-    opened = slide if isinstance(slide, Slide) else open_slide(slide, channel=channel)
-    loaded = load_model(model) if isinstance(model, str | Path) else model
+    opened, loaded = _inputs(slide, model, channel)
     measure = uncertainty or loaded.card.uncertainty
     if measure not in MEASURES:
         raise SelectionError(f"uncertainty '{measure}' is unknown; known: {', '.join(MEASURES)}")
@@ -154,8 +153,7 @@ def segment(
     TwoStageError
         In one line: what was expected, what was found, what to do next.
     """
-    opened = slide if isinstance(slide, Slide) else open_slide(slide, channel=channel)
-    loaded = load_model(model) if isinstance(model, str | Path) else model
+    opened, loaded = _inputs(slide, model, channel)
     steps = iter_segment(
         opened,
         loaded,
@@ -172,6 +170,16 @@ def segment(
     )
     watch(steps, progress)
     return Segmentation.open(Path(out).expanduser().absolute(), slide=opened, model=loaded)
+
+
+def _inputs(
+    slide: Slide | str | Path | ArrayLike, model: Model | str | Path, channel: int | str | None
+) -> tuple[Slide, Model]:
+    """Open what is given by name."""
+    return (
+        slide if isinstance(slide, Slide) else open_slide(slide, channel=channel),
+        load_model(model) if isinstance(model, str | Path) else model,
+    )
 
 
 def working_grid(slide: Slide, card: ModelCard) -> Grid:

@@ -366,9 +366,14 @@ class Segmentation:
             raise SelectionError("give one of threshold, fraction, budget_s, or a region")
         return self.select(selection)
 
+    @property
+    def ranking(self) -> Ranking:
+        """All scored tiles as they stand, the highest score first."""
+        return Ranking(self.statistics, self.card.refinement_gain)
+
     def select(self, selection: Selection) -> Plan:
         """Turn a selection, its region on the fine grid, into a plan."""
-        ranking = Ranking(self.statistics, self.card.refinement_gain)
+        ranking = self.ranking
         region = None if selection.region is None else self.tiles_touching(selection.region)
         seconds = self.model.seconds_per_tile
         chosen = ranking.select(selection, seconds, region)

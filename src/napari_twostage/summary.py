@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.export import areas
-from napari_twostage.selection import Ranking
 from napari_twostage.tiling import TileState
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ def summarise(seg: Segmentation) -> dict[str, Any]:
     refined = int(seg.ledger.refined.sum())
     runs = seg.record["runs"]
     stages = ("pyramid", "tissue", "coarse", "refine")
-    ranking = Ranking(seg.statistics, seg.card.refinement_gain)
     return {
         "slide": seg.name,
         "out": str(seg.path),
@@ -37,7 +35,7 @@ def summarise(seg: Segmentation) -> dict[str, Any]:
             "failed": len(seg.failures),
         },
         "fraction_refined": refined / max(1, tissue),
-        "expected_dice": round(ranking.expected_dice(seg.ledger.refined), 4),
+        "expected_dice": round(seg.ranking.expected_dice(seg.ledger.refined), 4),
         "tissue_mm2": seg.record["tissue"]["area_mm2"],
         "classes": [
             {"name": area.name, "area_mm2": area.area_mm2, "pixels": area.pixels}
