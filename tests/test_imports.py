@@ -7,7 +7,8 @@ import sys
 
 import napari_twostage as ts
 
-HEAVY = ("torch", "dask", "zarr", "tifffile", "napari", "qtpy", "scipy", "matplotlib")
+WINDOW = ("napari", "qtpy", "superqt", "magicgui", "vispy")
+HEAVY = ("torch", "dask", "zarr", "tifffile", "scipy", "matplotlib", "psygnal", *WINDOW)
 
 
 def run(program: str) -> str:
@@ -20,6 +21,20 @@ def run(program: str) -> str:
 
 def test_importing_the_package_loads_no_heavy_library() -> None:
     program = f"import sys, napari_twostage; print(*(set(sys.modules) & set({HEAVY})))"
+    assert run(program) == ""
+
+
+def test_a_session_needs_no_window() -> None:
+    program = f"import sys, napari_twostage.session; print(*(set(sys.modules) & set({WINDOW})))"
+    assert run(program) == ""
+
+
+def test_reading_a_slide_in_napari_loads_neither_torch_nor_the_panel() -> None:
+    heavy = ("torch", "napari_twostage.viewer.widget")
+    program = (
+        "import sys, napari_twostage.viewer.samples as s; s.skin()\n"
+        f"print(*(set(sys.modules) & set({heavy})))"
+    )
     assert run(program) == ""
 
 

@@ -26,7 +26,7 @@ from napari_twostage.pipeline import (
     refine_tiles,
     segment_slide,
 )
-from napari_twostage.selection import Plan
+from napari_twostage.selection import Plan, Selection
 from napari_twostage.tiling import Tile, TileGrid
 from napari_twostage.uncertainty import labels
 
@@ -47,7 +47,16 @@ def work(model: FakeModel | None = None, **changes: Any) -> Work:
 
 
 def plan(tiles: tuple[Tile, ...]) -> Plan:
-    return Plan(tiles, len(tiles), 1.0, 0.0, 1.0, 1.0)
+    return Plan(
+        n_tiles=len(tiles),
+        selected=len(tiles),
+        fraction=1.0,
+        estimated_seconds=None,
+        expected_dice=1.0,
+        expected_dice_before=1.0,
+        tiles=tiles,
+        selection=Selection(),
+    )
 
 
 def refined(job: Work, tiles: list[Tile] | tuple[Tile, ...]) -> dict[Tile, bytes]:
@@ -165,6 +174,84 @@ def test_refining_all_tiles_is_the_dense_run_with_the_same_halo() -> None:
     halo = job.model.card.halo_px
     padded = np.pad(FINE, ((halo, halo), (halo, halo), (0, 0)), mode="reflect")
     np.testing.assert_array_equal(found, labels(job.model._logits(padded))[halo:-halo, halo:-halo])
+
+
+# -- what is in view ---------------------------------------------------------------------------
+
+VIEWS = st.lists(
+    st.one_of(
+        st.none(),
+        st.builds(Box.at, *[st.integers(-20, 140)] * 2, *[st.integers(0, 60)] * 2),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+class Panning:
+    """Somebody who looks at one box after the other, moving on every few times it is asked."""
+
+    def __init__(self, views: list[Box | None], every: int) -> None:
+        self.views, self.every = views, every
+        self.shown: list[Box | None] = []
+
+    def __call__(self) -> Box | None:
+        self.shown.append(self.views[len(self.shown) // self.every % len(self.views)])
+        return self.shown[-1]
+
+
+def in_order(places: list[Box], shown: list[Box | None]) -> list[Box]:
+    """Which place is next at each moment: the first in view, else the first."""
+    left, order = list(places), []
+    for view in shown:
+        touching = [box for box in left if view and box.intersect(view).area]
+        order.append((touching or left)[0])
+        left.remove(order[-1])
+    return order
+
+
+@given(views=VIEWS, every=st.integers(1, 9), order=st.permutations(ALL), merge=st.booleans())
+def test_tiles_in_view_come_first_and_each_comes_once(
+    views: list[Box | None], every: int, order: list[Tile], merge: bool
+) -> None:
+    focus = Panning(views, every)
+    job = work(FakeModel(make_card(mergeable=merge)), focus=focus)
+    wanted = order[:40]
+    steps = list(refine_tiles(job, wanted))
+    assert sorted(tile for step in steps for tile in step.chip.tiles) == sorted(wanted)
+    chips = job.tiles.chips(wanted, merge=merge)
+    if not merge:  # merged chips are of several shapes, and each goes with its like
+        expected = in_order([chip.core for chip in chips], focus.shown)
+        assert [step.chip.core for step in steps] == expected
+    assert {step.chip for step in steps} == set(chips)
+    assert len(focus.shown) == len(chips)
+
+
+@given(views=VIEWS, every=st.integers(1, 9))
+def test_labels_do_not_depend_on_who_looks(views: list[Box | None], every: int) -> None:
+    model = FakeModel(looks_far=True)
+    assert refined(work(model, focus=Panning(views, every)), ALL) == refined(work(model), ALL)
+
+
+@given(views=VIEWS, every=st.integers(1, 9))
+def test_coarse_windows_in_view_come_first(views: list[Box | None], every: int) -> None:
+    focus = Panning(views, every)
+    job = work(focus=focus)
+    found = [step.core for step in coarse_pass(job)]
+    ratio = job.model.card.ratio
+    fine = {core.scaled(ratio): core.clip(COARSE.shape[:2]) for core in job.windows}
+    assert found == [fine[box] for box in in_order(list(fine), focus.shown)]
+
+
+def test_a_pan_takes_effect_within_what_is_read_ahead() -> None:
+    view: list[Box | None] = [None]
+    job = work(focus=lambda: view[0])
+    steps = refine_tiles(job, ALL)
+    next(steps)
+    last = job.tiles.core((8, 5))
+    view[0] = last
+    following = [step.chip.core for step in islice(steps, job.model.refine_batch * READ_AHEAD + 3)]
+    assert last in following
 
 
 # -- damage ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import CLASSES, MPP, FakeModel, make_card, noise, noise_slide
 
+from napari_twostage.compose import thin
 from napari_twostage.engine import iter_segment, segment
 from napari_twostage.errors import SegmentationError, SelectionError
 from napari_twostage.geometry import Box
+from napari_twostage.pipeline import ChipRefined
 from napari_twostage.segmentation import Segmentation
+from napari_twostage.selection import Selection
 from napari_twostage.slides import open_slide
 from napari_twostage.tiling import TileState
 from napari_twostage.uncertainty import labels
@@ -209,6 +213,96 @@ def test_a_plan_wants_one_criterion_in_its_range(tmp_path: Path, criteria: Any) 
     with pytest.raises(SelectionError) as caught:
         seg.plan(**criteria)
     assert "\n" not in str(caught.value)
+
+
+class Unmeasured(FakeModel):
+    """Its speed is measured when it is asked for."""
+
+    measured = 0
+
+    @property
+    def seconds_per_tile(self) -> float:
+        self.measured += 1
+        return 0.25
+
+
+def test_speed_is_measured_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    model = Unmeasured()
+    seg = segment(noise_slide(*SHAPE), model, tmp_path / "out", tissue=False, fraction=0.2)
+    seg.refine(Selection(threshold=0.3))
+    assert model.measured == 0
+    assert seg.plan(fraction=0.5).estimated_seconds is not None
+    assert model.measured == 1
+    seg.refine(Selection(budget_s=2.6))
+    assert model.measured == 2
+
+
+# -- the overview ------------------------------------------------------------------------------
+
+
+def test_coarser_levels_never_lag_behind_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_twostage.run.REFRESH_TILES", 5)
+    slide = open_slide(noise(300, 410), mpp=MPP)
+    steps = iter_segment(slide, FakeModel(), tmp_path / "out", tissue=False, fraction=0.2)
+    for _ in steps:
+        pass
+    seg = Segmentation.open(tmp_path / "out", slide=slide, model=FakeModel())
+    most, last = 0, len(seg.labels) - 1
+    step = seg.layout.steps[last]
+    for taken in seg.iter_refine(Selection(fraction=0.4)):
+        most = max(most, seg.store.n_pending)
+        if isinstance(taken, ChipRefined):
+            place = seg.tiles.box(taken.chip.tiles[0])
+            shown = seg.read_labels(place.scaled(1 / step), last)
+            inside = taken.labels[: place.height, : place.width]
+            assert np.array_equal(shown, thin(inside, step))
+    assert 1 < most <= 5
+    assert not seg.store.stale
+
+
+def test_edits_during_a_run_are_those_after_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    boxes = [Box.at(int(top), int(left), 40, 40) for top, left in rng.integers(0, 250, (12, 2))]
+    labels = rng.choice(np.array([0, 1, 255], np.uint8), (len(boxes), 40, 40))
+    slide = open_slide(noise(300, 410), mpp=MPP)
+
+    def fresh(name: str) -> Segmentation:
+        return segment(slide, FakeModel(), tmp_path / name, tissue=False, refine="none")
+
+    def edit(seg: Segmentation) -> None:
+        for box, painted in zip(boxes, labels, strict=True):
+            seg.edit(box, painted)
+
+    after, during = fresh("after"), fresh("during")
+    after.refine(Selection(fraction=0.5))
+    edit(after)
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(edit, during)
+        during.refine(Selection(fraction=0.5))
+        job.result()
+    during.refresh()
+    for seg in (during, Segmentation.open(during.path)):
+        for level in range(len(seg.labels)):
+            assert np.array_equal(whole(seg, level), whole(after, level))
+        assert np.array_equal(seg.states, after.states)
+    for _ in boxes:
+        assert seg.undo_edit()
+        assert after.undo_edit()
+        assert np.array_equal(whole(seg), whole(after))
+
+
+def test_two_who_edit_at_once_can_both_undo(tmp_path: Path) -> None:
+    seg = make(tmp_path, refine="none")
+    before = whole(seg)
+    with ThreadPoolExecutor(4) as pool:
+        for value in (0, 1) * 8:
+            pool.submit(seg.edit, EDITED, np.full(EDITED.shape, value, np.uint8))
+    assert [number for number, _ in seg.ledger.edits] == list(range(16))
+    while seg.undo_edit():
+        pass
+    assert np.array_equal(whole(seg), before)
 
 
 # -- going on ----------------------------------------------------------------------------------

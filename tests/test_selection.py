@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 
 from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
-from napari_twostage.selection import EVERYTHING, NOTHING, Ranking, Selection
+from napari_twostage.selection import (
+    EVERYTHING,
+    NOTHING,
+    Forecast,
+    Plan,
+    Ranking,
+    Selection,
+)
 from napari_twostage.uncertainty import TileStatistics, tent, tile_statistics
 
 SECONDS = 0.25
@@ -21,6 +29,12 @@ def ranking(scores: np.ndarray, gain: float = 0.5) -> Ranking:
     scores = np.asarray(scores, np.float32)
     counts = np.where(np.isnan(scores), np.nan, np.abs(scores)).astype(np.float32)
     return Ranking(TileStatistics(scores, counts + 1, counts, counts), gain)
+
+
+def planned(
+    tiles: Ranking, selection: Selection, refined: np.ndarray, seconds: float | None = SECONDS
+) -> Plan:
+    return tiles.plan(selection, tiles.select(selection, SECONDS), refined, seconds)
 
 
 @st.composite
@@ -118,7 +132,7 @@ def test_contradictions_and_impossible_values_are_one_line(criteria: dict[str, f
 def test_a_plan_counts_only_what_is_left() -> None:
     tiles = ranking([[0.5, 0.4, np.nan], [0.3, 0.2, 0.1]])
     refined = np.array([[True, False, False], [False, False, True]])
-    plan = tiles.plan(tiles.select(Selection(threshold=0.25), SECONDS), refined, SECONDS)
+    plan = planned(tiles, Selection(threshold=0.25), refined)
     assert plan.tiles == ((0, 1), (1, 0))
     assert plan.n_tiles == 2
     assert plan.selected == 3
@@ -133,10 +147,7 @@ def test_a_plan_counts_only_what_is_left() -> None:
 @given(rankings(), st.floats(0, 1), st.floats(0, 1))
 def test_more_refinement_never_promises_less(tiles: Ranking, one: float, other: float) -> None:
     none = np.zeros(tiles.statistics.score.shape, bool)
-    few, many = (
-        tiles.plan(tiles.select(Selection(fraction=share), SECONDS), none, SECONDS)
-        for share in sorted((one, other))
-    )
+    few, many = (planned(tiles, Selection(fraction=share), none) for share in sorted((one, other)))
     assert 0 <= few.expected_dice_before <= few.expected_dice <= many.expected_dice <= 1
 
 
@@ -163,3 +174,60 @@ def test_expected_dice_is_the_mean_over_possible_truths(gain: float) -> None:
 def test_where_no_foreground_is_expected_the_result_is_right() -> None:
     statistics = TileStatistics(*(np.zeros((2, 2), np.float32) for _ in range(4)))
     assert Ranking(statistics, 0.5).expected_dice(np.zeros((2, 2), bool)) == 1
+
+
+# -- the curve ---------------------------------------------------------------------------------
+
+NUMBERS = [field.name for field in fields(Forecast)]
+
+
+@given(rankings(), st.integers(0, 99), st.sampled_from([None, SECONDS]), st.data())
+def test_the_curve_forecasts_what_a_plan_says(
+    tiles: Ranking, seed: int, seconds: float | None, data: st.DataObject
+) -> None:
+    refined = np.random.default_rng(seed).random(tiles.statistics.score.shape) < 0.4
+    curve = tiles.curve(refined, seconds)
+    known = [float(score) for score in curve.scores]  # at a score itself it is not above
+    threshold = data.draw(st.one_of(st.floats(0, 2), st.sampled_from([*known, 0.0])))
+    forecast = curve.at(threshold)
+    plan = planned(tiles, Selection(threshold=threshold), refined, seconds)
+    for name in NUMBERS:
+        assert getattr(forecast, name) == pytest.approx(getattr(plan, name), abs=1e-9), name
+
+
+@given(rankings(), st.integers(0, 99))
+def test_the_curve_counts_tile_by_tile(tiles: Ranking, seed: int) -> None:
+    refined = np.random.default_rng(seed).random(tiles.statistics.score.shape) < 0.4
+    curve = tiles.curve(refined, SECONDS)
+    for count in range(len(tiles.order) + 1):
+        first = tiles.order[:count]
+        after = refined.copy()
+        after.ravel()[first] = True
+        assert curve.left[count] == after.sum() - refined.sum()
+        assert curve.dice[count] == pytest.approx(tiles.expected_dice(after), abs=1e-9)
+        assert curve.seconds[count] == pytest.approx(curve.left[count] * SECONDS)
+    assert len(curve.left) == len(curve.dice) == len(curve.scores) + 1
+    assert tiles.curve(refined, None).seconds is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(40.2, " · about 40 s"), (190, " · about 3 min"), (5400, " · about 1.5 h"), (None, "")],
+)
+def test_a_forecast_in_words(seconds: float | None, words: str) -> None:
+    forecast = Forecast(1240, 1300, 0.031, seconds, 0.94, 0.912)
+    expected = f"1,240 tiles · 3.1 % of tissue{words} · expected Dice 0.91 → 0.94"
+    assert forecast.describe() == expected
+
+
+@given(rankings(), st.integers(0, 70), st.integers(0, 99))
+def test_a_number_of_tiles_is_of_those_that_are_left(tiles: Ranking, count: int, seed: int) -> None:
+    refined = np.random.default_rng(seed).random(tiles.statistics.score.shape) < 0.4
+    left = [tile for tile in tiles.order if not refined.ravel()[tile]]
+    chosen = tiles.select(Selection(n_tiles=count), refined=refined)
+    assert chosen.tolist() == left[:count]
+
+
+def test_a_time_budget_needs_a_speed() -> None:
+    with pytest.raises(SelectionError, match="measure"):
+        ranking([[0.5]]).select(Selection(budget_s=3))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.fakes import CLASSES, make_card
 
+from napari_twostage import store as store_module
 from napari_twostage.compose import thin, upsample
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.store import SMALL_PX, SURE, UNSET, Layout, Store
@@ -17,6 +21,8 @@ from napari_twostage.uncertainty import labels as likeliest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import zarr
 
 SIZES = {"tile_px": 64, "coarse_window_px": 36}
 SHAPE = (2107, 603)
@@ -44,19 +50,43 @@ class Filled:
         shape = self.layout.card.outputs, *self.layout.coarse.shape
         self.logits = rng.normal(size=shape).astype(np.float16)
         self.logits[:, *self.layout.coarse_box(OUTSIDE).slices] = np.nan
-        self.over = np.full(SHAPE, UNSET, np.uint8)
+        self.refined = np.full(SHAPE, UNSET, np.uint8)
+        self.painted = self.refined.copy()
         for core in self.layout.coarse.box.blocks(self.layout.card.coarse_core_px):
             self.store.write_window(core, self.logits[:, *core.slices])
         for tile in REFINED:
-            square = rng.integers(0, classes + 1, (64, 64)).astype(np.uint8)
-            self.store.write_tile(tile, square)
-            box = self.layout.tiles.box(tile)
-            self.over[box.slices] = square[: box.height, : box.width]
+            self.refine(tile, rng.integers(0, classes + 1, (64, 64)).astype(np.uint8))
         for box in EDITED:
-            painted = rng.integers(0, classes + 1, box.shape).astype(np.uint8)
-            self.store.write_edits(box, painted)
-            self.over[box.slices] = painted
+            self.edit(box, rng.integers(0, classes + 1, box.shape).astype(np.uint8))
         self.store.refresh_overview()
+
+    @property
+    def over(self) -> np.ndarray:
+        return np.where(self.painted == UNSET, self.refined, self.painted)
+
+    def refine(self, tile: Tile, square: np.ndarray) -> None:
+        self.store.write_tile(tile, square)
+        box = self.layout.tiles.box(tile)
+        self.refined[box.slices] = square[: box.height, : box.width]
+
+    def edit(self, box: Box, labels: np.ndarray) -> None:
+        self.store.write_edits(box, labels)
+        self.painted[box.slices] = labels
+
+    def rewrite_window(self, core: Box) -> None:
+        self.logits[:, *core.slices] *= -1
+        self.store.write_window(core, self.logits[:, *core.slices])
+
+    def reopened(self) -> Store:
+        """Open what is on disk, as the journal would tell of it."""
+        store, tiles = Store(self.path, self.layout), self.layout.tiles
+        refined, edited = np.zeros((2, *tiles.shape), bool)
+        for row, column in np.ndindex(tiles.shape):
+            place = tiles.box((row, column)).slices
+            refined[row, column] = (self.refined[place] != UNSET).any()
+            edited[row, column] = (self.painted[place] != UNSET).any()
+        store.mark_written(refined, edited)
+        return store
 
     def whole(self, level: int) -> np.ndarray:
         return self.store.read_labels(Box(0, 0, *self.layout.level_shapes[level]), level)
@@ -104,7 +134,7 @@ def test_nothing_is_segmented_where_there_are_no_logits(filled: Filled) -> None:
 
 
 def test_another_session_reads_the_same(filled: Filled) -> None:
-    opened = Store(filled.path, filled.layout)
+    opened = filled.reopened()
     assert not opened.stale
     for level, shape in enumerate(filled.layout.level_shapes):
         found = opened.read_labels(Box(0, 0, *shape), level)
@@ -116,12 +146,140 @@ def test_the_overview_catches_up_with_tiles_of_a_run_that_was_killed(tmp_path: P
     store = Store(tmp_path / "out", layout, create=True)
     store.write_tile((4, 4), np.ones((64, 64), np.uint8))
     again = Store(tmp_path / "out", layout)
+    refined = np.zeros(layout.tiles.shape, bool)
+    refined[4, 4] = True
+    again.mark_written(refined, np.zeros_like(refined))
     again.mark_stale([(4, 4)])
     assert again.stale
     again.refresh_overview()
     place = layout.tiles.box((4, 4)).scaled(1 / layout.steps[-1])
     assert again.read_labels(place, len(layout.steps) - 1).all()
     assert not again.stale
+
+
+ROWS, COLUMNS = 33, 10
+CHANGES = st.one_of(
+    st.tuples(st.just("refine"), st.integers(0, ROWS - 1), st.integers(0, COLUMNS - 1)),
+    st.tuples(st.just("edit"), st.integers(0, SHAPE[0] - 2), st.integers(0, SHAPE[1] - 2)),
+    st.tuples(st.just("window"), st.integers(0, 16), st.integers(0, 4)),
+    st.tuples(st.just("refresh"), st.just(0), st.just(0)),
+)
+
+
+def change(filled: Filled, kind: str, row: int, column: int, rng: np.random.Generator) -> None:
+    if kind == "refine":
+        filled.refine((row, column), rng.integers(0, 2, (64, 64)).astype(np.uint8))
+    elif kind == "edit":
+        box = Box.at(row, column, *rng.integers(1, 150, 2)).clip(SHAPE)
+        labels = rng.choice(np.array([0, 1, UNSET], np.uint8), box.shape)
+        filled.edit(box, labels)  # as an undone one does, it may also take labels away
+    elif kind == "window":
+        cores = list(filled.layout.coarse.box.blocks(filled.layout.card.coarse_core_px))
+        filled.rewrite_window(cores[(row * 5 + column) % len(cores)])
+    else:
+        filled.store.refresh_overview()
+
+
+@settings(max_examples=8)
+@given(changes=st.lists(CHANGES, min_size=1, max_size=6), data=st.data())
+def test_every_level_shows_every_change_at_once(
+    filled: Filled, changes: list[tuple[str, int, int]], data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(len(changes))
+    for kind, row, column in changes:
+        change(filled, kind, row, column, rng)
+        for level in (2, 3):
+            np.testing.assert_array_equal(filled.whole(level), filled.expected(level))
+    np.testing.assert_array_equal(filled.whole(0), filled.expected(0))
+    for level in (2, 3):
+        height, width = filled.layout.level_shapes[level]
+        top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+        box = Box(
+            top,
+            left,
+            data.draw(st.integers(top + 1, height)),
+            data.draw(st.integers(left + 1, width)),
+        )
+        part = filled.store.read_labels(box, level)
+        np.testing.assert_array_equal(part, filled.expected(level)[box.slices])
+
+    filled.store.refresh_overview()
+    again = filled.reopened()
+    for level, shape in enumerate(filled.layout.level_shapes):
+        found = again.read_labels(Box(0, 0, *shape), level)
+        np.testing.assert_array_equal(found, filled.whole(level))
+
+
+def test_what_is_pending_is_held_until_the_overview_has_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
+    assert not store.stale
+    store.write_tile((1, 1), np.ones((64, 64), np.uint8))
+    store.write_edits(Box(10, 10, 70, 20), np.ones((60, 10), np.uint8))
+    assert store.n_pending == 3
+    assert store.stale
+    store.refresh_overview()
+    assert store.n_pending == 0
+    assert not store.stale
+
+
+def test_an_edit_that_was_never_recorded_is_gone_for_good(tmp_path: Path) -> None:
+    layout = make_layout(SHAPE, **SIZES)
+    store = Store(tmp_path / "out", layout, create=True)
+    store.write_edits(Box(70, 70, 80, 80), np.ones((10, 10), np.uint8))
+    store.refresh_overview()
+    killed = Store(tmp_path / "out", layout)
+    assert (killed.read_edits(Box(64, 64, 128, 128)) == UNSET).all()
+    killed.write_edits(Box(100, 100, 101, 101), np.ones((1, 1), np.uint8))
+    assert killed.read_labels(Box(64, 64, 128, 128)).sum() == 1
+
+
+def test_nothing_is_read_where_nothing_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
+    store.write_tile((3, 3), np.ones((64, 64), np.uint8))
+    read = []
+
+    def spy(array: zarr.Array, box: Box) -> np.ndarray:
+        read.append((array.path, box))
+        return np.array(array[box.slices], np.uint8)
+
+    monkeypatch.setattr(store_module, "_read", spy)
+    store.read_labels(Box(0, 0, 192, 192))
+    assert not read
+    store.read_labels(Box(100, 100, 400, 400))
+    assert read == [("refined", Box(192, 192, 256, 256))]
+
+
+def test_writers_in_several_threads_lose_nothing(tmp_path: Path) -> None:
+    alone, together = Filled(tmp_path / "alone", 1), Filled(tmp_path / "together", 1)
+    rng = np.random.default_rng(3)
+    tiles = [(row, column) for row in range(6) for column in range(6)]
+    squares = rng.integers(0, 2, (len(tiles), 64, 64)).astype(np.uint8)
+    boxes = [Box.at(int(top), int(left), 90, 90) for top, left in rng.integers(0, 300, (12, 2))]
+    painted = rng.choice(np.array([0, 1, UNSET], np.uint8), (len(boxes), 90, 90))
+
+    def refine(filled: Filled) -> None:
+        for tile, square in zip(tiles, squares, strict=True):
+            filled.refine(tile, square)
+
+    def edit(filled: Filled) -> None:
+        for box, labels in zip(boxes, painted, strict=True):
+            filled.edit(box, labels)
+            filled.store.refresh_overview()
+
+    refine(alone)
+    edit(alone)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(refine, together), pool.submit(edit, together)]
+        while not all(job.done() for job in jobs):
+            for level in (0, 2, 3):
+                assert together.whole(level).max() <= 1
+        for job in jobs:
+            job.result()
+    for level in range(4):
+        np.testing.assert_array_equal(together.whole(level), alone.whole(level))
+        np.testing.assert_array_equal(together.whole(level), together.expected(level))
 
 
 def test_a_single_level_of_a_small_plane_is_followed_by_those_up_to_the_coarse_grid() -> None:

@@ -95,7 +95,7 @@ def refine(options: Namespace) -> Result:
     if wanted == Selection():
         raise SelectionError("say what to refine: --threshold, --fraction, --budget or --region")
     if options.dry_run:
-        plan = seg.select(wanted)
+        plan = seg.select(wanted, seconds_per_tile=seg.model.seconds_per_tile)
         summary = {
             "tiles": plan.n_tiles,
             "fraction": plan.fraction,
@@ -103,12 +103,7 @@ def refine(options: Namespace) -> Result:
             "expected_dice": plan.expected_dice,
             "expected_dice_before": plan.expected_dice_before,
         }
-        text = (
-            f"{plan.n_tiles:,} tiles · {plan.fraction:.1%} of tissue · about "
-            f"{plan.estimated_seconds:.0f} s · expected Dice "
-            f"{plan.expected_dice_before:.2f} → {plan.expected_dice:.2f}"
-        )
-        return summary, [text], DONE
+        return summary, [plan.describe()], DONE
     seg.refine(wanted, progress=not options.quiet)
     summary = summarise(seg)
     return summary, lines(summary), SOME_FAILED if seg.failures else DONE

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
-    from napari_twostage.pipeline import Step
+    from napari_twostage.pipeline import Focus, Step
     from napari_twostage.slides.arrays import ArrayLike
 
 Refine = Literal["selected", "none", "all"]
@@ -88,13 +88,30 @@ def iter_segment(
     """
     wanted = _wanted(threshold, fraction, budget_s, refine)
     seg = prepare(slide, model, out, **options)
+    if wanted is None:
+        wanted = Selection(threshold=seg.card.default_threshold)
+    yield from carry_out(seg, wanted)
+
+
+def carry_out(
+    seg: Segmentation, wanted: Selection, *, focus: Focus | None = None
+) -> Iterator[Step]:
+    """Run what is left of both stages; where there is nothing to segment, leave no folder behind.
+
+    Parameters
+    ----------
+    seg : Segmentation
+        From `prepare`, or opened.
+    wanted : Selection
+        What to refine.
+    focus : callable, optional
+        See `pipeline.Work`.
+    """
     fresh = not seg.tissue_known
     try:
-        if wanted is None:
-            wanted = Selection(threshold=seg.card.default_threshold)
-        yield from run(seg, wanted)
+        yield from run(seg, wanted, focus=focus)
     except SlideError:
-        if fresh and not seg.tissue_known:  # nothing was found to segment: leave nothing behind
+        if fresh and not seg.tissue_known:
             shutil.rmtree(seg.path)
         raise
 

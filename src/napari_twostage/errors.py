@@ -11,6 +11,10 @@ class SlideError(TwoStageError):
     """A slide that cannot be opened or used."""
 
 
+class MissingPixelSizeError(SlideError):
+    """A slide of which neither the file nor the user says how large its pixels are."""
+
+
 class ReadError(TwoStageError):
     """Pixels of an opened slide that cannot be read: a damaged tile, say."""
 

@@ -106,6 +106,12 @@ class Box:
                 yield Box.at(top, left, size, size).intersect(self)
 
 
+Polygons = tuple[tuple[tuple[float, float], ...], ...]
+"""Vertices (y, x) of one or more polygons, in pixels counted from the corner of a level."""
+Region = Box | Polygons
+"""A part of a level."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """A pixel grid laid over a slide; its pixel (i, j) starts at level 0's (i, j) × downsample."""

@@ -7,6 +7,7 @@ generator cancels what it has not done. They know no disk: whoever takes the ste
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -17,7 +18,7 @@ from napari_twostage.errors import ReadError
 from napari_twostage.uncertainty import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,10 +32,19 @@ Read = TypeVar("Read")
 
 READERS = 2
 """Threads that decode ahead of the model."""
-READ_AHEAD = 4
-"""Batches they may be ahead: with a batch of 0.8 MB, a few megabytes."""
+READ_AHEAD = 2
+"""Batches they may be ahead: enough to keep the model busy, few enough to follow `Focus` soon."""
 LOGIT_LIMIT = 16.0
 """Logits are kept as float16 within this: probabilities of 1e-7, and steps of 0.01 at most."""
+
+
+Focus = Callable[[], "Box | None"]
+"""Tells what somebody looks at, a box of the fine grid; None where nobody does."""
+
+
+def nowhere() -> Box | None:
+    """Nobody looks."""
+    return None
 
 
 class Reader(Protocol):
@@ -127,6 +137,8 @@ class Work:
     tiles: TileGrid
     windows: Sequence[Box]
     """Cores of the coarse windows still to do, before clipping to the slide."""
+    focus: Focus = nowhere
+    """What is in view comes before all else; asked again for each place that is begun."""
 
 
 def segment_slide(work: Work, select: Callable[[], Plan]) -> Generator[Step, None, None]:
@@ -165,7 +177,9 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
         except ReadError:
             return _read_around_damage(work.coarse, window, core, card.coarse_tile_px)
 
-    for batch in _read_ahead(read, work.windows, model.coarse_batch):
+    places = _corners(work.windows) * card.ratio
+    ordered = (work.windows[index] for index in _in_view_first(places, work.focus))
+    for batch in _read_ahead(read, ordered, model.coarse_batch):
         logits = model.coarse([pixels for _, (pixels, _) in batch])
         for (core, (_, unreadable)), window_logits in zip(batch, logits, strict=True):
             yield _coarse_step(work, core, window_logits, unreadable)
@@ -203,8 +217,8 @@ def _read_around_damage(
 
 
 def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | ChipFailed]:
-    """Run stage 2 over tiles, in their order."""
-    model, card = work.model, work.model.card
+    """Run stage 2 over tiles, those in view first, else in their order."""
+    model = work.model
 
     def read(chip: Chip) -> NDArray[np.uint8] | ReadError:
         try:
@@ -212,8 +226,7 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
         except ReadError as error:
             return error
 
-    chips = work.tiles.chips(tiles, merge=card.mergeable)
-    for batch in _read_ahead(read, chips, model.refine_batch):
+    for batch in _read_ahead(read, _chips(work, tiles), model.refine_batch):
         readable = []
         for chip, pixels in batch:
             if isinstance(pixels, ReadError):
@@ -225,6 +238,55 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
             for (chip, _), chip_logits in zip(same, logits, strict=True):
                 kept = chip.core.shift(-chip.window.top, -chip.window.left)
                 yield ChipRefined(chip, labels(chip_logits[:, *kept.slices]))
+
+
+def _chips(work: Work, tiles: Sequence[Tile]) -> Iterator[Chip]:
+    """Chips of tiles, made as they are begun: a slide may have hundreds of thousands."""
+    if work.model.card.mergeable:
+        merged = work.tiles.chips(tiles, merge=True)
+        places = _corners(chip.core for chip in merged)
+        yield from (merged[index] for index in _in_view_first(places, work.focus))
+        return
+    corners = np.array(tiles, np.int64).reshape(-1, 2) * work.tiles.tile_px
+    places = np.hstack([corners, corners + work.tiles.tile_px])
+    yield from (work.tiles.chip(tiles[index]) for index in _in_view_first(places, work.focus))
+
+
+def _corners(boxes: Iterable[Box]) -> NDArray[np.int64]:
+    """(n, 4): top, left, bottom, right of each."""
+    sides = [(box.top, box.left, box.bottom, box.right) for box in boxes]
+    return np.array(sides, np.int64).reshape(-1, 4)
+
+
+def _in_view_first(places: NDArray[np.integer], focus: Focus) -> Iterator[int]:
+    """Numbers of places, each once: those that touch what is in view, then the others, in order.
+
+    Parameters
+    ----------
+    places : (n, 4) int array
+        Top, left, bottom, right of each on the fine grid.
+    focus : callable
+        Asked before each; places are only searched when its answer has changed.
+    """
+    left = np.ones(len(places), bool)
+    following = iter(range(len(places)))
+    in_view: deque[int] = deque()
+    seen = None
+    for _ in range(len(places)):
+        view = focus()
+        if view != seen:
+            seen = view
+            touching = left & _touches(places, view) if view is not None else left[:0]
+            in_view = deque(np.flatnonzero(touching).tolist())
+        index = in_view.popleft() if in_view else next(i for i in following if left[i])
+        left[index] = False
+        yield index
+
+
+def _touches(places: NDArray[np.integer], view: Box) -> NDArray[np.bool_]:
+    top, left, bottom, right = places.T
+    rows = np.minimum(bottom, view.bottom) > np.maximum(top, view.top)
+    return np.asarray(rows & (np.minimum(right, view.right) > np.maximum(left, view.left)))
 
 
 def _of_one_shape(

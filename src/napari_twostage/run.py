@@ -20,6 +20,7 @@ from napari_twostage.pipeline import (
     Step,
     TilesSelected,
     Work,
+    nowhere,
     segment_slide,
 )
 from napari_twostage.record import run_entry
@@ -30,6 +31,7 @@ from napari_twostage.tissue import everything, find_tissue
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from napari_twostage.pipeline import Focus
     from napari_twostage.segmentation import Segmentation
 
 OVERVIEW_LIMIT_PX = 4096 * 4096
@@ -37,7 +39,9 @@ OVERVIEW_LIMIT_PX = 4096 * 4096
 WRITES_AHEAD = 32
 """Steps that may wait for the disk."""
 REFRESH_S = 10.0
-"""How far the overview may lag behind the tiles."""
+"""How far the overview on disk may lag behind the tiles,"""
+REFRESH_TILES = 1000
+"""and by how many: they are held in memory, and every reader of the overview goes over them."""
 
 
 STAGE: dict[type[Step], str] = {
@@ -51,7 +55,9 @@ STAGE: dict[type[Step], str] = {
 """What a run was doing when a step came."""
 
 
-def run(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
+def run(
+    seg: Segmentation, wanted: Selection | Plan, *, focus: Focus | None = None
+) -> Iterator[Step]:
     """Do what is left of both stages, and keep it.
 
     A step is yielded once it is on disk. Closing the iterator cancels the rest; a later run with
@@ -63,12 +69,16 @@ def run(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
         What to go on with.
     wanted : Selection or Plan
         What to refine once the coarse pass is complete.
+    focus : callable, optional
+        Tells what is looked at, a box of the fine grid: that comes first.
     """
-    entry = run_entry(seg.model)
+    selection = wanted.selection if isinstance(wanted, Plan) else wanted
+    entry = {**run_entry(seg.model), "wanted": selection.as_dict()}
     seconds = dict.fromkeys(("pyramid", "tissue", "coarse", "refine"), 0.0)
     stage, started = "pyramid", time.perf_counter()
+    before = int(seg.ledger.refined.sum())
     try:
-        for step in _steps(seg, wanted):
+        for step in _steps(seg, wanted, focus or nowhere):
             stage = STAGE[type(step)]
             seconds[stage] += time.perf_counter() - started
             if isinstance(step, TilesSelected):
@@ -77,11 +87,12 @@ def run(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
             started = time.perf_counter()  # what the taker did with the step is not counted
     finally:
         seconds[stage] += time.perf_counter() - started
+        entry["refined"] = int(seg.ledger.refined.sum()) - before
         entry["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         seg.end_run(entry)
 
 
-def _steps(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
+def _steps(seg: Segmentation, wanted: Selection | Plan, focus: Focus) -> Iterator[Step]:
     yield from _add_levels(seg)
     if not seg.tissue_known:
         _look_for_tissue(seg)
@@ -91,6 +102,7 @@ def _steps(seg: Segmentation, wanted: Selection | Plan) -> Iterator[Step]:
         coarse=seg.view(seg.coarse_grid),
         tiles=seg.tiles,
         windows=_windows_left(seg),
+        focus=focus,
     )
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
 
@@ -177,6 +189,8 @@ def _write(seg: Segmentation, step: Step) -> None:
                 place = seg.tiles.core(tile).shift(-chip.core.top, -chip.core.left)
                 seg.store.write_tile(tile, labels[place.slices])
             seg.ledger.tiles_refined(chip.tiles)
+            if seg.store.n_pending >= REFRESH_TILES:
+                seg.refresh()
         case ChipFailed(chip=chip, reason=reason):
             seg.ledger.tiles_failed(chip.tiles, reason)
 

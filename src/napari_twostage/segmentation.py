@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from napari_twostage.compose import lazy_plane
 from napari_twostage.errors import SegmentationError, SelectionError, SlideError
 from napari_twostage.geometry import Box, Grid
+from napari_twostage.heat import HeatMap
 from napari_twostage.journal import Journal
 from napari_twostage.ledger import Ledger
 from napari_twostage.models import ModelCard, load_model
@@ -34,14 +36,15 @@ from napari_twostage.uncertainty import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import dask.array as da
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
+    from napari_twostage.geometry import Region
     from napari_twostage.models import LabelClass
     from napari_twostage.models.model import Model
-    from napari_twostage.pipeline import Step
+    from napari_twostage.pipeline import Focus, Step
     from napari_twostage.slides.base import Slide
     from napari_twostage.tiling import Tile
     from napari_twostage.tissue import Tissue
@@ -74,9 +77,14 @@ class Segmentation:
         self.layout = Layout(self.grid, self.card, self.tiles)
         self.store = Store(path, self.layout)
         self.ledger = Ledger(Journal(path / "journal.jsonl"), self.tiles)
+        edited = np.zeros(self.tiles.shape, bool)
+        for _, box in self.ledger.edits:
+            edited |= self.tiles_touching(box)
+        self.store.mark_written(self.ledger.refined, edited)
         self.store.mark_stale(self.ledger.behind)
         self._slide: Slide | None = None
         self._model = model
+        self.heat = HeatMap(path / "heat", self.layout)
         self._tissue_file = path / "tissue.npz"
         self._statistics_file = path / "statistics.npz"
         if slide is not None:
@@ -231,6 +239,19 @@ class Segmentation:
         with np.load(self._tissue_file, allow_pickle=False) as saved:
             return np.asarray(saved["tiles"], bool)
 
+    @property
+    def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
+        """Where the tissue is, (H, W), and where the mask's pixels lie; once `tissue_known`."""
+        with np.load(self._tissue_file, allow_pickle=False) as saved:
+            mask = np.asarray(saved["mask"], bool)
+            mpp, downsample = (tuple(saved[name].tolist()) for name in ("mpp", "downsample"))
+        return mask, Grid((mask.shape[0], mask.shape[1]), downsample, mpp)
+
+    @property
+    def coarse_complete(self) -> bool:
+        """Whether stage 1 has seen all tissue."""
+        return self._statistics_file.exists()
+
     def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
         """Keep where the tissue is, and which tiles follow from it."""
         self.record["tissue"] = {
@@ -259,6 +280,8 @@ class Segmentation:
     def score_window(self, core: Box, logits: NDArray[np.float16]) -> None:
         """Take in the tiles of a coarse window, from its logits as they are on disk."""
         self.statistics.put(self._summarise(logits), *self._first_tile(core))
+        measure = MEASURES[self.record["parameters"]["uncertainty"]]
+        self.heat.write(core, measure(probabilities(logits)))
 
     def save_statistics(self) -> None:
         """Keep them, once the coarse pass is complete: opening a result must not read logits."""
@@ -277,10 +300,12 @@ class Segmentation:
         """Tiles of a coarse window."""
         return self.tiles.touching(core.scaled(self.card.ratio))
 
-    def tiles_touching(self, box: Box) -> NDArray[np.bool_]:
-        """Which tiles share a pixel with a box of the fine grid: (rows, columns)."""
+    def tiles_touching(self, region: Region) -> NDArray[np.bool_]:
+        """Which tiles share a point with a region of the fine grid: (rows, columns)."""
+        if not isinstance(region, Box):
+            return self.tiles.touching_polygons(region)
         touched = np.zeros(self.tiles.shape, bool)
-        for tile in self.tiles.touching(box):
+        for tile in self.tiles.touching(region):
             touched[tile] = True
         return touched
 
@@ -332,7 +357,8 @@ class Segmentation:
         *,
         fraction: float | None = None,
         budget_s: float | None = None,
-        region: Box | None = None,
+        n_tiles: int | None = None,
+        region: Box | Sequence[ArrayLike] | None = None,
     ) -> Plan:
         """Say what refining would cost and bring; nothing is computed.
 
@@ -344,8 +370,11 @@ class Segmentation:
             The top share of scored tiles, in [0, 1].
         budget_s : float, optional
             The top tiles that can be refined in so many seconds.
-        region : Box, optional
-            Only tiles that touch this box of the slide's level 0; without a criterion, all.
+        n_tiles : int, optional
+            So many of the top tiles that are not refined yet.
+        region : Box or sequence of (n, 2) arrays, optional
+            Only tiles that touch this box, or one of these polygons with vertices (y, x), of the
+            slide's level 0; without a criterion, all.
 
         Returns
         -------
@@ -360,33 +389,74 @@ class Segmentation:
             threshold=threshold,
             fraction=fraction,
             budget_s=budget_s,
+            n_tiles=n_tiles,
             region=None if region is None else self.to_fine(region),
         )
         if selection == Selection():
-            raise SelectionError("give one of threshold, fraction, budget_s, or a region")
-        return self.select(selection)
+            raise SelectionError("give one of threshold, fraction, budget_s, n_tiles, or a region")
+        return self.select(selection, seconds_per_tile=self.model.seconds_per_tile)
 
     @property
     def ranking(self) -> Ranking:
         """All scored tiles as they stand, the highest score first."""
         return Ranking(self.statistics, self.card.refinement_gain)
 
-    def select(self, selection: Selection) -> Plan:
-        """Turn a selection, its region on the fine grid, into a plan."""
-        ranking = self.ranking
+    @property
+    def seconds_per_tile(self) -> float | None:
+        """Stage 2's time for a tile, from the last run on this machine; None where none was."""
+        for entry in reversed(self.record["runs"]):
+            done = entry.get("refined", 0)
+            if done and entry["machine"] == platform.node():
+                return float(entry["seconds"]["refine"] / done)
+        return None
+
+    def select(self, selection: Selection, *, seconds_per_tile: float | None = None) -> Plan:
+        """Turn a selection, its region on the fine grid, into a plan.
+
+        Parameters
+        ----------
+        selection : Selection
+        seconds_per_tile : float, optional
+            Of stage 2; a time budget has it measured.
+        """
+        ranking, refined = self.ranking, self.ledger.refined
         region = None if selection.region is None else self.tiles_touching(selection.region)
-        seconds = self.model.seconds_per_tile
-        chosen = ranking.select(selection, seconds, region)
-        return ranking.plan(chosen, self.ledger.refined, seconds)
+        if selection.budget_s is not None and seconds_per_tile is None:
+            seconds_per_tile = self.model.seconds_per_tile
+        chosen = ranking.select(selection, seconds_per_tile, region, refined)
+        return ranking.plan(selection, chosen, refined, seconds_per_tile)
 
-    def to_fine(self, region: Box) -> Box:
-        """A box of level 0 on the fine grid, grown to whole pixels."""
+    @overload
+    def to_fine(self, region: Box) -> Box: ...
+    @overload
+    def to_fine(self, region: Box | Sequence[ArrayLike]) -> Region: ...
+    def to_fine(self, region: Box | Sequence[ArrayLike]) -> Region:
+        """A region of level 0 on the fine grid; a box grows to whole pixels.
+
+        Raises
+        ------
+        SelectionError
+            If a polygon has fewer than three vertices.
+        """
         y, x = self.grid.downsample
-        return region.scaled((1 / y, 1 / x)).clip(self.grid.shape)
+        if isinstance(region, Box):
+            return region.scaled((1 / y, 1 / x)).clip(self.grid.shape)
+        polygons = []
+        for vertices in region:
+            points = np.asarray(vertices, float)
+            if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+                raise SelectionError(
+                    f"a polygon of shape {points.shape} was given, three or more vertices (y, x) "
+                    "were expected; draw it again"
+                )
+            polygons.append(tuple((row / y, column / x) for row, column in points.tolist()))
+        return tuple(polygons)
 
-    def iter_refine(self, wanted: Plan | Selection) -> Iterator[Step]:
+    def iter_refine(
+        self, wanted: Plan | Selection, *, focus: Focus | None = None
+    ) -> Iterator[Step]:
         """Refine step by step; see `run.run`."""
-        return run(self, wanted)
+        return run(self, wanted, focus=focus)
 
     def refine(
         self, plan: Plan | Selection, *, progress: bool | Callable[[Step], None] | None = None
@@ -425,6 +495,18 @@ class Segmentation:
         SegmentationError
             If the shape or a value does not fit.
         """
+        labels = self.check_edit(box, labels)
+        with self.store.lock:  # two edits must not take the same number
+            before = self.store.read_edits(box)
+            undo = self._undo_file(self.ledger.edits_made)
+            undo.parent.mkdir(exist_ok=True)
+            np.savez_compressed(undo, before=before)
+            self.store.write_edits(box, np.where(labels == UNSET, before, labels))
+            self.ledger.edited(box)
+            self.refresh()
+
+    def check_edit(self, box: Box, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Labels as `edit` takes them; raises what it would raise, and changes nothing."""
         known = {0, UNSET, *(c.value for c in self.classes)}
         if labels.shape != box.shape or not self.grid.box.contains(box):
             raise SegmentationError(
@@ -433,30 +515,31 @@ class Segmentation:
             )
         if unknown := set(np.unique(labels).tolist()) - known:
             raise SegmentationError(f"edit has labels {sorted(unknown)}; known are {sorted(known)}")
-        before = self.store.read_edits(box)
-        undo = self._undo_file(self.ledger.edits_made)
-        undo.parent.mkdir(exist_ok=True)
-        np.savez_compressed(undo, before=before)
-        self.store.write_edits(box, np.where(labels == UNSET, before, labels))
-        self.ledger.edited(box)
-        self.refresh()
+        return labels.astype(np.uint8)
+
+    @property
+    def last_edit(self) -> Box | None:
+        """The place of the edit that `undo_edit` would take back."""
+        return self.ledger.edits[-1][1] if self.ledger.edits else None
 
     def undo_edit(self) -> bool:
         """Take back the last edit that stands; False where there is none."""
-        if not self.ledger.edits:
-            return False
-        number, box = self.ledger.edits[-1]
-        with np.load(self._undo_file(number), allow_pickle=False) as saved:
-            self.store.write_edits(box, saved["before"])
-        self.ledger.edit_undone(number)
-        self.refresh()
+        with self.store.lock:
+            if not self.ledger.edits:
+                return False
+            number, box = self.ledger.edits[-1]
+            with np.load(self._undo_file(number), allow_pickle=False) as saved:
+                self.store.write_edits(box, saved["before"])
+            self.ledger.edit_undone(number)
+            self.refresh()
         return True
 
     def refresh(self) -> None:
-        """Bring the coarser levels of `labels` up to date with what was refined and edited."""
-        if self.store.stale:
-            self.store.refresh_overview()
-            self.ledger.overview_fresh()
+        """Write the coarser levels of `labels`, which readers see up to date in any case."""
+        with self.store.lock:  # else the journal may call a tile shown that came in between
+            if self.store.stale:
+                self.store.refresh_overview()
+                self.ledger.overview_fresh()
 
     def _undo_file(self, number: int) -> Path:
         return self.path / "undo" / f"{number}.npz"

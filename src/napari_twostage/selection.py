@@ -9,23 +9,30 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_twostage.errors import SelectionError
+from napari_twostage.geometry import Box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box
+    from napari_twostage.geometry import Region
     from napari_twostage.tiling import Tile
     from napari_twostage.uncertainty import TileStatistics
+
+
+_HIGHEST = {"threshold": 2.0, "fraction": 1.0, "budget_s": math.inf, "n_tiles": math.inf}
+"""The criteria, and the highest value of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
     """Which tiles are wanted: those of a region, cut by at most one criterion.
+
+    All but `n_tiles` are nested: a weaker criterion holds all that a stricter one held.
 
     Raises
     ------
@@ -39,21 +46,30 @@ class Selection:
     """The top share of the tiles, in [0, 1]."""
     budget_s: float | None = None
     """As many of the top tiles as can be refined in so many seconds."""
-    region: Box | None = None
-    """Only tiles that touch this box of the fine grid; alone, all of them."""
+    n_tiles: int | None = None
+    """As many of the top tiles that are not refined yet."""
+    region: Region | None = None
+    """Only tiles that touch this box, or these polygons, of the fine grid; alone, all of them."""
 
     def __post_init__(self) -> None:
-        given = {
-            name: value
-            for name in ("threshold", "fraction", "budget_s")
-            if (value := getattr(self, name)) is not None
-        }
+        given = {name: value for name in _HIGHEST if (value := getattr(self, name)) is not None}
         if len(given) > 1:
-            raise SelectionError(f"give one of threshold, fraction, budget_s; found {given}")
+            raise SelectionError(f"give one of {', '.join(_HIGHEST)}; found {given}")
         for name, value in given.items():
-            highest = math.inf if name == "budget_s" else 2.0 if name == "threshold" else 1.0
-            if not 0 <= value <= highest:
-                raise SelectionError(f"{name} must lie in [0, {highest:g}]; found {value}")
+            if not 0 <= value <= _HIGHEST[name]:
+                raise SelectionError(f"{name} must lie in [0, {_HIGHEST[name]:g}]; found {value}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """What was asked for, JSON-able: for the record."""
+        region = self.region
+        given: dict[str, Any] = {
+            name: value for name in _HIGHEST if (value := getattr(self, name)) is not None
+        }
+        if isinstance(region, Box):
+            given["region"] = [region.top, region.left, region.bottom, region.right]
+        elif region is not None:
+            given["region"] = [[list(vertex) for vertex in polygon] for polygon in region]
+        return given
 
 
 NOTHING = Selection(fraction=0.0)
@@ -61,26 +77,76 @@ EVERYTHING = Selection(fraction=1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Tiles that would be refined, and what is expected of it; nothing is computed yet."""
+class Forecast:
+    """What refining some tiles would cost and bring; nothing is computed yet."""
 
-    tiles: tuple[Tile, ...]
-    """Not refined yet, in the order of refinement."""
+    n_tiles: int
+    """Tiles left to refine."""
     selected: int
     """Tiles of the selection, those refined before included."""
     fraction: float
     """`selected` over all scored tiles, in [0, 1]."""
-    estimated_seconds: float
-    """For `tiles`, from the throughput measured on this machine."""
+    estimated_seconds: float | None
+    """For `n_tiles`, from the throughput measured on this machine; None where not measured."""
     expected_dice: float
-    """Of the whole result after this plan; see `Ranking.expected_dice`."""
+    """Of the whole result afterwards; see `Ranking.expected_dice`."""
     expected_dice_before: float
     """Of the result as it stands."""
 
+    def describe(self) -> str:
+        """In words: ``1,240 tiles · 3.1 % of tissue · about 40 s · expected Dice 0.91 → 0.94``."""
+        tiles = f"{self.n_tiles:,} tile{'s' if self.n_tiles != 1 else ''}"
+        parts = [tiles, f"{100 * self.fraction:.1f} % of tissue"]
+        if self.estimated_seconds:
+            parts.append(f"about {in_words(self.estimated_seconds)}")
+        parts.append(f"expected Dice {self.expected_dice_before:.2f} → {self.expected_dice:.2f}")
+        return " · ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Forecast):
+    """Tiles that would be refined, and what is expected of it."""
+
+    tiles: tuple[Tile, ...]
+    """Not refined yet, in the order of refinement."""
+    selection: Selection
+    """What was asked for."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What every threshold would cost and bring, worked out once for all moves of a slider."""
+
+    scores: NDArray[np.float32]
+    """(n,) of all scored tiles, the highest first."""
+    left: NDArray[np.intp]
+    """(n + 1,) tiles to refine among the first 0, 1, ... n."""
+    dice: NDArray[np.float64]
+    """(n + 1,) expected Dice once these are refined."""
+    seconds_per_tile: float | None
+    """Measured on this machine; None where it was not."""
+
     @property
-    def n_tiles(self) -> int:
-        """Tiles left to refine."""
-        return len(self.tiles)
+    def seconds(self) -> NDArray[np.floating] | None:
+        """(n + 1,) seconds to refine the first 0, 1, ... n."""
+        return None if self.seconds_per_tile is None else self.left * self.seconds_per_tile
+
+    @cached_property
+    def _falling(self) -> NDArray[np.float64]:
+        return -self.scores.astype(np.float64)  # else each search would convert them
+
+    def at(self, threshold: float) -> Forecast:
+        """What refining the tiles that score above a threshold would cost and bring."""
+        count = int(np.searchsorted(self._falling, -threshold, side="left"))
+        left, seconds = int(self.left[count]), self.seconds_per_tile
+        return Forecast(
+            n_tiles=left,
+            selected=count,
+            fraction=count / max(1, len(self.scores)),
+            estimated_seconds=None if seconds is None else left * seconds,
+            expected_dice=float(self.dice[count]),
+            expected_dice_before=float(self.dice[0]),
+        )
 
 
 @dataclass(frozen=True)
@@ -109,18 +175,21 @@ class Ranking:
     def select(
         self,
         selection: Selection,
-        seconds_per_tile: float,
+        seconds_per_tile: float | None = None,
         region: NDArray[np.bool_] | None = None,
+        refined: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.intp]:
         """List the tiles of a selection, in the order of refinement.
 
         Parameters
         ----------
         selection : Selection
-        seconds_per_tile : float
+        seconds_per_tile : float, optional
             Measured on this machine; only a time budget needs it.
         region : (rows, columns) bool array, optional
             Tiles that `selection.region` touches.
+        refined : (rows, columns) bool array, optional
+            Tiles that are refined already; only `n_tiles` needs it.
 
         Returns
         -------
@@ -134,7 +203,13 @@ class Ranking:
         elif selection.fraction is not None:
             count = math.floor(selection.fraction * len(order) + 0.5)
         elif selection.budget_s is not None:
+            if seconds_per_tile is None:
+                raise SelectionError("a time budget needs the model's speed; measure it first")
             count = math.floor(selection.budget_s / seconds_per_tile)
+        elif selection.n_tiles is not None:
+            if refined is not None:
+                order = order[~refined.ravel()[order]]
+            count = selection.n_tiles
         else:
             count = len(order)
         return order[:count]
@@ -166,27 +241,59 @@ class Ranking:
         mended = np.where(refined, self.gain, 0.0)
         statistics = self.statistics
         hits = np.nansum(statistics.hits + mended * statistics.misses, dtype=np.float64)
-        wrong = np.nansum(
-            (1 - mended) * (statistics.false_alarms + statistics.misses), dtype=np.float64
-        )
+        errors = statistics.false_alarms + statistics.misses.astype(np.float64)
+        wrong = np.nansum((1 - mended) * errors)
         total = 2 * hits + wrong
         return float(2 * hits / total) if total > 0 else 1.0
 
+    def curve(self, refined: NDArray[np.bool_], seconds_per_tile: float | None) -> Curve:
+        """Work out what every threshold would cost and bring.
+
+        Parameters
+        ----------
+        refined : (rows, columns) bool array
+            Tiles that are refined already.
+        seconds_per_tile : float or None
+            Measured on this machine.
+        """
+        order, statistics = self.order, self.statistics
+        to_do = ~refined.ravel()[order]
+        gain = np.where(to_do, self.gain, 0.0)
+        misses = statistics.misses.ravel()[order]
+        wrong = statistics.false_alarms.ravel()[order] + misses.astype(np.float64)
+        # both stages' sums so far, then tile by tile what its refinement adds and takes
+        kept = np.where(to_do, 0.0, self.gain)
+        hits = statistics.hits.ravel()[order].sum(dtype=np.float64) + (kept * misses).sum()
+        errors = ((1 - kept) * wrong).sum()
+        hits = hits + np.concatenate([[0.0], np.cumsum(gain * misses)])
+        errors = errors - np.concatenate([[0.0], np.cumsum(gain * wrong)])
+        total = 2 * hits + errors
+        dice = np.divide(2 * hits, total, out=np.ones_like(total), where=total > 0)
+        return Curve(
+            scores=statistics.score.ravel()[order],
+            left=np.concatenate([[0], np.cumsum(to_do)]),
+            dice=dice,
+            seconds_per_tile=seconds_per_tile,
+        )
+
     def plan(
         self,
+        selection: Selection,
         selected: NDArray[np.intp],
         refined: NDArray[np.bool_],
-        seconds_per_tile: float,
+        seconds_per_tile: float | None,
     ) -> Plan:
         """Describe a selection.
 
         Parameters
         ----------
+        selection : Selection
+            What was asked for.
         selected : (n,) int array
             Flat tile indices, in the order of refinement.
         refined : (rows, columns) bool array
             Tiles that are refined already.
-        seconds_per_tile : float
+        seconds_per_tile : float or None
             Measured on this machine.
         """
         left = selected[~refined.ravel()[selected]]
@@ -194,10 +301,25 @@ class Ranking:
         after.ravel()[left] = True
         rows, columns = np.unravel_index(left, refined.shape)
         return Plan(
-            tiles=tuple(zip(rows.tolist(), columns.tolist(), strict=True)),
+            n_tiles=len(left),
             selected=len(selected),
             fraction=len(selected) / max(1, len(self.order)),
-            estimated_seconds=len(left) * seconds_per_tile,
+            estimated_seconds=None if seconds_per_tile is None else len(left) * seconds_per_tile,
             expected_dice=self.expected_dice(after),
             expected_dice_before=self.expected_dice(refined),
+            tiles=tuple(zip(rows.tolist(), columns.tolist(), strict=True)),
+            selection=selection,
         )
+
+
+def in_words(seconds: float) -> str:
+    """A time as people say it.
+
+    Examples
+    --------
+    >>> in_words(0.4), in_words(38.2), in_words(190), in_words(5400)
+    ('1 s', '38 s', '3 min', '1.5 h')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5000 else f"{seconds / 3600:.1f} h"

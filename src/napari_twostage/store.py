@@ -8,8 +8,10 @@
 ======================  ==========================================================
 
 Labels finer than the coarse grid are composed when they are read. From the coarse grid up they
-are kept, so that looking at a whole slide does not read all of its logits. A chunk is written to
-a new file that then takes the old one's place, so a reader or a crash never meets half a chunk.
+are kept, so that looking at a whole slide does not read all of its logits. Writing these for every
+tile would write each of their chunks many times, so what is new is held in memory, thinned, and
+laid over what is read until `Store.refresh_overview` writes it. A chunk is written to a new file
+that then takes the old one's place, so a reader or a crash never meets half a chunk.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +46,9 @@ SURE = 16.0
 """A logit that leaves no doubt."""
 SMALL_PX = 512
 """Levels are added until both sides are at most this, or a tile is one pixel."""
+
+Thinned = dict[int, "NDArray[np.uint8]"]
+"""Labels of a tile at each level of the overview, by fine pixels per pixel."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,8 @@ class Layout:
 class Store:
     """Pixels of one result: written chunk by chunk, composed on reading.
 
-    Writing is for one thread at a time; reading is for any.
+    Everything may be called from any thread. Writers wait for each other, readers for nobody;
+    every level shows a tile or an edit from the moment that writing it returns.
 
     Parameters
     ----------
@@ -99,13 +106,16 @@ class Store:
 
     def __init__(self, path: Path, layout: Layout, *, create: bool = False) -> None:
         self.layout = layout
+        self.lock = RLock()
+        """Held round everything that writes; hold it to make several writes one."""
         self._stale: set[Tile] = set()
+        self._pending: dict[Tile, Thinned] = {}
         if create:
             self._create(path)
         group = zarr.open_group(path, mode="r+")
         self._logits = _array(group, "coarse/logits")
-        self._refined = _array(group, "refined")
-        self._edits = _array(group, "edits")
+        self._refined = _Plane(_array(group, "refined"), layout.tiles)
+        self._edits = _Plane(_array(group, "edits"), layout.tiles)
         self._overview = {
             step: _array(group, f"overview/{step}")
             for step in layout.steps
@@ -142,29 +152,58 @@ class Store:
                 compressors=ZstdCodec(level=1),
             )
 
+    # -- writing ------------------------------------------------------------------------------
+
+    def mark_written(self, refined: NDArray[np.bool_], edited: NDArray[np.bool_]) -> None:
+        """Say which tiles, (rows, columns), were written before: of others nothing is read."""
+        self._refined.written |= refined
+        self._edits.written |= edited
+
     def write_window(self, core: Box, logits: NDArray[np.float16]) -> None:
         """Keep the logits of a coarse window, and show their labels in the overview."""
-        self._logits[:, *core.slices] = logits
-        labels = likeliest(logits)
-        for step, array in self._overview.items():
-            factor = step // self.layout.card.ratio
-            part = thin(labels, factor)
-            array[Box.at(core.top // factor, core.left // factor, *part.shape).slices] = part
+        ratio, tile_px = self.layout.card.ratio, self.layout.card.tile_px
+        with self.lock:
+            self._logits[:, *core.slices] = logits
+            labels = likeliest(logits)
+            covered = {  # edits are there before the coarse pass is done, say
+                tile: self._thin_tile(tile)
+                for tile in self.layout.tiles.touching(core.scaled(ratio))
+                if self._refined.written[tile] or self._edits.written[tile]
+            }
+            for step, array in self._overview.items():
+                part = thin(labels, step // ratio)
+                box = Box.at(core.top * ratio // step, core.left * ratio // step, *part.shape)
+                for tile, thinned in covered.items():
+                    _paste(part, box, thinned[step], tile, tile_px // step)
+                array[box.slices] = part
 
     def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
         """Keep the refined labels of a tile: its full square, what is beyond the slide unused."""
         box = self.layout.tiles.box(tile)
-        self._refined[box.slices] = labels[: box.height, : box.width]
-        self._stale.add(tile)
+        inside = labels[: box.height, : box.width]
+        with self.lock:
+            self._refined.write(box, inside)
+            shown = inside.copy()
+            self._edits.lay_over(shown, box)
+            self._pending[tile] = {step: thin(shown, step) for step in self._overview}
 
     def read_edits(self, box: Box) -> NDArray[np.uint8]:
         """What the user painted; `UNSET` where nothing."""
-        return _read(self._edits, box)
+        return self._edits.read(box)
 
     def write_edits(self, box: Box, labels: NDArray[np.uint8]) -> None:
         """Replace what the user painted in a box of the fine grid."""
-        self._edits[box.slices] = labels
-        self._stale.update(self.layout.tiles.touching(box))
+        size = self.layout.card.tile_px
+        whole = box.scaled(1 / size).scaled(size).clip(self.layout.fine.shape)
+        with self.lock:
+            # whole tiles, so that what a crash left in one that was never recorded goes
+            painted = self._edits.read(whole)
+            painted[box.shift(-whole.top, -whole.left).slices] = labels
+            self._edits.write(whole, painted)
+            for tile in self.layout.tiles.touching(box):
+                self._pending[tile] = self._thin_tile(tile)
+
+    # -- reading ------------------------------------------------------------------------------
 
     def read_logits(self, box: Box) -> NDArray[np.float16]:
         """Logits (K, height, width) of a box of the coarse grid; NaN where there are none."""
@@ -174,17 +213,26 @@ class Store:
         """Labels of a box of a level: edited, else refined, else the coarse ones."""
         step, ratio = self.layout.steps[level], self.layout.card.ratio
         if step >= ratio:
-            return _read(self._overview[step], box)
-        shape = self.layout.fine.shape
-        fine = box.scaled(step).clip(shape)
-        logits = upsample(self._known_logits, self.layout.coarse.shape, fine, ratio)
-        labels = self._overlay(likeliest(logits), fine)
+            return self._read_overview(box, step)
+        fine = box.scaled(step).clip(self.layout.fine.shape)
+        labels = np.full(fine.shape, UNSET, np.uint8)
+        self._refined.lay_over(labels, fine)
+        self._edits.lay_over(labels, fine)
+        missing = labels == UNSET
+        if missing.any():
+            part = _bounds(missing)
+            box = part.shift(fine.top, fine.left)
+            logits = upsample(self._known_logits, self.layout.coarse.shape, box, ratio)
+            np.copyto(labels[part.slices], likeliest(logits), where=missing[part.slices])
         return thin(labels, step)
 
-    def _overlay(self, labels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-        for array in (self._refined, self._edits):
-            over = _read(array, box)
-            np.copyto(labels, over, where=over != UNSET)
+    def _read_overview(self, box: Box, step: int) -> NDArray[np.uint8]:
+        # taken before the read: a tile that the overview takes in meanwhile is in one of both
+        pending = list(self._pending.items())
+        labels = _read(self._overview[step], box)
+        side = self.layout.card.tile_px // step
+        for tile, thinned in pending:
+            _paste(labels, box, thinned[step], tile, side)
         return labels
 
     def _known_logits(self, box: Box) -> NDArray[np.float16]:
@@ -197,32 +245,35 @@ class Store:
             logits = np.where(missing, background, logits)
         return logits
 
+    # -- the overview -------------------------------------------------------------------------
+
     @property
     def stale(self) -> bool:
-        """Whether the overview lags behind what was written."""
-        return bool(self._stale)
+        """Whether the overview on disk lags behind what was written."""
+        return bool(self._stale or self._pending)
+
+    @property
+    def n_pending(self) -> int:
+        """Tiles that the overview on disk lacks, and that are held in memory for readers."""
+        return len(self._pending)
 
     def mark_stale(self, tiles: Iterable[Tile]) -> None:
         """Say that these tiles changed without the overview: in a run that was killed, say."""
         self._stale.update(tiles)
 
     def refresh_overview(self) -> None:
-        """Bring the overview up to date with refined tiles and edits."""
-        for step, array in self._overview.items():
-            side = self.layout.card.tile_px // step
-            for group in self._by_chunk(array, side):
-                self._paste(array, step, group)
-        self._stale.clear()
+        """Bring the overview on disk up to date with refined tiles and edits."""
+        with self.lock:
+            left = {tile: self._thin_tile(tile) for tile in self._stale - self._pending.keys()}
+            left |= self._pending
+            for step, array in self._overview.items():
+                side = self.layout.card.tile_px // step
+                for tiles in _by_chunk(left, self.layout.card.coarse_core_px // side):
+                    self._write_thinned(array, step, {tile: left[tile] for tile in tiles})
+            self._stale.clear()
+            self._pending.clear()
 
-    def _by_chunk(self, array: zarr.Array[Any], side: int) -> Iterable[list[Tile]]:
-        """Group stale tiles by the chunk their first pixel is in, to write each chunk once."""
-        groups: defaultdict[Tile, list[Tile]] = defaultdict(list)
-        chunk = array.chunks[0]
-        for row, column in sorted(self._stale):
-            groups[row * side // chunk, column * side // chunk].append((row, column))
-        return groups.values()
-
-    def _paste(self, array: zarr.Array[Any], step: int, tiles: list[Tile]) -> None:
+    def _write_thinned(self, array: zarr.Array[Any], step: int, tiles: dict[Tile, Thinned]) -> None:
         boxes = [self.layout.tiles.box(tile).scaled(1 / step) for tile in tiles]
         frame = Box(
             min(box.top for box in boxes),
@@ -231,19 +282,84 @@ class Store:
             max(box.right for box in boxes),
         )
         pixels = _read(array, frame)
-        for tile, box in zip(tiles, boxes, strict=True):
-            pixels[box.shift(-frame.top, -frame.left).slices] = self._thin_tile(tile, step)
+        for tile, thinned in tiles.items():
+            _paste(pixels, frame, thinned[step], tile, self.layout.card.tile_px // step)
         array[frame.slices] = pixels
 
-    def _thin_tile(self, tile: Tile, step: int) -> NDArray[np.uint8]:
-        """A tile's labels at a level of the overview."""
-        logits = self.read_logits(self.layout.coarse_box(tile))
-        labels = thin(likeliest(logits), step // self.layout.card.ratio)
-        box = self.layout.tiles.box(tile)
-        for array in (self._refined, self._edits):
-            over = thin(_read(array, box), step)
-            np.copyto(labels, over, where=over != UNSET)
+    def _thin_tile(self, tile: Tile) -> Thinned:
+        """A tile's labels at each level of the overview."""
+        box, ratio = self.layout.tiles.box(tile), self.layout.card.ratio
+        over = self._refined.read(box)
+        self._edits.lay_over(over, box)
+        under = likeliest(self.read_logits(self.layout.coarse_box(tile)))
+        thinned = {}
+        for step in self._overview:
+            labels, above = thin(under, step // ratio), thin(over, step)
+            thinned[step] = np.where(above == UNSET, labels, above)
+        return thinned
+
+
+class _Plane:
+    """Labels over the fine grid, a chunk a tile; never reads where nothing was written.
+
+    Asking for a chunk that is not there costs as much as reading one.
+    """
+
+    def __init__(self, array: zarr.Array[Any], tiles: TileGrid) -> None:
+        self._array = array
+        self._tile_px = tiles.tile_px
+        self.written = np.zeros(tiles.shape, bool)
+
+    def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
+        """Keep whole tiles."""
+        self._array[box.slices] = labels
+        # only now: a reader may ask at any moment
+        self.written[box.scaled(1 / self._tile_px).slices] = True
+
+    def read(self, box: Box) -> NDArray[np.uint8]:
+        """Labels of a box inside the plane; `UNSET` where there are none."""
+        labels = np.full(box.shape, UNSET, np.uint8)
+        self.lay_over(labels, box)
         return labels
+
+    def lay_over(self, labels: NDArray[np.uint8], box: Box) -> None:
+        """Replace the labels of a box where there are any here."""
+        if not box.area:
+            return
+        cells = box.scaled(1 / self._tile_px)
+        written = self.written[cells.slices]
+        if not written.any():
+            return
+        held = _bounds(written).shift(cells.top, cells.left)
+        part = held.scaled(self._tile_px).intersect(box)
+        over = _read(self._array, part)
+        place = labels[part.shift(-box.top, -box.left).slices]
+        np.copyto(place, over, where=over != UNSET)
+
+
+def _bounds(mask: NDArray[np.bool_]) -> Box:
+    """The smallest box round what is True in a mask; there must be some."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def _paste(
+    labels: NDArray[np.uint8], box: Box, part: NDArray[np.uint8], tile: Tile, side: int
+) -> None:
+    """Lay a thinned tile, `side` pixels long unless the edge cuts it, over labels of a box."""
+    height, width = labels.shape
+    top, left = tile[0] * side - box.top, tile[1] * side - box.left
+    if -side < top < height and -side < left < width:
+        place = labels[max(top, 0) : top + side, max(left, 0) : left + side]
+        place[:] = part[max(-top, 0) : height - top, max(-left, 0) : width - left]
+
+
+def _by_chunk(tiles: Iterable[Tile], per_chunk: int) -> Iterable[list[Tile]]:
+    """Group tiles by the chunk of the overview they are in, to write each chunk once."""
+    groups: defaultdict[Tile, list[Tile]] = defaultdict(list)
+    for row, column in sorted(tiles):
+        groups[row // per_chunk, column // per_chunk].append((row, column))
+    return groups.values()
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:

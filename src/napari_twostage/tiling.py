@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from napari_twostage.geometry import Box, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Polygons
 
 Tile = tuple[int, int]
 """Row and column of a tile in its grid."""
@@ -75,6 +81,14 @@ class TileGrid:
                 for column in range(cells.left, cells.right):
                     yield row, column
 
+    def touching_polygons(self, polygons: Polygons) -> NDArray[np.bool_]:
+        """Which tiles share a point with one of some polygons: (rows, columns)."""
+        from rasterio.features import rasterize
+
+        rings = [[(x / self.tile_px, y / self.tile_px) for y, x in ring] for ring in polygons]
+        shapes = [{"type": "Polygon", "coordinates": [[*ring, ring[0]]]} for ring in rings]
+        return np.asarray(rasterize(shapes, out_shape=self.shape, all_touched=True), bool)
+
     def chips(self, tiles: Sequence[Tile], *, merge: bool = False) -> list[Chip]:
         """Cut a selection into chips, in the order of the selection.
 
@@ -99,6 +113,10 @@ class TileGrid:
                 seen.add(corner)
                 chips.append(self._chip(corner, side))
         return chips
+
+    def chip(self, tile: Tile) -> Chip:
+        """The chip of one tile."""
+        return self._chip(tile, 1)
 
     def _merged(self, left: set[Tile]) -> dict[Tile, tuple[Tile, int]]:
         """Assign tiles to the largest full aligned squares: tile to (corner, side in tiles)."""

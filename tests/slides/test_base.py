@@ -112,6 +112,23 @@ def test_lazy_levels_index_like_arrays(picture: Callable[..., np.ndarray]) -> No
         np.testing.assert_array_equal(slide.levels[0][index].compute(), pixels[index])
 
 
+def test_a_level_is_an_array_to_numpy_and_napari(picture: Callable[..., np.ndarray]) -> None:
+    multiscale = pytest.importorskip("napari.layers._multiscale_data")
+    pixels = picture(300, 200)
+    slide = open_slide([pixels, pixels[::2, ::2]], mpp=1.0)
+    levels = [LevelArray(slide, level) for level in (0, 1)]
+    np.testing.assert_array_equal(np.asarray(levels[0]), pixels)
+    np.testing.assert_array_equal(np.asarray(levels[0], dtype=np.float32), pixels)
+    assert np.asarray(levels[0], dtype=np.float32).dtype == np.float32
+    with pytest.raises(ValueError, match="copy"):
+        np.array(levels[0], copy=False)
+    assert len(levels[0]) == 300
+    data = multiscale.MultiScaleData(levels)
+    assert data.shapes == ((300, 200, 3), (150, 100, 3))
+    assert data.size == pixels.size
+    np.testing.assert_array_equal(np.asarray(data), pixels[::2, ::2])
+
+
 @pytest.mark.parametrize("tile", [(240, 240), (512, 256), (8, 40000), (4096, 4096), (1, 77)])
 def test_chunks_are_whole_tiles(tile: tuple[int, int]) -> None:
     rows, columns = chunk_shape(tile, (30000, 40000))

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from imagecodecs import jpeg8_decode, jpeg8_encode
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.slides.openslide import on_white, open_with_openslide
 from napari_twostage.slides.tiff import open_tiff
@@ -103,7 +103,7 @@ def test_a_damaged_tile_costs_only_the_boxes_that_touch_it(tmp_path, tiles):
 
 def test_without_a_pixel_size_the_user_has_to_give_one(tmp_path, tiles):
     path = write_tiles(tmp_path / "a.svs", tiles, description=APERIO)
-    with pytest.raises(SlideError, match=r"a\.svs states no pixel size; pass mpp="):
+    with pytest.raises(MissingPixelSizeError, match=r"a\.svs states no pixel size; pass mpp="):
         open_with_openslide(path)
     with open_with_openslide(path, mpp=(0.3, 0.4)) as slide:
         assert (slide.mpp, slide.mpp_source) == ((0.3, 0.4), "given by the user")

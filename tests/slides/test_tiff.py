@@ -14,7 +14,7 @@ import openslide
 import pytest
 import tifffile
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.tiff_level import PositionedFile
@@ -281,7 +281,9 @@ def test_the_resolution_of_printers_is_no_pixel_size(
 ) -> None:
     path = tmp_path / "scan.tif"
     tifffile.imwrite(path, picture(40, 40), resolution=(resolution,) * 2, resolutionunit=unit)
-    with pytest.raises(SlideError, match=r"scan.tif states no pixel size; pass mpp=\(y, x\)"):
+    with pytest.raises(
+        MissingPixelSizeError, match=r"scan.tif states no pixel size; pass mpp=\(y, x\)"
+    ):
         open_slide(path)
     assert open_slide(path, mpp=0.5).mpp_source == "given by the user"
 

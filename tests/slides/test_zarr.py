@@ -10,7 +10,7 @@ import pytest
 import zarr
 from ome_zarr.format import FormatV04, FormatV05
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.slides.zarr import open_ome_zarr
 
@@ -123,7 +123,7 @@ def test_without_a_pixel_size_the_user_has_to_give_one(tmp_path, pixels, unit):
     for axis in attributes["attributes"]["ome"]["multiscales"][0]["axes"][2:]:
         axis.update({"unit": unit} if unit else {})
     path.write_text(json.dumps(attributes))
-    with pytest.raises(SlideError, match=r"a\.zarr states no pixel size; pass mpp="):
+    with pytest.raises(MissingPixelSizeError, match=r"a\.zarr states no pixel size; pass mpp="):
         open_ome_zarr(folder)
     slide = open_ome_zarr(folder, mpp=(0.2, 0.3))
     assert (slide.mpp, slide.mpp_source) == ((0.2, 0.3), "given by the user")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.export.blocks import blocks
+from napari_twostage.export.objects import iter_objects
+from napari_twostage.tiling import TileState
 
 if TYPE_CHECKING:
     from napari_twostage.export.blocks import Progress
@@ -53,3 +55,51 @@ def areas(seg: Segmentation, *, progress: Progress = lambda _: None) -> list[Cla
         )
         for kind in seg.classes
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTally:
+    """What one class covers, and in how many pieces."""
+
+    name: str
+    color: str
+    """``#rrggbb``"""
+    value: int
+    objects: int
+    """Connected regions."""
+    area_mm2: float
+    tissue_fraction: float
+    """Share of the tissue's tiles, in [0, 1]."""
+
+
+def tally(seg: Segmentation, progress: Progress = lambda _: None) -> list[ClassTally]:
+    """Count objects and measure areas of each class, in the order of ``seg.classes``.
+
+    One pass over the finest labels, a block at a time.
+    """
+    pixels, objects = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for found in iter_objects(seg, outlines=False, progress=progress):
+        pixels[found.value] += found.pixels
+        objects[found.value] += 1
+    tissue = _tissue_pixels(seg)
+    return [
+        ClassTally(
+            name=kind.name,
+            color=kind.color,
+            value=kind.value,
+            objects=int(objects[kind.value]),
+            area_mm2=float(pixels[kind.value] * seg.grid.pixel_area_um2 / 1e6),
+            tissue_fraction=float(pixels[kind.value] / max(1, tissue)),
+        )
+        for kind in seg.classes
+    ]
+
+
+def _tissue_pixels(seg: Segmentation) -> int:
+    """Pixels of the tiles that were not left outside; the last row and column may be cut."""
+    rows, columns = (
+        np.minimum(seg.tiles.tile_px, length - np.arange(count) * seg.tiles.tile_px)
+        for count, length in zip(seg.tiles.shape, seg.grid.shape, strict=True)
+    )
+    inside = seg.states != TileState.OUTSIDE
+    return int(rows @ inside @ columns)

@@ -38,8 +38,19 @@ class LevelArray:
         self._slide = slide
         self._level = level
         self.shape = (*slide.level_shapes[level], slide.channels)
+        self.size = int(np.prod(self.shape))
         self.dtype = slide.dtype
         self.chunks = (*chunk_shape(slide.tile_shape(level), self.shape[:2]), slide.channels)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("a level is read from its file: an array without a copy is impossible")
+        return self[...] if dtype is None else self[...].astype(dtype, copy=False)
 
     def __getitem__(self, index: Any) -> NDArray[np.generic]:  # noqa: ANN401 - numpy's own rule
         index = index if isinstance(index, tuple) else (index,)

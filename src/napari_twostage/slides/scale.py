@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import SlideError
+from napari_twostage.errors import MissingPixelSizeError, SlideError
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
@@ -31,12 +31,14 @@ def resolve_mpp(
 
     Raises
     ------
+    MissingPixelSizeError
+        Where neither says.
     SlideError
-        Where neither says, or what the user gives is no size.
+        Where what the user gives is no size.
     """
     if given is None:
         if stated is None:
-            raise SlideError(
+            raise MissingPixelSizeError(
                 f"{name} states no pixel size; "
                 "pass mpp=(y, x) in micrometres, or --mpp 0.5 on the command line"
             )

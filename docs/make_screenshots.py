@@ -1,0 +1,125 @@
+"""Take the README's pictures of the panel, from the real program on the sample slide.
+
+Run it where napari can open a window; without a screen:
+
+    xvfb-run -a -s "-screen 0 1500x950x24" python docs/make_screenshots.py docs/images
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+from qtpy.QtWidgets import QAbstractButton, QApplication
+
+from napari_twostage.samples import sample_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_twostage.viewer import TwoStageWidget
+
+SIZE = 1480, 930
+
+
+def main(folder: Path) -> None:
+    """Walk through the story, one picture a step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        slide = shutil.copy(sample_slide(), work)
+        viewer = napari.Viewer(show=True)
+        viewer.window.resize(*SIZE)
+        walk(viewer, slide, folder)
+        viewer.close()
+
+
+def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
+    """Open, coarse, threshold, refine, correct, results."""
+
+    def shoot(name: str) -> None:
+        settle()
+        viewer.window.screenshot(str(folder / f"{name}.png"), flash=False, canvas_only=False)
+
+    viewer.open(slide, plugin="napari-twostage")
+    _, panel = viewer.window.add_plugin_dock_widget("napari-twostage", "Two-stage segmentation")
+    settle()
+    viewer.reset_view()
+    wait_for(lambda: not panel.session.busy)
+    show(panel, "slide", "model", "coarse")
+    shoot("panel-1-open")
+
+    press(panel, "run_coarse")
+    wait_for(lambda: not panel.session.busy)
+    show(panel, "coarse", "uncertainty")
+    shoot("panel-2-coarse")
+
+    panel.session.threshold = 0.15
+    panel.show_session()
+    show(panel, "uncertainty", "refine")
+    shoot("panel-3-threshold")
+
+    press(panel, "refine_uncertain")
+    wait_for(lambda: panel.session.seg.ledger.refined.sum() > 15)
+    shoot("panel-4-refining")
+    wait_for(lambda: not panel.session.busy)
+
+    press(panel, "next_place")
+    settle(1.0)
+    press(panel, "edit_here")
+    wait_for(lambda: panel.session.editing is not None)
+    show(panel, "correct")
+    edit = panel.layers.edit
+    height, width = edit.data.shape
+    edit.brush_size = max(6, height // 18)
+    for step in range(12):
+        edit.paint((height * 0.7 + step, width * 0.25 + step * width / 60), 1)
+    shoot("panel-5-correct")
+    press(panel, "commit_edit")
+    wait_for(lambda: not panel.session.busy)
+
+    press(panel, "measure")
+    wait_for(lambda: not panel.session.busy)
+    show(panel, "results", "look")
+    shoot("panel-6-results")
+
+
+def press(panel: TwoStageWidget, name: str) -> None:
+    """Click a button as a user would: it must be enabled."""
+    button = panel.findChild(QAbstractButton, name)
+    if not button.isEnabled():
+        sys.exit(f"{name} is not enabled: {panel.session.notice.text}")
+    button.click()
+
+
+def show(panel: TwoStageWidget, *names: str) -> None:
+    """Open these sections and close the others."""
+    for part in ("slide", "model", "coarse", "uncertainty", "refine", "correct", "results", "look"):
+        getattr(panel, f"{part}_section").set_open(part in names)
+
+
+def wait_for(done: Callable[[], bool], seconds: float = 120) -> None:
+    """Let the window live until something is so."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            sys.exit("that took too long")
+        QApplication.processEvents()
+        time.sleep(0.01)
+    settle()
+
+
+def settle(seconds: float = 0.5) -> None:
+    """Let the window live for a while."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images"))

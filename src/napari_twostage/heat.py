@@ -1,0 +1,78 @@
+"""Where a result is uncertain, small enough to be looked at as a whole."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Box, Grid
+    from napari_twostage.store import Layout
+
+CELLS = 8
+"""Cells along the side of a tile, where it has as many coarse pixels."""
+
+
+class HeatMap:
+    """Mean uncertainty of small cells, kept beside the pixels of a result.
+
+    Parameters
+    ----------
+    path : Path
+        Of a zarr array, made with the first window.
+    layout : Layout
+        Of the result.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self._path = path
+        self._cell = max(1, layout.card.coarse_tile_px // CELLS)
+        self._chunk = max(1, layout.card.coarse_core_px // self._cell)
+        self.grid: Grid = layout.coarse.coarser(self._cell)
+        """Where cells lie."""
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(H, W) on `grid`: 255 is an uncertainty of 1; 0 outside the tissue and where not seen."""
+        return np.asarray(self._array[:], np.uint8)
+
+    def write(self, core: Box, doubt: NDArray[np.floating]) -> None:
+        """Keep the uncertainty of a coarse window.
+
+        Parameters
+        ----------
+        core : Box
+            In coarse pixels; starts at a tile's corner.
+        doubt : (core.height, core.width) float array
+            In [0, 1]; NaN outside the tissue.
+        """
+        known = np.nan_to_num(doubt, nan=0.0)
+        rows, columns = (np.arange(0, length, self._cell) for length in known.shape)
+        sums = np.add.reduceat(np.add.reduceat(known, rows, axis=0), columns, axis=1)
+        areas = np.outer(
+            np.diff(rows, append=known.shape[0]), np.diff(columns, append=known.shape[1])
+        )
+        means = np.rint(255 * np.clip(sums / areas, 0, 1)).astype(np.uint8)
+        top, left = core.top // self._cell, core.left // self._cell
+        place = slice(top, top + means.shape[0]), slice(left, left + means.shape[1])
+        self._array[place] = means
+        self.pixels[place] = means
+
+    @cached_property
+    def _array(self) -> zarr.Array[Any]:
+        if self._path.exists():
+            return zarr.open_array(self._path, mode="r+")
+        return zarr.create_array(
+            self._path,
+            shape=self.grid.shape,
+            chunks=(self._chunk, self._chunk),
+            dtype="uint8",
+            fill_value=0,
+        )

@@ -1,0 +1,352 @@
+"""The state of a session and how news from its threads changes it, in one place."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from psygnal import Signal
+
+from napari_twostage.errors import SelectionError, TwoStageError
+from napari_twostage.pipeline import (
+    ChipFailed,
+    ChipRefined,
+    CoarsePassStarted,
+    CoarseWindowDone,
+    PyramidGrown,
+    TilesSelected,
+)
+from napari_twostage.selection import Curve
+from napari_twostage.session import work
+from napari_twostage.session.jobs import Job, JobEnded, JobFailed, new_inbox, take
+from napari_twostage.session.news import (
+    Edited,
+    Exported,
+    Found,
+    Kind,
+    Measured,
+    Notice,
+    Patch,
+    Progress,
+    RunState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_twostage.export.measure import ClassTally
+    from napari_twostage.geometry import Box
+    from napari_twostage.models import ModelCard
+    from napari_twostage.models.bundle import Bundle
+    from napari_twostage.pipeline import Step
+    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.slides.base import Slide
+
+    Begin = Callable[[Job], Iterator[object]]
+
+_WAIT_S = 0.05
+"""How long `SessionCore.wait` sleeps where there is no news."""
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds of work, pauses left out."""
+
+    started: float = field(default_factory=time.monotonic)
+    paused_at: float | None = None
+
+    def pause(self) -> None:
+        self.paused_at = self.paused_at or time.monotonic()
+
+    def resume(self) -> None:
+        if self.paused_at is not None:
+            self.started += time.monotonic() - self.paused_at
+            self.paused_at = None
+
+    def seconds(self) -> float:
+        return (self.paused_at or time.monotonic()) - self.started
+
+
+class SessionCore:
+    """What is known and under way; `Session` adds what one can do.
+
+    Parameters
+    ----------
+    device : str
+        What models run on; see `load_model`.
+    """
+
+    slide_changed = Signal()
+    model_changed = Signal()
+    result_changed = Signal()
+    """`seg` is another one, or none."""
+    tissue_found = Signal()
+    """`seg.tissue` is known."""
+    windows_done = Signal(list)
+    """Coarse windows: a list of `CoarseWindowDone`."""
+    chips_done = Signal(list)
+    """Refined or failed places: a list of `ChipRefined` and `ChipFailed`."""
+    state_changed = Signal(RunState)
+    progress_changed = Signal(object)
+    """A `Progress`, or None when nothing is under way."""
+    forecast_changed = Signal()
+    """`threshold`, `curve` or both are new."""
+    edit_started = Signal(object)
+    """A `Patch`."""
+    edit_ended = Signal()
+    labels_edited = Signal(object)
+    """Edits in a `Box` of the fine grid were committed or taken back."""
+    measured = Signal(list)
+    """A list of `ClassTally`."""
+    exported = Signal(object)
+    """The path that was written."""
+    noticed = Signal(object)
+    """A `Notice`."""
+
+    def __init__(self, *, device: str = "auto") -> None:
+        self.slide: Slide | None = None
+        self.card: ModelCard | None = None
+        self.out: Path | None = None
+        self.seg: Segmentation | None = None
+        self.coarse_done = False
+        self.curve: Curve | None = None
+        self.editing: Patch | None = None
+        self.reading_edit = False
+        """Whether an edit was asked for and its labels are on their way."""
+        self.tally: list[ClassTally] | None = None
+        """What `measure` found; None once the labels have changed."""
+        self.notice = Notice("")
+        self.state = RunState.IDLE
+        self.tissue_only = True
+        self.uncertainty: str | None = None
+        self._threshold = 0.0
+        self._bundle: Bundle | None = None
+        self._shelf = work.Shelf(device)
+        self._inbox = new_inbox()
+        self._run: Job | None = None
+        self._tasks: list[Job] = []
+        self._leaving: list[Job] = []
+        self._clock = _Clock()
+        self._progress: Progress | None = None
+        self._view: Box | None = None
+        self._visited: set[int] = set()
+        self._failure: str | None = None
+
+    # -- what is under way ---------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether a coarse pass or a refinement is under way, paused or not."""
+        return self._run is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._run or self._tasks or self._leaving)
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the run is; None when nothing runs."""
+        return self._progress
+
+    # -- news from the threads ---------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Take what was done meanwhile into the state, and emit what changed."""
+        self._take(None)
+
+    def wait(self, timeout_s: float | None = None) -> Self:
+        """Poll until nothing is under way.
+
+        Raises
+        ------
+        TwoStageError
+            With the reason, if what was under way failed.
+        TimeoutError
+            If it takes longer than `timeout_s`.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._failure = None
+        while self.busy:
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"not done after {timeout_s} s; wait again, or cancel")
+            self._take(_WAIT_S)
+        if self._failure is not None:
+            raise TwoStageError(self._failure)
+        return self
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Cancel everything and wait until the threads have ended; nothing done is lost."""
+        self.leave()
+        deadline = time.monotonic() + timeout_s
+        while self._leaving and time.monotonic() < deadline:
+            self._take(_WAIT_S)
+
+    def _take(self, timeout_s: float | None) -> None:
+        steps: list[Step] = []
+        for job, item in take(self._inbox, timeout_s):
+            if isinstance(item, JobEnded):
+                self._flush(steps)
+                self._ended(job, item)
+            elif job in self._leaving:
+                continue  # what a worker of an earlier slide or run still had to say
+            elif isinstance(item, CoarseWindowDone | ChipRefined | ChipFailed):
+                steps.append(item)
+            else:
+                self._flush(steps)
+                self._apply(item)
+        self._flush(steps)
+
+    def _flush(self, steps: list[Step]) -> None:
+        """Emit many steps as few lists: a listener redraws once."""
+        windows = [step for step in steps if isinstance(step, CoarseWindowDone)]
+        chips = [step for step in steps if isinstance(step, ChipRefined | ChipFailed)]
+        steps.clear()
+        if windows:
+            self.tally = None
+            self.windows_done.emit(windows)
+            self._advance(len(windows))
+        if chips:
+            self.tally = None
+            self.chips_done.emit(chips)
+            self._advance(sum(len(step.chip.tiles) for step in chips))
+
+    def _apply(self, item: object) -> None:
+        match item:
+            case PyramidGrown() | CoarsePassStarted() | TilesSelected():
+                self._apply_stage(item)
+            case Curve():
+                self.curve = item
+                self.forecast_changed.emit()
+            case Progress():
+                self._show(item)
+            case Notice(text=text, kind=kind):
+                self.say(text, kind)
+            case JobFailed(reason=reason):
+                self._failure = reason
+                self.say(reason, "error")
+            case _:
+                self._apply_result(item)
+
+    def _apply_stage(self, step: PyramidGrown | CoarsePassStarted | TilesSelected) -> None:
+        self._clock = _Clock()
+        match step:
+            case PyramidGrown(fraction=fraction):
+                self._show(Progress("pyramid", fraction, 1))
+            case CoarsePassStarted(windows=windows):
+                self.tissue_found.emit()
+                if windows:
+                    self._show(Progress("coarse", 0, windows, "windows"))
+            case TilesSelected(plan=plan):
+                self.coarse_done = True
+                if plan.n_tiles:
+                    self._show(Progress("refine", 0, plan.n_tiles, "tiles"))
+
+    def _apply_result(self, item: object) -> None:
+        match item:
+            case Found(out=out, seg=seg):
+                self._take_over(out, seg)
+            case Patch():
+                self.editing = item
+                self.edit_started.emit(item)
+            case Edited(box=box):
+                self.tally = None
+                self.labels_edited.emit(box)
+            case Measured(classes=classes):
+                self.tally = classes
+                self.measured.emit(classes)
+            case Exported(path=path):
+                self.exported.emit(path)
+
+    def _take_over(self, out: Path, seg: Segmentation | None) -> None:
+        self.out = out
+        self.coarse_done = seg is not None and seg.coarse_complete
+        if seg is self.seg:
+            return
+        self.seg, self.curve, self.tally = seg, None, None
+        self._visited.clear()
+        self.result_changed.emit()
+
+    def _advance(self, count: int) -> None:
+        shown = self._progress
+        if shown is None:
+            return
+        done = min(shown.total, shown.done + count)
+        left = self._clock.seconds() / done * (shown.total - done)
+        self._show(Progress(shown.stage, done, shown.total, shown.unit, left))
+
+    def _show(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.progress_changed.emit(progress)
+
+    def say(self, text: str, kind: Kind = "info") -> None:
+        """Tell the user one line."""
+        self.notice = Notice(text, kind)
+        self.noticed.emit(self.notice)
+
+    def _enter(self, state: RunState) -> None:
+        if state is not self.state:
+            self.state = state
+            self.state_changed.emit(state)
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    @property
+    def _result(self) -> Segmentation:
+        if self.seg is None:
+            raise SelectionError("there is no result yet; run Coarse first")
+        return self.seg
+
+    @property
+    def _patch(self) -> Patch:
+        if self.editing is None:
+            raise SelectionError("no edit is open; begin one with Edit here")
+        return self.editing
+
+    def _start(self, name: str, begin: Begin, state: RunState) -> None:
+        """Begin the one run that a session may have."""
+        if self._run is not None:
+            raise SelectionError("something runs already; wait for it, or cancel it first")
+        self._clock = _Clock()
+        self._run = Job(name, begin, self._inbox, after=self._leaving)
+        self._enter(state)
+
+    def _do(self, name: str, begin: Begin) -> None:
+        """Queue a task: one after the other, beside a run."""
+        self._tasks.append(Job(name, begin, self._inbox, after=[*self._leaving, *self._tasks]))
+
+    def leave(self) -> None:
+        """Turn away from what is worked on: its jobs are cancelled and end by themselves, unheard.
+
+        Poll until nothing is `busy` any more, or `close`.
+        """
+        jobs = [*([self._run] if self._run else []), *self._tasks]
+        for job in jobs:
+            job.cancel()
+        self._leaving += jobs
+        self._run, self._tasks = None, []
+        self.out, self.curve, self.tally, self.coarse_done = None, None, None, False
+        self._show(None)
+        if self.editing is not None:
+            self.editing = None
+            self.edit_ended.emit()
+        if self.seg is not None:
+            self.seg = None
+            self.result_changed.emit()
+        self._enter(RunState.IDLE)
+
+    def _ended(self, job: Job, ended: JobEnded) -> None:
+        if job in self._leaving:
+            self._leaving.remove(job)
+        elif job in self._tasks:
+            self._tasks.remove(job)
+            self.reading_edit = self.reading_edit and job.name != "edit"
+            self._show(None if self._run is None else self._progress)
+        elif job is self._run:
+            self._run = None
+            self._show(None)
+            self._enter(RunState.IDLE)
+            if ended.cancelled:
+                self.say("cancelled; what was done is kept")

@@ -1,0 +1,83 @@
+"""A result as the script that makes it again."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_twostage.geometry import Scale
+    from napari_twostage.segmentation import Segmentation
+
+
+def script(seg: Segmentation) -> str:
+    """Write Python that repeats the runs of a result, in their order.
+
+    Parameters
+    ----------
+    seg : Segmentation
+        Its record says what was run.
+
+    Returns
+    -------
+    str
+        Runs as it stands, but for a slide that was an array: there a comment says what to fill in.
+        Edits are the user's hand: they are named, and are in the result folder.
+    """
+    record, parameters = seg.record, seg.record["parameters"]
+    lines = ["import napari_twostage as ts", "", _open_slide(seg)]
+    options = ['refine="none"', "progress=True"]
+    if not parameters["tissue"]:
+        options.append("tissue=False")
+    if parameters["uncertainty"] != seg.card.uncertainty:
+        options.append(f"uncertainty={parameters['uncertainty']!r}")
+    if parameters["region"] is not None:
+        options.append(f"region=ts.Box{tuple(parameters['region'])}")
+    lines += [
+        f"model = ts.load_model({record['model']['source']!r})",
+        f"seg = ts.segment(slide, model, {str(seg.path)!r}, {', '.join(options)})",
+    ]
+    lines += [
+        f"seg.refine(seg.plan({arguments}), progress=True)"
+        for run in record["runs"]
+        if (arguments := _arguments(run.get("wanted", {}), seg.grid.downsample))
+    ]
+    if seg.ledger.edits:
+        lines.append(f"# {len(seg.ledger.edits)} edits by hand are in {seg.path.name}")
+    lines.append(f"ts.export(seg, {str(seg.path.with_suffix('')) + '.geojson'!r}, progress=None)")
+    return "\n".join(lines) + "\n"
+
+
+def _open_slide(seg: Segmentation) -> str:
+    slide = seg.record["slide"]
+    y, x = seg.slide_mpp
+    given = slide["mpp_source"].startswith("given") or slide["path"] is None
+    extras = f", mpp=({y}, {x})" if given else ""
+    if (channel := seg.record["parameters"]["channel"]) is not None:
+        extras += f", channel={channel!r}"
+    if slide["path"] is None:
+        return f"slide = ts.open_slide(array{extras})  # the pixels of {slide['name']}"
+    return f"slide = ts.open_slide({slide['path']!r}{extras})"
+
+
+def _arguments(wanted: dict[str, Any], downsample: Scale) -> str:
+    """The arguments of `Segmentation.plan`; empty where nothing was to be refined."""
+    if wanted.get("fraction") == 0:
+        return ""
+    words = [f"{name}={value}" for name, value in wanted.items() if name != "region"]
+    region = wanted.get("region")
+    if region is not None:
+        words.append(f"region={_region(region, downsample)}")
+    return ", ".join(words)
+
+
+def _region(region: list[Any], downsample: Scale) -> str:
+    """A box or polygons of the fine grid, on level 0."""
+    y, x = downsample
+    if isinstance(region[0], list):
+        polygons = [[(a * y, b * x) for a, b in polygon] for polygon in region]
+        return repr(polygons)
+    top, left, bottom, right = region
+    # inwards: growing to whole pixels again gives the same box
+    edges = math.ceil(top * y), math.ceil(left * x), math.floor(bottom * y), math.floor(right * x)
+    return f"ts.Box{edges}"

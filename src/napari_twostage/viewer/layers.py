@@ -1,0 +1,371 @@
+"""The layers that show one session: labels, uncertainty, tiles, tissue, an edit.
+
+No Qt: a `ViewerModel` will do. The session's signals only mark what has changed; `redraw` brings
+the layers up to date, as often as the owner likes. Layers of others are never touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap, DirectLabelColormap
+
+from napari_twostage.geometry import Grid
+from napari_twostage.pipeline import ChipRefined
+from napari_twostage.tiling import TileState
+from napari_twostage.viewer.placement import placement
+from napari_twostage.viewer.planes import LabelPyramid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+    from psygnal import SignalInstance
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.models import LabelClass
+    from napari_twostage.pipeline import ChipFailed, CoarseWindowDone
+    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.session import Patch, Session
+    from napari_twostage.viewer.placement import Placement
+
+KEY = "napari_twostage"
+"""Of a layer's metadata: what it shows and of which result."""
+
+SELECTED = len(TileState)
+"""What a tile is shown as that would be refined."""
+TILE_COLORS: dict[int, str] = {
+    TileState.OUTSIDE: "#00000000",
+    TileState.COARSE: "#00000000",
+    TileState.REFINED: "#2f6bff38",
+    TileState.EDITED: "#d64bff40",
+    TileState.FAILED: "#ff2d2da0",
+    SELECTED: "#ff8c1a70",
+}
+"""#rrggbbaa: pale enough to see the tissue through."""
+
+# transparent where stage 1 is sure; turquoise is far from the colours of H&E, DAB and labels
+_HEAT = Colormap(
+    [[0, 0.9, 0.8, 0], [0, 0.9, 0.8, 0.25], [0, 0.85, 0.85, 0.6], [0, 0.7, 0.9, 0.8]],
+    name="uncertainty",
+)
+_TISSUE = Colormap([[0.2, 0.3, 0.4, 0], [0.2, 0.3, 0.4, 1]], name="tissue outline")
+OUTLINE_PX = 2000
+"""The outline is drawn on a grid of about this many pixels."""
+_OUTLINE_SHARE = 500
+"""The tissue's outline is as wide as the slide's longer side divided by this."""
+_THIN = {"extent": False, "thumbnail": False, "highlight": False}
+"""What a refresh may leave out where pixels changed and nothing else."""
+
+
+class ResultLayers:
+    """Keeps layers over a slide in step with a session.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers go.
+    slide_layer : Image
+        What they are laid over.
+    session : Session
+        What they show.
+    """
+
+    def __init__(self, viewer: ViewerModel, slide_layer: Image, session: Session) -> None:
+        self._viewer = viewer
+        self._slide_layer = slide_layer
+        self._session = session
+        self._pyramid: LabelPyramid | None = None
+        self.labels: Labels | None = None
+        self.heat: Image | None = None
+        self.tiles: Image | None = None
+        self.tissue: Image | None = None
+        self.edit: Labels | None = None
+        self._stale: set[str] = set()
+        self._hidden: set[int] = set()
+        self._selectable = np.zeros((0, 0), np.float32)
+        self._mask = np.zeros((0, 0), bool)
+        self._base = np.zeros((0, 0), np.uint8)
+        self._before_edit: list[tuple[Layer, bool]] = []
+        self._connections: list[tuple[SignalInstance, Callable[..., None]]] = [
+            (session.result_changed, self._result_changed),
+            (session.tissue_found, self._tissue_found),
+            (session.windows_done, self._windows_done),
+            (session.chips_done, self._chips_done),
+            (session.forecast_changed, self._forecast_changed),
+            (session.labels_edited, self._labels_edited),
+            (session.edit_started, self._edit_started),
+            (session.edit_ended, self._edit_ended),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+        self._result_changed()
+
+    # -- what the panel asks for --------------------------------------------------------------
+
+    def redraw(self) -> None:
+        """Show what has changed since the last call."""
+        stale, self._stale = self._stale, set()
+        if "tiles" in stale:
+            self._sum_up_states()
+        if self.heat is not None and "heat" in stale and self._seg is not None:
+            self._cool_down(self._seg, self.heat)
+            _refresh(self.heat)
+        if stale & {"tiles", "threshold"}:
+            self._light_up()
+        if self.labels is not None and "labels" in stale:
+            _refresh(self.labels)
+
+    def show_class(self, value: int, *, visible: bool) -> None:
+        """Show or hide a class of the labels."""
+        (self._hidden.discard if visible else self._hidden.add)(value)
+        if self.labels is not None and self._seg is not None:
+            self.labels.colormap = class_colormap(self._seg.classes, self._hidden)
+
+    def close(self) -> None:
+        """Listen no more, and take the layers away."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+        self._remove_all()
+
+    # -- what the session says ----------------------------------------------------------------
+
+    @property
+    def _seg(self) -> Segmentation | None:
+        return self._session.seg
+
+    def _result_changed(self) -> None:
+        self._remove_all()
+        seg = self._seg
+        if seg is None:
+            return
+        self._pyramid = LabelPyramid(seg)
+        self.labels = self._adopt_labels(seg)
+        tiles = placement(self._slide_layer, seg.grid.coarser(seg.card.tile_px))
+        shape = seg.tiles.shape
+        self.heat = self._add_image(
+            "uncertainty", np.zeros_like(seg.heat.pixels),
+            placement(self._slide_layer, seg.heat.grid), colormap=_HEAT,
+            interpolation2d="linear", contrast_limits=(0, 255),
+        )  # fmt: skip
+        self.tiles = self._add_image(
+            "tiles", np.zeros(shape, np.uint8), tiles, colormap=_tile_colormap(),
+            interpolation2d="nearest", contrast_limits=(0, 2 * len(TILE_COLORS)),
+        )  # fmt: skip
+        self._mask = np.zeros(shape, bool)
+        if seg.tissue_known:
+            self._tissue_found()
+        self._stale |= {"heat", "tiles", "labels"}
+        self.redraw()
+
+    def _tissue_found(self) -> None:
+        seg = self._seg
+        if seg is None or self.tissue is not None:
+            return
+        mask, grid = seg.tissue_mask
+        outline, grid = _outline(mask, grid)
+        self.tissue = self._add_image(
+            "tissue", outline, placement(self._slide_layer, grid), colormap=_TISSUE,
+            interpolation2d="linear", contrast_limits=(0, 1),
+        )  # fmt: skip
+
+    def _windows_done(self, steps: list[CoarseWindowDone]) -> None:
+        if self._pyramid is not None:
+            for step in steps:
+                self._pyramid.window_done(step)
+        self._stale |= {"heat", "tiles", "labels"}
+
+    def _chips_done(self, steps: list[ChipRefined | ChipFailed]) -> None:
+        if self._pyramid is not None:
+            for step in steps:
+                if isinstance(step, ChipRefined):
+                    self._pyramid.chip_refined(step)
+        self._stale |= {"heat", "tiles", "labels"}
+
+    def _forecast_changed(self) -> None:
+        self._stale.add("threshold")
+
+    def _labels_edited(self, box: Box) -> None:
+        if self._pyramid is not None:
+            self._pyramid.changed(box)
+        self._stale |= {"tiles", "labels"}
+
+    # -- tiles and heat -----------------------------------------------------------------------
+
+    def _sum_up_states(self) -> None:
+        """What does not depend on the threshold, made once for all moves of the slider."""
+        seg = self._seg
+        if seg is None:
+            return
+        self._base = _shade(seg.states)
+        # NaN is above no threshold
+        self._selectable = np.where(seg.ledger.refined, np.float32(np.nan), seg.scores)
+
+    def _light_up(self) -> None:
+        """Mark the tiles above the threshold: all that a move of the slider costs."""
+        if self.tiles is None or self._base.shape != self.tiles.data.shape:
+            return
+        np.copyto(self.tiles.data, self._base)
+        if self._session.coarse_done:
+            np.greater(self._selectable, self._session.threshold, out=self._mask)
+            np.putmask(self.tiles.data, self._mask, _SHADE_SELECTED)
+        _refresh(self.tiles)
+
+    @staticmethod
+    def _cool_down(seg: Segmentation, heat: Image) -> None:
+        """Leave out what was refined: there the doubt of stage 1 no longer counts."""
+        side = seg.card.tile_px // round(seg.heat.grid.downsample[0] / seg.grid.downsample[0])
+        rows, columns = heat.data.shape
+        refined = seg.ledger.refined.repeat(side, 0).repeat(side, 1)[:rows, :columns]
+        np.copyto(heat.data, seg.heat.pixels)
+        heat.data[refined] = 0
+
+    # -- editing ------------------------------------------------------------------------------
+
+    def _edit_started(self, patch: Patch) -> None:
+        """Open the place as an ordinary Labels layer; what it replaces is hidden meanwhile."""
+        seg = self._seg
+        if seg is None:
+            return
+        self._before_edit = [
+            (layer, layer.visible)
+            for layer in (self.labels, self.heat, self.tiles)
+            if layer is not None
+        ]
+        for layer, _ in self._before_edit:
+            layer.visible = False
+        place = placement(self._slide_layer, seg.grid, patch.box)
+        names = {0: "background", **{c.value: c.name for c in seg.classes}}
+        self.edit = Labels(
+            patch.labels.copy(),
+            name=f"{self._slide_layer.name} edit",
+            colormap=class_colormap(seg.classes),
+            opacity=0.6,
+            features={"index": list(names), "class": list(names.values())},
+            metadata=self._metadata("edit"),
+            **place,
+        )
+        self._viewer.add_layer(self.edit)
+        self.edit.selected_label = seg.classes[0].value
+        self.edit.mode = "paint"
+        self._viewer.layers.selection.active = self.edit
+
+    def _edit_ended(self) -> None:
+        self._remove(self.edit)
+        self.edit = None
+        for layer, visible in self._before_edit:
+            if layer in self._viewer.layers:
+                layer.visible = visible
+        self._before_edit = []
+        if self._slide_layer in self._viewer.layers:
+            self._viewer.layers.selection.active = self._slide_layer
+
+    # -- making and removing ------------------------------------------------------------------
+
+    def _adopt_labels(self, seg: Segmentation) -> Labels:
+        """The labels' layer: one that the reader made of this result, or a new one."""
+        for layer in self._viewer.layers:
+            ours = layer.metadata.get(KEY, {})
+            if ours.get("role") == "labels" and ours.get("result") == seg.path:
+                self._viewer.layers.remove(layer)
+                break
+        if self._pyramid is None:
+            raise RuntimeError("labels are shown before they are there")
+        labels = Labels(
+            self._pyramid.levels,
+            multiscale=True,
+            name=f"{self._slide_layer.name} labels",
+            colormap=class_colormap(seg.classes, self._hidden),
+            opacity=0.5,
+            metadata=self._metadata("labels"),
+            **placement(self._slide_layer, seg.grid),
+        )
+        labels.editable = False  # painting is what Edit here is for
+        self._add(labels)
+        return labels
+
+    def _add_image(
+        self, role: str, pixels: NDArray[np.generic], place: Placement, **looks: object
+    ) -> Image:
+        layer = Image(
+            pixels,
+            name=f"{self._slide_layer.name} {role}",
+            blending="translucent",
+            metadata=self._metadata(role),
+            **place,
+            **looks,
+        )
+        self._add(layer)
+        return layer
+
+    def _add(self, layer: Layer) -> None:
+        """Add a layer, and leave that one active that was."""
+        active = self._viewer.layers.selection.active
+        self._viewer.add_layer(layer)
+        if active in self._viewer.layers:
+            self._viewer.layers.selection.active = active
+
+    def _metadata(self, role: str) -> dict[str, Any]:
+        return {KEY: {"role": role, "result": self._seg.path if self._seg else None}}
+
+    def _remove_all(self) -> None:
+        for layer in (self.edit, self.tissue, self.tiles, self.heat, self.labels):
+            self._remove(layer)
+        self.edit = self.tissue = self.tiles = self.heat = self.labels = None
+        self._pyramid = None
+        self._stale.clear()
+
+    def _remove(self, layer: Layer | None) -> None:
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+
+def class_colormap(
+    classes: tuple[LabelClass, ...], hidden: set[int] | frozenset[int] = frozenset()
+) -> DirectLabelColormap:
+    """The card's colours; the background, and what is hidden, transparent."""
+    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for entry in classes:
+        colors[entry.value] = "transparent" if entry.value in hidden else entry.color
+    return DirectLabelColormap(color_dict=colors)
+
+
+_SHADE_SELECTED = 2 * SELECTED + 1
+
+
+def _shade(states: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What the tiles' image holds for a state: the middle of its band of the colormap."""
+    return 2 * states + np.uint8(1)
+
+
+def _tile_colormap() -> Colormap:
+    count = len(TILE_COLORS)
+    return Colormap(
+        list(TILE_COLORS.values()),
+        controls=np.linspace(0, 1, count + 1),
+        interpolation="zero",
+        name="tile states",
+    )
+
+
+def _outline(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.uint8], Grid]:
+    """The rim of a mask, smooth and wide enough to be seen with the whole slide in view."""
+    from scipy.ndimage import binary_erosion, gaussian_filter, zoom
+
+    finer = max(1, OUTLINE_PX // max(mask.shape))
+    smooth = gaussian_filter(mask.astype(np.float32), 1.0, mode="nearest")
+    mask = zoom(smooth, finer, order=1, mode="nearest", grid_mode=True) > 0.5
+    width = max(1, round(max(mask.shape) / _OUTLINE_SHARE))
+    inner = binary_erosion(mask, iterations=width, border_value=1)
+    downsample = (grid.downsample[0] / finer, grid.downsample[1] / finer)
+    mpp = (grid.mpp[0] / finer, grid.mpp[1] / finer)
+    return np.asarray(mask & ~inner, dtype=np.uint8), Grid(mask.shape, downsample, mpp)
+
+
+def _refresh(layer: Layer) -> None:
+    """Show changed pixels; a hidden layer reads them when it is shown."""
+    if layer.visible:
+        layer.refresh(**_THIN)

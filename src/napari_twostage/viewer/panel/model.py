@@ -1,0 +1,129 @@
+"""Section 2: which model, and what its card says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
+
+from napari_twostage.engine import working_grid
+from napari_twostage.models.bundle import bundled_names, read_bundle
+from napari_twostage.viewer.parts import Section, form_row
+
+if TYPE_CHECKING:
+    from napari_twostage.models import ModelCard
+    from napari_twostage.session import Session
+    from napari_twostage.slides.base import Slide
+    from napari_twostage.viewer.panel.desk import Desk
+
+
+class ModelSection(Section):
+    """Choose a bundled model or load one.
+
+    Parameters
+    ----------
+    desk : Desk
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("Model", 2)
+        self._desk = desk
+        self._choice = QComboBox()
+        self._choice.setObjectName("model")
+        self._choice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        for name in bundled_names():
+            self._choice.addItem(name, name)
+        self._card = QLabel()
+        self._card.setWordWrap(True)
+        self._card.setTextFormat(Qt.TextFormat.RichText)
+        self._resampling = QLabel()
+        self._resampling.setWordWrap(True)
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._choice, stretch=1)
+        load = QPushButton("Load…")
+        load.setObjectName("load_model")
+        load.setToolTip("Load a model bundle: a zip, or the card.json in its folder")
+        load.clicked.connect(self._load)
+        layout.addWidget(load)
+        self.body.addWidget(form_row("Model", row, "What segments: stage 1 and stage 2"))
+        self.body.addWidget(self._card)
+        self.body.addWidget(self._resampling)
+        self._choice.activated.connect(self._chosen)
+
+    def show_session(self, session: Session) -> None:
+        """Show the card of a session's model, and what it means for the slide."""
+        card = session.card
+        if card is None:
+            self.set_status("none")
+            return
+        self._offer(session)
+        self._card.setText(card_text(card))
+        note = "" if session.slide is None else resampling_note(session.slide, card)
+        self._resampling.setText(note)
+        self._resampling.setVisible(bool(note))
+        self.set_status(f"{card.name} {card.version}")
+
+    def _offer(self, session: Session) -> None:
+        """Make the box show the session's model, which a result may have brought."""
+        source = session.model_source or ""
+        with QSignalBlocker(self._choice):
+            if self._choice.findData(source) < 0:
+                self._choice.addItem(Path(source).name, source)
+            self._choice.setCurrentIndex(self._choice.findData(source))
+
+    def _chosen(self, index: int) -> None:
+        source = self._choice.itemData(index)
+        self._desk.do(lambda: self._desk.session.set_model(source))
+
+    def _load(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(
+            self, "Load a model", "", "Model bundles (*.zip card.json)"
+        )
+        if name:
+            path = Path(name)
+            source = path.parent if path.name == "card.json" else path
+            self._desk.do(lambda: self._desk.session.set_model(read_bundle(source)))
+
+
+def card_text(card: ModelCard) -> str:
+    """The card at a glance, as rich text."""
+    classes = " &nbsp; ".join(
+        f'<span style="color:{entry.color}">■</span>&nbsp;{entry.name}' for entry in card.classes
+    )
+    dice = card.metrics.get("headline", "")
+    lines = [
+        card.description,
+        f"{classes} &nbsp;·&nbsp; {card.fine_mpp:g} µm/px &nbsp;·&nbsp; "
+        f"coarse {card.fine_mpp * card.ratio:g} µm/px",
+        f"Measured: {dice}" if dice else "",
+        f"Licence: {card.licence}",
+    ]
+    return "<br>".join(line for line in lines if line)
+
+
+def resampling_note(slide: Slide, card: ModelCard) -> str:
+    """What will happen to the slide's pixels, where they are not those of the model."""
+    grid = working_grid(slide, card)
+    if grid.downsample == (1.0, 1.0):
+        return ""
+    used = f"{grid.mpp[0]:.3g} µm/px"
+    if grid.shape in slide.level_shapes:
+        level = slide.level_shapes.index(grid.shape)
+        return f"The slide's level {level} ({used}) is used: the model works at {card.fine_mpp:g}."
+    way = "reduced" if grid.downsample[0] > 1 else "enlarged"
+    return (
+        f"The slide has {slide.mpp[0]:.3g} µm/px, the model works at {card.fine_mpp:g}: "
+        f"pixels are {way} {max(grid.downsample[0], 1 / grid.downsample[0]):.2g}× while reading."
+    )

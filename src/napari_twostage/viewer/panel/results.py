@@ -1,0 +1,152 @@
+"""Section 7: what was found, and files of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QLabel,
+    QPlainTextEdit,
+    QVBoxLayout,
+)
+
+from napari_twostage.viewer.panel.buttons import button, button_grid
+from napari_twostage.viewer.parts import ClassRow, Section
+
+if TYPE_CHECKING:
+    from napari_twostage.export.measure import ClassTally
+    from napari_twostage.models import LabelClass
+    from napari_twostage.session import Session
+    from napari_twostage.viewer.panel.desk import Desk
+
+FORMATS = {
+    "Objects for QuPath (*.geojson)": ".geojson",
+    "Objects for QuPath, compressed (*.geojson.gz)": ".geojson.gz",
+    "Labels as OME-Zarr (*.ome.zarr)": ".ome.zarr",
+    "Labels as OME-TIFF (*.ome.tif)": ".ome.tif",
+    "Areas per class (*.areas.csv)": ".areas.csv",
+    "Table of objects (*.objects.csv)": ".objects.csv",
+    "Overview picture (*.png)": ".png",
+}
+"""What the file dialog offers, and how such a file's name ends."""
+
+
+class ResultsSection(Section):
+    """Classes, measures and export.
+
+    Parameters
+    ----------
+    desk : Desk
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("Results", 7)
+        self._desk = desk
+        self._classes: tuple[LabelClass, ...] = ()
+        self._rows: dict[int, ClassRow] = {}
+        self._row_box = QVBoxLayout()
+        self._row_box.setSpacing(4)
+        self._note = QLabel()
+        self._note.setWordWrap(True)
+        grid, layout = button_grid()
+        self.measure = button(
+            "measure", "Measure", "Areas and object counts of the labels as they stand",
+            lambda: desk.do(desk.session.measure),
+        )  # fmt: skip
+        self.export = button(
+            "export", "Export…", "Labels, objects for QuPath, tables or a picture", self._export
+        )
+        self.script = button(
+            "copy_python", "Copy as Python", "The script that makes this result again", self._copy
+        )
+        self.record = button(
+            "show_record", "Run record", "Slide, model, settings, versions and times", self._record
+        )
+        layout.addWidget(self.measure, 0, 0)
+        layout.addWidget(self.export, 0, 1)
+        layout.addWidget(self.script, 1, 0)
+        layout.addWidget(self.record, 1, 1)
+        self.body.addLayout(self._row_box)
+        self.body.addWidget(self._note)
+        self.body.addWidget(grid)
+
+    def show_session(self, session: Session) -> None:
+        """Show the classes of a session's model, and what was measured."""
+        self._show_classes(() if session.card is None else session.card.classes)
+        there = session.seg is not None and session.seg.tissue_known
+        for one in (self.measure, self.export, self.script, self.record):
+            one.setEnabled(there)
+        self._show_tally(session.tally)
+        self._note.setVisible(session.tally is None)
+        self._note.setText(
+            "Measure to see areas and counts." if there else "There is no result yet."
+        )
+        total = sum(entry.objects for entry in session.tally or [])
+        self.set_status(f"{total:,} objects" if session.tally else "")
+
+    def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
+        if classes == self._classes:
+            return
+        self._classes = classes
+        for row in self._rows.values():
+            row.deleteLater()
+        self._rows = {}
+        for entry in classes:
+            row = ClassRow(entry.value, entry.name, entry.color)
+            row.toggled_class.connect(self._toggle)
+            self._row_box.addWidget(row)
+            self._rows[entry.value] = row
+
+    def _show_tally(self, tally: list[ClassTally] | None) -> None:
+        known = {entry.value: entry for entry in tally or []}
+        for value, row in self._rows.items():
+            entry = known.get(value)
+            row.set_detail(
+                f"{entry.area_mm2:.3g} mm² · {100 * entry.tissue_fraction:.1f} % of tissue · "
+                f"{entry.objects:,} objects"
+                if entry
+                else ""
+            )
+
+    def _toggle(self, value: int, visible: bool) -> None:
+        if self._desk.layers is not None:
+            self._desk.layers.show_class(value, visible=visible)
+
+    def _export(self) -> None:
+        session = self._desk.session
+        if session.seg is None:
+            return
+        start = session.seg.path.with_name(session.seg.path.name.removesuffix(".twostage.zarr"))
+        name, chosen = QFileDialog.getSaveFileName(
+            self, "Export", str(start) + ".geojson", ";;".join(FORMATS)
+        )
+        if name:
+            ending = FORMATS.get(chosen, "")
+            known = name.lower().endswith((*FORMATS.values(), ".ome.tiff", ".csv"))
+            self._desk.do(lambda: session.export(name if known else name + ending))
+
+    def _copy(self) -> None:
+        def copy() -> None:
+            clipboard = QGuiApplication.clipboard()
+            if clipboard is not None:
+                clipboard.setText(self._desk.session.as_python())
+                self._desk.session.say("the script is on the clipboard")
+
+        self._desk.do(copy)
+
+    def _record(self) -> None:
+        seg = self._desk.session.seg
+        if seg is None:
+            return
+        window = QDialog(self)
+        window.setWindowTitle("Run record")
+        window.resize(560, 640)
+        text = QPlainTextEdit(json.dumps(seg.record, indent=2), window)
+        text.setReadOnly(True)
+        QVBoxLayout(window).addWidget(text)
+        window.exec()
+        window.deleteLater()

@@ -1,0 +1,136 @@
+"""Section 1: which slide, how large, in which pixels, and where results go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
+
+from napari_twostage.viewer.parts import ElidedLabel, Section, form_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Image
+
+    from napari_twostage.session import Session
+    from napari_twostage.slides.base import Slide
+    from napari_twostage.viewer.panel.desk import Desk
+
+
+class SlideSection(Section):
+    """Choose the layer that is the slide.
+
+    Parameters
+    ----------
+    desk : Desk
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("Slide", 1)
+        self._desk = desk
+        self._layers: list[Image] = []
+        self._choice = QComboBox()
+        self._choice.setObjectName("slide_layer")
+        self._choice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._size = ElidedLabel()
+        self._mpp = QDoubleSpinBox()
+        self._mpp.setObjectName("mpp")
+        self._mpp.setRange(0, 1000)
+        self._mpp.setDecimals(4)
+        self._mpp.setSingleStep(0.05)
+        self._mpp.setSpecialValueText("unknown: type it here")
+        self._mpp.setSuffix(" µm/px")
+        self._mpp.setKeyboardTracking(False)
+        self._source = QLabel()
+        self._source.setWordWrap(True)
+        self._out = ElidedLabel()
+        self.body.addWidget(form_row("Layer", self._choice, "The image layer to segment"))
+        self.body.addWidget(form_row("Size", self._size, "Width × height of the finest level"))
+        self.body.addWidget(
+            form_row("Pixel size", self._mpp, "Micrometres per pixel (mpp) of the finest level")
+        )
+        self.body.addWidget(self._source)
+        self.body.addWidget(
+            form_row("Results in", self._out_row(), "Folder of the result; written while you work")
+        )
+        self._choice.activated.connect(self._chosen)
+        self._mpp.valueChanged.connect(self._mpp_typed)
+
+    def _out_row(self) -> QWidget:
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._out, stretch=1)
+        choose = QPushButton("Choose…")
+        choose.setObjectName("choose_out")
+        choose.setToolTip("Open an earlier result folder, or choose where a new one goes")
+        choose.clicked.connect(self._choose_out)
+        layout.addWidget(choose)
+        return row
+
+    def set_layers(self, layers: Sequence[Image], chosen: Image | None) -> None:
+        """Offer these layers."""
+        self._layers = list(layers)
+        with QSignalBlocker(self._choice):
+            self._choice.clear()
+            self._choice.addItems([layer.name for layer in layers] or ["open a slide first"])
+            self._choice.setEnabled(bool(layers))
+            self._choice.setCurrentIndex(self._layers.index(chosen) if chosen in layers else -1)
+
+    def show_session(self, session: Session, *, mpp_missing: bool) -> None:
+        """Show the slide of a session."""
+        slide = session.slide
+        with QSignalBlocker(self._mpp):
+            self._mpp.setEnabled(mpp_missing or _was_given(slide))
+            self._mpp.setValue(0 if slide is None else slide.mpp[0])
+        self._out.setText(str(session.out) if session.out else "beside the slide")
+        if slide is None:
+            asked = "This image states no pixel size: enter it to go on." if mpp_missing else ""
+            self._source.setText(asked)
+            self._source.setVisible(bool(asked))
+            self._size.setText("")
+            self.set_status("pixel size?" if mpp_missing else "none")
+            return
+        height, width = slide.level_shapes[0]
+        y, x = slide.mpp
+        self._size.setText(
+            f"{width:,} × {height:,} px  ·  {width * x / 1000:.2f} × {height * y / 1000:.2f} mm"
+        )
+        anisotropic = f"; {x:.4g} µm across" if abs(x / y - 1) > 1e-3 else ""
+        self._source.setText(f"Pixel size from: {slide.mpp_source}{anisotropic}")
+        self._source.setVisible(True)
+        self.set_status(f"{width:,} × {height:,} px")
+
+    def _chosen(self, index: int) -> None:
+        self._desk.choose_layer(self._layers[index] if 0 <= index < len(self._layers) else None)
+
+    def _mpp_typed(self, value: float) -> None:
+        if value > 0:
+            self._desk.set_mpp(value)
+
+    def _choose_out(self) -> None:
+        start = str(self._desk.session.out or "")
+        name, _ = QFileDialog.getSaveFileName(
+            self,
+            "Result folder",
+            start,
+            "Result folder (*.twostage.zarr)",
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )
+        if name:
+            self._desk.do(lambda: self._desk.session.set_out(name))
+
+
+def _was_given(slide: Slide | None) -> bool:
+    return slide is not None and slide.mpp_source.startswith("given")

@@ -1,0 +1,87 @@
+"""Section 4: where stage 1 is probably wrong, and what refining that would cost and bring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QLabel
+from superqt import QLabeledDoubleSlider
+
+from napari_twostage.viewer.parts import Section
+from napari_twostage.viewer.plots import QualityCurve, ScoreHistogram
+
+if TYPE_CHECKING:
+    from napari_twostage.selection import Curve
+    from napari_twostage.session import Session
+    from napari_twostage.viewer.panel.desk import Desk
+
+
+class UncertaintySection(Section):
+    """Drag the threshold.
+
+    Parameters
+    ----------
+    desk : Desk
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("Uncertainty", 4)
+        self._desk = desk
+        self._curve: Curve | None = None
+        self._histogram = ScoreHistogram()
+        self._quality = QualityCurve()
+        self.slider = QLabeledDoubleSlider()
+        self.slider.setObjectName("threshold")
+        self.slider.setOrientation(Qt.Orientation.Horizontal)
+        self.slider.setDecimals(3)
+        self.slider.setRange(0, 1)
+        self.slider.setAccessibleName("Threshold")
+        self.slider.setToolTip("Tiles whose mean uncertainty is above the threshold are refined")
+        self._summary = QLabel()
+        self._summary.setObjectName("plan_summary")
+        self._summary.setWordWrap(True)
+        for part in (self._histogram, self.slider, self._summary, self._quality):
+            self.body.addWidget(part)
+        self._histogram.threshold_dragged.connect(self.slider.setValue)
+        self.slider.valueChanged.connect(self._moved)
+
+    def show_session(self, session: Session) -> None:
+        """Show a session's scores, threshold and forecast."""
+        curve = session.curve
+        if curve is not self._curve:
+            self._curve = curve
+            self._histogram.set_scores([] if curve is None else curve.scores)
+            self._draw_quality(curve)
+        with QSignalBlocker(self.slider):
+            if curve is not None:
+                self.slider.setRange(*self._histogram.range)
+            self.slider.setValue(session.threshold)
+        self.slider.setEnabled(curve is not None)
+        self._show_forecast(session)
+
+    def _moved(self, threshold: float) -> None:
+        """Follow the slider: nothing is computed but the mask and a line of text."""
+        session = self._desk.session
+        session.threshold = threshold
+        self._show_forecast(session)
+        if self._desk.layers is not None:
+            self._desk.layers.redraw()
+
+    def _show_forecast(self, session: Session) -> None:
+        forecast = session.forecast
+        self._histogram.set_threshold(session.threshold)
+        if forecast is None:
+            self._summary.setText("Run Coarse to see what refining would bring.")
+            self.set_status("")
+            return
+        self._summary.setText(forecast.describe())
+        if forecast.estimated_seconds is not None:
+            self._quality.set_point(forecast.estimated_seconds, forecast.expected_dice)
+        self.set_status(f"threshold {session.threshold:.3f}")
+
+    def _draw_quality(self, curve: Curve | None) -> None:
+        if curve is None or curve.seconds is None:
+            self._quality.set_curve([], [])
+        else:
+            self._quality.set_curve(curve.seconds, curve.dice)

@@ -1,0 +1,396 @@
+"""Two small plots, painted by hand: they are repainted at every move of a slider.
+
+Arrays are reduced once, when they are set; painting takes the same time for any number of tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPainterPath, QPen
+from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+
+from napari_twostage.viewer.parts import ink
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from qtpy.QtGui import QKeyEvent, QMouseEvent, QPaintEvent
+
+ACCENT = QColor("#ff8c1a")
+"""What is chosen: the tiles that light up on the slide have it too."""
+BINS = 60
+CURVE_POINTS = 200
+"""As many as the plot has pixels to tell apart."""
+_GAP = 6
+"""Pixels between the plot and the widget's sides: half a handle fits in."""
+
+
+class _Plot(QLabel):
+    """A frame with axes, or a line that says what is missing.
+
+    It is a label because napari gives labels the font size of the user's preferences.
+    """
+
+    missing = ""
+    """What to do to see something."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Leave about 60 pixels between the lines of text above and below."""
+        return QSize(280, 62 + 2 * self.fontMetrics().height())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Stay narrow enough for any dock."""
+        return QSize(160, self.sizeHint().height())
+
+    def _paint_missing(self, painter: QPainter) -> None:
+        pen = QPen(ink(self, 0.3))
+        pen.setStyle(Qt.PenStyle.DashLine)
+        painter.setPen(pen)
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 3, 3)
+        painter.setPen(ink(self, 0.72))
+        painter.drawText(
+            QRectF(self.rect()).adjusted(8, 4, -8, -4),
+            Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap,
+            self.missing,
+        )
+
+    def _paint_ticks_below(
+        self, painter: QPainter, area: QRectF, marks: list[tuple[float, str]]
+    ) -> None:
+        """Paint the axis, and words below it as far as they fit beside each other."""
+        metrics = self.fontMetrics()
+        free = 0.0
+        painter.setPen(ink(self, 0.45))
+        painter.drawLine(area.bottomLeft(), area.bottomRight())
+        for x, text in marks:
+            painter.setPen(ink(self, 0.45))
+            painter.drawLine(QPointF(x, area.bottom()), QPointF(x, area.bottom() + 3))
+            painter.setPen(ink(self, 0.75))
+            width = metrics.horizontalAdvance(text)
+            left = min(max(x - width / 2, 0.0), self.width() - width)
+            if left < free:
+                continue  # the font is large
+            free = left + width + 6
+            painter.drawText(QPointF(left, area.bottom() + 3 + metrics.ascent()), text)
+
+
+class ScoreHistogram(_Plot):
+    """How many tiles score how much, with the threshold on it.
+
+    Heights are logarithms of counts, so that the few tiles of high scores are seen. The mouse
+    takes the threshold anywhere on the plot; arrows, Page, Home and End move it, too.
+    """
+
+    missing = "run Coarse to see the tiles' scores"
+
+    threshold_dragged = Signal(float)
+    """The threshold, in the scores' units, that the user moved to."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._heights: NDArray[np.float64] = np.zeros(0)
+        self._range = (0.0, 1.0)
+        self._threshold = 0.0
+        self.setAccessibleName("Histogram of tile scores")
+        self.setToolTip("Tiles by score. Drag the line: tiles above it would be refined.")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest threshold that make sense; (0, 1) without scores."""
+        return self._range
+
+    @property
+    def threshold(self) -> float:
+        """Where the line is."""
+        return self._threshold
+
+    def set_scores(self, scores: ArrayLike) -> None:
+        """Count the scores.
+
+        Parameters
+        ----------
+        scores : (n,) float array
+            At least 0; those that are not finite are left out; none at all empties the plot.
+        """
+        known = np.asarray(scores, float).ravel()
+        known = known[np.isfinite(known)]
+        self._heights, self._range = np.zeros(0), (0.0, 1.0)
+        if known.size:
+            highest = float(known.max())
+            # a round end that no tile is above, so that a slider of few decimals can select none
+            grain = _step(highest) / 10
+            rounded = math.ceil(highest / grain) * grain if highest > 0 else 1.0
+            self._range = (0.0, max(rounded, highest))
+            heights = np.log1p(np.histogram(known, BINS, self._range)[0])
+            self._heights = heights / heights.max()
+        shape = Qt.CursorShape.SizeHorCursor if known.size else Qt.CursorShape.ArrowCursor
+        self.setCursor(shape)
+        self.update()
+
+    def set_threshold(self, threshold: float) -> None:
+        """Move the line, without a signal; beyond the range it is painted at the end."""
+        self._threshold = float(threshold)
+        self.setAccessibleDescription(f"threshold {self._label()}")
+        self.update()
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take the threshold to the mouse."""
+        if event and event.button() == Qt.MouseButton.LeftButton:
+            self._drag(event.position().x())
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take it along."""
+        if event and event.buttons() & Qt.MouseButton.LeftButton:
+            self._drag(event.position().x())
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Move the threshold by 1 % or 10 % of the range, or to its ends."""
+        low, high = self._range
+        step = (high - low) / 100
+        moves = {
+            Qt.Key.Key_Left: -step,
+            Qt.Key.Key_Down: -step,
+            Qt.Key.Key_Right: step,
+            Qt.Key.Key_Up: step,
+            Qt.Key.Key_PageDown: -10 * step,
+            Qt.Key.Key_PageUp: 10 * step,
+            Qt.Key.Key_Home: -math.inf,
+            Qt.Key.Key_End: math.inf,
+        }
+        move = moves.get(Qt.Key(event.key())) if event else None
+        if move is None or not self._heights.size:
+            super().keyPressEvent(event)
+            return
+        self._move_to(self._threshold + move)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: ARG002, N802 - Qt's name
+        """Paint bars, axis and threshold."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if not self._heights.size:
+            self._paint_missing(painter)
+        else:
+            area = self._area()
+            self._paint_bars(painter, area)
+            step = _step(self._range[1])
+            self._paint_ticks_below(
+                painter, area, [(self._x(v), _number(v, step)) for v in _ticks(self._range, step)]
+            )
+            self._paint_threshold(painter, area)
+        painter.end()
+
+    def _area(self) -> QRectF:
+        """Where bars are: the threshold's figure is above, the axis below."""
+        line = self.fontMetrics().height()
+        return QRectF(self.rect()).adjusted(_GAP, line + 4, -_GAP, -line - 4)
+
+    def _x(self, score: float) -> float:
+        low, high = self._range
+        area = self._area()
+        return area.left() + area.width() * (min(max(score, low), high) - low) / (high - low)
+
+    def _label(self) -> str:
+        return _number(self._threshold, self._range[1] / 100)
+
+    def _paint_bars(self, painter: QPainter, area: QRectF) -> None:
+        width = area.width() / len(self._heights)
+        bars = QPainterPath()
+        for i, height in enumerate(self._heights.tolist()):
+            tall = height * area.height()
+            bars.addRect(area.left() + i * width, area.bottom() - tall, max(width - 1, 1), tall)
+        border = self._x(self._threshold)
+        painter.setPen(Qt.PenStyle.NoPen)
+        # the bar that the threshold cuts has both colours
+        for left, right, color in (
+            (0.0, border, ink(self, 0.4)),
+            (border, float(self.width()), ACCENT),
+        ):
+            painter.setClipRect(QRectF(left, 0, right - left, self.height()))
+            painter.setBrush(color)
+            painter.drawPath(bars)
+        painter.setClipping(False)
+
+    def _paint_threshold(self, painter: QPainter, area: QRectF) -> None:
+        x = self._x(self._threshold)
+        painter.setPen(QPen(ink(self), 1.5))
+        painter.drawLine(QPointF(x, area.top() - 4), QPointF(x, area.bottom()))
+        handle = QRectF(x - 4, area.top() - 14, 8, 12)
+        painter.setPen(QPen(ink(self), 2 if self.hasFocus() else 1))
+        painter.setBrush(ACCENT)
+        painter.drawRoundedRect(handle, 2.5, 2.5)
+        painter.setPen(ink(self))
+        label, metrics = self._label(), self.fontMetrics()
+        left = handle.right() + 5
+        if left + metrics.horizontalAdvance(label) > self.width():
+            left = handle.left() - 5 - metrics.horizontalAdvance(label)
+        middle = handle.center().y() + (metrics.ascent() - metrics.descent()) / 2
+        painter.drawText(QPointF(left, middle), label)
+
+    def _drag(self, x: float) -> None:
+        if self._heights.size:
+            low, high = self._range
+            area = self._area()
+            self._move_to(low + (x - area.left()) / area.width() * (high - low))
+
+    def _move_to(self, threshold: float) -> None:
+        low, high = self._range
+        self.set_threshold(min(max(threshold, low), high))
+        self.threshold_dragged.emit(self._threshold)
+
+
+class QualityCurve(_Plot):
+    """What quality to expect of how much time, with the current choice on it."""
+
+    missing = "run Coarse to see what time buys"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._seconds: NDArray[np.float64] = np.zeros(0)
+        self._dice: NDArray[np.float64] = np.zeros(0)
+        self._dice_range = (0.0, 1.0)
+        self._point: tuple[float, float] | None = None
+        self.setAccessibleName("Expected Dice against seconds of refinement")
+        self.setToolTip("Expected Dice of the result against time spent on refinement.")
+
+    def set_curve(self, seconds: ArrayLike, dice: ArrayLike) -> None:
+        """Set the curve, and forget the point.
+
+        Parameters
+        ----------
+        seconds : (n,) float array
+            Ascending, from 0; none at all empties the plot.
+        dice : (n,) float array
+            Expected after so long, in [0, 1].
+        """
+        xs, ys = np.asarray(seconds, float), np.asarray(dice, float)
+        if len(xs) > CURVE_POINTS:
+            even = np.linspace(xs[0], xs[-1], CURVE_POINTS)
+            xs, ys = even, np.interp(even, xs, ys)
+        self._seconds, self._dice, self._point = xs, ys, None
+        if len(ys):
+            # a flat curve is not to look like a steep one
+            spread = max(float(np.ptp(ys)), 0.01)
+            middle = float(ys.min() + ys.max()) / 2
+            self._dice_range = (middle - 0.58 * spread, middle + 0.58 * spread)
+        self.update()
+
+    def set_point(self, seconds: float, dice: float) -> None:
+        """Show the current choice; beyond the axes it is painted at their ends."""
+        self._point = (seconds, dice)
+        self.setAccessibleDescription(f"Dice {dice:.3f} after {seconds:.0f} s")
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: ARG002, N802 - Qt's name
+        """Paint axes, curve and point."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if not len(self._seconds):
+            self._paint_missing(painter)
+        else:
+            area = self._paint_axes(painter)
+            self._paint_curve(painter, area)
+        painter.end()
+
+    def _paint_axes(self, painter: QPainter) -> QRectF:
+        """Paint both axes; give the room between them."""
+        metrics = self.fontMetrics()
+        low, high = self._dice_range
+        step = _step(high - low)
+        values = _ticks(self._dice_range, step)
+        # there is room for three lines of text
+        marks = [(v, _number(v, step)) for v in values[:: 1 if len(values) <= 3 else 2]]
+        wide = max(metrics.horizontalAdvance(text) for _, text in marks)
+        area = QRectF(self.rect()).adjusted(wide + 8, _GAP, -_GAP, -metrics.height() - 4)
+        for value, text in marks:
+            y = self._at(area, 0, value).y()
+            painter.setPen(ink(self, 0.18))
+            painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
+            painter.setPen(ink(self, 0.75))
+            base = y + (metrics.ascent() - metrics.descent()) / 2
+            painter.drawText(QPointF(wide - metrics.horizontalAdvance(text), base), text)
+        painter.setPen(ink(self, 0.45))
+        painter.drawLine(area.topLeft(), area.bottomLeft())
+        self._paint_ticks_below(
+            painter,
+            area,
+            [(self._at(area, s, low).x(), text) for s, text in _time_ticks(self._longest)],
+        )
+        return area
+
+    @property
+    def _longest(self) -> float:
+        return float(self._seconds[-1]) or 1.0
+
+    def _at(self, area: QRectF, seconds: float, dice: float) -> QPointF:
+        low, high = self._dice_range
+        right = min(max(seconds / self._longest, 0.0), 1.0)
+        up = min(max((dice - low) / (high - low), 0.0), 1.0)
+        return QPointF(area.left() + right * area.width(), area.bottom() - up * area.height())
+
+    def _paint_curve(self, painter: QPainter, area: QRectF) -> None:
+        points = [self._at(area, s, d) for s, d in zip(self._seconds, self._dice, strict=True)]
+        line = QPainterPath(points[0])
+        for at in points[1:]:
+            line.lineTo(at)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(ink(self, 0.55), 1.6))
+        painter.drawPath(line)
+        if self._point is None:
+            return
+        dot = self._at(area, *self._point)
+        painter.save()
+        painter.setClipRect(QRectF(0, 0, dot.x(), self.height()))
+        painter.setPen(QPen(ACCENT, 2.2))
+        painter.drawPath(line)
+        painter.restore()
+        cross = QPen(ink(self, 0.6), 1)
+        cross.setStyle(Qt.PenStyle.DashLine)
+        painter.setPen(cross)
+        painter.drawLine(dot, QPointF(area.left(), dot.y()))
+        painter.drawLine(dot, QPointF(dot.x(), area.bottom()))
+        painter.setPen(QPen(ink(self), 1.5))
+        painter.setBrush(ACCENT)
+        painter.drawEllipse(dot, 4, 4)
+
+
+def _step(extent: float) -> float:
+    """Give the round step, 1, 2 or 5 times a power of ten, that fits 2 to 4 times into `extent`."""
+    if extent <= 0:
+        return 0.1
+    power = 10.0 ** math.floor(math.log10(extent / 5))
+    return next(factor * power for factor in (1, 2, 5, 10, 20) if extent < 5 * factor * power)
+
+
+def _ticks(span: tuple[float, float], step: float) -> list[float]:
+    """Multiples of `step` in a closed range."""
+    low, high = span
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [i * step for i in range(first, last + 1)]
+
+
+def _number(value: float, step: float) -> str:
+    """Write a value with the decimals that tell neighbours `step` apart."""
+    if abs(value) < step / 1e6:
+        return "0"
+    return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+
+
+def _time_ticks(longest: float) -> list[tuple[float, str]]:
+    """Times on an axis from 0 to `longest` seconds, in the largest unit that needs no fractions."""
+    units = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
+    unit, name = next((u, n) for u, n in units if longest >= 4 * u or u == 1)
+    count = longest / unit
+    # beyond an hour of minutes, or a minute of seconds, halves and wholes of it are round
+    step = _step(count) if count < 60 or unit == 3600 else 30.0 if count < 120 else 60.0
+    return [
+        (value * unit, f"{_number(value, step)} {name}" if value else "0")
+        for value in _ticks((0.0, count), step)
+    ]
