@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import FakeModel, FakeReader, make_card, noise
 
@@ -210,6 +210,7 @@ def in_order(places: list[Box], shown: list[Box | None]) -> list[Box]:
     return order
 
 
+@settings(max_examples=20)
 @given(views=VIEWS, every=st.integers(1, 9), order=st.permutations(ALL), merge=st.booleans())
 def test_tiles_in_view_come_first_and_each_comes_once(
     views: list[Box | None], every: int, order: list[Tile], merge: bool
@@ -227,6 +228,7 @@ def test_tiles_in_view_come_first_and_each_comes_once(
     assert len(focus.shown) == len(chips)
 
 
+@settings(max_examples=10)
 @given(views=VIEWS, every=st.integers(1, 9))
 def test_labels_do_not_depend_on_who_looks(views: list[Box | None], every: int) -> None:
     model = FakeModel(looks_far=True)

@@ -264,7 +264,7 @@ def test_coarser_levels_never_lag_behind_a_run(
 
 def test_edits_during_a_run_are_those_after_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    boxes = [Box.at(int(top), int(left), 40, 40) for top, left in rng.integers(0, 250, (12, 2))]
+    boxes = [Box.at(int(top), int(left), 40, 40) for top, left in rng.integers(0, 250, (6, 2))]
     labels = rng.choice(np.array([0, 1, 255], np.uint8), (len(boxes), 40, 40))
     slide = open_slide(noise(300, 410), mpp=MPP)
 

@@ -180,7 +180,7 @@ def change(filled: Filled, kind: str, row: int, column: int, rng: np.random.Gene
         filled.store.refresh_overview()
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(changes=st.lists(CHANGES, min_size=1, max_size=6), data=st.data())
 def test_every_level_shows_every_change_at_once(
     filled: Filled, changes: list[tuple[str, int, int]], data: st.DataObject

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_twostage.models import load_model
     from napari_twostage.segmentation import Segmentation
     from napari_twostage.selection import Plan
+    from napari_twostage.session import Session
     from napari_twostage.slides import open_slide
     from napari_twostage.tiling import TileState
 
@@ -29,6 +30,7 @@ __all__ = [
     "Box",
     "Plan",
     "Segmentation",
+    "Session",
     "TileState",
     "export",
     "iter_segment",
@@ -41,6 +43,7 @@ _HOMES = {
     "Box": "geometry",
     "Plan": "selection",
     "Segmentation": "segmentation",
+    "Session": "session",
     "TileState": "tiling",
     "iter_segment": "engine",
     "load_model": "models",

@@ -101,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(batch)
     _slide_options(batch)
 
+    view = _verb(verbs, "view", "open napari with the panel")
+    view.add_argument("paths", type=Path, nargs="*", metavar="PATH", help="slides or results")
+
     models = _verb(verbs, "models", "list the bundled models, or show a model's card")
     models.add_argument("model", nargs="?", help="name, folder or zip")
 

@@ -6,13 +6,19 @@ import csv
 import json
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from napari_twostage.engine import iter_segment, working_grid
-from napari_twostage.errors import SegmentationError, SelectionError, TwoStageError
+from napari_twostage.errors import (
+    SegmentationError,
+    SelectionError,
+    SlideError,
+    TwoStageError,
+)
 from napari_twostage.export import export
 from napari_twostage.geometry import Box
 from napari_twostage.models import load_model
@@ -169,6 +175,21 @@ def _machine() -> Result:
 
 def _plain(value: object) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def view(options: Namespace) -> Result:
+    """Open napari with slides or results and the panel."""
+    if not (find_spec("napari") and find_spec("qtpy")):
+        raise TwoStageError(
+            "view needs napari, which is not installed; pip install 'napari-twostage[all]'"
+        )
+    missing = [path for path in options.paths if not path.exists()]
+    if missing:
+        raise SlideError(f"there is no file {missing[0]}; check the path")
+    from napari_twostage.viewer.launch import launch
+
+    launch(options.paths)
+    return {"opened": [str(path) for path in options.paths]}, [], DONE
 
 
 def models(options: Namespace) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from psygnal import Signal
@@ -19,6 +19,7 @@ from napari_twostage.pipeline import (
 )
 from napari_twostage.selection import Curve
 from napari_twostage.session import work
+from napari_twostage.session.clock import Clock
 from napari_twostage.session.jobs import Job, JobEnded, JobFailed, new_inbox, take
 from napari_twostage.session.news import (
     Edited,
@@ -46,27 +47,9 @@ if TYPE_CHECKING:
 
     Begin = Callable[[Job], Iterator[object]]
 
+_LOOK, _CATCH_UP = "look for results", "catch up"
 _WAIT_S = 0.05
 """How long `SessionCore.wait` sleeps where there is no news."""
-
-
-@dataclass(slots=True)
-class _Clock:
-    """Seconds of work, pauses left out."""
-
-    started: float = field(default_factory=time.monotonic)
-    paused_at: float | None = None
-
-    def pause(self) -> None:
-        self.paused_at = self.paused_at or time.monotonic()
-
-    def resume(self) -> None:
-        if self.paused_at is not None:
-            self.started += time.monotonic() - self.paused_at
-            self.paused_at = None
-
-    def seconds(self) -> float:
-        return (self.paused_at or time.monotonic()) - self.started
 
 
 class SessionCore:
@@ -126,12 +109,15 @@ class SessionCore:
         self._shelf = work.Shelf(device)
         self._inbox = new_inbox()
         self._run: Job | None = None
+        self._run_state = RunState.IDLE
         self._tasks: list[Job] = []
         self._leaving: list[Job] = []
-        self._clock = _Clock()
+        self._clock = Clock()
         self._progress: Progress | None = None
+        self._task_progress: Progress | None = None
         self._view: Box | None = None
         self._visited: set[int] = set()
+        self._heard = work.Heard()
         self._failure: str | None = None
 
     # -- what is under way ---------------------------------------------------------------------
@@ -148,8 +134,8 @@ class SessionCore:
 
     @property
     def progress(self) -> Progress | None:
-        """How far the run is; None when nothing runs."""
-        return self._progress
+        """How far the run is, else what is done beside one; None when there is nothing to tell."""
+        return self._progress or self._task_progress
 
     # -- news from the threads ---------------------------------------------------------------
 
@@ -180,30 +166,38 @@ class SessionCore:
     def close(self, timeout_s: float = 30.0) -> None:
         """Cancel everything and wait until the threads have ended; nothing done is lost."""
         self.leave()
+        jobs = list(self._leaving)
         deadline = time.monotonic() + timeout_s
         while self._leaving and time.monotonic() < deadline:
             self._take(_WAIT_S)
+        for job in jobs:
+            job.join(max(0.0, deadline - time.monotonic()))
 
     def _take(self, timeout_s: float | None) -> None:
         steps: list[Step] = []
         for job, item in take(self._inbox, timeout_s):
-            if isinstance(item, JobEnded):
+            if isinstance(item, CoarseWindowDone | ChipRefined | ChipFailed):
+                if job not in self._leaving:
+                    steps.append(item)
+                continue
+            try:
                 self._flush(steps)
-                self._ended(job, item)
-            elif job in self._leaving:
-                continue  # what a worker of an earlier slide or run still had to say
-            elif isinstance(item, CoarseWindowDone | ChipRefined | ChipFailed):
-                steps.append(item)
-            else:
-                self._flush(steps)
-                self._apply(item)
+            finally:  # a listener that fails must not make a run last for ever
+                self._hear(job, item)
         self._flush(steps)
+
+    def _hear(self, job: Job, item: object) -> None:
+        if isinstance(item, JobEnded):
+            self._ended(job, item)
+        elif job not in self._leaving:  # else a worker of an earlier slide or run
+            self._apply(item)
 
     def _flush(self, steps: list[Step]) -> None:
         """Emit many steps as few lists: a listener redraws once."""
         windows = [step for step in steps if isinstance(step, CoarseWindowDone)]
         chips = [step for step in steps if isinstance(step, ChipRefined | ChipFailed)]
         steps.clear()
+        self._heard.take(windows, chips)
         if windows:
             self.tally = None
             self.windows_done.emit(windows)
@@ -221,7 +215,8 @@ class SessionCore:
                 self.curve = item
                 self.forecast_changed.emit()
             case Progress():
-                self._show(item)
+                self._task_progress = item
+                self.progress_changed.emit(self.progress)
             case Notice(text=text, kind=kind):
                 self.say(text, kind)
             case JobFailed(reason=reason):
@@ -231,7 +226,9 @@ class SessionCore:
                 self._apply_result(item)
 
     def _apply_stage(self, step: PyramidGrown | CoarsePassStarted | TilesSelected) -> None:
-        self._clock = _Clock()
+        self._clock = Clock()
+        if self.state is RunState.PAUSED:
+            self._clock.pause()
         match step:
             case PyramidGrown(fraction=fraction):
                 self._show(Progress("pyramid", fraction, 1))
@@ -265,8 +262,13 @@ class SessionCore:
         self.coarse_done = seg is not None and seg.coarse_complete
         if seg is self.seg:
             return
+        if self.seg is not None:  # the coarse pass began another one beside it
+            self._leave_edit()
+            self._retire(self._tasks)
+            self._tasks = []
         self.seg, self.curve, self.tally = seg, None, None
         self._visited.clear()
+        self._heard = work.Heard() if seg is None else work.Heard.of(seg)
         self.result_changed.emit()
 
     def _advance(self, count: int) -> None:
@@ -279,7 +281,7 @@ class SessionCore:
 
     def _show(self, progress: Progress | None) -> None:
         self._progress = progress
-        self.progress_changed.emit(progress)
+        self.progress_changed.emit(self.progress)
 
     def say(self, text: str, kind: Kind = "info") -> None:
         """Tell the user one line."""
@@ -309,33 +311,51 @@ class SessionCore:
         """Begin the one run that a session may have."""
         if self._run is not None:
             raise SelectionError("something runs already; wait for it, or cancel it first")
-        self._clock = _Clock()
-        self._run = Job(name, begin, self._inbox, after=self._leaving)
+        self._clock = Clock()
+        # what opens a result comes first, else there would be two of one folder
+        first = [job for job in self._tasks if job.name in (_LOOK, _CATCH_UP)]
+        self._run = Job(name, begin, self._inbox, after=[*self._leaving, *first])
+        self._run_state = state
         self._enter(state)
 
-    def _do(self, name: str, begin: Begin) -> None:
+    def _do(self, name: str, begin: Begin, *, whole: bool = False) -> None:
         """Queue a task: one after the other, beside a run."""
-        self._tasks.append(Job(name, begin, self._inbox, after=[*self._leaving, *self._tasks]))
+        after = [*self._leaving, *self._tasks]
+        self._tasks.append(Job(name, begin, self._inbox, after, whole=whole))
+
+    def _look_for_result(self, out: Path | None = None) -> None:
+        """Open what is already known of this slide with this model."""
+        slide, bundle = self.slide, self._bundle
+        if slide is not None and bundle is not None:
+            self._do(_LOOK, lambda _job: work.look(slide, bundle, out))
 
     def leave(self) -> None:
         """Turn away from what is worked on: its jobs are cancelled and end by themselves, unheard.
 
         Poll until nothing is `busy` any more, or `close`.
         """
-        jobs = [*([self._run] if self._run else []), *self._tasks]
-        for job in jobs:
-            job.cancel()
-        self._leaving += jobs
+        self._retire([*([self._run] if self._run else []), *self._tasks])
         self._run, self._tasks = None, []
         self.out, self.curve, self.tally, self.coarse_done = None, None, None, False
+        self._task_progress = None
         self._show(None)
-        if self.editing is not None:
-            self.editing = None
-            self.edit_ended.emit()
+        self._leave_edit()
         if self.seg is not None:
             self.seg = None
             self.result_changed.emit()
         self._enter(RunState.IDLE)
+
+    def _retire(self, jobs: list[Job]) -> None:
+        """Let jobs end by themselves, unheard."""
+        for job in jobs:
+            job.cancel()
+        self._leaving += jobs
+
+    def _leave_edit(self) -> None:
+        self.reading_edit = False
+        if self.editing is not None:
+            self.editing = None
+            self.edit_ended.emit()
 
     def _ended(self, job: Job, ended: JobEnded) -> None:
         if job in self._leaving:
@@ -343,10 +363,23 @@ class SessionCore:
         elif job in self._tasks:
             self._tasks.remove(job)
             self.reading_edit = self.reading_edit and job.name != "edit"
-            self._show(None if self._run is None else self._progress)
+            self._task_progress = None
+            self.progress_changed.emit(self.progress)
         elif job is self._run:
             self._run = None
             self._show(None)
+            if not ended.complete:
+                self._catch_up()
             self._enter(RunState.IDLE)
             if ended.cancelled:
                 self.say("cancelled; what was done is kept")
+
+    def _catch_up(self) -> None:
+        """Hear of what a run that was stopped had on its way to the disk."""
+        seg, heard, curve = self.seg, self._heard, self.curve
+        if seg is None:
+            return
+        self.coarse_done = seg.coarse_complete
+        seconds = seg.seconds_per_tile if curve is None else curve.seconds_per_tile
+        missed = partial(work.catch_up, seg, heard, seconds)
+        self._do(_CATCH_UP, lambda _job: missed(), whole=True)

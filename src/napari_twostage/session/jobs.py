@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - registers its own end before ours: see below
 import logging
 import threading
 import weakref
@@ -40,6 +41,8 @@ class JobEnded:
     """The last piece of news of a job, always."""
 
     cancelled: bool
+    complete: bool
+    """Whether it did all it was made for."""
 
 
 News = tuple["Job", object]
@@ -69,6 +72,8 @@ class Job:
         Gets (job, item) for each item, in the end (job, `JobEnded`).
     after : sequence of Job
         Start when these have ended: two jobs never work on one thing.
+    whole : bool
+        Do it all, even if cancelled: what the user painted must not get lost.
     """
 
     def __init__(
@@ -77,8 +82,11 @@ class Job:
         begin: Callable[[Job], Iterator[object]],
         inbox: Inbox,
         after: Sequence[Job] = (),
+        *,
+        whole: bool = False,
     ) -> None:
         self.name = name
+        self._whole = whole
         self._begin = begin
         self._inbox = inbox
         self._after = tuple(after)
@@ -114,7 +122,8 @@ class Job:
 
     def cancel(self) -> None:
         """Stop after the item at work."""
-        self._cancelled.set()
+        if not self._whole:
+            self._cancelled.set()
         self._go.set()
 
     def join(self, timeout_s: float | None = None) -> None:
@@ -138,8 +147,9 @@ class Job:
         for job in self._after:
             job.join()
         self._after = ()
+        complete = False
         try:
-            self._carry()
+            complete = self._carry()
         except Cancelled:
             pass
         except TwoStageError as error:
@@ -154,21 +164,23 @@ class Job:
             line = " ".join(str(error).split()) or "no reason given"
             reason = f"unexpected {type(error).__name__}: {line}; what was done so far is kept"
             self._tell(JobFailed(reason), even_if_cancelled=True)
-        self._tell(JobEnded(self._cancelled.is_set()), even_if_cancelled=True)
+        self._tell(JobEnded(self._cancelled.is_set(), complete), even_if_cancelled=True)
 
-    def _carry(self) -> None:
+    def _carry(self) -> bool:
+        """Whether it came to its end."""
         if self._cancelled.is_set():
-            return
+            return False
         items = self._begin(self)
         try:
             for item in items:
                 self._tell(item)
                 self._go.wait()
                 if self._cancelled.is_set():
-                    return
+                    return False
         finally:
             if hasattr(items, "close"):
                 items.close()
+        return True
 
     def _tell(self, item: object, *, even_if_cancelled: bool = False) -> None:
         while not _exiting.is_set():
@@ -181,7 +193,6 @@ class Job:
                 return
 
 
-@atexit.register
 def _end_all() -> None:
     """Let threads end before the interpreter does: one killed inside a library takes all down."""
     _exiting.set()
@@ -189,6 +200,10 @@ def _end_all() -> None:
         job.cancel()
     for job in list(_alive):
         job.join(_END_S)
+
+
+# `atexit` comes after Python has ended the thread pools that jobs work with; those use this, too
+getattr(threading, "_register_atexit", atexit.register)(_end_all)
 
 
 def take(inbox: Inbox, timeout_s: float | None = None) -> Iterator[News]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from napari_twostage.session.places import SUFFIX
+
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
     from napari_twostage.segmentation import Segmentation
+
+_ROUNDING = 1e-6
+"""Pixels; as in `Box.scaled`."""
 
 
 def script(seg: Segmentation) -> str:
@@ -38,14 +43,21 @@ def script(seg: Segmentation) -> str:
         f"seg = ts.segment(slide, model, {str(seg.path)!r}, {', '.join(options)})",
     ]
     lines += [
-        f"seg.refine(seg.plan({arguments}), progress=True)"
+        f"seg.refine(seg.plan({arguments}), progress=True){_remark(run)}"
         for run in record["runs"]
         if (arguments := _arguments(run.get("wanted", {}), seg.grid.downsample))
     ]
     if seg.ledger.edits:
         lines.append(f"# {len(seg.ledger.edits)} edits by hand are in {seg.path.name}")
-    lines.append(f"ts.export(seg, {str(seg.path.with_suffix('')) + '.geojson'!r}, progress=None)")
+    exported = str(seg.path).removesuffix(SUFFIX) + ".geojson"
+    lines.append(f"ts.export(seg, {exported!r})")
     return "\n".join(lines) + "\n"
+
+
+def _remark(run: dict[str, Any]) -> str:
+    """A comment on a run that was stopped, or met damage: the script would do all of it."""
+    planned, refined = run.get("plan", {}).get("tiles", 0), run.get("refined", 0)
+    return f"  # {refined} of {planned} tiles were refined" if refined < planned else ""
 
 
 def _open_slide(seg: Segmentation) -> str:
@@ -79,5 +91,6 @@ def _region(region: list[Any], downsample: Scale) -> str:
         return repr(polygons)
     top, left, bottom, right = region
     # inwards: growing to whole pixels again gives the same box
-    edges = math.ceil(top * y), math.ceil(left * x), math.floor(bottom * y), math.floor(right * x)
-    return f"ts.Box{edges}"
+    first = math.ceil(top * y - _ROUNDING), math.ceil(left * x - _ROUNDING)
+    last = math.floor(bottom * y + _ROUNDING), math.floor(right * x + _ROUNDING)
+    return f"ts.Box{(*first, *last)}"

@@ -21,9 +21,7 @@ from napari_twostage.segmentation import Segmentation
 from napari_twostage.selection import Forecast, Selection
 from napari_twostage.session import work
 from napari_twostage.session.core import SessionCore
-from napari_twostage.session.news import (
-    RunState,
-)
+from napari_twostage.session.news import RunState
 from napari_twostage.session.script import script
 from napari_twostage.store import UNSET
 
@@ -92,7 +90,14 @@ class Session(SessionCore):
         self._look_for_result()
 
     def set_out(self, path: str | Path) -> None:
-        """Keep results in this folder; one that is there already is opened."""
+        """Keep results of this slide with this model in this folder; one that is there is opened.
+
+        Raises
+        ------
+        SelectionError
+            If slide or model are missing.
+        """
+        self._inputs()
         self.leave()
         self.out = Path(path).expanduser().absolute()
         self._look_for_result(self.out)
@@ -139,16 +144,13 @@ class Session(SessionCore):
         SelectionError
             If slide or model are missing, or something runs.
         """
-        slide, bundle = self.slide, self._bundle
-        if slide is None:
-            raise SelectionError("there is no slide; open one and choose it in the panel first")
-        if bundle is None:
-            raise SelectionError("there is no model; choose one first")
+        slide, bundle = self._inputs()
         steps = partial(
             work.coarse,
             slide,
             bundle,
             self.out,
+            self.seg,
             self._shelf,
             tissue_only=self.tissue_only,
             uncertainty=self.uncertainty or bundle.card.uncertainty,
@@ -160,9 +162,7 @@ class Session(SessionCore):
         """Refine the tiles of a selection, its region on the fine grid."""
         if not self.coarse_done:
             raise SelectionError("there is no coarse result yet; run Coarse first")
-        seg, bundle = self._result, self._bundle
-        if bundle is None:
-            raise SelectionError("there is no model; choose one first")
+        seg, (_, bundle) = self._result, self._inputs()
         steps = partial(work.refine, seg, bundle, self._shelf, selection, lambda: self._view)
         self._start("refine", lambda _job: steps(), RunState.REFINING)
 
@@ -190,10 +190,10 @@ class Session(SessionCore):
         if self._run and self._run.paused:
             self._run.resume()
             self._clock.resume()
-            self._enter(RunState.REFINING if self.coarse_done else RunState.COARSE)
+            self._enter(self._run_state)
 
     def cancel(self) -> None:
-        """Stop after the chip at work; what is done is kept."""
+        """Stop after the batch at work; what is done is kept, and edits are still written."""
         for job in [*([self._run] if self._run else []), *self._tasks]:
             job.cancel()
         if self._run:
@@ -246,7 +246,7 @@ class Session(SessionCore):
             If it is larger than `EDIT_PX` on a side, empty, or another edit is open.
         """
         seg = self._result
-        if self.editing is not None:
+        if self.editing is not None or self.reading_edit:
             raise SelectionError("another edit is open; commit or discard it first")
         box = seg.to_fine(place)
         if not box.area:
@@ -286,7 +286,7 @@ class Session(SessionCore):
         pixels = np.where(changed, labels, np.uint8(UNSET))[part.slices]
         box = part.shift(patch.box.top, patch.box.left)
 
-        self._do("commit", lambda _job: work.write_edit(seg, box, pixels))
+        self._do("commit", lambda _job: work.write_edit(seg, box, pixels), whole=True)
 
     def discard_edit(self) -> None:
         """End the edit and forget it."""
@@ -296,7 +296,7 @@ class Session(SessionCore):
     def undo_edit(self) -> None:
         """Take back the last edit as one step."""
         seg = self._result
-        self._do("undo", lambda _job: work.undo(seg))
+        self._do("undo", lambda _job: work.undo(seg), whole=True)
 
     # -- results -----------------------------------------------------------------------------
 
@@ -314,11 +314,12 @@ class Session(SessionCore):
         """The script that makes this result again, without a window."""
         return script(self._result)
 
-    def _look_for_result(self, out: Path | None = None) -> None:
-        """Open what is already known of this slide with this model, and make the model ready."""
-        slide, bundle = self.slide, self._bundle
-        if slide is not None and bundle is not None:
-            self._do("look for results", lambda _job: work.look(slide, bundle, out))
+    def _inputs(self) -> tuple[Slide, Bundle]:
+        if self.slide is None:
+            raise SelectionError("there is no slide; open one and choose it in the panel first")
+        if self._bundle is None:
+            raise SelectionError("there is no model; choose one first")
+        return self.slide, self._bundle
 
 
 def _bounds(mask: NDArray[np.bool_]) -> Box:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from napari_twostage.engine import carry_out, prepare
 from napari_twostage.export import export
 from napari_twostage.export.measure import tally
-from napari_twostage.pipeline import TilesSelected
+from napari_twostage.pipeline import ChipFailed, ChipRefined, CoarseWindowDone, TilesSelected
 from napari_twostage.selection import NOTHING, Selection
 from napari_twostage.session.news import Edited, Exported, Found, Measured, Notice, Patch, Progress
 from napari_twostage.session.places import find_result, free_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box
@@ -56,12 +58,37 @@ class Shelf:
 
     def take(self, bundle: Bundle) -> Model:
         """The model of a bundle; takes seconds the first time."""
+        from napari_twostage.models.allocator import tune_allocator
+
+        tune_allocator()  # before torch makes its first large tensor
         from napari_twostage.models.model import Model
 
         with self._lock:
             if self._model is None or self._model.bundle is not bundle:
                 self._model = Model(bundle, self._device)
             return self._model
+
+
+@dataclass(slots=True)
+class Heard:
+    """What of a result its session was told."""
+
+    windows: set[Box] = field(default_factory=set)
+    tiles: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), bool))
+
+    @classmethod
+    def of(cls, seg: Segmentation) -> Heard:
+        """All that is known of it now."""
+        return cls(set(seg.ledger.windows), seg.ledger.refined.copy())
+
+    def take(
+        self, windows: Iterable[CoarseWindowDone], chips: Iterable[ChipRefined | ChipFailed]
+    ) -> None:
+        """Add steps."""
+        self.windows.update(step.core for step in windows)
+        for step in chips:
+            if isinstance(step, ChipRefined):
+                self.tiles[tuple(np.transpose(step.chip.tiles))] = True
 
 
 def look(slide: Slide, bundle: Bundle, out: Path | None) -> Iterator[object]:
@@ -79,6 +106,7 @@ def coarse(
     slide: Slide,
     bundle: Bundle,
     out: Path | None,
+    known: Segmentation | None,
     shelf: Shelf,
     *,
     tissue_only: bool,
@@ -87,16 +115,21 @@ def coarse(
 ) -> Iterator[object]:
     """Stage 1; goes on with a result of the same options, else starts one beside it."""
     yield Notice("loading the model, looking for tissue", "busy")
-    model = shelf.take(bundle)
-    path, seg = find_result(slide, bundle, out)
+    if known is not None and known.path.exists():
+        path, seg = known.path, known  # one result is never open twice: each would number edits
+    else:
+        path, seg = find_result(slide, bundle, out)
     if seg is not None:
         made_with = seg.record["parameters"]
         if (made_with["tissue"], made_with["uncertainty"]) != (tissue_only, uncertainty):
             path, seg = free_place(slide, bundle, seg.path), None
+    if seg is not None:
+        yield Found(path, seg)  # now, for loading the model takes a while
+    model = shelf.take(bundle)
     if seg is None:
         seg = prepare(slide, model, path, tissue=tissue_only, uncertainty=uncertainty)
+        yield Found(path, seg)
     seg.attach_model(model)
-    yield Found(seg.path, seg)
     yield Notice("segmenting the tissue coarsely", "busy")
     started = time.monotonic()
     yield from carry_out(seg, NOTHING, focus=_focus(seg, view))
@@ -127,6 +160,19 @@ def refine(
         yield Notice(f"{len(failed):,} tiles failed: {next(iter(failed.values()))}", "error")
     else:
         yield Notice(f"{count:,} tiles refined in {time.monotonic() - started:.1f} s")
+
+
+def catch_up(seg: Segmentation, heard: Heard, seconds_per_tile: float | None) -> Iterator[object]:
+    """What a run that was stopped had on its way to the disk: it is there, but was not told."""
+    for core in seg.ledger.windows - heard.windows:
+        yield CoarseWindowDone(core, seg.store.read_logits(core), {})
+    for row, column in np.argwhere(seg.ledger.refined & ~heard.tiles).tolist():
+        chip = seg.tiles.chip((row, column))
+        inside = seg.read_labels(chip.core.clip(seg.grid.shape))
+        beyond = [(0, chip.core.height - inside.shape[0]), (0, chip.core.width - inside.shape[1])]
+        yield ChipRefined(chip, np.pad(inside, beyond, mode="edge"))
+    if seg.coarse_complete:
+        yield _curve(seg, seconds_per_tile)
 
 
 def read_patch(seg: Segmentation, box: Box) -> Iterator[object]:

@@ -40,9 +40,9 @@ SELECTED = len(TileState)
 TILE_COLORS: dict[int, str] = {
     TileState.OUTSIDE: "#00000000",
     TileState.COARSE: "#00000000",
-    TileState.REFINED: "#2f6bff38",
-    TileState.EDITED: "#d64bff40",
-    TileState.FAILED: "#ff2d2da0",
+    TileState.REFINED: "#2f6bff1c",
+    TileState.EDITED: "#d64bff24",
+    TileState.FAILED: "#ff2d2d90",
     SELECTED: "#ff8c1a70",
 }
 """#rrggbbaa: pale enough to see the tissue through."""
@@ -155,7 +155,6 @@ class ResultLayers:
             "tiles", np.zeros(shape, np.uint8), tiles, colormap=_tile_colormap(),
             interpolation2d="nearest", contrast_limits=(0, 2 * len(TILE_COLORS)),
         )  # fmt: skip
-        self._mask = np.zeros(shape, bool)
         if seg.tissue_known:
             self._tissue_found()
         self._stale |= {"heat", "tiles", "labels"}
@@ -196,13 +195,25 @@ class ResultLayers:
     # -- tiles and heat -----------------------------------------------------------------------
 
     def _sum_up_states(self) -> None:
-        """What does not depend on the threshold, made once for all moves of the slider."""
         seg = self._seg
-        if seg is None:
-            return
-        self._base = _shade(seg.states)
-        # NaN is above no threshold
-        self._selectable = np.where(seg.ledger.refined, np.float32(np.nan), seg.scores)
+        if seg is not None:
+            # NaN is above no threshold
+            self.show_tiles(
+                seg.states, np.where(seg.ledger.refined, np.float32(np.nan), seg.scores)
+            )
+
+    def show_tiles(self, states: NDArray[np.uint8], selectable: NDArray[np.float32]) -> None:
+        """Take over what does not depend on the threshold, once for all moves of the slider.
+
+        Parameters
+        ----------
+        states : (rows, columns) uint8 array
+            A `TileState` each.
+        selectable : (rows, columns) float32 array
+            Scores of tiles that may be refined, NaN for all others.
+        """
+        self._base, self._selectable = _shade(states), selectable
+        self._mask = np.zeros(states.shape, bool)
 
     def _light_up(self) -> None:
         """Mark the tiles above the threshold: all that a move of the slider costs."""

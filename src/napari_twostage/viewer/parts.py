@@ -303,7 +303,7 @@ class ClassRow(QWidget):
         self._eye = _Eye(self)
         self._eye.setAccessibleName(f"Show {name}")
         self._eye.setToolTip(f"Show or hide {name}")
-        self._detail = QLabel(self)
+        self._detail = ElidedLabel("", self)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setHorizontalSpacing(6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
 
 POLL_MS = 50
 """How often news of the sessions is taken."""
-REDRAW_EVERY = 2
-"""Polls between two redraws: ten a second."""
+REDRAW_S = 0.05
+"""Rest after a redraw and its painting: some ten redraws a second."""
+PAINT_REST = 3.0
+"""Rest after slow painting, as a multiple of it: software OpenGL takes the cores from the model."""
 
 
 @dataclass
@@ -78,7 +81,8 @@ class TwoStageWidget(QWidget):
         self._chosen: Image | None = None
         self._nobody = Session(device=device())
         self._dirty = True
-        self._ticks = 0
+        self._redraw_at = 0.0
+        self._painting_since: float | None = None
         self._closed = False
         self._docked = False
         self._flight = Flight(viewer, self)
@@ -208,18 +212,23 @@ class TwoStageWidget(QWidget):
         self.foot.show_session(session)
 
     def _tick(self) -> None:
-        """Take the news of all sessions; redraw some ten times a second where there were any."""
+        """Take the news of all sessions, and show it as often as painting allows."""
+        now = time.monotonic()
         for session in [*self._leaving, *(bench.session for bench in self._benches.values())]:
             session.poll()
         self._leaving = [session for session in self._leaving if session.busy]
-        self._ticks += 1
-        if self._ticks % REDRAW_EVERY:
-            return
-        for bench in self._benches.values():
-            bench.layers.redraw()
-        if self._dirty:
-            self._dirty = False
-            self.show_session()
+        if self._painting_since is not None:
+            # this turn came late by what painting took: leave most of the time to the work
+            late = max(0.0, now - self._painting_since - POLL_MS / 1000)
+            self._redraw_at = now + max(REDRAW_S, PAINT_REST * late)
+            self._painting_since = None
+        elif now >= self._redraw_at:
+            for bench in self._benches.values():
+                bench.layers.redraw()
+            if self._dirty:
+                self._dirty = False
+                self.show_session()
+            self._painting_since = time.monotonic()
 
     # -- slides come and go -------------------------------------------------------------------
 

@@ -44,12 +44,12 @@ class Foot(QWidget):
         self._status = MessageBar()
         row = QHBoxLayout()
         row.setSpacing(4)
-        row.addWidget(self._bar, stretch=1)
         row.addWidget(self._pause)
         row.addWidget(self._cancel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
+        layout.addWidget(self._bar)
         layout.addLayout(row)
         layout.addWidget(self._status)
 

@@ -70,6 +70,7 @@ class ModelSection(Section):
             return
         self._offer(session)
         self._card.setText(card_text(card))
+        self._card.setToolTip(card_details(card))
         note = "" if session.slide is None else resampling_note(session.slide, card)
         self._resampling.setText(note)
         self._resampling.setVisible(bool(note))
@@ -102,15 +103,21 @@ def card_text(card: ModelCard) -> str:
     classes = " &nbsp; ".join(
         f'<span style="color:{entry.color}">■</span>&nbsp;{entry.name}' for entry in card.classes
     )
-    dice = card.metrics.get("headline", "")
+    chosen = next((name for name in card.metrics if name.startswith("two stages")), None)
     lines = [
         card.description,
         f"{classes} &nbsp;·&nbsp; {card.fine_mpp:g} µm/px &nbsp;·&nbsp; "
         f"coarse {card.fine_mpp * card.ratio:g} µm/px",
-        f"Measured: {dice}" if dice else "",
+        f"{card.metrics[chosen]} ({chosen})" if chosen else "",
         f"Licence: {card.licence}",
     ]
     return "<br>".join(line for line in lines if line)
+
+
+def card_details(card: ModelCard) -> str:
+    """All that was measured, and on what the model was trained, in lines."""
+    measured = [f"{name}: {found}" for name, found in card.metrics.items()]
+    return "\n".join(["Measured", *measured, "Trained on", card.training_data])
 
 
 def resampling_note(slide: Slide, card: ModelCard) -> str:

@@ -106,7 +106,7 @@ class ResultsSection(Section):
         for value, row in self._rows.items():
             entry = known.get(value)
             row.set_detail(
-                f"{entry.area_mm2:.3g} mm² · {100 * entry.tissue_fraction:.1f} % of tissue · "
+                f"{entry.area_mm2:.3g} mm² · {100 * entry.tissue_fraction:.1f} % · "
                 f"{entry.objects:,} objects"
                 if entry
                 else ""

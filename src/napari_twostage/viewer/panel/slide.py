@@ -43,7 +43,7 @@ class SlideSection(Section):
         self._choice = QComboBox()
         self._choice.setObjectName("slide_layer")
         self._choice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._size = ElidedLabel()
+        self._size = QLabel()
         self._mpp = QDoubleSpinBox()
         self._mpp.setObjectName("mpp")
         self._mpp.setRange(0, 1000)
@@ -105,7 +105,7 @@ class SlideSection(Section):
         height, width = slide.level_shapes[0]
         y, x = slide.mpp
         self._size.setText(
-            f"{width:,} × {height:,} px  ·  {width * x / 1000:.2f} × {height * y / 1000:.2f} mm"
+            f"{width:,} × {height:,} px\n{width * x / 1000:.2f} × {height * y / 1000:.2f} mm"
         )
         anisotropic = f"; {x:.4g} µm across" if abs(x / y - 1) > 1e-3 else ""
         self._source.setText(f"Pixel size from: {slide.mpp_source}{anisotropic}")
