@@ -15,7 +15,8 @@ from tests.fakes import CLASSES, make_card
 from napari_twostage import store as store_module
 from napari_twostage.compose import thin, upsample
 from napari_twostage.geometry import Box, Grid
-from napari_twostage.store import SMALL_PX, SURE, UNSET, Layout, Store
+from napari_twostage.layout import SMALL_PX, UNSET, Layout
+from napari_twostage.store import SURE, Store
 from napari_twostage.tiling import Tile, TileGrid
 from napari_twostage.uncertainty import labels as likeliest
 

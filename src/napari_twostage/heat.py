@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box, Grid
-    from napari_twostage.store import Layout
+    from napari_twostage.layout import Layout
 
 CELLS = 8
 """Cells along the side of a tile, where it has as many coarse pixels."""
@@ -34,6 +34,8 @@ class HeatMap:
     def __init__(self, path: Path, layout: Layout) -> None:
         self._path = path
         self._cell = max(1, layout.card.coarse_tile_px // CELLS)
+        self.cells_per_tile = layout.card.coarse_tile_px // self._cell
+        """Along a side."""
         self._chunk = max(1, layout.card.coarse_core_px // self._cell)
         self.grid: Grid = layout.coarse.coarser(self._cell)
         """Where cells lie."""

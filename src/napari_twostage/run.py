@@ -107,7 +107,7 @@ def _steps(seg: Segmentation, wanted: Selection | Plan, focus: Focus) -> Iterato
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
 
         def select() -> Plan:
-            writer.submit(seg.save_statistics).result()  # after the windows before it
+            writer.submit(seg.findings.save_statistics).result()  # after the windows before it
             return wanted if isinstance(wanted, Plan) else seg.select(wanted)
 
         yield from _persist(seg, segment_slide(work, select), writer)
@@ -204,7 +204,7 @@ def _write_window(seg: Segmentation, step: CoarseWindowDone) -> None:
     unreadable = {tile: why for tile, why in step.unreadable.items() if seg.tissue[tile]}
     seg.store.write_window(step.core, logits)
     seg.ledger.window_done(step.core, unreadable)
-    seg.score_window(step.core, logits)
+    seg.findings.window_done(step.core, logits)
 
 
 def watch(steps: Iterator[Step], progress: bool | Callable[[Step], None] | None) -> None:

@@ -6,7 +6,6 @@ import json
 import platform
 import shutil
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from napari_twostage.compose import lazy_plane
+from napari_twostage.edits import Edits
 from napari_twostage.errors import SegmentationError, SelectionError, SlideError
+from napari_twostage.findings import Findings
 from napari_twostage.geometry import Box, Grid
-from napari_twostage.heat import HeatMap
 from napari_twostage.journal import Journal
+from napari_twostage.layout import Layout
 from napari_twostage.ledger import Ledger
 from napari_twostage.models import ModelCard, load_model
 from napari_twostage.record import Record, new_record, read_record, write_record
@@ -26,14 +27,9 @@ from napari_twostage.selection import Plan, Ranking, Selection
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
 from napari_twostage.slides.view import View
-from napari_twostage.store import UNSET, Layout, Store
+from napari_twostage.store import Store
 from napari_twostage.tiling import TileGrid
-from napari_twostage.uncertainty import (
-    MEASURES,
-    TileStatistics,
-    probabilities,
-    tile_statistics,
-)
+from napari_twostage.uncertainty import MEASURES, probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +44,7 @@ if TYPE_CHECKING:
     from napari_twostage.slides.base import Slide
     from napari_twostage.tiling import Tile
     from napari_twostage.tissue import Tissue
+    from napari_twostage.uncertainty import Measure
 
 
 class Segmentation:
@@ -84,11 +81,14 @@ class Segmentation:
         self.store.mark_stale(self.ledger.behind)
         self._slide: Slide | None = None
         self._model = model
-        self.heat = HeatMap(path / "heat", self.layout)
-        self._tissue_file = path / "tissue.npz"
-        self._statistics_file = path / "statistics.npz"
+        self.findings = Findings(path, self.store, self.ledger, self._measure)
+        self.edits = Edits(path / "undo", self.store, self.ledger)
         if slide is not None:
             self.attach_slide(slide)
+
+    @property
+    def _measure(self) -> Measure:
+        return MEASURES[self.record["parameters"]["uncertainty"]]
 
     @property
     def pyramid_folder(self) -> Path:
@@ -231,26 +231,17 @@ class Segmentation:
     @property
     def tissue_known(self) -> bool:
         """Whether the tissue was looked for: the first thing that a run keeps."""
-        return self._tissue_file.exists()
-
-    @cached_property
-    def tissue(self) -> NDArray[np.bool_]:
-        """Which tiles are to be segmented: (rows, columns); once `tissue_known`."""
-        with np.load(self._tissue_file, allow_pickle=False) as saved:
-            return np.asarray(saved["tiles"], bool)
+        return self.findings.tissue_known
 
     @property
-    def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
-        """Where the tissue is, (H, W), and where the mask's pixels lie; once `tissue_known`."""
-        with np.load(self._tissue_file, allow_pickle=False) as saved:
-            mask = np.asarray(saved["mask"], bool)
-            mpp, downsample = (tuple(saved[name].tolist()) for name in ("mpp", "downsample"))
-        return mask, Grid((mask.shape[0], mask.shape[1]), downsample, mpp)
+    def tissue(self) -> NDArray[np.bool_]:
+        """Which tiles are to be segmented: (rows, columns); once `tissue_known`."""
+        return self.findings.tissue
 
     @property
     def coarse_complete(self) -> bool:
         """Whether stage 1 has seen all tissue."""
-        return self._statistics_file.exists()
+        return self.findings.complete
 
     def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
         """Keep where the tissue is, and which tiles follow from it."""
@@ -262,39 +253,7 @@ class Segmentation:
             "intensity_range": list(self.slide.intensity_range),
         }
         write_record(self.path, self.record)
-        grid = {"mpp": tissue.grid.mpp, "downsample": tissue.grid.downsample}
-        _save(self._tissue_file, tiles=tiles, mask=tissue.mask, **grid)
-
-    @cached_property
-    def statistics(self) -> TileStatistics:
-        """What stage 1 says of each tile; NaN where nothing yet."""
-        if self._statistics_file.exists():
-            with np.load(self._statistics_file, allow_pickle=False) as saved:
-                return TileStatistics(**saved)
-        statistics = TileStatistics.empty(self.tiles.shape)
-        for core in self.ledger.windows:
-            part = self._summarise(self.store.read_logits(core))
-            statistics.put(part, *self._first_tile(core))
-        return statistics
-
-    def score_window(self, core: Box, logits: NDArray[np.float16]) -> None:
-        """Take in the tiles of a coarse window, from its logits as they are on disk."""
-        self.statistics.put(self._summarise(logits), *self._first_tile(core))
-        measure = MEASURES[self.record["parameters"]["uncertainty"]]
-        self.heat.write(core, measure(probabilities(logits)))
-
-    def save_statistics(self) -> None:
-        """Keep them, once the coarse pass is complete: opening a result must not read logits."""
-        if not self._statistics_file.exists():
-            _save(self._statistics_file, **asdict(self.statistics))
-
-    def _summarise(self, logits: NDArray[np.float16]) -> TileStatistics:
-        measure = MEASURES[self.record["parameters"]["uncertainty"]]
-        return tile_statistics(logits, self.card.coarse_tile_px, measure)
-
-    def _first_tile(self, core: Box) -> Tile:
-        side = self.card.coarse_tile_px
-        return core.top // side, core.left // side
+        self.findings.save_tissue(tissue, tiles)
 
     def tiles_of_window(self, core: Box) -> Iterator[Tile]:
         """Tiles of a coarse window."""
@@ -312,7 +271,7 @@ class Segmentation:
     @property
     def scores(self) -> NDArray[np.float32]:
         """Score of each tile (rows, columns), in [0, 1] for two classes; NaN where unscored."""
-        return self.statistics.score
+        return self.findings.statistics.score
 
     @property
     def states(self) -> NDArray[np.uint8]:
@@ -341,7 +300,7 @@ class Segmentation:
     @cached_property
     def uncertainty(self) -> da.Array:
         """Lazy (H, W) float32 uncertainty on `coarse_grid`; 0 outside the tissue."""
-        measure = MEASURES[self.record["parameters"]["uncertainty"]]
+        measure = self._measure
 
         def read(box: Box) -> NDArray[np.float32]:
             logits = self.store.read_logits(box)
@@ -399,7 +358,7 @@ class Segmentation:
     @property
     def ranking(self) -> Ranking:
         """All scored tiles as they stand, the highest score first."""
-        return Ranking(self.statistics, self.card.refinement_gain)
+        return Ranking(self.findings.statistics, self.card.refinement_gain)
 
     @property
     def seconds_per_tile(self) -> float | None:
@@ -495,44 +454,14 @@ class Segmentation:
         SegmentationError
             If the shape or a value does not fit.
         """
-        labels = self.check_edit(box, labels)
-        with self.store.lock:  # two edits must not take the same number
-            before = self.store.read_edits(box)
-            undo = self._undo_file(self.ledger.edits_made)
-            undo.parent.mkdir(exist_ok=True)
-            np.savez_compressed(undo, before=before)
-            self.store.write_edits(box, np.where(labels == UNSET, before, labels))
-            self.ledger.edited(box)
-            self.refresh()
-
-    def check_edit(self, box: Box, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Labels as `edit` takes them; raises what it would raise, and changes nothing."""
-        known = {0, UNSET, *(c.value for c in self.classes)}
-        if labels.shape != box.shape or not self.grid.box.contains(box):
-            raise SegmentationError(
-                f"edit of shape {labels.shape} for {box}; expected {box.shape} inside "
-                f"{self.grid.shape} on the fine grid"
-            )
-        if unknown := set(np.unique(labels).tolist()) - known:
-            raise SegmentationError(f"edit has labels {sorted(unknown)}; known are {sorted(known)}")
-        return labels.astype(np.uint8)
-
-    @property
-    def last_edit(self) -> Box | None:
-        """The place of the edit that `undo_edit` would take back."""
-        return self.ledger.edits[-1][1] if self.ledger.edits else None
+        self.edits.add(box, labels)
+        self.refresh()
 
     def undo_edit(self) -> bool:
         """Take back the last edit that stands; False where there is none."""
-        with self.store.lock:
-            if not self.ledger.edits:
-                return False
-            number, box = self.ledger.edits[-1]
-            with np.load(self._undo_file(number), allow_pickle=False) as saved:
-                self.store.write_edits(box, saved["before"])
-            self.ledger.edit_undone(number)
-            self.refresh()
-        return True
+        undone = self.edits.undo()
+        self.refresh()
+        return undone
 
     def refresh(self) -> None:
         """Write the coarser levels of `labels`, which readers see up to date in any case."""
@@ -541,17 +470,7 @@ class Segmentation:
                 self.store.refresh_overview()
                 self.ledger.overview_fresh()
 
-    def _undo_file(self, number: int) -> Path:
-        return self.path / "undo" / f"{number}.npz"
-
     def __repr__(self) -> str:
         height, width = self.grid.shape
         refined = int(self.ledger.refined.sum())
         return f"<Segmentation of {self.name}: {height} × {width}, {refined} tiles refined>"
-
-
-def _save(path: Path, **arrays: Any) -> None:  # noqa: ANN401 - what numpy takes
-    """Write arrays so that a crash leaves no half file."""
-    unfinished = path.with_suffix(".partial.npz")
-    np.savez_compressed(unfinished, **arrays)
-    unfinished.replace(path)

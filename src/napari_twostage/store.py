@@ -17,8 +17,6 @@ that then takes the old one's place, so a reader or a crash never meets half a c
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +26,7 @@ from zarr.codecs import ZstdCodec
 
 from napari_twostage.compose import thin, upsample
 from napari_twostage.geometry import Box
+from napari_twostage.layout import UNSET
 from napari_twostage.uncertainty import labels as likeliest
 
 if TYPE_CHECKING:
@@ -36,56 +35,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Grid, Shape
-    from napari_twostage.models.card import ModelCard
+    from napari_twostage.layout import Layout
     from napari_twostage.tiling import Tile, TileGrid
 
-UNSET = 255
-"""In ``refined`` and ``edits``: nothing here."""
 SURE = 16.0
 """A logit that leaves no doubt."""
-SMALL_PX = 512
-"""Levels are added until both sides are at most this, or a tile is one pixel."""
-
 Thinned = dict[int, "NDArray[np.uint8]"]
 """Labels of a tile at each level of the overview, by fine pixels per pixel."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What follows from the slide's grid and the model's card."""
-
-    fine: Grid
-    card: ModelCard
-    tiles: TileGrid
-
-    @cached_property
-    def coarse(self) -> Grid:
-        """The grid of stage 1."""
-        return self.fine.coarser(self.card.ratio)
-
-    @cached_property
-    def steps(self) -> tuple[int, ...]:
-        """Fine pixels per pixel of each level of labels: 1, 2, 4, ..."""
-        steps = [1]
-        while max(self.fine.shape) > SMALL_PX * steps[-1] and not self.card.tile_px % (
-            2 * steps[-1]
-        ):
-            steps.append(2 * steps[-1])
-        # the overview starts at the coarse grid, so that grid is always there
-        while steps[-1] < self.card.ratio:
-            steps.append(2 * steps[-1])
-        return tuple(steps)
-
-    @property
-    def level_shapes(self) -> list[Shape]:
-        """Rows and columns of each level of labels."""
-        return [self.fine.coarser(step).shape for step in self.steps]
-
-    def coarse_box(self, tile: Tile) -> Box:
-        """The coarse pixels of a tile, inside the slide."""
-        size = self.card.coarse_tile_px
-        return Box.at(tile[0] * size, tile[1] * size, size, size).clip(self.coarse.shape)
 
 
 class Store:

@@ -139,6 +139,16 @@ class Job:
             If the job was cancelled: let it pass, the job ends with it.
         """
         self._tell(item)
+        self.wait_to_go_on()
+
+    def wait_to_go_on(self) -> None:
+        """Wait within the job while it is paused.
+
+        Raises
+        ------
+        Cancelled
+            If it was cancelled: let it pass, the job ends with it.
+        """
         self._go.wait()
         if self._cancelled.is_set():
             raise Cancelled

@@ -47,8 +47,8 @@ def script(seg: Segmentation) -> str:
         for run in record["runs"]
         if (arguments := _arguments(run.get("wanted", {}), seg.grid.downsample))
     ]
-    if seg.ledger.edits:
-        lines.append(f"# {len(seg.ledger.edits)} edits by hand are in {seg.path.name}")
+    if seg.edits:
+        lines.append(f"# {len(seg.edits)} edits by hand are in {seg.path.name}")
     exported = str(seg.path).removesuffix(SUFFIX) + ".geojson"
     lines.append(f"ts.export(seg, {exported!r})")
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
+from napari_twostage.layout import UNSET
 from napari_twostage.models.bundle import Bundle, read_bundle
 from napari_twostage.segmentation import Segmentation
 from napari_twostage.selection import Forecast, Selection
@@ -23,7 +24,6 @@ from napari_twostage.session import work
 from napari_twostage.session.core import SessionCore
 from napari_twostage.session.news import RunState
 from napari_twostage.session.script import script
-from napari_twostage.store import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -150,13 +150,13 @@ class Session(SessionCore):
             slide,
             bundle,
             self.out,
-            self.seg,
+            self.seg if self.seg is not None and self.seg.path.exists() else None,
             self._shelf,
             tissue_only=self.tissue_only,
             uncertainty=self.uncertainty or bundle.card.uncertainty,
             view=lambda: self._view,
         )
-        self._start("coarse", lambda _job: steps(), RunState.COARSE)
+        self._start("coarse", lambda job: steps(job=job), RunState.COARSE)
 
     def refine(self, selection: Selection) -> None:
         """Refine the tiles of a selection, its region on the fine grid."""
@@ -164,7 +164,7 @@ class Session(SessionCore):
             raise SelectionError("there is no coarse result yet; run Coarse first")
         seg, (_, bundle) = self._result, self._inputs()
         steps = partial(work.refine, seg, bundle, self._shelf, selection, lambda: self._view)
-        self._start("refine", lambda _job: steps(), RunState.REFINING)
+        self._start("refine", lambda job: steps(job=job), RunState.REFINING)
 
     def refine_uncertain(self) -> None:
         """Refine the tiles that score above the threshold."""
@@ -276,7 +276,7 @@ class Session(SessionCore):
             If the shape or a value does not fit.
         """
         seg, patch = self._result, self._patch
-        labels = seg.check_edit(patch.box, labels)
+        labels = seg.edits.check(patch.box, labels)
         changed = labels != patch.labels
         self.discard_edit()
         if not changed.any():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from napari_twostage.session.news import Edited, Exported, Found, Measured, Noti
 from napari_twostage.session.places import find_result, free_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def look(slide: Slide, bundle: Bundle, out: Path | None) -> Iterator[object]:
     """Open what is already known of a slide with a model; loads no weights."""
     path, seg = find_result(slide, bundle, out)
     if seg is not None:
-        _ = seg.statistics, seg.heat.pixels  # read here, not in the owner's thread
+        _ = seg.scores, seg.findings.heat.pixels  # read here, not in the owner's thread
     yield Found(path, seg)
     if seg is not None and seg.coarse_complete:
         yield _curve(seg, seg.seconds_per_tile)
@@ -112,53 +113,55 @@ def coarse(
     tissue_only: bool,
     uncertainty: str,
     view: View,
+    job: Job,
 ) -> Iterator[object]:
     """Stage 1; goes on with a result of the same options, else starts one beside it."""
     yield Notice("loading the model, looking for tissue", "busy")
-    if known is not None and known.path.exists():
-        path, seg = known.path, known  # one result is never open twice: each would number edits
-    else:
-        path, seg = find_result(slide, bundle, out)
-    if seg is not None:
-        made_with = seg.record["parameters"]
-        if (made_with["tissue"], made_with["uncertainty"]) != (tissue_only, uncertainty):
-            path, seg = free_place(slide, bundle, seg.path), None
+    path, seg = find_result(slide, bundle, out) if known is None else (known.path, known)
+    if seg is not None and not _made_with(seg, tissue=tissue_only, uncertainty=uncertainty):
+        path, seg = free_place(slide, bundle, seg.path), None
     if seg is not None:
         yield Found(path, seg)  # now, for loading the model takes a while
     model = shelf.take(bundle)
     if seg is None:
         seg = prepare(slide, model, path, tissue=tissue_only, uncertainty=uncertainty)
-        yield Found(path, seg)
-    seg.attach_model(model)
+        yield Found(seg.path, seg)
     yield Notice("segmenting the tissue coarsely", "busy")
     started = time.monotonic()
-    yield from carry_out(seg, NOTHING, focus=_focus(seg, view))
+    with _pausing(seg, model, job):
+        yield from carry_out(seg, NOTHING, focus=_focus(seg, view))
     yield _curve(seg, None)
-    yield Notice(f"coarse pass done in {time.monotonic() - started:.1f} s")
+    if seg.failures:
+        yield _failed(list(seg.failures.values()))
+    else:
+        yield Notice(f"coarse pass done in {time.monotonic() - started:.1f} s")
     yield _curve(seg, model.seconds_per_tile)
 
 
 def refine(
-    seg: Segmentation, bundle: Bundle, shelf: Shelf, selection: Selection, view: View
+    seg: Segmentation, bundle: Bundle, shelf: Shelf, selection: Selection, view: View, job: Job
 ) -> Iterator[object]:
     """Stage 2 on a selection."""
     model = shelf.take(bundle)
-    seg.attach_model(model)
     ranking, refined = seg.ranking, seg.ledger.refined
     started = told = time.monotonic()
     before = int(refined.sum())
-    for step in seg.iter_refine(selection, focus=_focus(seg, view)):
-        if isinstance(step, TilesSelected):
-            yield Notice(f"refining {step.plan.n_tiles:,} tiles", "busy")
-        yield step
-        if time.monotonic() - told > CURVE_S:
-            yield ranking.curve(refined.copy(), model.seconds_per_tile)
-            told = time.monotonic()
+    failed: list[str] = []
+    with _pausing(seg, model, job):
+        for step in seg.iter_refine(selection, focus=_focus(seg, view)):
+            if isinstance(step, TilesSelected):
+                yield Notice(f"refining {step.plan.n_tiles:,} tiles", "busy")
+            if isinstance(step, ChipFailed):
+                failed += [step.reason] * len(step.chip.tiles)
+            yield step
+            if time.monotonic() - told > CURVE_S:
+                yield ranking.curve(refined.copy(), model.seconds_per_tile)
+                told = time.monotonic()
     yield ranking.curve(refined.copy(), model.seconds_per_tile)
-    count, failed = int(refined.sum()) - before, seg.failures
     if failed:
-        yield Notice(f"{len(failed):,} tiles failed: {next(iter(failed.values()))}", "error")
+        yield _failed(failed)
     else:
+        count = int(refined.sum()) - before
         yield Notice(f"{count:,} tiles refined in {time.monotonic() - started:.1f} s")
 
 
@@ -189,7 +192,7 @@ def write_edit(seg: Segmentation, box: Box, labels: NDArray[np.uint8]) -> Iterat
 
 def undo(seg: Segmentation) -> Iterator[object]:
     """Take the last edit back."""
-    box = seg.last_edit
+    box = seg.edits.last
     if box is None:
         yield Notice("there is no edit to take back")
         return
@@ -208,6 +211,45 @@ def write_file(seg: Segmentation, path: Path, job: Job) -> Iterator[object]:
     written = export(seg, path, progress=lambda done: job.report(Progress("export", done, 1)))
     yield Exported(written)
     yield Notice(f"wrote {written}")
+
+
+def _made_with(seg: Segmentation, **options: object) -> bool:
+    parameters = seg.record["parameters"]
+    return all(parameters[name] == value for name, value in options.items())
+
+
+def _failed(reasons: list[str]) -> Notice:
+    tiles = "1 tile" if len(reasons) == 1 else f"{len(reasons):,} tiles"
+    return Notice(f"{tiles} failed and kept coarse labels: {reasons[0]}", "error")
+
+
+class _Pausing:
+    """A model that waits, before it computes, while its job is paused; else runs compute ahead."""
+
+    def __init__(self, model: Model, job: Job) -> None:
+        self._model = model
+        self._job = job
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the model has
+        return getattr(self._model, name)
+
+    def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self._job.wait_to_go_on()
+        return self._model.coarse(windows)
+
+    def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self._job.wait_to_go_on()
+        return self._model.refine(windows)
+
+
+@contextmanager
+def _pausing(seg: Segmentation, model: Model, job: Job) -> Iterator[None]:
+    """Let a result compute with the model only while the job is not paused."""
+    seg.attach_model(cast("Model", _Pausing(model, job)))
+    try:
+        yield
+    finally:
+        seg.attach_model(model)
 
 
 def _curve(seg: Segmentation, seconds_per_tile: float | None) -> Curve:

@@ -147,8 +147,8 @@ class ResultLayers:
         tiles = placement(self._slide_layer, seg.grid.coarser(seg.card.tile_px))
         shape = seg.tiles.shape
         self.heat = self._add_image(
-            "uncertainty", np.zeros_like(seg.heat.pixels),
-            placement(self._slide_layer, seg.heat.grid), colormap=_HEAT,
+            "uncertainty", np.zeros_like(seg.findings.heat.pixels),
+            placement(self._slide_layer, seg.findings.heat.grid), colormap=_HEAT,
             interpolation2d="linear", contrast_limits=(0, 255),
         )  # fmt: skip
         self.tiles = self._add_image(
@@ -164,7 +164,7 @@ class ResultLayers:
         seg = self._seg
         if seg is None or self.tissue is not None:
             return
-        mask, grid = seg.tissue_mask
+        mask, grid = seg.findings.tissue_mask
         outline, grid = _outline(mask, grid)
         self.tissue = self._add_image(
             "tissue", outline, placement(self._slide_layer, grid), colormap=_TISSUE,
@@ -228,10 +228,12 @@ class ResultLayers:
     @staticmethod
     def _cool_down(seg: Segmentation, heat: Image) -> None:
         """Leave out what was refined: there the doubt of stage 1 no longer counts."""
-        side = seg.card.tile_px // round(seg.heat.grid.downsample[0] / seg.grid.downsample[0])
+        side = seg.card.tile_px // round(
+            seg.findings.heat.grid.downsample[0] / seg.grid.downsample[0]
+        )
         rows, columns = heat.data.shape
         refined = seg.ledger.refined.repeat(side, 0).repeat(side, 1)[:rows, :columns]
-        np.copyto(heat.data, seg.heat.pixels)
+        np.copyto(heat.data, seg.findings.heat.pixels)
         heat.data[refined] = 0
 
     # -- editing ------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class CorrectSection(Section):
         self.edit.setEnabled(session.coarse_done and not editing and not session.reading_edit)
         self.commit.setEnabled(editing)
         self.discard.setEnabled(editing)
-        edits = 0 if seg is None else len(seg.ledger.edits)
+        edits = 0 if seg is None else len(seg.edits)
         self.undo.setEnabled(edits > 0 and not editing)
         self._brushes.setVisible(editing)
         self._hint.setVisible(editing)

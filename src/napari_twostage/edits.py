@@ -1,0 +1,81 @@
+"""What the user painted: above everything computed, taken back edit by edit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.errors import SegmentationError
+from napari_twostage.layout import UNSET
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.ledger import Ledger
+    from napari_twostage.store import Store
+
+
+class Edits:
+    """The edits of a result.
+
+    Parameters
+    ----------
+    folder : Path
+        Keeps what each edit covered; made with the first.
+    store, ledger : Store, Ledger
+        Of the result.
+    """
+
+    def __init__(self, folder: Path, store: Store, ledger: Ledger) -> None:
+        self._folder = folder
+        self._store = store
+        self._ledger = ledger
+
+    def __len__(self) -> int:
+        return len(self._ledger.edits)
+
+    @property
+    def last(self) -> Box | None:
+        """The place of the edit that `undo` would take back."""
+        return self._ledger.edits[-1][1] if self._ledger.edits else None
+
+    def add(self, box: Box, labels: NDArray[np.uint8]) -> None:
+        """Keep an edit; parameters and errors as for `Segmentation.edit`."""
+        labels = self.check(box, labels)
+        with self._store.lock:  # two edits must not take the same number
+            before = self._store.read_edits(box)
+            self._folder.mkdir(exist_ok=True)
+            np.savez_compressed(self._file(self._ledger.edits_made), before=before)
+            self._store.write_edits(box, np.where(labels == UNSET, before, labels))
+            self._ledger.edited(box)
+
+    def undo(self) -> bool:
+        """Take back the last edit that stands; False where there is none."""
+        with self._store.lock:
+            if not self._ledger.edits:
+                return False
+            number, box = self._ledger.edits[-1]
+            with np.load(self._file(number), allow_pickle=False) as saved:
+                self._store.write_edits(box, saved["before"])
+            self._ledger.edit_undone(number)
+        return True
+
+    def check(self, box: Box, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Labels as `add` takes them; raises what it would raise, and changes nothing."""
+        layout = self._store.layout
+        known = {0, UNSET, *(entry.value for entry in layout.card.classes)}
+        if labels.shape != box.shape or not layout.fine.box.contains(box):
+            raise SegmentationError(
+                f"edit of shape {labels.shape} for {box}; expected {box.shape} inside "
+                f"{layout.fine.shape} on the fine grid"
+            )
+        if unknown := set(np.unique(labels).tolist()) - known:
+            raise SegmentationError(f"edit has labels {sorted(unknown)}; known are {sorted(known)}")
+        return labels.astype(np.uint8)
+
+    def _file(self, number: int) -> Path:
+        return self._folder / f"{number}.npz"
