@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "refine": commands.refine,
         "export": commands.write,
         "batch": commands.batch,
+        "view": commands.view,
         "models": commands.models,
         "bench": bench.bench,
     }

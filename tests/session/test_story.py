@@ -150,7 +150,7 @@ def test_listeners_are_called_on_the_thread_that_polls(tmp_path: Path) -> None:
     session.run_coarse()
     session.wait().refine_next(4)
     session.wait().edit(ts.Box(0, 0, 9, 9))
-    session.wait().commit_edit(np.ones((9, 9), np.uint8))
+    session.wait().commit_edit(1 - session.editing.labels)
     session.measure()
     session.export(tmp_path / "a.areas.csv")
     session.wait().close()
@@ -273,7 +273,7 @@ def test_an_edit_of_the_wrong_shape_or_class_stays_open(tmp_path: Path) -> None:
         assert session.editing is not None
     session.commit_edit(session.editing.labels)
     assert "nothing was changed" in session.notice.text
-    assert session.seg.last_edit is None
+    assert not session.seg.ledger.edits
 
 
 @pytest.mark.parametrize(

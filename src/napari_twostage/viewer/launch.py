@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import napari
+from napari.layers import Layer
 
+from napari_twostage.errors import SlideError
 from napari_twostage.viewer.commands import open_panel
-from napari_twostage.viewer.settings import PLUGIN
+from napari_twostage.viewer.reader import get_reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +24,20 @@ def launch(paths: Sequence[Path]) -> None:
     TwoStageError
         If one cannot be opened.
     """
+    layers = [layer for path in paths for layer in _read(path)]
     viewer = napari.Viewer(title="napari-twostage")
-    for path in paths:
-        viewer.open(str(path), plugin=PLUGIN)
+    viewer.canvas.overlays.scale_bar.visible = True
+    for layer in layers:
+        viewer.add_layer(layer)
     open_panel(viewer)
     napari.run()
+
+
+def _read(path: Path) -> list[Layer]:
+    read = get_reader(str(path))
+    if read is None:
+        raise SlideError(
+            f"{path} is neither a slide nor a result; a slide file, an OME-Zarr or a result folder "
+            "was expected"
+        )
+    return [Layer.create(data, options, kind) for data, options, kind in read(str(path))]
