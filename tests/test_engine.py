@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.fakes import MPP, FakeModel, damage, make_card, noise_slide
+from zarr.core.sync import _get_loop as zarr_loop
 
 from napari_twostage.engine import iter_segment, prepare, segment, working_grid
 from napari_twostage.errors import SegmentationError, SelectionError, SlideError, TwoStageError
@@ -219,3 +222,23 @@ def test_a_folder_that_was_half_made_by_a_killed_run_is_made_again(
     assert not (tmp_path / "out").exists()
     run(tmp_path, refine="none")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_that_was_left_open_may_be_collected_in_zarrs_own_thread(tmp_path: Path) -> None:
+    """Waiting there for what waits for zarr would never end."""
+
+    async def collect() -> None:
+        gc.collect()
+
+    steps = iter_segment(noise_slide(), FakeModel(), tmp_path / "a.zarr", refine="all")
+    next(step for step in steps if isinstance(step, ChipRefined))
+    forgotten: list[object] = [steps]
+    forgotten.append(forgotten)  # a cycle: only the collector can take it
+    gc.disable()
+    try:
+        del steps, forgotten
+        asyncio.run_coroutine_threadsafe(collect(), zarr_loop()).result(timeout=30)
+    finally:
+        gc.enable()
+    again = segment(noise_slide(), FakeModel(), tmp_path / "a.zarr", refine="all")
+    assert TileState.COARSE not in again.states

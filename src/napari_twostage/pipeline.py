@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from napari_twostage.errors import ReadError
+from napari_twostage.threads import pool
 from napari_twostage.uncertainty import labels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -305,17 +306,14 @@ def _read_ahead(
     """Read items in threads, a bounded number ahead, and hand them out in order, in batches."""
     waiting: deque[tuple[Item, Future[Read]]] = deque()
     source = iter(items)
-    with ThreadPoolExecutor(READERS, thread_name_prefix="read-ahead") as pool:
-        try:
-            while True:
-                while len(waiting) < batch * (READ_AHEAD + 1):
-                    item = next(source, None)
-                    if item is None:
-                        break
-                    waiting.append((item, pool.submit(read, item)))
-                if not waiting:
-                    return
-                taken = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
-                yield [(item, future.result()) for item, future in taken]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with pool(READERS, "read-ahead", drop_waiting=True) as readers:
+        while True:
+            while len(waiting) < batch * (READ_AHEAD + 1):
+                item = next(source, None)
+                if item is None:
+                    break
+                waiting.append((item, readers.submit(read, item)))
+            if not waiting:
+                return
+            taken = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+            yield [(item, future.result()) for item, future in taken]

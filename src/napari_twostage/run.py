@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,10 +25,12 @@ from napari_twostage.pipeline import (
 from napari_twostage.record import run_entry
 from napari_twostage.selection import Plan, Selection
 from napari_twostage.slides.pyramid import build_pyramid
+from napari_twostage.threads import may_wait, pool
 from napari_twostage.tissue import everything, find_tissue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from napari_twostage.pipeline import Focus
     from napari_twostage.segmentation import Segmentation
@@ -104,7 +105,7 @@ def _steps(seg: Segmentation, wanted: Selection | Plan, focus: Focus) -> Iterato
         windows=_windows_left(seg),
         focus=focus,
     )
-    with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
+    with pool(1, "write") as writer:
 
         def select() -> Plan:
             writer.submit(seg.findings.save_statistics).result()  # after the windows before it
@@ -168,9 +169,11 @@ def _persist(
             yield _taken(waiting)
     finally:
         steps.close()
-        for _, future in waiting:  # what is computed is kept
-            future.result()
-        writer.submit(seg.refresh).result()
+        shown = writer.submit(seg.refresh)
+        if may_wait():
+            for _, future in waiting:  # what is computed is kept
+                future.result()
+            shown.result()
 
 
 def _taken(waiting: deque[tuple[Step, Future[None]]]) -> Step:

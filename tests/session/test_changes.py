@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from psygnal import EmitLoopError
 from tests.fakes import FakeModel, make_card, noise_slide
 from tests.session.helpers import (
     PATIENCE_S,
@@ -19,6 +21,7 @@ from tests.session.helpers import (
 
 import napari_twostage as ts
 from napari_twostage.session import RunState
+from napari_twostage.session.places import find_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +65,9 @@ def test_what_ran_is_left_whole_and_is_not_heard_any_more(
     first.hold()
     (session.run_coarse if stage == "coarse" else lambda: session.refine_region(WHOLE))()
     first.wait_begun()
+    for _ in range(3):  # news of these wait when the change comes
+        first.step()
+        first.wait_begun()
 
     change(session, tmp_path)
     assert session.state is RunState.IDLE
@@ -95,9 +101,7 @@ def test_what_ran_is_left_whole_and_is_not_heard_any_more(
         noise_slide(), FakeModel(), old.path, tissue=False, refine="all"
     )
     plain = ts.segment(noise_slide(), FakeModel(), tmp_path / "p", tissue=False, refine="all")
-    np.testing.assert_array_equal(
-        whole_labels(ts.Segmentation.open(old.path)), whole_labels(plain)
-    )
+    np.testing.assert_array_equal(whole_labels(ts.Segmentation.open(old.path)), whole_labels(plain))
 
 
 def test_a_listener_may_change_the_slide(tmp_path: Path, home: Path) -> None:
@@ -129,10 +133,8 @@ def test_a_listener_that_fails_does_not_make_a_run_last_for_ever(tmp_path: Path)
 
     session.windows_done.connect(fail)
     session.run_coarse()
-    with pytest.raises(Exception, match="own mistake"):  # noqa: PT012 - how many is chance
-        while True:
-            session.wait(PATIENCE_S)
-            break
+    with pytest.raises(EmitLoopError, match="own mistake"):
+        session.wait(PATIENCE_S)
     session.windows_done.disconnect(fail)
     session.wait(PATIENCE_S)
     assert session.coarse_done
@@ -177,9 +179,7 @@ def test_two_sessions_at_once_stay_apart(tmp_path: Path) -> None:
         assert len(tiles) == len(set(tiles)) == plain.states.size
 
 
-def test_a_run_that_begins_at_once_does_not_open_a_result_twice(
-    tmp_path: Path, home: Path
-) -> None:
+def test_a_run_that_begins_at_once_does_not_open_a_result_twice(home: Path) -> None:
     session = ts.Session()
     ear = Ear(session)
     session.set_slide(noise_slide())
@@ -194,6 +194,29 @@ def test_a_run_that_begins_at_once_does_not_open_a_result_twice(
     session.wait(PATIENCE_S)
     assert session.seg is seg
     assert len(ear.all("result_changed")) == count
+
+
+def test_a_run_begins_when_earlier_results_were_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(tmp_path / "out")
+    go, looked, asked = threading.Event(), [], threading.Semaphore(0)
+
+    def slow(*args: Any) -> Any:
+        looked.append(threading.current_thread().name)
+        asked.release()
+        assert go.wait(PATIENCE_S)
+        return find_result(*args)
+
+    monkeypatch.setattr("napari_twostage.session.work.find_result", slow)
+    session.set_out(tmp_path / "out")
+    assert asked.acquire(timeout=PATIENCE_S)
+    session.run_coarse()
+    assert not asked.acquire(timeout=0.2)
+    go.set()
+    session.wait(PATIENCE_S)
+    assert looked == ["look for results", "coarse"]
+    assert session.coarse_done
 
 
 def test_other_options_begin_a_result_beside_the_first(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_a_view_that_moves_is_followed(tmp_path: Path) -> None:
     model.release()
     session.wait(PATIENCE_S)
     order = [tile for s in ear.all("chips_done") for step in s for tile in step.chip.tiles]
-    (row, column), = np.argwhere(left).tolist()
+    ((row, column),) = np.argwhere(left).tolist()
     scores = sorted(session.seg.scores.ravel(), reverse=True)
     assert scores.index(session.seg.scores[row, column]) > 8  # its turn would come late
     assert order.index((row, column)) < 5

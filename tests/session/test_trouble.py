@@ -219,6 +219,7 @@ def test_a_slide_without_tissue_is_told_and_leaves_no_folder(tmp_path: Path) -> 
     session.run_coarse()
     assert "no tissue" in fails(session, ear)
     assert not (tmp_path / "out").exists()
+    assert session.seg is None
     session.set_options(tissue_only=False)
     session.run_coarse()
     session.wait(PATIENCE_S)

@@ -379,6 +379,9 @@ class SessionCore:
         seg, heard, curve = self.seg, self._heard, self.curve
         if seg is None:
             return
+        if not seg.path.exists():  # there was nothing to segment, so nothing was left behind
+            self._take_over(seg.path, None)
+            return
         self.coarse_done = seg.coarse_complete
         seconds = seg.seconds_per_tile if curve is None else curve.seconds_per_tile
         missed = partial(work.catch_up, seg, heard, seconds)

@@ -150,7 +150,7 @@ class Session(SessionCore):
             slide,
             bundle,
             self.out,
-            self.seg if self.seg is not None and self.seg.path.exists() else None,
+            self.seg,
             self._shelf,
             tissue_only=self.tissue_only,
             uncertainty=self.uncertainty or bundle.card.uncertainty,

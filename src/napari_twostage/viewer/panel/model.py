@@ -60,7 +60,7 @@ class ModelSection(Section):
         self.body.addWidget(form_row("Model", row, "What segments: stage 1 and stage 2"))
         self.body.addWidget(self._card)
         self.body.addWidget(self._resampling)
-        self._choice.activated.connect(self._chosen)
+        self._choice.currentIndexChanged.connect(self._chosen)
 
     def show_session(self, session: Session) -> None:
         """Show the card of a session's model, and what it means for the slide."""

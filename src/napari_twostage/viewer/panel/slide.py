@@ -64,7 +64,7 @@ class SlideSection(Section):
         self.body.addWidget(
             form_row("Results in", self._out_row(), "Folder of the result; written while you work")
         )
-        self._choice.activated.connect(self._chosen)
+        self._choice.currentIndexChanged.connect(self._chosen)
         self._mpp.valueChanged.connect(self._mpp_typed)
 
     def _out_row(self) -> QWidget:
