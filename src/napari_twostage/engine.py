@@ -59,7 +59,7 @@ def prepare(
         "tissue": tissue,
         "region": None if box is None else [box.top, box.left, box.bottom, box.right],
         "uncertainty": measure,
-        "channel": channel,
+        "channel": opened.channel if channel is None else channel,
     }
     path = Path(out).expanduser().absolute()
     if path.exists() and (overwrite or not any(path.iterdir() if path.is_dir() else [path])):

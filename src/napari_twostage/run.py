@@ -78,8 +78,9 @@ def run(
     seconds = dict.fromkeys(("pyramid", "tissue", "coarse", "refine"), 0.0)
     stage, started = "pyramid", time.perf_counter()
     before = int(seg.ledger.refined.sum())
+    steps = _steps(seg, wanted, focus or nowhere)
     try:
-        for step in _steps(seg, wanted, focus or nowhere):
+        for step in steps:
             stage = STAGE[type(step)]
             seconds[stage] += time.perf_counter() - started
             if isinstance(step, TilesSelected):
@@ -87,13 +88,16 @@ def run(
             yield step
             started = time.perf_counter()  # what the taker did with the step is not counted
     finally:
+        steps.close()  # what is on its way to the disk belongs to this run
         seconds[stage] += time.perf_counter() - started
         entry["refined"] = int(seg.ledger.refined.sum()) - before
         entry["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         seg.end_run(entry)
 
 
-def _steps(seg: Segmentation, wanted: Selection | Plan, focus: Focus) -> Iterator[Step]:
+def _steps(
+    seg: Segmentation, wanted: Selection | Plan, focus: Focus
+) -> Generator[Step, None, None]:
     yield from _add_levels(seg)
     if not seg.tissue_known:
         _look_for_tissue(seg)

@@ -70,8 +70,12 @@ def test_an_edit_is_kept_survives_refinement_is_counted_and_is_undone_as_one(
     painted[5:20, 5:25] = 1
     painted[22:25, 2:30] = 0
     session.commit_edit(painted)
-    assert session.editing is None
+    assert session.writing_edit
+    with pytest.raises(SelectionError, match="being written"):
+        session.commit_edit(painted)
     session.wait()
+    assert session.editing is None
+    assert not session.writing_edit
     (edited,) = ear.all("labels_edited")
     assert place.contains(edited)
     np.testing.assert_array_equal(seg.read_labels(place), painted)

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from skimage.measure import block_reduce
@@ -27,11 +27,9 @@ SHAPE = (150, 110)
 """No side is a whole number of tiles, windows or blocks."""
 
 
-def begin(folder: Path, model: FakeModel | None = None, damaged: Box | None = None) -> Segmentation:
+def begin(folder: Path, model: FakeModel | None = None) -> Segmentation:
     """Make a result in which nothing is done yet."""
     slide = noise_slide(*SHAPE)
-    if damaged is not None:
-        damage(slide, damaged)
     return prepare(slide, model or FakeModel(), folder / "a.twostage.zarr", tissue=False)
 
 
@@ -136,7 +134,8 @@ def test_edits_are_shown_below_and_above_refined_tiles(tmp_path) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 def test_failed_tiles_keep_their_coarse_labels(tmp_path) -> None:
-    seg = begin(tmp_path, damaged=Box(60, 50, 70, 60))
+    seg = begin(tmp_path)
+    damage(seg.slide, Box(60, 50, 70, 60))
     pyramid = LabelPyramid(seg)
     for step in carry_out(seg, EVERYTHING):
         take(pyramid, step)
@@ -200,6 +199,7 @@ acts = st.lists(
 )
 
 
+@settings(max_examples=15)  # each is a whole run
 @given(acts=acts)
 def test_late_news_never_leave_an_old_picture(acts) -> None:
     with (

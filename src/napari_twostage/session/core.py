@@ -98,6 +98,8 @@ class SessionCore:
         self.editing: Patch | None = None
         self.reading_edit = False
         """Whether an edit was asked for and its labels are on their way."""
+        self.writing_edit = False
+        """Whether the open edit is on its way to the disk."""
         self.tally: list[ClassTally] | None = None
         """What `measure` found; None once the labels have changed."""
         self.notice = Notice("")
@@ -248,8 +250,11 @@ class SessionCore:
             case Patch():
                 self.editing = item
                 self.edit_started.emit(item)
-            case Edited(box=box):
+            case Edited(box=box, undone=undone):
                 self.tally = None
+                if not undone:  # only now: had writing failed, what was painted would be lost
+                    self.editing = None
+                    self.edit_ended.emit()
                 self.labels_edited.emit(box)
             case Measured(classes=classes):
                 self.tally = classes
@@ -352,7 +357,7 @@ class SessionCore:
         self._leaving += jobs
 
     def _leave_edit(self) -> None:
-        self.reading_edit = False
+        self.reading_edit = self.writing_edit = False
         if self.editing is not None:
             self.editing = None
             self.edit_ended.emit()
@@ -363,6 +368,7 @@ class SessionCore:
         elif job in self._tasks:
             self._tasks.remove(job)
             self.reading_edit = self.reading_edit and job.name != "edit"
+            self.writing_edit = self.writing_edit and job.name != "commit"
             self._task_progress = None
             self.progress_changed.emit(self.progress)
         elif job is self._run:

@@ -87,6 +87,7 @@ class Edited:
     """Edits in a box of the fine grid came or went."""
 
     box: Box
+    undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,7 +261,7 @@ class Session(SessionCore):
         self._do("edit", lambda _job: work.read_patch(seg, box))
 
     def commit_edit(self, labels: NDArray[np.uint8]) -> None:
-        """Write the pixels that were changed back as the user's, and end the edit.
+        """Write the pixels that were changed back as the user's; the edit ends once they are.
 
         Parameters
         ----------
@@ -271,21 +271,23 @@ class Session(SessionCore):
         Raises
         ------
         SelectionError
-            If no edit is open.
+            If no edit is open, or it is being written already.
         SegmentationError
             If the shape or a value does not fit.
         """
         seg, patch = self._result, self._patch
+        if self.writing_edit:
+            raise SelectionError("the edit is being written already; wait a moment")
         labels = seg.edits.check(patch.box, labels)
         changed = labels != patch.labels
-        self.discard_edit()
         if not changed.any():
+            self.discard_edit()
             self.say("nothing was changed, so nothing was written")
             return
         part = _bounds(changed)
         pixels = np.where(changed, labels, np.uint8(UNSET))[part.slices]
         box = part.shift(patch.box.top, patch.box.left)
-
+        self.writing_edit = True
         self._do("commit", lambda _job: work.write_edit(seg, box, pixels), whole=True)
 
     def discard_edit(self) -> None:

@@ -197,7 +197,7 @@ def undo(seg: Segmentation) -> Iterator[object]:
         yield Notice("there is no edit to take back")
         return
     seg.undo_edit()
-    yield Edited(box)
+    yield Edited(box, undone=True)
     yield Notice("the last edit was taken back")
 
 

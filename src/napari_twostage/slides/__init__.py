@@ -54,6 +54,17 @@ def open_slide(
     SlideError
         In one line: what was expected, what was found, what to do next.
     """
+    slide = _open(source, mpp, channel, cache_bytes)
+    slide.channel = channel
+    return slide
+
+
+def _open(
+    source: str | Path | ArrayLike | Sequence[ArrayLike],
+    mpp: float | Scale | None,
+    channel: int | str | None,
+    cache_bytes: int,
+) -> Slide:
     if not isinstance(source, str | Path):
         from napari_twostage.slides.arrays import open_arrays
 

@@ -78,6 +78,8 @@ class Slide(ABC):
         self.mpp_source = mpp_source
         self.format = format
         self.path = path
+        self.channel: int | str | None = None
+        """The channel that was asked for of a file with several."""
 
     def read(self, box: Box, level: int = 0) -> NDArray[np.generic]:
         """Read pixels of one level; beyond its edges the level is reflected.

@@ -68,8 +68,8 @@ class CorrectSection(Section):
         """Show whether an edit is open, and how many there are."""
         editing, seg = session.editing is not None, session.seg
         self.edit.setEnabled(session.coarse_done and not editing and not session.reading_edit)
-        self.commit.setEnabled(editing)
-        self.discard.setEnabled(editing)
+        for one in (self.commit, self.discard):
+            one.setEnabled(editing and not session.writing_edit)
         edits = 0 if seg is None else len(seg.edits)
         self.undo.setEnabled(edits > 0 and not editing)
         self._brushes.setVisible(editing)

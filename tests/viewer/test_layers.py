@@ -1,0 +1,503 @@
+"""Our layers lie where the slide lies, show what the session knows, and leave others alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from tests.fakes import MPP, FakeModel, damage, make_card, noise, noise_slide
+from tests.session.helpers import (
+    SIGNALS,
+    HeldModel,
+    coarse_session,
+    open_session,
+    poll_until,
+    whole_labels,
+)
+
+from napari_twostage.geometry import Box
+from napari_twostage.session import Session
+from napari_twostage.slides import open_slide
+from napari_twostage.tiling import TileState
+from napari_twostage.tissue import MARGIN_UM
+from napari_twostage.viewer.layers import KEY, SELECTED, TILE_COLORS, ResultLayers
+from napari_twostage.viewer.reader import get_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PATIENCE_S = 30
+ROLES = ("labels", "heat", "tiles", "tissue")
+
+
+class Stage:
+    """A viewer with a slide's layer, and the layers over it."""
+
+    def __init__(self, session: Session, pixels: np.ndarray | None = None, **frame) -> None:
+        self.viewer = ViewerModel()
+        self.slide = self.viewer.add_image(
+            noise(70, 90) if pixels is None else pixels, name="slide", **frame
+        )
+        self.session = session
+        self.ours = ResultLayers(self.viewer, self.slide, session)
+
+    def wait(self) -> None:
+        self.session.wait(PATIENCE_S)
+        self.ours.redraw()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """The layers over a coarse result."""
+    stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"))
+    yield stage
+    stage.session.close()
+
+
+# -- places -----------------------------------------------------------------------------------
+
+MARK = 48
+FRAMES = [
+    {},
+    {"scale": (MPP, MPP), "units": ("um", "um")},
+    {"scale": (500, 250), "translate": (-9e3, 40), "units": ("nm", "nm")},
+    {"scale": (2, 2), "rotate": 30, "translate": (5, 9)},
+    {"affine": [[0.9, 0.2, 40], [-0.1, 1.1, -3], [0, 0, 1]]},
+]
+# a model that works at another pixel size than the slide's: every pixel is resampled
+SETTINGS = [(frame, (MPP, 0.31)[at % 2]) for at, frame in enumerate(FRAMES)]
+
+
+def marked() -> np.ndarray:
+    """Glass with a square of stained tissue in each corner; no side is a whole number of tiles.
+
+    The fake model finds the first class in a mark, and is unsure of it.
+    """
+    plane = np.full((331, 419, 3), 250, np.uint8)
+    plane[..., 0] = 100
+    for box in marks().values():
+        plane[box.slices] = (131, 30, 130)
+    return plane
+
+
+def marks() -> dict[str, Box]:
+    height, width = 331, 419
+    return {
+        f"{'bottom' if top else 'top'} {'right' if left else 'left'}": Box.at(top, left, MARK, MARK)
+        for top in (0, height - MARK)
+        for left in (0, width - MARK)
+    }
+
+
+def seen_at(layer: Image | Labels, mark: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """World corners of the box round what is marked of a plane, `step` layer pixels a pixel."""
+    rows, columns = (np.flatnonzero(mark.any(axis=axis)) for axis in (1, 0))
+    edges = [(rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)]
+    return np.array(
+        [
+            layer.data_to_world(np.array((y, x)) * step - 0.5)[-2:]
+            for y in edges[0]
+            for x in edges[1]
+        ]
+    )
+
+
+def in_slide_pixels(stage: Stage, corners: np.ndarray) -> np.ndarray:
+    """(top, left), (bottom, right) on level 0, from world positions."""
+    points = np.array([stage.slide.world_to_data(c) for c in corners]) + 0.5
+    return np.array([points.min(axis=0), points.max(axis=0)])
+
+
+def only_in(plane: np.ndarray, corner: str) -> np.ndarray:
+    """What is marked in one quarter of a plane."""
+    kept = np.zeros(plane.shape, bool)
+    rows = slice(plane.shape[0] // 2, None) if "bottom" in corner else slice(plane.shape[0] // 2)
+    columns = slice(plane.shape[1] // 2, None) if "right" in corner else slice(plane.shape[1] // 2)
+    kept[rows, columns] = plane[rows, columns]
+    return kept
+
+
+@pytest.mark.parametrize(("frame", "fine_mpp"), SETTINGS)
+def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> None:
+    pixels = marked()
+    card = make_card(fine_mpp=fine_mpp, mpp_range=(fine_mpp, fine_mpp))
+    slide = open_slide(pixels, mpp=MPP)
+    session = open_session(tmp_path / "a.twostage.zarr", slide, FakeModel(card), tissue_only=True)
+    stage = Stage(session, pixels, **frame)
+    session.run_coarse()
+    stage.wait()
+    for box in marks().values():
+        session.refine_region(box)
+        stage.wait()
+    seg, ours = session.seg, stage.ours
+    assert seg is not None
+    resampled = (MPP / fine_mpp) if fine_mpp != MPP else 1.0
+    for corner, box in marks().items():
+        wanted = np.array([(box.top, box.left), (box.bottom, box.right)])
+
+        def assert_there(layer, plane, step, slack, corner=corner, wanted=wanted) -> None:
+            part = only_in(plane, corner)
+            assert part.any(), (layer.name, corner)
+            found = in_slide_pixels(stage, seen_at(layer, part, np.asarray(step)))
+            assert np.abs(found - wanted).max() <= slack, (layer.name, corner, found, wanted)
+
+        for level, plane in enumerate(ours.labels.data):
+            step = seg.layout.steps[level]
+            # the fake model's filter is two fine pixels wide
+            assert_there(ours.labels, np.asarray(plane[:]) == 1, step, (step + 2) / resampled + 1)
+        tile = seg.card.tile_px / resampled
+        refined = ours.tiles.data == 2 * TileState.REFINED + 1
+        assert_there(ours.tiles, refined, 1, tile + 1)
+        # the outline runs round the mark at the tissue's margin, cut off by the slide's edges
+        rim = MARGIN_UM / MPP + 2 * seg.findings.tissue_mask[1].downsample[0]
+        outline = only_in(ours.tissue.data > 0, corner)
+        found = in_slide_pixels(stage, seen_at(ours.tissue, outline, np.ones(2)))
+        assert np.abs(found - wanted).max() <= rim + 1
+    seg.ledger.refined[:] = False  # to see the heat that was there before
+    ours._cool_down(seg, ours.heat)
+    for corner, box in marks().items():
+        hot = only_in(ours.heat.data > 128, corner)
+        found = in_slide_pixels(stage, seen_at(ours.heat, hot, np.ones(2)))
+        cell = seg.findings.heat.grid.downsample[0]
+        assert np.abs(found - [(box.top, box.left), (box.bottom, box.right)]).max() <= 2 * cell + 1
+    session.close()
+
+
+@pytest.mark.parametrize(("frame", "fine_mpp"), SETTINGS)
+def test_an_edit_lies_where_its_labels_lie(tmp_path, frame, fine_mpp) -> None:
+    card = make_card(fine_mpp=fine_mpp, mpp_range=(fine_mpp, fine_mpp))
+    stage = Stage(coarse_session(tmp_path / "a.twostage.zarr", model=FakeModel(card)), **frame)
+    stage.session.edit(Box(20, 30, 60, 80))
+    stage.wait()
+    edit, labels, patch = stage.ours.edit, stage.ours.labels, stage.session.editing
+    assert patch is not None
+    box = patch.box
+    assert edit.data.shape == box.shape
+    for y, x in ((-0.5, -0.5), (box.height - 0.5, box.width - 0.5), (3, 9)):
+        np.testing.assert_allclose(
+            edit.data_to_world((y, x)), labels.data_to_world((y + box.top, x + box.left))
+        )
+    assert np.array_equal(edit.data, whole_labels(stage.session.seg)[box.slices])
+    stage.session.close()
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_all_layers_share_units_and_begin_in_the_slides_corner(tmp_path, frame) -> None:
+    stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"), **frame)
+    stage.session.edit(Box(0, 0, 30, 30))
+    stage.wait()
+    first = stage.slide.data_to_world((-0.5, -0.5))
+    for role in (*ROLES, "edit"):
+        layer = getattr(stage.ours, role)
+        assert layer.units == stage.slide.units
+        np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), first, atol=1e-9)
+        assert layer.metadata[KEY] == {
+            "role": {"heat": "uncertainty"}.get(role, role), "result": stage.session.seg.path
+        }  # fmt: skip
+    stage.session.close()
+
+
+# -- tiles and heat ----------------------------------------------------------------------------
+
+
+def selected(stage: Stage) -> np.ndarray:
+    return stage.ours.tiles.data == 2 * SELECTED + 1
+
+
+def assert_tiles_shown(stage: Stage) -> None:
+    seg = stage.session.seg
+    wanted = (seg.scores > stage.session.threshold) & ~seg.ledger.refined
+    np.testing.assert_array_equal(selected(stage), wanted)
+    np.testing.assert_array_equal(stage.ours.tiles.data[~wanted], (2 * seg.states + 1)[~wanted])
+
+
+def test_dragging_the_threshold_changes_the_tiles_pixels_in_place_and_nothing_else(stage) -> None:
+    stage.ours.redraw()
+    stage.session.refine_next(5)
+    stage.wait()
+    tiles = stage.ours.tiles
+    array, others = tiles.data, {layer: record(layer) for layer in stage.viewer.layers}
+    del others[tiles]
+    counts = set()
+    for threshold in (*np.linspace(0, 1, 12), stage.session.seg.scores.max(), 0.2):
+        stage.session.threshold = float(threshold)
+        stage.ours.redraw()
+        assert tiles.data is array
+        assert_tiles_shown(stage)
+        counts.add(int(selected(stage).sum()))
+    assert len(counts) > 3
+    assert 0 in counts
+    assert {layer: record(layer) for layer in others} == others
+
+
+def test_nothing_lights_up_before_the_coarse_pass_is_done(tmp_path) -> None:
+    model = HeldModel()
+    session = open_session(tmp_path / "a.twostage.zarr", model=model)
+    stage = Stage(session)
+    model.hold("coarse")
+    session.run_coarse()
+    session.threshold = 0.0
+    for _ in range(3):
+        model.step()
+    poll_until(session, lambda: session.seg is not None and np.isfinite(session.seg.scores).any())
+    stage.ours.redraw()
+    assert not selected(stage).any()
+    model.release()
+    stage.wait()
+    session.threshold = 0.0
+    stage.ours.redraw()
+    assert selected(stage).any()
+
+
+def test_every_state_has_its_own_band_of_the_colours(tmp_path) -> None:
+    stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"))
+    tiles = stage.ours.tiles
+    low, high = tiles.contrast_limits
+    values = {state: 2 * int(state) + 1 for state in (*TileState, SELECTED)}
+    shown = {
+        state: tiles.colormap.map(np.array([(value - low) / (high - low)]))[0]
+        for state, value in values.items()
+    }
+    for state, color in shown.items():
+        wanted = [int(TILE_COLORS[state][i : i + 2], 16) / 255 for i in (1, 3, 5, 7)]
+        np.testing.assert_allclose(color, wanted, atol=2 / 255)
+    seen = [tuple(np.round(c, 3)) for state, c in shown.items() if c[3] > 0]
+    assert len(set(seen)) == len(seen) >= 4  # refined, edited, failed, selected
+    assert all(color[3] < 0.6 for color in shown.values())  # the tissue stays visible
+    stage.session.close()
+
+
+def test_all_states_of_tiles_are_shown(tmp_path) -> None:
+    slide = noise_slide(150, 130)
+    slide.fingerprint()
+    session = coarse_session(tmp_path / "a.twostage.zarr", slide)
+    stage = Stage(session, noise(150, 130))
+    damage(slide, Box(100, 100, 104, 104))
+    session.threshold = 1.0
+    session.refine_region(Box(90, 90, 120, 120))
+    stage.wait()
+    session.edit(Box(0, 0, 20, 20))
+    stage.wait()
+    stage.ours.edit.data[2, 2] = 1 - stage.ours.edit.data[2, 2]
+    session.commit_edit(np.asarray(stage.ours.edit.data))
+    stage.wait()
+    assert_tiles_shown(stage)
+    shown = set(np.unique(stage.ours.tiles.data // 2).tolist())
+    assert shown >= {
+        TileState.COARSE, TileState.REFINED, TileState.EDITED, TileState.FAILED
+    }  # fmt: skip
+    session.undo_edit()
+    stage.wait()
+    assert_tiles_shown(stage)
+    session.close()
+
+
+def test_heat_is_gone_where_tiles_were_refined(stage) -> None:
+    stage.ours.redraw()
+    before = stage.ours.heat.data.copy()
+    np.testing.assert_array_equal(before, stage.session.seg.findings.heat.pixels)
+    stage.session.refine_next(6)
+    stage.wait()
+    after, seg = stage.ours.heat.data, stage.session.seg
+    cells = seg.card.coarse_tile_px // max(1, seg.card.coarse_tile_px // 8)
+    refined = seg.ledger.refined.repeat(cells, 0).repeat(cells, 1)[: after.shape[0], : after.shape[1]]
+    assert refined.any()
+    assert before[refined].any()
+    assert not after[refined].any()
+    np.testing.assert_array_equal(after[~refined], before[~refined])
+
+
+def test_labels_and_heat_appear_while_the_coarse_pass_runs(tmp_path) -> None:
+    model = HeldModel()
+    session = open_session(tmp_path / "a.twostage.zarr", noise_slide(200, 200), model)
+    stage = Stage(session, noise(200, 200))
+    done: list = []
+    session.windows_done.connect(done.extend)
+    model.hold("coarse")
+    session.run_coarse()
+    for _ in range(30):  # what is on its way to the disk is not told yet
+        model.step()
+    poll_until(session, lambda: bool(done))
+    stage.ours.redraw()
+    assert session.running
+    assert stage.ours.tissue in stage.viewer.layers
+    core = done[0].core
+    place = core.scaled(4).clip(session.seg.grid.shape).grow(-4)
+    wanted = session.seg.read_labels(place)
+    np.testing.assert_array_equal(np.asarray(stage.ours.labels.data[0][place.slices]), wanted)
+    assert wanted.any()
+    assert stage.ours.heat.data.any()
+    model.release()
+    session.close()
+
+
+# -- others' layers -----------------------------------------------------------------------------
+
+
+def record(layer) -> tuple:
+    """Everything that can be set of a layer; `visible` and `data` too."""
+    state = layer._get_state()
+    data = state.pop("data")
+    state.pop("metadata")
+    return (repr(sorted(state.items(), key=lambda item: item[0])), id(data), np.asarray(data).tobytes())
+
+
+def story(stage: Stage) -> None:
+    """Everything a session can do."""
+    session = stage.session
+    session.run_coarse()
+    stage.wait()
+    session.threshold = 0.1
+    stage.ours.redraw()
+    session.refine_uncertain()
+    stage.wait()
+    stage.ours.show_class(1, visible=False)
+    for keep in (True, False):
+        session.edit(Box(0, 0, 40, 40))
+        stage.wait()
+        stage.ours.edit.data[:9, :9] ^= 1
+        if keep:
+            session.commit_edit(np.asarray(stage.ours.edit.data))
+        else:
+            session.discard_edit()
+        stage.wait()
+    session.undo_edit()
+    stage.wait()
+    session.measure()
+    stage.wait()
+
+
+def test_layers_of_others_stay_as_they_are(tmp_path) -> None:
+    session = open_session(tmp_path / "a.twostage.zarr")
+    stage = Stage(session)
+    foreign = [
+        stage.slide,
+        stage.viewer.add_labels(np.ones((70, 90), int), name="slide labels", visible=False),
+        stage.viewer.add_image(noise(20, 20), scale=(3, 3), opacity=0.3),
+        stage.viewer.add_points(np.array([[1.0, 2.0]])),
+        stage.viewer.add_shapes([np.array([[0, 0], [5, 5]])]),
+    ]
+    stage.viewer.layers.selection.active = foreign[3]
+    before = [record(layer) for layer in foreign]
+    session.run_coarse()
+    stage.wait()
+    assert stage.viewer.layers.selection.active is foreign[3]
+    story(stage)
+    assert [record(layer) for layer in foreign] == before
+    stage.ours.close()
+    session.close()
+    assert [record(layer) for layer in foreign] == before
+    assert list(stage.viewer.layers) == foreign
+
+
+@pytest.mark.parametrize("role", [*ROLES, "edit"])
+def test_the_user_may_remove_any_of_our_layers_at_any_time(tmp_path, role) -> None:
+    session = coarse_session(tmp_path / "a.twostage.zarr")
+    stage = Stage(session)
+    session.edit(Box(0, 0, 40, 40))
+    stage.wait()
+    stage.viewer.layers.remove(getattr(stage.ours, role))
+    session.threshold = 0.1
+    stage.ours.redraw()
+    session.discard_edit()
+    stage.wait()
+    story(stage)
+    stage.ours.close()
+    session.close()
+    assert list(stage.viewer.layers) == [stage.slide]
+
+
+def test_removing_all_of_our_layers_while_it_runs_stops_nothing(tmp_path) -> None:
+    model = HeldModel()
+    session = open_session(tmp_path / "a.twostage.zarr", model=model)
+    stage = Stage(session)
+    model.hold("coarse")
+    session.run_coarse()
+    model.step()
+    poll_until(session, lambda: stage.ours.tissue is not None)
+    for layer in list(stage.viewer.layers):
+        if layer is not stage.slide:
+            stage.viewer.layers.remove(layer)
+    model.release()
+    stage.wait()
+    assert session.coarse_done
+    story(stage)
+    session.close()
+
+
+def test_closing_takes_our_layers_away_and_listens_no_more(tmp_path) -> None:
+    session = open_session(tmp_path / "a.twostage.zarr")
+    listening = {name: len(getattr(session, name)) for name in SIGNALS}
+    stage = Stage(session)
+    assert {name: len(getattr(session, name)) for name in SIGNALS} != listening
+    session.run_coarse()
+    stage.wait()
+    session.edit(Box(0, 0, 40, 40))
+    stage.wait()
+    assert len(stage.viewer.layers) == 6
+    stage.ours.close()
+    assert list(stage.viewer.layers) == [stage.slide]
+    assert {name: len(getattr(session, name)) for name in SIGNALS} == listening
+    session.discard_edit()
+    session.refine_next(3)
+    session.wait(PATIENCE_S)
+    assert list(stage.viewer.layers) == [stage.slide]
+    session.close()
+
+
+# -- editing ------------------------------------------------------------------------------------
+
+
+def test_an_edit_replaces_what_lies_below_and_gives_it_back(stage) -> None:
+    session, ours = stage.session, stage.ours
+    ours.heat.visible = False
+    session.edit(Box(5, 5, 45, 45))
+    stage.wait()
+    assert stage.viewer.layers.selection.active is ours.edit
+    assert ours.edit.mode == "paint"
+    assert ours.edit.selected_label == 1
+    assert list(ours.edit.features["class"]) == ["background", "nucleus"]
+    assert not ours.labels.visible
+    assert not ours.tiles.visible
+    assert not ours.labels.editable
+    session.discard_edit()
+    assert (ours.labels.visible, ours.heat.visible, ours.tiles.visible) == (True, False, True)
+    assert ours.edit is None
+    assert len(stage.viewer.layers) == 5
+
+
+def test_a_class_can_be_hidden(stage) -> None:
+    stage.ours.show_class(1, visible=False)
+    assert stage.ours.labels.colormap.map(np.array([1]))[0][3] == 0
+    stage.ours.show_class(1, visible=True)
+    np.testing.assert_allclose(
+        stage.ours.labels.colormap.map(np.array([1]))[0], [1, 0xCC / 255, 0, 1], atol=1e-6
+    )
+
+
+# -- results that were opened -------------------------------------------------------------------
+
+
+def test_the_readers_labels_become_ours_instead_of_lying_twice(result) -> None:
+    viewer = ViewerModel()
+    for data in get_reader(str(result.path))(str(result.path)):
+        viewer._add_layer_from_data(*data)
+    slide, read = viewer.layers
+    read.opacity = 0.3
+    session = Session()
+    session.set_slide(slide.metadata[KEY]["slide"])
+    session.set_model(FakeModel())
+    session.wait(PATIENCE_S)
+    other = viewer.add_labels(np.zeros((4, 4), int))
+    ours = ResultLayers(viewer, slide, session)
+    session.set_out(result.path)
+    session.wait(PATIENCE_S)
+    assert session.seg is not None
+    labels = [layer for layer in viewer.layers if isinstance(layer, Labels) and layer is not other]
+    assert labels == [ours.labels]
+    assert np.array_equal(np.asarray(ours.labels.data[0][:]), whole_labels(result))
+    session.close()
