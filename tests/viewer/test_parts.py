@@ -13,11 +13,11 @@ from napari_twostage.viewer.parts import (
     ClassRow,
     ElidedLabel,
     MessageBar,
-    Section,
     StateLegend,
     Swatch,
     form_row,
 )
+from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

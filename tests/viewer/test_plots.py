@@ -18,11 +18,8 @@ from napari_twostage.viewer.plots import (
     CURVE_POINTS,
     QualityCurve,
     ScoreHistogram,
-    _number,
-    _step,
-    _ticks,
-    _time_ticks,
 )
+from napari_twostage.viewer.ticks import number, round_step, ticks, time_ticks
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -253,7 +250,7 @@ def test_a_new_curve_forgets_the_point(curve: QualityCurve) -> None:
 
 @given(extent=st.floats(1e-9, 1e9))
 def test_steps_are_round_and_fit_two_to_four_times(extent: float) -> None:
-    step = _step(extent)
+    step = round_step(extent)
     assert 2 - 1e-9 <= extent / step < 5 + 1e-9
     mantissa = step / 10 ** math.floor(math.log10(step) + 1e-9)
     assert min(abs(mantissa - round_) for round_ in (1, 2, 5)) < 1e-6
@@ -261,11 +258,11 @@ def test_steps_are_round_and_fit_two_to_four_times(extent: float) -> None:
 
 @given(high=st.floats(1e-6, 1e6))
 def test_ticks_lie_in_the_range_and_read_differently(high: float) -> None:
-    step = _step(high)
-    ticks = _ticks((0.0, high), step)
+    step = round_step(high)
+    marks = ticks((0.0, high), step)
     assert 3 <= len(ticks) <= 6
     assert all(0 <= tick <= high * (1 + 1e-6) for tick in ticks)
-    assert len({_number(tick, step) for tick in ticks}) == len(ticks)
+    assert len({number(mark, step) for mark in marks}) == len(marks)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +279,7 @@ def test_ticks_lie_in_the_range_and_read_differently(high: float) -> None:
     ],
 )
 def test_time_is_told_in_a_unit_that_suits_it(longest: float, words: list[str]) -> None:
-    marks = _time_ticks(longest)
+    marks = time_ticks(longest)
     assert [word for _, word in marks] == words
     assert marks[0][0] == 0
     assert marks[-1][0] <= longest * (1 + 1e-9)

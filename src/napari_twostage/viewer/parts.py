@@ -1,25 +1,17 @@
-"""Small building blocks that every section of the panel is made of.
-
-Colours are mixed from the widget's palette when painting: napari's style sheet sets the roles
-``Window`` and ``WindowText`` of every widget in a dock and nothing else that differs between its
-themes, and Qt repaints a widget whose style changes.
-"""
+"""Small building blocks that every section of the panel is made of."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import (
     QColor,
     QFont,
-    QFontMetrics,
     QPainter,
     QPainterPath,
-    QPalette,
     QPen,
-    QPolygonF,
 )
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -27,17 +19,18 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QElidingLabel
 
+from napari_twostage.viewer.ink import ink
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qtpy.QtGui import QKeyEvent, QPaintEvent
+    from qtpy.QtGui import QPaintEvent
 
-Kind: TypeAlias = Literal["info", "busy", "error"]
+    from napari_twostage.session.news import Kind
 
 _SIGNS: dict[Kind, tuple[str, str]] = {
     "info": ("i", "#3b82d6"),
@@ -50,166 +43,6 @@ _LABEL_PX = 84
 """Width of the names in a form, where the font is not very large."""
 _ZERO_WIDTH_SPACE = "\u200b"
 _NO_BREAK_SPACE = "\u00a0"
-
-
-def ink(widget: QWidget, strength: float = 1.0) -> QColor:
-    """Give a widget's text colour, mixed into its background.
-
-    Parameters
-    ----------
-    widget : QWidget
-    strength : float
-        1 is the text's colour, 0 the background's.
-    """
-    ground = widget.palette().color(QPalette.ColorRole.Window).getRgbF()
-    text = widget.palette().color(QPalette.ColorRole.WindowText).getRgbF()
-    red, green, blue = (g + (t - g) * strength for g, t in zip(ground[:3], text[:3], strict=True))
-    return QColor.fromRgbF(red, green, blue)
-
-
-class _Header(QAbstractButton):
-    """The line that opens and closes a section: arrow, number, title, status."""
-
-    def __init__(self, title: str, number: int | None, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._number = "" if number is None else str(number)
-        self._status = ""
-        # napari gives labels, and not this, the font size of the user's preferences
-        self._sample = QLabel(self)
-        self._sample.hide()
-        self.setText(title)
-        self.setAccessibleName(title)
-        self.setCheckable(True)
-        self.setChecked(True)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setAttribute(Qt.WidgetAttribute.WA_Hover)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-
-    @property
-    def status(self) -> str:
-        """The words on the right."""
-        return self._status
-
-    def set_status(self, text: str) -> None:
-        self._status = text
-        self.setToolTip(text)
-        self.setAccessibleDescription(text)
-        self.update()
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        return QSize(200, QFontMetrics(self._font()).height() + 12)
-
-    def _font(self, *, bold: bool = False) -> QFont:
-        self._sample.ensurePolished()
-        font = QFont(self._sample.font())
-        font.setBold(bold)
-        return font
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Open and close with Enter too; Qt's own key is Space."""
-        if event and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.click()
-        else:
-            super().keyPressEvent(event)
-
-    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: ARG002, N802 - Qt's name
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        frame = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
-        painter.setPen(ink(self, 0.7) if self.hasFocus() else Qt.PenStyle.NoPen)
-        painter.setBrush(ink(self, 0.16 if self.underMouse() else 0.09))
-        painter.drawRoundedRect(frame, 3, 3)
-        self._paint_arrow(painter, QPointF(13, frame.center().y()))
-        self._paint_words(painter, frame.adjusted(24, 0, -8, 0))
-        painter.end()
-
-    def _paint_arrow(self, painter: QPainter, at: QPointF) -> None:
-        painter.save()
-        painter.translate(at)
-        if self.isChecked():
-            painter.rotate(90)
-        pen = QPen(ink(self, 0.75), 1.6)
-        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
-        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-        painter.setPen(pen)
-        painter.drawPolyline(QPolygonF([QPointF(-1.8, -3.6), QPointF(1.8, 0), QPointF(-1.8, 3.6)]))
-        painter.restore()
-
-    def _paint_words(self, painter: QPainter, room: QRectF) -> None:
-        bold = self._font(bold=True)
-        metrics = QFontMetrics(bold)
-        line = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
-        painter.setFont(bold)
-        if self._number:
-            painter.setPen(ink(self, 0.6))
-            painter.drawText(room, line, self._number)
-            room.adjust(metrics.horizontalAdvance("0") + 8, 0, 0, 0)
-        painter.setPen(ink(self))
-        painter.drawText(room, line, self.text())
-        room.adjust(metrics.horizontalAdvance(self.text()) + 12, 0, 0, 0)
-        painter.setFont(self._font())
-        painter.setPen(ink(self, 0.72))
-        status = QFontMetrics(self._font()).elidedText(
-            self._status, Qt.TextElideMode.ElideRight, max(0, int(room.width()))
-        )
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, status)
-
-
-class Section(QWidget):
-    """A titled part of the panel that opens and closes.
-
-    Parameters
-    ----------
-    title : str
-    number : int, optional
-        Its place in the order of work.
-    parent : QWidget, optional
-
-    Attributes
-    ----------
-    body : QVBoxLayout
-        What the section holds is added here.
-    """
-
-    toggled = Signal(bool)
-    """Whether it is open now."""
-
-    def __init__(
-        self, title: str, number: int | None = None, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
-        self._header = _Header(title, number, self)
-        self._content = QWidget(self)
-        self.body = QVBoxLayout(self._content)
-        self.body.setContentsMargins(8, 8, 8, 10)
-        self.body.setSpacing(6)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self._header)
-        layout.addWidget(self._content)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self._header.toggled.connect(self._content.setVisible)
-        self._header.toggled.connect(self.toggled)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether its body is shown."""
-        return bool(self._header.isChecked())
-
-    @property
-    def status(self) -> str:
-        """The words on the right of the title."""
-        return self._header.status
-
-    def set_status(self, text: str) -> None:
-        """Say in a few words how this part stands."""
-        self._header.set_status(text)
-
-    def set_open(self, is_open: bool) -> None:
-        """Show or hide the body."""
-        self._header.setChecked(is_open)
 
 
 class ElidedLabel(QElidingLabel):

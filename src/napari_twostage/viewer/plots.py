@@ -13,7 +13,8 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPainterPath, QPen
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from napari_twostage.viewer.parts import ink
+from napari_twostage.viewer.ink import ink
+from napari_twostage.viewer.ticks import number, round_step, ticks, time_ticks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -126,7 +127,7 @@ class ScoreHistogram(_Plot):
         if known.size:
             highest = float(known.max())
             # a round end that no tile is above, so that a slider of few decimals can select none
-            grain = _step(highest) / 10
+            grain = round_step(highest) / 10
             rounded = math.ceil(highest / grain) * grain if highest > 0 else 1.0
             self._range = (0.0, max(rounded, highest))
             heights = np.log1p(np.histogram(known, BINS, self._range)[0])
@@ -180,9 +181,9 @@ class ScoreHistogram(_Plot):
         else:
             area = self._area()
             self._paint_bars(painter, area)
-            step = _step(self._range[1])
+            step = round_step(self._range[1])
             self._paint_ticks_below(
-                painter, area, [(self._x(v), _number(v, step)) for v in _ticks(self._range, step)]
+                painter, area, [(self._x(v), number(v, step)) for v in ticks(self._range, step)]
             )
             self._paint_threshold(painter, area)
         painter.end()
@@ -198,7 +199,7 @@ class ScoreHistogram(_Plot):
         return area.left() + area.width() * (min(max(score, low), high) - low) / (high - low)
 
     def _label(self) -> str:
-        return _number(self._threshold, self._range[1] / 100)
+        return number(self._threshold, self._range[1] / 100)
 
     def _paint_bars(self, painter: QPainter, area: QRectF) -> None:
         width = area.width() / len(self._heights)
@@ -303,10 +304,10 @@ class QualityCurve(_Plot):
         """Paint both axes; give the room between them."""
         metrics = self.fontMetrics()
         low, high = self._dice_range
-        step = _step(high - low)
-        values = _ticks(self._dice_range, step)
+        step = round_step(high - low)
+        values = ticks(self._dice_range, step)
         # there is room for three lines of text
-        marks = [(v, _number(v, step)) for v in values[:: 1 if len(values) <= 3 else 2]]
+        marks = [(v, number(v, step)) for v in values[:: 1 if len(values) <= 3 else 2]]
         wide = max(metrics.horizontalAdvance(text) for _, text in marks)
         area = QRectF(self.rect()).adjusted(wide + 8, _GAP, -_GAP, -metrics.height() - 4)
         for value, text in marks:
@@ -321,7 +322,7 @@ class QualityCurve(_Plot):
         self._paint_ticks_below(
             painter,
             area,
-            [(self._at(area, s, low).x(), text) for s, text in _time_ticks(self._longest)],
+            [(self._at(area, s, low).x(), text) for s, text in time_ticks(self._longest)],
         )
         return area
 
@@ -359,38 +360,3 @@ class QualityCurve(_Plot):
         painter.setPen(QPen(ink(self), 1.5))
         painter.setBrush(ACCENT)
         painter.drawEllipse(dot, 4, 4)
-
-
-def _step(extent: float) -> float:
-    """Give the round step, 1, 2 or 5 times a power of ten, that fits 2 to 4 times into `extent`."""
-    if extent <= 0:
-        return 0.1
-    power = 10.0 ** math.floor(math.log10(extent / 5))
-    return next(factor * power for factor in (1, 2, 5, 10, 20) if extent < 5 * factor * power)
-
-
-def _ticks(span: tuple[float, float], step: float) -> list[float]:
-    """Multiples of `step` in a closed range."""
-    low, high = span
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [i * step for i in range(first, last + 1)]
-
-
-def _number(value: float, step: float) -> str:
-    """Write a value with the decimals that tell neighbours `step` apart."""
-    if abs(value) < step / 1e6:
-        return "0"
-    return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
-
-
-def _time_ticks(longest: float) -> list[tuple[float, str]]:
-    """Times on an axis from 0 to `longest` seconds, in the largest unit that needs no fractions."""
-    units = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
-    unit, name = next((u, n) for u, n in units if longest >= 4 * u or u == 1)
-    count = longest / unit
-    # beyond an hour of minutes, or a minute of seconds, halves and wholes of it are round
-    step = _step(count) if count < 60 or unit == 3600 else 30.0 if count < 120 else 60.0
-    return [
-        (value * unit, f"{_number(value, step)} {name}" if value else "0")
-        for value in _ticks((0.0, count), step)
-    ]

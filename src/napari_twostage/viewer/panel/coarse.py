@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QPushButton
 
 from napari_twostage.session import RunState
 from napari_twostage.uncertainty import MEASURES
-from napari_twostage.viewer.parts import Section
+from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.session import Session

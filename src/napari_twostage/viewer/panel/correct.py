@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QButtonGroup, QLabel, QPushButton
 
 from napari_twostage.session import Session
 from napari_twostage.viewer.panel.buttons import button, button_grid
-from napari_twostage.viewer.parts import Section
+from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable

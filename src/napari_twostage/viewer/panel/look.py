@@ -8,7 +8,8 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QSlider
 
 from napari_twostage.viewer.panel.buttons import button_grid
-from napari_twostage.viewer.parts import Section, form_row
+from napari_twostage.viewer.parts import form_row
+from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from napari.layers import Layer

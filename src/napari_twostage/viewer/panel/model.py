@@ -18,7 +18,8 @@ from qtpy.QtWidgets import (
 
 from napari_twostage.engine import working_grid
 from napari_twostage.models.bundle import bundled_names, read_bundle
-from napari_twostage.viewer.parts import Section, form_row
+from napari_twostage.viewer.parts import form_row
+from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.models import ModelCard

@@ -15,7 +15,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_twostage.viewer.panel.buttons import button, button_grid
-from napari_twostage.viewer.parts import ClassRow, Section
+from napari_twostage.viewer.parts import ClassRow
+from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.export.measure import ClassTally

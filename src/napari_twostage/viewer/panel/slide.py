@@ -16,7 +16,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_twostage.viewer.parts import ElidedLabel, Section, form_row
+from napari_twostage.viewer.parts import ElidedLabel, form_row
+from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QLabel
 from superqt import QLabeledDoubleSlider
 
-from napari_twostage.viewer.parts import Section
 from napari_twostage.viewer.plots import QualityCurve, ScoreHistogram
+from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.selection import Curve
