@@ -260,8 +260,8 @@ def test_steps_are_round_and_fit_two_to_four_times(extent: float) -> None:
 def test_ticks_lie_in_the_range_and_read_differently(high: float) -> None:
     step = round_step(high)
     marks = ticks((0.0, high), step)
-    assert 3 <= len(ticks) <= 6
-    assert all(0 <= tick <= high * (1 + 1e-6) for tick in ticks)
+    assert 3 <= len(marks) <= 6
+    assert all(0 <= tick <= high * (1 + 1e-6) for tick in marks)
     assert len({number(mark, step) for mark in marks}) == len(marks)
 
 
