@@ -41,6 +41,7 @@ class ModelSection(Section):
         self._desk = desk
         self._choice = QComboBox()
         self._choice.setObjectName("model")
+        self._choice.setAccessibleName("Model")
         self._choice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         for name in bundled_names():
             self._choice.addItem(name, name)

@@ -50,7 +50,7 @@ class SlideSection(Section):
         self._mpp.setRange(0, 1000)
         self._mpp.setDecimals(4)
         self._mpp.setSingleStep(0.05)
-        self._mpp.setSpecialValueText("unknown: type it here")
+        self._mpp.setSpecialValueText("type it here")
         self._mpp.setSuffix(" µm/px")
         self._mpp.setKeyboardTracking(False)
         self._source = QLabel()
