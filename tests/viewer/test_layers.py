@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -153,7 +154,7 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
         refined = ours.tiles.data == 2 * TileState.REFINED + 1
         assert_there(ours.tiles, refined, 1, tile + 1)
         # the outline runs round the mark at the tissue's margin, cut off by the slide's edges
-        rim = MARGIN_UM / MPP + 2 * seg.findings.tissue_mask[1].downsample[0]
+        rim = MARGIN_UM / MPP + 3 * seg.findings.tissue_mask[1].downsample[0]
         outline = only_in(ours.tissue.data > 0, corner)
         found = in_slide_pixels(stage, seen_at(ours.tissue, outline, np.ones(2)))
         assert np.abs(found - wanted).max() <= rim + 1
@@ -304,7 +305,9 @@ def test_heat_is_gone_where_tiles_were_refined(stage) -> None:
     stage.wait()
     after, seg = stage.ours.heat.data, stage.session.seg
     cells = seg.card.coarse_tile_px // max(1, seg.card.coarse_tile_px // 8)
-    refined = seg.ledger.refined.repeat(cells, 0).repeat(cells, 1)[: after.shape[0], : after.shape[1]]
+    refined = seg.ledger.refined.repeat(cells, 0).repeat(cells, 1)[
+        : after.shape[0], : after.shape[1]
+    ]
     assert refined.any()
     assert before[refined].any()
     assert not after[refined].any()
@@ -319,9 +322,13 @@ def test_labels_and_heat_appear_while_the_coarse_pass_runs(tmp_path) -> None:
     session.windows_done.connect(done.extend)
     model.hold("coarse")
     session.run_coarse()
-    for _ in range(30):  # what is on its way to the disk is not told yet
-        model.step()
-    poll_until(session, lambda: bool(done))
+
+    def told() -> bool:
+        model.step()  # a window is told when it is on the disk and another one is done
+        time.sleep(0.02)
+        return bool(done)
+
+    poll_until(session, told)
     stage.ours.redraw()
     assert session.running
     assert stage.ours.tissue in stage.viewer.layers
@@ -343,7 +350,8 @@ def record(layer) -> tuple:
     state = layer._get_state()
     data = state.pop("data")
     state.pop("metadata")
-    return (repr(sorted(state.items(), key=lambda item: item[0])), id(data), np.asarray(data).tobytes())
+    same = id(data) if isinstance(data, np.ndarray) else None  # shapes make a list each time
+    return repr(sorted(state.items(), key=lambda item: item[0])), same, np.asarray(data).tobytes()
 
 
 def story(stage: Stage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
@@ -18,10 +19,12 @@ from tests.fakes import FakeModel, damage, make_card, noise_slide
 from napari_twostage.engine import carry_out, prepare
 from napari_twostage.geometry import Box
 from napari_twostage.pipeline import ChipRefined, CoarseWindowDone
-from napari_twostage.segmentation import Segmentation
 from napari_twostage.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.viewer import planes
 from napari_twostage.viewer.planes import LabelPyramid
+
+if TYPE_CHECKING:
+    from napari_twostage.segmentation import Segmentation
 
 SHAPE = (150, 110)
 """No side is a whole number of tiles, windows or blocks."""

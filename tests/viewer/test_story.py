@@ -1,204 +1,176 @@
-"""The whole story in a real window, with the real model, by the names that automation uses."""
+"""The whole story in a real window: the model nuclei on the sample slide, by Qt names only."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QWidget
-from tests.session.helpers import whole_labels
+from napari.layers import Labels
 
 import napari_twostage as ts
 from napari_twostage.samples import sample_slide
-from napari_twostage.tiling import TileState
+from napari_twostage.session import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from pytestqt.qtbot import QtBot
+    from tests.viewer.conftest import Window
 
-PATIENCE_MS = 120_000
-
-
-class Hand:
-    """What a user does to the panel."""
-
-    def __init__(self, panel: QWidget, qtbot: QtBot) -> None:
-        self.panel = panel
-        self.session = panel.session
-        self._qtbot = qtbot
-
-    def find(self, name: str, kind: type = QAbstractButton) -> QWidget:
-        found = self.panel.findChild(kind, name)
-        assert found is not None, name
-        return found
-
-    def press(self, name: str) -> None:
-        button = self.find(name)
-        assert button.isEnabled(), f"{name}: {self.session.notice}"
-        button.click()
-
-    def enabled(self, *names: str) -> list[bool]:
-        return [self.find(name).isEnabled() for name in names]
-
-    def until(self, done: Callable[[], bool]) -> None:
-        self._qtbot.waitUntil(done, timeout=PATIENCE_MS)
-
-    def rest(self) -> None:
-        """Wait until nothing is under way and the panel shows it."""
-        self.until(lambda: not self.session.busy)
-        self.panel.show_session()
-
-    @property
-    def refined(self) -> int:
-        return int(self.session.seg.ledger.refined.sum())
-
-    @property
-    def said(self) -> str:
-        return self.find("status", QLabel).text()
+pytestmark = pytest.mark.slow
+LONG_MS = 240_000
 
 
-@pytest.fixture
-def slide(tmp_path: Path) -> Path:
-    """The sample slide, where results may be written beside it."""
-    return tmp_path / shutil.copy(sample_slide(), tmp_path)
+def open_slide(window: Window, path: Path) -> None:
+    window.viewer.open(str(path), plugin="napari-twostage")
+    window.until(lambda: window.enabled("run_coarse"))
 
 
-@pytest.fixture
-def window(make_napari_viewer, plugin, qtbot: QtBot):  # noqa: ARG001 - napari must know the plugin
-    """Open napari with the slide and the panel."""
-
-    def open_window(path: Path) -> tuple[object, Hand]:
-        viewer = make_napari_viewer()
-        viewer.open(str(path), plugin="napari-twostage")
-        _, panel = viewer.window.add_plugin_dock_widget("napari-twostage", "Two-stage segmentation")
-        hand = Hand(panel, qtbot)
-        hand.rest()
-        return viewer, hand
-
-    return open_window
+def look_at(window: Window, top: float, left: float, height: float) -> None:
+    """Move the camera to a place of the slide, in pixels."""
+    layer = window.viewer.layers["CMU-1-Small-Region"]
+    middle = layer.data_to_world((top + height / 2, left + height / 2))
+    camera = window.viewer.scene.camera
+    camera.center = (0, *middle)
+    camera.zoom = min(window.viewer.canvas.size) / (height * layer.scale[0])
 
 
-@pytest.mark.slow
-def test_from_the_slide_to_corrected_and_exported_labels(slide: Path, window) -> None:
-    viewer, hand = window(slide)
-    session = hand.session
-    layer = viewer.layers["CMU-1-Small-Region"]
-    assert layer.multiscale
-    assert layer.rgb
-    np.testing.assert_allclose(layer.scale, 0.499)
-    assert {str(unit) for unit in layer.units} == {"micrometer"}
-    assert viewer.canvas.overlays.scale_bar.visible
-    assert hand.find("slide_layer", QComboBox).currentText() == layer.name
-    assert hand.find("model", QComboBox).currentText() == "nuclei"
-    mpp = hand.find("mpp", QWidget)
-    assert mpp.value() == pytest.approx(0.499)
-    assert not mpp.isEnabled()  # the file says so
-
-    # coarse: labels and heat come while it runs
-    assert hand.enabled("run_coarse", "refine_uncertain", "cancel") == [True, False, False]
-    hand.press("run_coarse")
-    assert hand.enabled("run_coarse", "refine_uncertain", "cancel") == [False, False, True]
-    hand.until(lambda: bool(session.seg and len(session.seg.ledger.windows) > 1))
-    hand.until(lambda: "CMU-1-Small-Region uncertainty" in viewer.layers)
-    assert session.running
-    hand.rest()
-    assert hand.enabled("run_coarse", "refine_uncertain", "cancel") == [True, True, False]
-    assert session.coarse_done
-    assert viewer.layers["CMU-1-Small-Region uncertainty"].data.any()
-    assert np.asarray(viewer.layers["CMU-1-Small-Region labels"].data[-1]).any()
-    assert viewer.layers["CMU-1-Small-Region tissue"].data.any()
-
-    # the threshold: what it would cost is said at once
-    threshold, summary = hand.find("threshold", QWidget), hand.find("plan_summary", QLabel)
-    threshold.setValue(0.10)
-    loose = summary.text()
-    threshold.setValue(0.17)
-    assert session.threshold == pytest.approx(0.17, abs=1e-3)
-    assert summary.text() != loose
-    assert summary.text() == session.forecast.describe()
-    assert "expected Dice" in summary.text()
-    tiles = viewer.layers["CMU-1-Small-Region tiles"].data
-    lit = int((tiles == tiles.max()).sum())
-    assert lit == session.forecast.n_tiles > 0
-
-    # refine, pause, go on
-    hand.press("refine_uncertain")
-    hand.until(lambda: hand.refined > 0)
-    hand.press("pause")
-    assert hand.find("pause").text() == "Resume"
-    hand.press("pause")
-    hand.rest()
-    assert hand.refined == lit
-    # what is done before a cancel is kept
-    threshold.setValue(0.0)
-    hand.press("refine_uncertain")
-    hand.until(lambda: hand.refined > lit)
-    hand.press("cancel")
-    hand.rest()
-    assert lit < hand.refined < 236
-    assert "cancelled" in hand.said
-    before = hand.refined
-    hand.press("refine_next")
-    hand.rest()
-    assert hand.refined == before + 20
-
-    # correct what is in view
-    viewer.scene.camera.center = (0, 700 * 0.499, 1200 * 0.499)
-    viewer.scene.camera.zoom = 4
-    hand.press("edit_here")
-    hand.until(lambda: session.editing is not None)
-    edit = viewer.layers["CMU-1-Small-Region edit"]
-    assert max(edit.data.shape) <= 4096
-    edit.data[10:30, 10:40] = 1
-    painted = edit.data.copy()
-    hand.panel.show_session()
-    hand.press("commit_edit")
-    hand.rest()
-    assert "CMU-1-Small-Region edit" not in viewer.layers
-    place = session.seg.edits.last
-    assert TileState.EDITED in session.seg.states
-    hand.press("refine_visible")
-    hand.rest()
-    assert (session.seg.read_labels(place)[:20, :30] == 1).any()
-    assert painted[10:30, 10:40].all()
-    hand.press("undo_edit")
-    hand.rest()
-    assert not len(session.seg.edits)
-
-    # results
-    hand.press("measure")
-    hand.rest()
-    assert session.tally[0].objects > 1000
-    session.export(slide.with_suffix(".geojson"))
-    hand.rest()
-    assert slide.with_suffix(".geojson").stat().st_size > 100_000
-    assert "refine(seg.plan(" in session.as_python()
+def refined(window: Window) -> np.ndarray:
+    return window.panel.session.seg.ledger.refined.copy()
 
 
-@pytest.mark.slow
-def test_closing_in_the_middle_loses_nothing(slide: Path, window, tmp_path: Path) -> None:
-    viewer, hand = window(slide)
-    hand.press("run_coarse")
-    hand.rest()
-    hand.session.threshold = 0.0
-    hand.press("refine_uncertain")
-    hand.until(lambda: hand.refined >= 10)
-    result = hand.session.seg.path
-    viewer.window.remove_dock_widget(hand.panel)
-    viewer.layers.clear()
-    done = int(ts.Segmentation.open(result).ledger.refined.sum())
-    assert 10 <= done < 236
+def finish(window: Window) -> None:
+    window.until(lambda: not window.panel.session.busy, LONG_MS)
+    window.until(lambda: not window.panel._dirty)
+    assert window.part("status").kind != "error", window.status
 
-    _, hand = window(result)
-    assert hand.session.seg.path == result
-    assert hand.refined == done
-    hand.session.threshold = 0.0
-    hand.press("refine_uncertain")
-    hand.rest()
-    assert hand.refined == 236
-    expected = ts.segment(slide, "nuclei", tmp_path / "whole.zarr", refine="all")
-    np.testing.assert_array_equal(whole_labels(hand.session.seg), whole_labels(expected))
+
+def test_from_the_slide_to_corrected_labels(open_window, tmp_path) -> None:
+    path = tmp_path / "CMU-1-Small-Region.svs"
+    shutil.copy(sample_slide(), path)
+    window = open_window(show=True)
+    open_slide(window, path)
+    assert window.part("slide_layer").currentText() == "CMU-1-Small-Region"
+    assert window.part("model").currentText() == "nuclei"
+    assert window.part("mpp").value() == pytest.approx(0.499, abs=1e-3)
+    assert window.viewer.canvas.overlays.scale_bar.visible
+
+    # 3. coarse: labels and heat appear while it runs
+    seen_while_running: list[tuple[int, int]] = []
+    session = window.panel.session
+
+    def watch() -> bool:
+        layers = window.panel.layers
+        if session.state is RunState.COARSE and layers.heat is not None:
+            seen_while_running.append(
+                (int((layers.heat.data > 0).sum()), int((layers.labels.data[-1] > 0).sum()))
+            )
+        return session.coarse_done
+
+    window.press("run_coarse")
+    assert not window.enabled("refine_uncertain")
+    window.until(watch, LONG_MS)
+    finish(window)
+    assert len({heat for heat, _ in seen_while_running}) > 2
+    assert len({labels for _, labels in seen_while_running}) > 2
+
+    # 4. the threshold, at once
+    slider, summary = window.part("threshold"), window.part("plan_summary")
+    scores = np.sort(session.seg.scores[np.isfinite(session.seg.scores)])[::-1]
+    slider.setValue(float(scores[40]))
+    few = summary.text()
+    slider.setValue(float(scores[12]))
+    assert summary.text() != few
+    assert f"{session.forecast.n_tiles:,} tiles" in summary.text()
+    threshold, wanted = session.threshold, session.seg.plan(threshold=session.threshold).n_tiles
+    assert 5 <= wanted <= 20
+
+    # 5. refine: pause, resume, cancel, go on
+    window.press("refine_uncertain")
+    window.until(lambda: refined(window).any(), LONG_MS)
+    window.press("pause")
+    window.until(lambda: session.state is RunState.PAUSED)
+    window.press("pause")
+    window.press("cancel")
+    window.until(lambda: not session.running, LONG_MS)
+    finish(window)
+    window.press("refine_uncertain")
+    finish(window)
+    assert refined(window).sum() == wanted
+    assert (refined(window) == (session.seg.scores > threshold)).all()
+    look_at(window, 300, 400, 250)
+    view = window.panel._view()
+    window.press("refine_visible")
+    finish(window)
+    assert refined(window)[session.seg.tiles_touching(session.seg.to_fine(view))].sum() > 0
+    count = refined(window).sum()
+    window.press("refine_next")
+    finish(window)
+    assert refined(window).sum() == count + 20
+    window.press("draw_region")
+    shapes = window.viewer.layers["region to refine"]
+    slide_layer = window.viewer.layers["CMU-1-Small-Region"]
+    drawn = np.array([(1000.0, 1000.0), (1250.0, 1010.0), (1100.0, 1300.0)])
+    shapes.add_polygons(
+        np.array([shapes.world_to_data(slide_layer.data_to_world(v - 0.5)) for v in drawn])
+    )
+    window.press("refine_region")
+    finish(window)
+
+    # 6. correct
+    look_at(window, 320, 420, 200)
+    window.press("edit_here")
+    window.until(lambda: window.enabled("commit_edit"))
+    edit = next(layer for layer in window.viewer.layers if layer.name.endswith(" edit"))
+    assert isinstance(edit, Labels)
+    box = session.editing.box
+    before = edit.data.copy()
+    edit.data[20:60, 20:60] = 1 - edit.data[20:60, 20:60]
+    corrected = edit.data.copy()
+    window.press("commit_edit")
+    finish(window)
+    assert edit not in window.viewer.layers
+    assert np.array_equal(session.seg.read_labels(box), corrected)
+    window.press("undo_edit")
+    finish(window)
+    assert np.array_equal(session.seg.read_labels(box), before)
+
+    # 7. results
+    window.press("measure")
+    finish(window)
+    assert session.tally[0].objects > 0
+    out = tmp_path / "nuclei.geojson"
+    session.export(out)
+    finish(window)
+    assert json.loads(out.read_text())["features"]
+
+    # what a script gets that does the same
+    script = ts.segment(ts.open_slide(path), "nuclei", tmp_path / "by_script.zarr", refine="none")
+    script.refine(script.plan(threshold=threshold))
+    script.refine(script.plan(region=view))
+    script.refine(script.plan(n_tiles=20))
+    script.refine(script.plan(region=[drawn]))
+    np.testing.assert_array_equal(refined(window), script.ledger.refined)
+    whole = script.grid.box
+    np.testing.assert_array_equal(session.seg.read_labels(whole), script.read_labels(whole))
+    shown = np.asarray(window.panel.layers.labels.data[0][:])
+    np.testing.assert_array_equal(shown, script.read_labels(whole))
+
+    # the dock is closed in the middle of a run; opened again, it goes on
+    window.press("refine_next")
+    window.until(lambda: session.state is RunState.REFINING)
+    count, result = refined(window).sum(), session.seg.path
+    window.close_panel()
+    assert not session.busy
+    assert list(window.viewer.layers) == [slide_layer, shapes]
+    again = open_window(window.viewer)
+    again.until(lambda: again.enabled("refine_uncertain"))
+    again.until(lambda: not again.panel.session.busy)
+    assert again.panel.session.seg.path == result
+    assert refined(again).sum() >= count
+    again.press("refine_next")
+    finish(again)
+    assert refined(again).sum() > count
+    again.close_panel()

@@ -182,8 +182,9 @@ class TwoStageWidget(QWidget):
         self.setMinimumWidth(320)
 
     def _bind_keys(self) -> None:
+        # napari has Alt+C, S and T, and Alt+F, V, L, P, W and H open its menus
         for keys, pressed in {
-            "Alt+C": self.coarse_section.run,
+            "Alt+1": self.coarse_section.run,
             "Alt+U": self.refine_section.uncertain,
             "Alt+R": self.refine_section.visible,
             "Alt+N": self.refine_section.place,
@@ -346,6 +347,7 @@ class TwoStageWidget(QWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange and not self._closed:
             if self.parent() is None and self._docked:
                 self.shut_down()
+                self.deleteLater()  # else it is left to the garbage collector, in any thread
             self._docked = self.parent() is not None
         return bool(super().event(event))
 

@@ -38,12 +38,13 @@ class CoarseSection(Section):
             choices=list(MEASURES),
             tooltip="How doubt is measured from the probabilities of stage 1",
         )
+        self._measure.native.setAccessibleName("Uncertainty measure")
         self._options = Container(widgets=[self._tissue_only, self._measure], labels=True)
         self._options.margins = (0, 0, 0, 0)
         self.run = QPushButton("Coarse")
         self.run.setObjectName("run_coarse")
         self.run.setToolTip(
-            "Stage 1: segment all tissue at reduced resolution and score every tile (Alt+C)"
+            "Stage 1: segment all tissue at reduced resolution and score every tile (Alt+1)"
         )
         self.run.clicked.connect(lambda: desk.do(desk.session.run_coarse))
         self.body.addWidget(self._options.native)

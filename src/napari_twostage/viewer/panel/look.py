@@ -41,6 +41,7 @@ class LookSection(Section):
         for place, (name, words) in enumerate(SHOWN.items()):
             box = QCheckBox(words)
             box.setObjectName(f"show_{name}")
+            box.setToolTip(f"Show or hide this layer: {words.lower()}")
             box.toggled.connect(lambda shown, name=name: self._show(name, shown=shown))
             layout.addWidget(box, place // 2, place % 2)
             self._boxes[name] = box
@@ -50,6 +51,7 @@ class LookSection(Section):
         self._opacity.valueChanged.connect(self._fade)
         self._outline = QCheckBox("Outlines instead of filled labels")
         self._outline.setObjectName("label_outline")
+        self._outline.setToolTip("Draw the rims of labels, to see the tissue inside")
         self._outline.toggled.connect(self._draw_outline)
         self.body.addWidget(grid)
         self.body.addWidget(form_row("Opacity", self._opacity, "Opacity of the labels"))

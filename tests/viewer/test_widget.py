@@ -1,0 +1,530 @@
+"""The panel in a real window: what can be pressed when, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import dask.array as da
+import napari
+import numpy as np
+import pytest
+from napari.settings import get_settings
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QScrollBar,
+    QWidget,
+)
+from tests.fakes import FakeModel, damage, make_card, noise
+from tests.session.helpers import HeldModel
+from tests.viewer.conftest import Window, clipped
+
+from napari_twostage.geometry import Box
+from napari_twostage.session import RunState
+from napari_twostage.viewer import TwoStageWidget
+from napari_twostage.viewer.section import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMES = (
+    "slide_layer", "model", "mpp", "run_coarse", "threshold", "plan_summary", "refine_uncertain",
+    "refine_visible", "refine_region", "refine_next", "pause", "cancel", "edit_here",
+    "commit_edit", "discard_edit", "export", "status",
+)  # fmt: skip
+UM = {"scale": (0.5, 0.5), "units": ("um", "um")}
+BUTTONS = (
+    "run_coarse", "refine_uncertain", "refine_visible", "refine_region", "refine_next",
+    "next_place", "pause", "cancel", "edit_here", "commit_edit", "discard_edit", "undo_edit",
+    "measure", "export", "copy_python", "show_record",
+)  # fmt: skip
+REFINE = {"refine_uncertain", "refine_visible", "refine_next"}
+RESULT = {"measure", "export", "copy_python", "show_record"}
+
+
+def can(window: Window) -> set[str]:
+    return {name for name in BUTTONS if window.enabled(name)}
+
+
+def workers() -> list[str]:
+    """Threads of ours that are alive."""
+    ours = ("coarse", "refine", "look for results", "catch up", "edit", "commit", "undo", "measure",
+            "export")  # fmt: skip
+    return [thread.name for thread in threading.enumerate() if thread.name in ours]
+
+
+def test_all_parts_have_their_names(window) -> None:
+    for name in NAMES:
+        assert window.part(name).objectName() == name
+    assert isinstance(window.panel, TwoStageWidget)
+    assert isinstance(window.panel, QWidget)
+    assert window.panel.session.slide is not None
+
+
+def test_what_can_be_pressed_in_every_state(window) -> None:
+    model = HeldModel()
+    window.use(model)
+    window.panel.session.set_options(tissue_only=False)
+    assert can(window) == {"run_coarse"}
+    model.hold()
+    window.press("run_coarse")
+    model.step()
+    window.until(lambda: can(window) >= RESULT)
+    assert window.panel.session.state is RunState.COARSE
+    assert can(window) == {"pause", "cancel"} | RESULT
+    window.press("pause")
+    window.until(lambda: window.part("pause").text() == "Resume")
+    assert can(window) == {"pause", "cancel"} | RESULT
+    window.press("pause")
+    model.release()
+    window.settle()
+    done = {"run_coarse", "next_place", "edit_here"} | REFINE | RESULT
+    assert can(window) == done
+    model.hold()
+    window.part("threshold").setValue(0.0)
+    window.press("refine_uncertain")
+    model.step()
+    window.until(lambda: window.panel.session.progress is not None)
+    window.until(lambda: not window.panel._dirty)
+    assert can(window) == {"pause", "cancel", "next_place", "edit_here"} | RESULT
+    window.press("cancel")
+    assert window.panel.session.state is RunState.CANCELLING
+    assert "pause" not in can(window)
+    model.release()
+    window.settle()
+    assert can(window) == done
+    assert "cancelled" in window.status
+    window.press("edit_here")
+    window.until(lambda: window.enabled("commit_edit"))
+    assert can(window) == (done - {"edit_here"}) | {"commit_edit", "discard_edit"}
+    window.press("discard_edit")
+    assert can(window) == done
+
+
+def test_without_a_slide_nothing_can_be_pressed(open_window) -> None:
+    window = open_window()
+    assert can(window) == set()
+    assert not window.enabled("slide_layer")
+    window.viewer.add_image(noise(70, 90), **UM)
+    assert window.enabled("run_coarse")
+    window.viewer.layers.clear()
+    assert can(window) == set()
+
+
+def test_the_threshold_is_in_the_units_of_scores_and_answers_at_once(window) -> None:
+    window.run_coarse()
+    slider, summary = window.part("threshold"), window.part("plan_summary")
+    session = window.panel.session
+    texts = set()
+    for threshold in (0.05, 0.2, 0.35, 0.4):
+        slider.setValue(threshold)
+        wanted = session.seg.plan(threshold=session.threshold)
+        assert session.threshold == pytest.approx(threshold, abs=1e-3)
+        assert summary.text() == session.forecast.describe()
+        assert f"{wanted.n_tiles:,} tile" in summary.text()
+        lit = window.panel.layers.tiles.data == window.panel.layers.tiles.data.max()
+        assert lit.sum() == wanted.n_tiles or not wanted.n_tiles
+        texts.add(summary.text())
+    assert len(texts) == 4
+    assert {"tiles", "of tissue", "expected Dice", "→"} <= {
+        word for word in ("tiles", "of tissue", "expected Dice", "→") if word in summary.text()
+    }
+
+
+# -- layers that others opened -----------------------------------------------------------------
+
+
+def levels(pixels: np.ndarray) -> list[np.ndarray]:
+    return [pixels, np.ascontiguousarray(pixels[::2, ::2]), np.ascontiguousarray(pixels[::4, ::4])]
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (lambda: noise(70, 90), {}),
+        (lambda: noise(70, 90)[..., 0], {}),
+        (lambda: noise(70, 90)[..., 0].astype(np.uint16) * 9, {}),
+        (lambda: levels(noise(140, 180)), {"multiscale": True}),
+        (lambda: da.from_array(noise(70, 90), chunks=(32, 32, 3)), {"rgb": True}),
+        (lambda: [da.from_array(p) for p in levels(noise(140, 180))], {"multiscale": True}),
+    ],
+    ids=["rgb", "grey", "uint16", "multiscale", "dask", "dask levels"],
+)
+def test_images_that_others_opened_are_slides(open_window, make, options) -> None:
+    window = open_window()
+    window.viewer.add_image(make(), name="foreign", **UM, **options)
+    assert window.part("slide_layer").currentText() == "foreign"
+    window.use(FakeModel())
+    window.run_coarse()
+    window.press("refine_next")
+    window.until(window.panel.session.seg.ledger.refined.any)
+    window.settle()
+    assert window.part("status").kind == "info"
+
+
+@pytest.mark.parametrize(
+    "data", [np.zeros((50, 60), np.float32), np.zeros((5, 50, 60), np.uint8)], ids=["float", "3-D"]
+)
+def test_images_that_are_no_slide_are_refused_in_one_line(open_window, data) -> None:
+    window = open_window()
+    window.viewer.add_image(data, name="odd", **({} if data.ndim == 3 else UM))
+    assert window.part("status").kind == "error"
+    assert "odd" in window.status or "float" in window.status
+    assert "\n" not in window.status
+    assert can(window) == set()
+    window.viewer.add_image(noise(70, 90), name="good", **UM)
+    window.part("slide_layer").setCurrentText("good")
+    window.until(lambda: window.enabled("run_coarse"))
+
+
+def test_a_missing_pixel_size_is_asked_for_and_never_guessed(open_window) -> None:
+    window = open_window()
+    window.viewer.add_image(noise(70, 90), name="bare")
+    mpp = window.part("mpp")
+    assert window.panel.session.slide is None
+    assert can(window) == set()
+    assert mpp.isEnabled()
+    assert mpp.value() == 0
+    assert "pixel size" in window.status
+    mpp.setValue(0.5)
+    assert window.panel.session.slide.mpp == (0.5, 0.5)
+    assert "given" in window.panel.session.slide.mpp_source
+    window.use(FakeModel())
+    window.run_coarse()
+    assert window.panel.session.seg.record["slide"]["mpp_source"].startswith("given")
+    assert mpp.isEnabled()  # may be mended
+
+
+def test_a_known_pixel_size_is_not_asked_for(window) -> None:
+    assert not window.enabled("mpp")
+    assert window.part("mpp").value() == pytest.approx(0.5)
+
+
+def test_a_wrong_pixel_size_can_be_mended(open_window) -> None:
+    window = open_window()
+    window.viewer.add_image(noise(70, 90), name="bare")
+    for mpp in (0.5, 0.25):
+        window.part("mpp").setValue(mpp)
+        assert window.panel.session.slide.mpp == (mpp, mpp)
+    assert window.panel.session.card is not None
+
+
+# -- results that are there ----------------------------------------------------------------------
+
+
+def test_a_result_folder_that_is_dropped_is_gone_on_with(
+    open_window, result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = FakeModel().bundle
+    monkeypatch.setattr("napari_twostage.session.session.read_bundle", lambda _source: bundle)
+    window = open_window()
+    window.viewer.open(str(result.path), plugin="napari-twostage")
+    window.settle()
+    session = window.panel.session
+    assert session.seg is not None
+    assert session.seg.path == result.path
+    assert session.coarse_done
+    assert session.seg.ledger.refined.all()
+    assert can(window) >= REFINE
+    names = [layer.name for layer in window.viewer.layers]
+    assert sum("labels" in name for name in names) == 1
+
+
+# -- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tracebacks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What napari would show as a traceback."""
+    shown: list[object] = []
+    monkeypatch.setattr(
+        "napari.utils.notifications.notification_manager.receive_error",
+        lambda *error: shown.append(error),
+    )
+    monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error))
+    return shown
+
+
+class BrokenModel(FakeModel):
+    def refine(self, windows: list[np.ndarray]) -> np.ndarray:
+        raise RuntimeError(f"out of memory\nfor {len(windows)}\nwindows")
+
+
+def test_what_breaks_is_told_in_one_line(window, tracebacks, caplog) -> None:
+    window.use(BrokenModel())
+    window.run_coarse()
+    window.press("refine_next")
+    window.until(lambda: window.part("status").kind == "error")
+    assert "out of memory" in window.status
+    assert "\n" not in window.status
+    assert "Traceback" not in window.status
+    window.settle()
+    assert can(window) >= REFINE
+    assert not tracebacks
+    caplog.clear()
+
+
+def test_tiles_that_cannot_be_read_are_told_and_shown(window) -> None:
+    slide = window.panel.session.slide
+    slide.fingerprint()
+    damage(slide, Box(100, 100, 104, 104))
+    window.run_coarse()
+    assert "damaged" in window.status
+    assert window.part("status").kind == "error"
+    unseen = len(window.panel.session.seg.failures)
+    damage(slide, Box(10, 10, 14, 14))
+    window.press("refine_visible")
+    window.until(lambda: "Box(top=10" in window.status)
+    window.settle()
+    assert window.part("status").kind == "error"
+    assert len(window.panel.session.seg.failures) > unseen > 0
+    assert f"failed {len(window.panel.session.seg.failures)}" in (
+        window.part("tile_states").accessibleName()
+    )
+
+
+def test_a_place_that_is_too_large_to_edit_says_so(window, monkeypatch) -> None:
+    monkeypatch.setattr("napari_twostage.session.session.EDIT_PX", 20)
+    window.run_coarse()
+    window.press("edit_here")
+    assert window.part("status").kind == "error"
+    assert "zoom in" in window.status
+    assert window.enabled("edit_here")
+
+
+def test_refining_what_is_out_of_view_says_so(window) -> None:
+    window.run_coarse()
+    window.viewer.scene.camera.center = (0, 1e6, 1e6)
+    for name in ("refine_visible", "edit_here"):
+        window.press(name)
+        assert window.part("status").kind == "error"
+        assert "view" in window.status
+
+
+# -- keys -----------------------------------------------------------------------------------------
+
+
+def test_shortcuts_press_the_buttons(open_window) -> None:
+    window = open_window(show=True)
+    window.viewer.add_image(noise(150, 130), **UM)
+    window.use(FakeModel())
+    main = window.viewer.window._qt_window
+    main.activateWindow()
+    window.until(main.isActiveWindow)
+
+    def key(key: Qt.Key) -> None:
+        window.qtbot.keyClick(main, key, Qt.KeyboardModifier.AltModifier)
+
+    key(Qt.Key.Key_1)
+    window.until(lambda: window.panel.session.coarse_done)
+    window.settle()
+    before = window.viewer.scene.camera.center
+    key(Qt.Key.Key_N)
+    window.until(lambda: window.viewer.scene.camera.center != before)
+    window.until(lambda: window.panel._flight._animation.state().name == "Stopped")
+    place = window.panel.session.seg.tiles.box(
+        np.unravel_index(
+            np.nanargmax(window.panel.session.seg.scores), window.panel.session.seg.tiles.shape
+        )
+    )
+    assert window.panel._view().contains(place)
+    key(Qt.Key.Key_R)
+    window.until(window.panel.session.seg.ledger.refined.any)
+    window.settle()
+    window.part("threshold").setValue(0.0)
+    key(Qt.Key.Key_U)
+    window.until(window.panel.session.seg.ledger.refined.all)
+    window.settle()
+    key(Qt.Key.Key_E)
+    window.until(lambda: window.panel.layers.edit is not None)
+    edit = window.panel.layers.edit
+    edit.data[:4, :4] = 1 - edit.data[:4, :4]
+    key(Qt.Key.Key_Return)
+    window.until(lambda: len(window.panel.session.seg.edits) == 1)
+    window.settle()
+
+
+# -- how it looks ---------------------------------------------------------------------------------
+
+
+def walk(window: Window, look: Callable[[str], None]) -> None:
+    """Go through all states of the panel."""
+    model = HeldModel(make_card(description="a long description of what was trained on what " * 4))
+    window.use(model)
+    look("ready")
+    model.hold("coarse")
+    window.press("run_coarse")
+    model.step()
+    window.until(lambda: window.panel.session.progress is not None)
+    window.until(lambda: not window.panel._dirty)
+    look("coarse pass")
+    model.release()
+    window.settle()
+    look("coarse result")
+    model.hold("refine")
+    window.part("threshold").setValue(0.0)
+    window.press("refine_uncertain")
+    model.step()
+    window.until(lambda: window.panel.session.progress is not None)
+    window.press("pause")
+    look("paused")
+    window.press("pause")
+    model.release()
+    window.settle()
+    window.press("measure")
+    window.until(lambda: window.panel.session.tally is not None)
+    window.settle()
+    window.press("edit_here")
+    window.until(lambda: window.enabled("commit_edit"))
+    look("editing")
+    window.press("discard_edit")
+    window.panel.session.say("an error " + "/a_very_long/path_without_spaces" * 9, "error")
+    window.panel.show_session()
+    look("error")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_cut_off_in_a_dock_of_320_pixels(open_window, theme, qtbot) -> None:
+    window = open_window(show=True)
+    window.viewer.theme = theme
+    window.viewer.add_image(noise(150, 130), name="a slide of a very long name " * 5, **UM)
+    main = window.viewer.window._qt_window
+    dock = next(d for d in main.findChildren(QWidget) if d is window.panel.parent())
+    seen = []
+
+    def look(state: str) -> None:
+        main.resizeDocks([dock], [320], Qt.Orientation.Horizontal)
+        QApplication.processEvents()
+        qtbot.waitUntil(lambda: window.panel.width() <= 330, timeout=5000)
+        assert all(section.is_open for section in window.panel.findChildren(Section))
+        assert not clipped(window.panel), state
+        seen.append(state)
+
+    walk(window, look)
+    assert len(seen) == 6
+    get_settings().appearance.theme = "dark"
+
+
+def test_everything_says_what_it_does(open_window) -> None:
+    window = open_window()
+    window.viewer.add_image(noise(150, 130), **UM)
+
+    def check(state: str) -> None:
+        for child in window.panel.findChildren(QWidget):
+            kinds = (QAbstractButton, QComboBox, QAbstractSlider, QAbstractSpinBox)
+            if not isinstance(child, kinds) or isinstance(child, QScrollBar):
+                continue
+            parents = []
+            parent = child.parentWidget()
+            while parent is not window.panel and parent is not None:
+                parents.append(parent)
+                parent = parent.parentWidget()
+            told = [one.toolTip() for one in (child, *parents) if one.toolTip()]
+            is_header = isinstance(child, QAbstractButton) and isinstance(child.parent(), Section)
+            assert told or is_header, f"{state}: {child} {child.objectName()} has no tooltip"
+            named = child.accessibleName() or (
+                child.text() if isinstance(child, QAbstractButton) else ""
+            )
+            part_of_another = isinstance(
+                child.parentWidget(), QComboBox | QAbstractSpinBox | QAbstractSlider
+            ) or any(one.objectName() == "threshold" for one in parents)
+            assert named or part_of_another, f"{state}: {child} {child.objectName()} has no name"
+
+    walk(window, check)
+
+
+def test_text_is_readable_and_no_markup_shows(window) -> None:
+    window.run_coarse()
+    for label in window.panel.findChildren(QLabel):
+        if label.textFormat() == Qt.TextFormat.PlainText:
+            assert "<" not in label.text() or ">" not in label.text()
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+
+def begin_to_refine(window: Window) -> HeldModel:
+    """Leave a refinement at work on a chip."""
+    model = HeldModel()
+    window.use(model)
+    window.run_coarse()
+    model.hold("refine")
+    window.part("threshold").setValue(0.0)
+    window.press("refine_uncertain")
+    model.step()
+    window.until(lambda: model.begun.acquire(blocking=False))
+    return model
+
+
+def release_soon(model: HeldModel) -> None:
+    """Let the chip at work end while the window waits for it."""
+    threading.Timer(0.2, model.release).start()
+
+
+def test_closing_the_dock_stops_the_work_and_leaves_nothing(window) -> None:
+    widgets = set(QApplication.topLevelWidgets()) - {window.panel}
+    model = begin_to_refine(window)
+    session, panel, slide = window.panel.session, window.panel, window.viewer.layers["slide"]
+    timers = panel.findChildren(QTimer)
+    release_soon(model)
+    window.close_panel()
+    assert not workers()
+    assert not any(timer.isActive() for timer in timers)
+    assert not session.busy
+    assert list(window.viewer.layers) == [slide]
+    window.until(lambda: set(QApplication.topLevelWidgets()) <= widgets)
+    assert not [one for one in QApplication.allWidgets() if isinstance(one, TwoStageWidget)]
+    window.viewer.scene.camera.zoom = 3  # nobody listens
+    window.viewer.add_image(noise(70, 90), **UM)
+
+
+def test_the_panel_that_is_opened_again_goes_on(window, open_window) -> None:
+    model = begin_to_refine(window)
+    path = window.panel.session.seg.path
+    release_soon(model)
+    window.close_panel()
+    again = open_window(window.viewer)
+    assert again.panel is not window.panel
+    again.use(FakeModel())
+    assert again.panel.session.seg.path == path
+    assert again.panel.session.coarse_done
+    assert again.panel.session.seg.ledger.refined.any()
+    again.part("threshold").setValue(0.0)
+    again.press("refine_uncertain")
+    again.settle()
+    seg = again.panel.session.seg
+    assert seg.ledger.refined[seg.scores > 0].all()
+    again.close_panel()
+    again.until(lambda: not any(isinstance(w, TwoStageWidget) for w in QApplication.allWidgets()))
+
+
+def test_closing_napari_in_the_middle_of_a_run_loses_nothing(window, home: Path) -> None:
+    model = begin_to_refine(window)
+    seg = window.panel.session.seg
+    release_soon(model)
+    window.viewer.close()
+    assert not workers()
+    assert seg.ledger.refined.any()
+    assert seg.path.is_relative_to(home)
+    assert napari.current_viewer() is None or napari.current_viewer() is not window.viewer
+
+
+def test_removing_the_slide_while_it_runs_stops_its_work(window) -> None:
+    model = begin_to_refine(window)
+    session = window.panel.session
+    window.viewer.layers.remove("slide")
+    assert window.panel.session is not session
+    assert list(window.viewer.layers) == []
+    assert can(window) == set()
+    model.release()
+    window.until(lambda: not workers())
+    window.until(lambda: not session.busy)
+    assert not window.panel._leaving
