@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -240,5 +241,8 @@ def test_a_run_that_was_left_open_may_be_collected_in_zarrs_own_thread(tmp_path:
         asyncio.run_coroutine_threadsafe(collect(), zarr_loop()).result(timeout=30)
     finally:
         gc.enable()
+    for thread in threading.enumerate():  # nobody waited for what it had on the way to the disk
+        if thread.name.startswith("write"):
+            thread.join(timeout=30)
     again = segment(noise_slide(), FakeModel(), tmp_path / "a.zarr", refine="all")
     assert TileState.COARSE not in again.states

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Event = dict[str, Any]
+_LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
+"""One for each file, whoever opened it."""
 
 
 class Journal:
@@ -25,7 +28,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = Lock()  # a user's edit may come while a run writes
+        # a user's edit may come while a run writes, and a run be begun before another has ended
+        self._lock = _LOCKS[path.absolute()]
 
     def events(self) -> Iterator[Event]:
         """All whole events, the oldest first."""
