@@ -163,6 +163,11 @@ def _persist(
     refreshed = time.perf_counter()
     try:
         for step in steps:
+            if not isinstance(step, CoarseWindowDone | ChipRefined | ChipFailed):
+                while waiting:
+                    yield _taken(waiting)
+                yield step  # at once: what comes after it may take long
+                continue
             waiting.append((step, writer.submit(_write, seg, step)))
             if time.perf_counter() - refreshed > REFRESH_S:
                 writer.submit(seg.refresh)

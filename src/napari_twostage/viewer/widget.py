@@ -94,6 +94,8 @@ class TwoStageWidget(QWidget):
         viewer.layers.events.removed.connect(self._layer_removed)
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
             event.connect(self._moved)
+        # a window that is closed takes its docks along, untold; a lambda outlives the widget
+        self.destroyed.connect(lambda: self._let_go())
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tick)
         self._timer.start(POLL_MS)
@@ -199,6 +201,8 @@ class TwoStageWidget(QWidget):
 
     def show_session(self) -> None:
         """Bring the panel up to date with the session."""
+        if self._closed:  # its parts may be gone
+            return
         session, bench = self.session, self._bench
         self.slide_section.show_session(
             session, mpp_missing=bench is not None and bench.mpp_missing
@@ -266,12 +270,14 @@ class TwoStageWidget(QWidget):
         bench = self._benches[layer] = Bench(session, ResultLayers(self._viewer, layer, session))
         for signal in (
             session.slide_changed, session.model_changed, session.result_changed,
-            session.windows_done, session.chips_done, session.state_changed,
-            session.progress_changed, session.forecast_changed, session.edit_started,
-            session.edit_ended, session.labels_edited, session.measured, session.exported,
-            session.noticed, session.tissue_found,
+            session.windows_done, session.chips_done, session.progress_changed,
+            session.forecast_changed, session.labels_edited, session.measured,
+            session.exported, session.noticed, session.tissue_found,
         ):  # fmt: skip
             signal.connect(self._mark)
+        # what may be pressed changes with these, and a user may be quick
+        for signal in (session.state_changed, session.edit_started, session.edit_ended):
+            signal.connect(self.show_session)
         self.do(lambda: self._set_slide(layer, bench, None))
 
     def _set_slide(self, layer: Image, bench: Bench, mpp: float | None) -> None:
@@ -355,6 +361,12 @@ class TwoStageWidget(QWidget):
         """Stop all work."""
         self.shut_down()
         super().closeEvent(event)  # type: ignore[arg-type]
+
+    def _let_go(self) -> None:
+        """Cancel what is under way once the window is gone; nothing is drawn any more."""
+        self._closed = True
+        for session in [*self._leaving, *(bench.session for bench in self._benches.values())]:
+            session.cancel()
 
     def shut_down(self) -> None:
         """Cancel all work and wait for its threads; results are on disk."""
