@@ -50,36 +50,56 @@ def draw_batch(
     count: int,
     augmentation: Augmentation,
     rng: np.random.Generator,
+    classes: int = 1,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw a training batch.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    weights : (len(samples),) float array
+        How probably each is drawn; they sum to 1.
+    size_px, count : int
+        Side of a crop, and how many.
+    augmentation : Augmentation
+    rng : Generator
+    classes : int
+        Highest value that masks can have.
 
     Returns
     -------
     images : (count, size_px, size_px, 3) uint8 tensor
-    masks : (count, size_px, size_px) float tensor
-        1 inside the foreground.
+    masks : (count, size_px, size_px) int tensor
+        Class values, 0 the background.
     """
     chosen = rng.choice(len(samples), size=count, p=weights)
-    crops = [_crop(samples[index], size_px, augmentation, rng) for index in chosen]
+    crops = [_crop(samples[index], size_px, augmentation, rng, classes) for index in chosen]
     images = np.stack([_recolour(image, augmentation, rng) for image, _ in crops])
     masks = np.stack([mask for _, mask in crops])
     return torch.from_numpy(images), torch.from_numpy(masks)
 
 
 def _crop(
-    sample: Sample, size_px: int, augmentation: Augmentation, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    sample: Sample,
+    size_px: int,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    classes: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     bright = is_bright_field(sample.image)
     low, high = np.log(augmentation.bright_field_scale if bright else augmentation.scale)
     side = round(size_px / float(np.exp(rng.uniform(low, high))))
-    below, right = (max(0, side - extent) for extent in sample.mask.shape)
+    height, width = sample.mask.shape
+    below, right = max(0, side - height), max(0, side - width)
     # symmetric padding may repeat, so images smaller than half the crop work too
     image = np.pad(sample.image, ((0, below), (0, right), (0, 0)), mode="symmetric")
     mask = np.pad(sample.mask, ((0, below), (0, right)), mode="symmetric")
     top = rng.integers(0, mask.shape[0] - side + 1)
     left = rng.integers(0, mask.shape[1] - side + 1)
     window = slice(top, top + side), slice(left, left + side)
-    both = np.concatenate([image[window], 255 * mask[window][..., None]], axis=-1)
+    # a plane for each class: values of classes cannot be blended, shares of them can
+    planes = 255 * (mask[window][..., None] == np.arange(1, classes + 1)).astype(np.uint8)
+    both = np.concatenate([image[window], planes], axis=-1)
     both = np.rot90(both, int(rng.integers(4)))
     if rng.random() < 0.5:
         both = both[:, ::-1]
@@ -88,7 +108,9 @@ def _crop(
         tensor, size=(size_px, size_px), mode="bilinear", antialias=True
     )
     pixels = resized[0].permute(1, 2, 0).numpy()
-    return pixels[..., :3], (pixels[..., 3] > 0.5).astype(np.float32)
+    shares = pixels[..., 3:]
+    background = 1 - shares.sum(axis=-1, keepdims=True)
+    return pixels[..., :3], np.concatenate([background, shares], axis=-1).argmax(axis=-1)
 
 
 def _recolour(

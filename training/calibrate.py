@@ -7,7 +7,8 @@ out of the training split; the test split is not touched.
 from __future__ import annotations
 
 import argparse
-import tomllib
+import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,18 +16,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.torch import load_file
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
-from napari_twostage.models import LabelClass, ModelCard, load_model
+from napari_twostage.errors import ModelError
+from napari_twostage.models import ModelCard, load_model
 from napari_twostage.models.build import build_network
 from napari_twostage.models.bundle import write_bundle
-from training.config import load_config
-from training.datasets import hold_out, load_split
-from training.metrics import dice
+from training.card import read_draft
+from training.config import ConfigError, load_config
+from training.datasets import DatasetError
 from training.outcomes import Cost, Outcome, run_engine
+from training.samples import open_samples
+from training.validate import mean_dice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from training.datasets import Sample
@@ -38,8 +44,8 @@ COST_ALLOWED = 0.45
 THRESHOLDS = np.round(np.arange(0.005, 0.5, 0.005), 3)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the bundle."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the bundle; 2 for what the user must correct."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, required=True)
@@ -47,20 +53,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--card", type=Path, required=True, help="TOML with the card's fixed part")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     options = parser.parse_args(arguments)
-    config = load_config(options.config)
-    _, validation = hold_out(
-        load_split(options.data, config.data.split), config.data.validation_fraction, config.seed
-    )
-    tensors = {
-        f"{stage}.{name}": tensor
-        for stage in ("stage1", "stage2")
-        for name, tensor in load_file(options.run / f"{stage}.safetensors").items()
-    }
-    card = draft_card(options.card)
-    # uncalibrated first: scores depend on the temperature
-    outcomes = _outcomes(options.out, card, tensors, validation)
-    card = replace(card, temperature=round(fit_temperature(outcomes), 3))
-    outcomes = _outcomes(options.out, card, tensors, validation)
+    try:
+        config, card = load_config(options.config), read_draft(options.card)
+        _, validation = open_samples(config, options.data)
+        tensors = {
+            f"{stage}.{name}": tensor
+            for stage in ("stage1", "stage2")
+            for name, tensor in load_file(options.run / f"{stage}.safetensors").items()
+        }
+        calibrate(options.out, card, tensors, validation)
+    except (ConfigError, DatasetError, ModelError, FileNotFoundError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def calibrate(
+    folder: Path, card: ModelCard, tensors: dict[str, Tensor], samples: Sequence[Sample]
+) -> ModelCard:
+    """Measure temperature, default threshold and refinement gain, and write the bundle.
+
+    Parameters
+    ----------
+    folder : path
+        Of the bundle; replaced when all is measured.
+    card : ModelCard
+        What no measurement decides.
+    tensors : dict
+        State of the two-stage module.
+    samples : sequence of Sample
+        Images that the weights have not seen.
+
+    Returns
+    -------
+    ModelCard
+        The card that was written.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        # uncalibrated first: scores depend on the temperature
+        outcomes = _outcomes(Path(scratch), card, tensors, samples)
+        card = replace(card, temperature=round(fit_temperature(outcomes), 3))
+        outcomes = _outcomes(Path(scratch), card, tensors, samples)
     cost = Cost.of(card, build_network({**card.architecture, "outputs": card.outputs}))
     threshold = choose_threshold(outcomes, cost)
     card = replace(
@@ -68,16 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default_threshold=threshold,
         refinement_gain=round(refinement_gain(outcomes, threshold), 3),
     )
-    write_bundle(options.out, card, tensors)
-
-
-def draft_card(path: Path) -> ModelCard:
-    """Read the part of a card that no measurement decides."""
-    table = tomllib.loads(path.read_text())
-    table["classes"] = tuple(LabelClass(**entry) for entry in table["classes"])
-    for name in ("mpp_range", "mean", "std"):
-        table[name] = tuple(table[name])
-    return ModelCard(**table, default_threshold=0.5, refinement_gain=0.0)
+    write_bundle(folder, card, tensors)
+    return card
 
 
 def _outcomes(
@@ -97,24 +122,29 @@ def fit_temperature(outcomes: list[Outcome]) -> float:
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
-        return float(
-            np.mean(
-                [
-                    np.mean(np.logaddexp(0, -o.logits * scale * (2.0 * o.sample.mask - 1)))
-                    for o in outcomes
-                ]
-            )
-        )
+        return float(np.mean([_surprise(o.logits * scale, o.sample.mask) for o in outcomes]))
 
     return float(np.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))
 
 
+def _surprise(logits: NDArray[np.floating], truth: NDArray[np.uint8]) -> float:
+    """Mean over all pixels of −log of the true class's probability, from (K, H, W) logits."""
+    if len(logits) == 1:
+        return float(np.mean(np.logaddexp(0, -logits[0] * (2.0 * truth - 1))))
+    right = np.take_along_axis(logits, truth[None].astype(np.intp), axis=0)[0]
+    return float(np.mean(logsumexp(logits, axis=0) - right))
+
+
 def choose_threshold(outcomes: list[Outcome], cost: Cost) -> float:
-    """The cheapest threshold that loses next to nothing against refining everything."""
+    """The cheapest threshold that loses next to nothing against refining everything.
+
+    Where even the highest refines more than may be spent, as a hardly trained model does, it is
+    that one.
+    """
     everything = _mean_dice(outcomes, -1.0)
     affordable = [t for t in THRESHOLDS if cost.relative(outcomes, t) <= COST_ALLOWED]
     good = [t for t in affordable if _mean_dice(outcomes, t) >= everything - LOSS_ALLOWED]
-    return float(max(good) if good else min(affordable))
+    return float(max(good) if good else min(affordable, default=THRESHOLDS[-1]))
 
 
 def refinement_gain(outcomes: list[Outcome], threshold: float) -> float:
@@ -129,8 +159,8 @@ def refinement_gain(outcomes: list[Outcome], threshold: float) -> float:
 
 
 def _mean_dice(outcomes: list[Outcome], threshold: float) -> float:
-    return float(np.mean([dice(o.at(threshold), o.sample.mask) for o in outcomes]))
+    return float(np.mean([mean_dice(o.at(threshold), o.sample.mask, o.classes) for o in outcomes]))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

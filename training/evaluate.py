@@ -22,10 +22,12 @@ from napari_twostage.models import load_model
 from napari_twostage.models.build import build_network
 from napari_twostage.models.bundle import CARD
 from napari_twostage.models.two_stage import TwoStage
+from napari_twostage.uncertainty import labels
 from training.datasets import Sample, load_split
 from training.metrics import bootstrap_interval, dice, pooled_dice
 from training.outcomes import Cost, run_engine
-from training.train import coarse_at_full_size, predict_whole
+from training.stages import coarse_at_full_size
+from training.validate import predict_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +97,7 @@ def _single(
     predict = coarse_at_full_size(module)
     with torch.inference_mode():
         return [
-            (predict_whole(predict, sample.image) > 0).astype(np.uint8)
+            labels(predict_whole(predict, sample.image))
             for sample in tqdm(samples, desc=f"single model at 1/{ratio}", unit="image")
         ]
 

@@ -1,38 +1,80 @@
-"""What training minimises."""
+"""What training minimises.
+
+Logits come as (N, K, H, W): K = 1 for a single class against the background, else one a class
+with the background first. Targets are (N, H, W) class values, 0 the background.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from training.config import LossConfig
 
-def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """One minus the Dice coefficient of probabilities, averaged over images.
+
+def compute_loss(logits: Tensor, target: Tensor, config: LossConfig) -> Tensor:
+    """Compute the loss that a configuration names."""
+    if config.name == "cross_entropy_dice":
+        return cross_entropy(logits, target) + soft_dice_loss(logits, target)
+    focal = focal_loss(logits, target, alpha=config.alpha, gamma=config.gamma)
+    return focal if config.name == "focal" else focal + soft_dice_loss(logits, target)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over all pixels of −log of the true class's probability."""
+    if logits.shape[1] == 1:
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], target.to(logits.dtype))
+    return functional.cross_entropy(logits, target)
+
+
+def focal_loss(logits: Tensor, target: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    """Mean over all pixels of −a (1 − p)^gamma log p, with p the true class's probability.
 
     Parameters
     ----------
-    logits, target : (N, 1, H, W) tensor
-        `target` lies in [0, 1].
+    logits : (N, K, H, W) tensor
+    target : (N, H, W) int tensor
+    alpha : float
+        The weight a of foreground pixels; that of background pixels is 1 − alpha.
+    gamma : float
+        0 leaves cross-entropy, weighted.
+
+    References
+    ----------
+    Lin et al., Focal loss for dense object detection, ICCV 2017, equation 5.
+    """
+    if logits.shape[1] == 1:
+        # the logit of the true class against the other
+        log_p = functional.logsigmoid(torch.where(target > 0, logits[:, 0], -logits[:, 0]))
+    else:
+        log_p = logits.log_softmax(1).gather(1, target[:, None])[:, 0]
+    weight = torch.where(target > 0, alpha, 1 - alpha)
+    return (-weight * (1 - log_p.exp()) ** gamma * log_p).mean()
+
+
+def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
+    """One minus the Dice coefficient of probabilities, averaged over images and classes.
+
+    Parameters
+    ----------
+    logits : (N, K, H, W) tensor
+    target : (N, H, W) int tensor
     smooth : float
-        Added to numerator and denominator, so that empty images have a value.
+        Added to numerator and denominator, so that classes an image lacks have a value.
 
     References
     ----------
     Milletari et al., V-Net, 3DV 2016 (without the squares).
     """
-    probability = logits.sigmoid().flatten(1)
-    truth = target.flatten(1)
-    shared = (probability * truth).sum(1)
-    total = probability.sum(1) + truth.sum(1)
+    single = logits.shape[1] == 1
+    probability = logits.sigmoid() if single else logits.softmax(1)[:, 1:]
+    values = torch.arange(1, probability.shape[1] + 1, device=target.device)
+    truth = (target[:, None] == values[:, None, None]).to(probability.dtype)
+    shared = (probability * truth).flatten(2).sum(2)
+    total = probability.flatten(2).sum(2) + truth.flatten(2).sum(2)
     return (1 - (2 * shared + smooth) / (total + smooth)).mean()
-
-
-def bce_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft Dice loss, both over (N, 1, H, W)."""
-    return functional.binary_cross_entropy_with_logits(logits, target) + soft_dice_loss(
-        logits, target
-    )

@@ -17,7 +17,7 @@ from napari_twostage.selection import EVERYTHING
 from napari_twostage.slides import open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -34,7 +34,7 @@ class Outcome:
 
     sample: Sample
     logits: NDArray[np.float32]
-    """(H, W) calibrated logits of stage 1, upsampled."""
+    """(K, H, W) calibrated logits of stage 1, upsampled."""
     coarse: NDArray[np.uint8]
     """(H, W) labels of stage 1."""
     refined: NDArray[np.uint8]
@@ -42,6 +42,11 @@ class Outcome:
     scores: NDArray[np.float32]
     """Of each tile (rows, columns)."""
     tiles: TileGrid
+
+    @property
+    def classes(self) -> int:
+        """Classes besides the background."""
+        return max(1, len(self.logits) - 1)
 
     def at(self, threshold: float) -> NDArray[np.uint8]:
         """Labels of two stages at a threshold."""
@@ -58,9 +63,9 @@ class Outcome:
         return np.asarray(chosen[: self.coarse.shape[0], : self.coarse.shape[1]])
 
 
-def run_engine(model: Model, samples: Iterable[Sample]) -> list[Outcome]:
+def run_engine(model: Model, samples: Sequence[Sample]) -> list[Outcome]:
     """Run the engine itself over images, as users do, once coarsely and once refining all."""
-    return [_outcome(model, sample) for sample in tqdm(list(samples), desc="engine", unit="image")]
+    return [_outcome(model, sample) for sample in tqdm(samples, desc="engine", unit="image")]
 
 
 def _outcome(model: Model, sample: Sample) -> Outcome:
@@ -79,7 +84,7 @@ def _outcome(model: Model, sample: Sample) -> Outcome:
         )
         seg.refine(EVERYTHING)
         refined = seg.read_labels(seg.grid.box)
-        return Outcome(sample, logits[0], coarse, refined, seg.scores.copy(), seg.tiles)
+        return Outcome(sample, logits, coarse, refined, seg.scores.copy(), seg.tiles)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from training.config import ConfigError, load_config
+from training.pretrained import build_module
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
@@ -32,17 +35,88 @@ FAULTS = {
     "two stages without the second": ('"single"', '"two_stage"'),
     "an unknown key": ("seed", "sead"),
     "an unknown key of a section": ("ratio = 1", "ration = 1"),
-    "a missing key": ("steps = 4", ""),
-    "a missing section": ("[data]", ""),
+    "a missing key": ("batch = 2", ""),
+    "a missing section": ("[network]", "[loss]\nname = 'focal'\n[data.x]"),
     "an unknown section": ("[data]", "[data]\n[date]"),
+    "a value in place of a section": ("[data]", "data = 3"),
+    "a section in place of a value": ("batch = 2", "[stage1.batch]"),
+    "neither steps nor epochs": ("steps = 4", ""),
+    "steps and epochs": ("steps = 4", "steps = 4\nepochs = 4"),
+    "epochs of crops": ("steps = 4", "epochs = 4"),
+    "no crops": ("crop_px = 64", ""),
+    "crops that do not coarsen": ("ratio = 1", "ratio = 3"),
+    "a word for a number": ("batch = 2", 'batch = "two"'),
+    "a fraction for a count": ("batch = 2", "batch = 2.5"),
+    "a truth for a number": ("learning_rate = 1e-3", "learning_rate = true"),
+    "too few channels": ("mean = [0.5, 0.5, 0.5]", "mean = [0.5, 0.5]"),
+    "an impossible value": ("batch = 2", "batch = 0"),
+    "an unknown choice": ("batch = 2", 'batch = 2\noptimiser = "sgd"'),
+    "a class without a name": ("[data]", "[data]\nclasses = [{color = '#ffffff'}]"),
 }
+SHIPPED = sorted(path.stem for path in CONFIGS.glob("*.toml") if not path.stem.endswith("_card"))
 
 
-@pytest.mark.parametrize("name", ["nuclei", "nuclei_dense"])
+def test_all_families_are_shipped() -> None:
+    papers = {"paper", "paper_small", "paper_text", "paper_text_small"}
+    assert set(SHIPPED) >= papers | {"nuclei", "nuclei_dense"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_configurations_load(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.toml")
     assert (config.stage2 is None) == (config.kind == "single")
     assert len(config.network.mean) == 3
+
+
+@pytest.mark.parametrize("architecture", ["fcn", "deeplabv3", "unet", "segnet"])
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("paper")])
+def test_the_papers_configurations_build_each_architecture(name: str, architecture: str) -> None:
+    config = load_config(CONFIGS / f"{name}.toml", [f"network.architecture={architecture}"])
+    with torch.device("meta"):
+        module = build_module(config, weights="random")
+    assert module.stage1.last.out_channels == 1
+    assert module.ratio == 4
+
+
+def test_what_ran_and_what_the_text_says_differ_where_they_are_known_to() -> None:
+    ran, text = (asdict(load_config(CONFIGS / f"{name}.toml")) for name in ("paper", "paper_text"))
+    differences = {
+        f"{section}.{key}"
+        for section, values in ran.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if value != text[section][key]
+    }
+    assert differences == {
+        "network.weights",
+        "whole_images.contrast",
+        "whole_images.rotation_degrees",
+        "tiles.uncertainty",
+    }
+
+
+@pytest.mark.parametrize("name", ["paper", "paper_text"])
+def test_full_scale_is_the_papers(name: str) -> None:
+    config = load_config(CONFIGS / f"{name}.toml")
+    assert config.whole_images is not None
+    assert config.whole_images.size_px == 768
+    assert (config.loss.name, config.loss.alpha, config.loss.gamma) == ("focal", 0.25, 2)
+    for stage in (config.stage1, config.stage2):
+        assert stage is not None
+        assert (stage.epochs, stage.batch, stage.optimiser) == (20, 8, "adam")
+        assert (stage.learning_rate, stage.weight_decay, stage.schedule) == (1e-4, 0, "constant")
+        assert stage.count_steps(399) == 998
+
+
+def test_changes_stand_in_for_the_files_values(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    changes = ["network.architecture=unet", "stage1.batch=3", "whole_images.size_px=96"]
+    config = load_config(path, changes)
+    assert config.network.architecture == "unet"
+    assert config.stage1.batch == 3
+    assert config.whole_images is not None
+    assert config.whole_images.size_px == 96
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,82 +1,109 @@
-"""Training: one that was killed goes on as if nothing had happened."""
+"""A run from its command to its bundle."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
+from PIL import Image
 from tests.training.make_dataset import make_dataset
+from tests.training.tiny_run import CROPS, LIGHT
 
-from training import train
+from napari_twostage import load_model
+from napari_twostage.engine import segment
+from napari_twostage.slides import open_slide
+from training import calibrate, train
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-STAGE = "steps = 4\nbatch = 2\ncrop_px = 64\nlearning_rate = 1e-3\naverage = 0.5\n"
-CONFIG = f"""
-kind = "two_stage"
-seed = 0
-[data]
-validation_fraction = 0.34
-[network]
-architecture = "lite_unet"
-ratio = 2
-context = true
-mean = [0.5, 0.5, 0.5]
-std = [0.5, 0.5, 0.5]
-[stage1]
-{STAGE}
-[stage2]
-{STAGE}
-"""
-STAGES = ("stage1", "stage2")
-
-
-class KilledError(Exception):
-    """Stands for a machine that goes down."""
-
 
 @pytest.fixture
-def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
-    (tmp_path / "tiny.toml").write_text(CONFIG)
-    data = make_dataset(tmp_path / "data")
-    return [str(tmp_path / "tiny.toml"), "--data", str(data), "--out"]
+def data(tmp_path: Path) -> Path:
+    return make_dataset(tmp_path / "data")
 
 
-def kill_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let that many training steps happen, then stop the run in the next."""
-    step, done = train._step, []
-
-    def step_or_die(*given: Any) -> torch.Tensor:
-        if len(done) == calls:
-            raise KilledError
-        done.append(1)
-        return step(*given)
-
-    monkeypatch.setattr(train, "_step", step_or_die)
+def start(folder: Path, text: str, data: Path, *more: str) -> int:
+    (folder / "tiny.toml").write_text(text)
+    paths = ["--data", str(data), "--out", str(folder / "out"), "--device", "cpu"]
+    return train.main([str(folder / "tiny.toml"), *paths, *more])
 
 
-def test_a_killed_training_ends_as_an_undisturbed_one(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_with_a_card_ends_in_a_model_that_segments(tmp_path: Path, data: Path) -> None:
+    assert start(tmp_path, CROPS, data) == 0
+    model = load_model(tmp_path / "out" / train.BUNDLE, device="cpu")
+    assert model.card.name == "squares"
+    assert model.card.tile_px + 2 * model.card.halo_px == 64
+    assert model.card.training_data == "data"
+    assert 0 < model.card.default_threshold < 1
+    pixels = np.asarray(Image.open(data / "images" / "d.png"))
+    seg = segment(open_slide(pixels, mpp=(0.5, 0.5)), model, tmp_path / "seg.zarr", tissue=False)
+    assert seg.read_labels(seg.grid.box).shape == pixels.shape[:2]
+
+
+def test_a_run_without_a_card_ends_in_weights_which_calibrate_bundles(
+    tmp_path: Path, data: Path
 ) -> None:
-    train.main([*arguments, str(tmp_path / "undisturbed")])
-    # in step 4 of stage 1; then, gone on from step 2 of it, in step 4 of stage 2
-    for calls in (3, 5):
-        with monkeypatch.context() as patched:
-            kill_after(calls, patched)
-            with pytest.raises(KilledError):
-                train.main([*arguments, str(tmp_path / "killed")])
-    assert (tmp_path / "killed" / "stage2.checkpoint.pt").exists()
-    train.main([*arguments, str(tmp_path / "killed")])
-    for stage in STAGES:
-        once, again = (
-            load_file(tmp_path / name / f"{stage}.safetensors")
-            for name in ("undisturbed", "killed")
-        )
-        assert once.keys() == again.keys()
-        for key, value in once.items():
-            assert torch.equal(value, again[key]), key
-        assert not (tmp_path / "killed" / f"{stage}.checkpoint.pt").exists()
+    text, _, _ = CROPS.partition("[card]")
+    assert start(tmp_path, text, data) == 0
+    out = tmp_path / "out"
+    files = {path.name for path in out.iterdir()}
+    weights = {"stage1.safetensors", "stage2.safetensors"}
+    assert files == {"config.json", "log.csv", "log.png"} | weights
+    draft = tmp_path / "card.toml"
+    draft.write_text(
+        'name = "squares"\nversion = "1"\ndescription = ""\ntraining_data = ""\nlicence = ""\n'
+        'architecture = { name = "lite_unet", widths = [16, 16, 8, 8, 8] }\n'
+        'classes = [{ name = "square", color = "#ffb000", value = 1 }]\n'
+        "fine_mpp = 0.5\nmpp_range = [0.4, 0.6]\nratio = 2\ntile_px = 32\nhalo_px = 16\n"
+        "coarse_window_px = 64\ncoarse_halo_px = 16\ncontext = true\n"
+        "mean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n"
+    )
+    words = ["--data", str(data), "--run", str(out), "--card", str(draft)]
+    arguments = [str(tmp_path / "tiny.toml"), *words, "--out", str(tmp_path / "bundle")]
+    assert calibrate.main(arguments) == 0
+    assert load_model(tmp_path / "bundle", device="cpu").card.classes[0].name == "square"
+
+
+def test_a_single_model_is_the_same_file_with_another_kind(tmp_path: Path, data: Path) -> None:
+    assert start(tmp_path, CROPS, data, "--set", "kind=single", "--set", "network.ratio=1") == 0
+    out = tmp_path / "out"
+    assert (out / "stage1.safetensors").exists()
+    assert not (out / "stage2.safetensors").exists()
+    assert not (out / train.BUNDLE).exists()
+    assert json.loads((out / "config.json").read_text())["network"]["ratio"] == 1
+
+
+def test_the_log_has_loss_and_quality_of_both_stages_and_is_drawn(
+    tmp_path: Path, data: Path
+) -> None:
+    assert start(tmp_path, LIGHT, data) == 0
+    rows = [row.split(",") for row in (tmp_path / "out" / "log.csv").read_text().splitlines()]
+    assert rows[0] == ["stage", "step", "loss", "validation_dice", "seconds"]
+    assert [row[0] for row in rows[1:]] == ["stage1", "stage2"]
+    assert all(0 <= float(row[3]) <= 1 and float(row[2]) > 0 for row in rows[1:])
+    with Image.open(tmp_path / "out" / "log.png") as picture:
+        assert picture.width > picture.height > 100
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("network.architecture=vnet", "unknown architecture 'vnet'"),
+        ("network.weights=nowhere.pth", "nowhere.pth"),
+        ("data.layout=atlas", "atlas"),
+        ("data.split=spring", "spring"),
+        ("stage1.batch=0", "batch must be 1 or more"),
+        ("data.validation_fraction=0.9", "3 images"),
+        ("ratio", "expected section.key=value, found 'ratio'"),
+    ],
+)
+def test_what_a_user_must_correct_is_said_in_one_line(
+    tmp_path: Path, data: Path, change: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(tmp_path, LIGHT, data, "--set", change) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1

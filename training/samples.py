@@ -1,0 +1,65 @@
+"""The images of a run: those it trains on, and those it holds out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.datasets import DatasetError, Samples, hold_out, load_dataset
+from training.whole import resize_image, resize_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.config import TrainConfig
+    from training.datasets import Sample
+
+
+def open_samples(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Find the images to train on and those held out, the latter at the size they are read at.
+
+    Raises
+    ------
+    DatasetError
+        If the folder is not laid out as the configuration says, or has too few images.
+    """
+    data = config.data
+    samples = load_dataset(
+        data.layout,
+        root,
+        data.split,
+        seed=data.seed,
+        mpp=data.mpp,
+        classes=[entry.text for entry in data.classes],
+    )
+    if data.limit:
+        drawn = np.random.default_rng(data.seed).permutation(len(samples))[: data.limit]
+        samples = samples.pick(sorted(drawn.tolist()))
+    training, validation = hold_out(samples, data.validation_fraction, config.seed)
+    if not len(training) or (config.card is not None and not len(validation)):
+        raise DatasetError(
+            f"{root} has {len(samples)} images, of which validation_fraction = "
+            f"{data.validation_fraction:g} holds out {len(validation)}; training needs some, "
+            "and so does calibrating: add images, or change the fraction"
+        )
+    if config.whole_images is None:
+        return training, validation
+    return training, resize_samples(validation, config.whole_images.size_px)
+
+
+def resize_samples(samples: Sequence[Sample], size_px: int) -> Samples:
+    """Resize images and masks to squares, each when it is asked for."""
+    read = [partial(_read_resized, samples, index, size_px) for index in range(len(samples))]
+    return Samples({f"{index:06d}": reader for index, reader in enumerate(read)})
+
+
+def _read_resized(
+    samples: Sequence[Sample], index: int, size_px: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    sample = samples[index]
+    return resize_image(sample.image, size_px), resize_mask(sample.mask, size_px)
