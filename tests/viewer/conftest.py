@@ -146,7 +146,7 @@ def open_window(plugin, home, make_napari_viewer, qtbot):  # noqa: ARG001 - they
 
     def open_it(viewer: Any = None, **options: Any) -> Window:
         if viewer is None:
-            viewer = make_napari_viewer(**options)
+            viewer = make_napari_viewer(strict_qt=True, **options)
         _, panel = viewer.window.add_plugin_dock_widget("napari-twostage")
         return Window(viewer, panel, qtbot)
 

@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import dask.array as da
-import napari
 import numpy as np
 import pytest
 from napari.settings import get_settings
@@ -511,10 +510,21 @@ def test_closing_napari_in_the_middle_of_a_run_loses_nothing(window, home: Path)
     seg = window.panel.session.seg
     release_soon(model)
     window.viewer.close()
-    assert not workers()
-    assert seg.ledger.refined.any()
+    window.until(lambda: not workers())
     assert seg.path.is_relative_to(home)
-    assert napari.current_viewer() is None or napari.current_viewer() is not window.viewer
+    assert 0 < seg.ledger.refined.sum() < seg.ledger.refined.size
+
+
+def test_closing_the_window_in_the_middle_of_a_run_stops_it(window, request) -> None:
+    model = begin_to_refine(window)
+    seg, main = window.panel.session.seg, window.viewer.window._qt_window
+    request.node._viewer_weak_set.discard(window.viewer)  # else the fixture closes it again
+    with window.qtbot.waitSignal(window.panel.destroyed):
+        main.close()
+    model.release()
+    window.until(lambda: not workers())
+    assert 0 < seg.ledger.refined.sum() < seg.ledger.refined.size
+    window.viewer = window.panel = None  # the fixture looks who holds them
 
 
 def test_removing_the_slide_while_it_runs_stops_its_work(window) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import napari.viewer  # noqa: TC002 - napari reads the annotation to hand its viewer over
@@ -94,8 +95,8 @@ class TwoStageWidget(QWidget):
         viewer.layers.events.removed.connect(self._layer_removed)
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
             event.connect(self._moved)
-        # a window that is closed takes its docks along, untold; a lambda outlives the widget
-        self.destroyed.connect(lambda: self._let_go())
+        # a window that is closed takes its docks along, untold; a bound slot would go with them
+        self.destroyed.connect(partial(TwoStageWidget._let_go, self))
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tick)
         self._timer.start(POLL_MS)
