@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,7 @@ class Drawing:
 
     def draw(self, box: Box, grid: Grid) -> NDArray[np.uint8]:
         """Draw a box of a grid: a pixel has the class of the polygon that holds its centre."""
+        from rasterio.errors import NotGeoreferencedWarning
         from rasterio.features import rasterize
         from rasterio.transform import Affine
 
@@ -124,14 +126,17 @@ class Drawing:
         near = np.sort(self._tree.query(place)).tolist()
         if not near:
             return np.zeros(box.shape, np.uint8)
-        return np.asarray(
-            rasterize(
-                [(self._geometries[index], self._values[index]) for index in near],
-                out_shape=box.shape,
-                transform=Affine(across, 0, box.left * across, 0, down, box.top * down),
-                dtype="uint8",
+        with warnings.catch_warnings():
+            # pixels lie on a slide, not on the Earth: the first ones of level 0 are the identity
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return np.asarray(
+                rasterize(
+                    [(self._geometries[index], self._values[index]) for index in near],
+                    out_shape=box.shape,
+                    transform=Affine(across, 0, box.left * across, 0, down, box.top * down),
+                    dtype="uint8",
+                )
             )
-        )
 
 
 def region_bounds(path: Path, feature: Feature) -> tuple[float, float, float, float]:
