@@ -143,7 +143,7 @@ class ResultLayers:
         if seg is None:
             return
         self._pyramid = LabelPyramid(seg)
-        self.labels = self._adopt_labels(seg)
+        self.labels = self._adopt_labels(seg, self._pyramid)
         tiles = placement(self._slide_layer, seg.grid.coarser(seg.card.tile_px))
         shape = seg.tiles.shape
         self.heat = self._add_image(
@@ -228,9 +228,7 @@ class ResultLayers:
     @staticmethod
     def _cool_down(seg: Segmentation, heat: Image) -> None:
         """Leave out what was refined: there the doubt of stage 1 no longer counts."""
-        side = seg.card.tile_px // round(
-            seg.findings.heat.grid.downsample[0] / seg.grid.downsample[0]
-        )
+        side = seg.findings.heat.cells_per_tile
         rows, columns = heat.data.shape
         refined = seg.ledger.refined.repeat(side, 0).repeat(side, 1)[:rows, :columns]
         np.copyto(heat.data, seg.findings.heat.pixels)
@@ -278,17 +276,15 @@ class ResultLayers:
 
     # -- making and removing ------------------------------------------------------------------
 
-    def _adopt_labels(self, seg: Segmentation) -> Labels:
+    def _adopt_labels(self, seg: Segmentation, pyramid: LabelPyramid) -> Labels:
         """The labels' layer: one that the reader made of this result, or a new one."""
         for layer in self._viewer.layers:
             ours = layer.metadata.get(KEY, {})
             if ours.get("role") == "labels" and ours.get("result") == seg.path:
                 self._viewer.layers.remove(layer)
                 break
-        if self._pyramid is None:
-            raise RuntimeError("labels are shown before they are there")
         labels = Labels(
-            self._pyramid.levels,
+            pyramid.levels,
             multiscale=True,
             name=f"{self._slide_layer.name} labels",
             colormap=class_colormap(seg.classes, self._hidden),

@@ -220,7 +220,7 @@ class TwoStageWidget(QWidget):
     def _tick(self) -> None:
         """Take the news of all sessions, and show it as often as painting allows."""
         now = time.monotonic()
-        for session in [*self._leaving, *(bench.session for bench in self._benches.values())]:
+        for session in self._sessions:
             session.poll()
         self._leaving = [session for session in self._leaving if session.busy]
         if self._painting_since is not None:
@@ -237,6 +237,11 @@ class TwoStageWidget(QWidget):
             self._painting_since = time.monotonic()
 
     # -- slides come and go -------------------------------------------------------------------
+
+    @property
+    def _sessions(self) -> list[Session]:
+        """Those of all slides, and those that still end."""
+        return [*self._leaving, *(bench.session for bench in self._benches.values())]
 
     @property
     def _bench(self) -> Bench | None:
@@ -366,7 +371,7 @@ class TwoStageWidget(QWidget):
     def _let_go(self) -> None:
         """Cancel what is under way once the window is gone; nothing is drawn any more."""
         self._closed = True
-        for session in [*self._leaving, *(bench.session for bench in self._benches.values())]:
+        for session in self._sessions:
             session.cancel()
 
     def shut_down(self) -> None:
@@ -384,6 +389,6 @@ class TwoStageWidget(QWidget):
             event.disconnect(self._moved)
         for bench in self._benches.values():
             bench.layers.close()
-        for session in [*self._leaving, *(bench.session for bench in self._benches.values())]:
+        for session in self._sessions:
             session.close()
         self._benches.clear()
