@@ -24,8 +24,9 @@ from napari_twostage.session import Session
 from napari_twostage.slides import open_slide
 from napari_twostage.tiling import TileState
 from napari_twostage.tissue import MARGIN_UM
-from napari_twostage.viewer.layers import KEY, SELECTED, TILE_COLORS, ResultLayers
+from napari_twostage.viewer.layers import SELECTED, TILE_COLORS, ResultLayers
 from napari_twostage.viewer.reader import get_reader
+from napari_twostage.viewer.settings import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,6 +17,7 @@ from napari_twostage.pipeline import ChipRefined
 from napari_twostage.tiling import TileState
 from napari_twostage.viewer.placement import placement
 from napari_twostage.viewer.planes import LabelPyramid
+from napari_twostage.viewer.settings import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from napari_twostage.segmentation import Segmentation
     from napari_twostage.session import Patch, Session
     from napari_twostage.viewer.placement import Placement
-
-KEY = "napari_twostage"
-"""Of a layer's metadata: what it shows and of which result."""
 
 SELECTED = len(TileState)
 """What a tile is shown as that would be refined."""

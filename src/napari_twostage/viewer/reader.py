@@ -13,7 +13,7 @@ from napari_twostage.slides import open_slide
 from napari_twostage.viewer.levels import label_levels, slide_levels
 from napari_twostage.viewer.overview import OverviewSlide, needs_overview
 from napari_twostage.viewer.placement import place_in_um
-from napari_twostage.viewer.settings import display_cache_bytes
+from napari_twostage.viewer.settings import KEY, display_cache_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     LayerData = tuple[Any, dict[str, Any], str]
     Read = Callable[[str], list[LayerData]]
-
-METADATA = "napari_twostage"
-"""Key of our facts in a layer's metadata."""
 
 _SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".tif", ".tiff")
 _FOR_OPENSLIDE = (".svslide", ".mrxs", ".vms", ".vmu", ".dcm")
@@ -148,7 +145,7 @@ def _slide_layer(slide: Slide, mpp_known: bool, result: Path | None = None) -> L
         "multiscale": True,
         "rgb": slide.channels > 1,
         "metadata": {
-            METADATA: {"role": "slide", "slide": slide, "result": result, "mpp_known": mpp_known}
+            KEY: {"role": "slide", "slide": slide, "result": result, "mpp_known": mpp_known}
         },
     }
     if slide.channels == 1:
@@ -164,7 +161,7 @@ def _labels_layer(seg: Segmentation) -> LayerData:
         "multiscale": True,
         "opacity": 0.5,
         "colormap": class_colormap(seg.classes),
-        "metadata": {METADATA: {"role": "labels", "result": seg.path, "mpp_known": True}},
+        "metadata": {KEY: {"role": "labels", "result": seg.path, "mpp_known": True}},
         **place_in_um(seg.grid, seg.slide_mpp),
     }
     return label_levels(seg), options, "labels"

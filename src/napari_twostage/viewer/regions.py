@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Shapes
 
 from napari_twostage.viewer.camera import level_0_points
-from napari_twostage.viewer.layers import KEY
+from napari_twostage.viewer.settings import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

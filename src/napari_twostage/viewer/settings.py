@@ -1,10 +1,12 @@
-"""What the user chose in napari's preferences."""
+"""What napari knows us by, and what the user chose in its preferences."""
 
 from __future__ import annotations
 
 from typing import Any
 
 PLUGIN = "napari-twostage"
+KEY = "napari_twostage"
+"""Of a layer's metadata: what it shows and of which result."""
 _DEFAULTS: dict[str, Any] = {"device": "auto", "display_cache_mb": 64}
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.errors import MissingPixelSizeError, SlideError
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.arrays import open_arrays
-from napari_twostage.viewer.reader import METADATA
-from napari_twostage.viewer.settings import display_cache_bytes
+from napari_twostage.viewer.settings import KEY, display_cache_bytes
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -45,7 +44,7 @@ def slide_of_layer(
         If this is no 2-D image of 8 or 16 bit.
     """
     _check(layer)
-    ours = layer.metadata.get(METADATA, {})
+    ours = layer.metadata.get(KEY, {})
     if ours.get("role") == "slide" and mpp is None and ours["mpp_known"]:
         slide: Slide = ours["slide"]
         return slide

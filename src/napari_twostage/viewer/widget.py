@@ -24,7 +24,7 @@ from napari_twostage.models.bundle import bundled_names
 from napari_twostage.session import Session
 from napari_twostage.viewer.camera import view_of, visible_box
 from napari_twostage.viewer.flight import Flight
-from napari_twostage.viewer.layers import KEY, ResultLayers
+from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.panel.coarse import CoarseSection
 from napari_twostage.viewer.panel.correct import CorrectSection
 from napari_twostage.viewer.panel.foot import Foot
@@ -35,7 +35,7 @@ from napari_twostage.viewer.panel.results import ResultsSection
 from napari_twostage.viewer.panel.slide import SlideSection
 from napari_twostage.viewer.panel.uncertainty import UncertaintySection
 from napari_twostage.viewer.regions import Regions
-from napari_twostage.viewer.settings import device
+from napari_twostage.viewer.settings import KEY, device
 from napari_twostage.viewer.source import slide_of_layer
 
 if TYPE_CHECKING:

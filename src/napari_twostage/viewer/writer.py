@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import ExportError
-from napari_twostage.viewer.reader import METADATA
+from napari_twostage.viewer.settings import KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:  # no
 
 
 def _result(meta: dict[str, Any]) -> Path:
-    ours = meta.get("metadata", {}).get(METADATA, {})
+    ours = meta.get("metadata", {}).get(KEY, {})
     if ours.get("role") != "labels" or not ours.get("result"):
         raise ExportError(
             f"layer {meta.get('name')} shows no saved result of a two-stage segmentation; "
