@@ -27,6 +27,10 @@ BUILDERS: dict[str, Callable[[int], Network]] = {
     "SegNet": SegNet,
     "UNet-18": lambda classes: UNet(classes, backbone="resnet18"),
     "SegNet-18": lambda classes: SegNet(classes, backbone="resnet18"),
+    "FCN-quarter": lambda classes: FCN(classes, width=0.25),
+    "DeepLabV3-quarter": lambda classes: DeepLabV3(classes, width=0.25),
+    "UNet-quarter": lambda classes: UNet(classes, width=0.25),
+    "SegNet-quarter": lambda classes: SegNet(classes, width=0.25),
 }
 
 
@@ -72,6 +76,33 @@ def test_the_penultimate_layer_is_the_papers(
     network = shapes_only(build)
     assert (network.feature_channels, network.stride) == (channels, stride)
     assert network.last.weight.shape == (1, channels, 3, 3)
+
+
+@pytest.mark.parametrize("build", [FCN, DeepLabV3, UNet, SegNet])
+def test_a_width_takes_its_share_of_every_layer(build: Callable[..., Network]) -> None:
+    whole, half = shapes_only(build), shapes_only(build, width=0.5)
+    assert half.feature_channels == whole.feature_channels // 2
+    assert half.last.weight.shape == (1, half.feature_channels, 3, 3)
+    # Nearly all parameters lie between two layers that are both narrowed.
+    assert count_parameters(half) / count_parameters(whole) == pytest.approx(0.25, abs=0.003)
+    shapes = [
+        [tuple(tensor.shape) for tensor in network.state_dict().values()]
+        for network in (whole, shapes_only(build, width=1.0))
+    ]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("width", [0.0, -0.5, 1.5])
+@pytest.mark.parametrize("build", [DeepLabV3, UNet])
+def test_a_width_out_of_range_is_refused(build: Callable[..., Network], width: float) -> None:
+    with pytest.raises(ModelError, match=rf"expected a width above 0, .* found {width}"):
+        build(width=width)
+
+
+def test_published_weights_do_not_fit_a_narrow_network(tmp_path: Path) -> None:
+    torch.save(recognisable(zoo.resnet50()), tmp_path / "resnet50.pth")
+    with pytest.raises(ModelError, match=r"resnet50\.pth"):
+        UNet(width=0.5, weights=tmp_path / "resnet50.pth")
 
 
 @pytest.mark.parametrize("classes", [1, 3])

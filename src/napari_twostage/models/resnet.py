@@ -17,6 +17,7 @@ from torchvision import models as zoo
 from napari_twostage.errors import ModelError
 from napari_twostage.models.network import Network
 from napari_twostage.models.pretrained import below, encoder_part, load_into, read_weights
+from napari_twostage.models.width import check_width, narrow, scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,9 @@ BACKBONES = {
     "resnet50": "ResNet50_Weights.IMAGENET1K_V2",
 }
 """Encoders, and torchvision's name for the ImageNet weights that each starts from."""
+
+FEATURES = 32
+"""Channels that enter the last convolution of U-Net and SegNet."""
 
 COCO_OUTPUTS = 21
 """Classes of torchvision's segmentation weights: background and 20 kinds of object."""
@@ -43,9 +47,15 @@ class _Dilated(Network):
     """Torchvision's name for its weights."""
 
     def __init__(
-        self, outputs: int = 1, *, weights: str | Path | None = None, aux: bool = False
+        self,
+        outputs: int = 1,
+        *,
+        weights: str | Path | None = None,
+        aux: bool = False,
+        width: float = 1.0,
     ) -> None:
         super().__init__()
+        check_width(width)
         whole = zoo.get_model(
             self.builder,
             weights=None,
@@ -53,6 +63,7 @@ class _Dilated(Network):
             num_classes=COCO_OUTPUTS,
             aux_loss=aux,
         )
+        narrow(whole, width)
         *head, replaced = whole.classifier
         self.backbone: nn.Module = whole.backbone
         self.head = nn.Sequential(*head)
@@ -98,11 +109,13 @@ class FCN(_Dilated):
         either (``.safetensors``, or ``.pth`` of tensors alone), or random values.
     aux : bool
         Keep the auxiliary head: it changes no output, and the paper's table counts it.
+    width : float
+        Share of all layers' channels, in (0, 1]; published weights fit 1 only.
 
     Raises
     ------
     ModelError
-        If the weights cannot be read, or are another network's.
+        If the weights cannot be read, or are another network's, or the width is out of range.
     """
 
     builder = "fcn_resnet50"
@@ -127,7 +140,6 @@ class _Mirrored(Network):
     """
 
     stride = 32
-    feature_channels = 32
     inputs_per_map: int
     """Times a map's width that the decoder takes in at its level."""
 
@@ -137,8 +149,10 @@ class _Mirrored(Network):
         *,
         backbone: str = "resnet50",
         weights: str | Path | None = None,
+        width: float = 1.0,
     ) -> None:
         super().__init__()
+        check_width(width)
         if backbone not in BACKBONES:
             raise ModelError(
                 f"expected a backbone among {', '.join(BACKBONES)}, found {backbone!r}; "
@@ -147,13 +161,16 @@ class _Mirrored(Network):
         encoder: Any = zoo.get_model(backbone, weights=None)
         # The classifier of ImageNet's thousand classes has no place here.
         del encoder.avgpool, encoder.fc
+        narrow(encoder, width)
         self.encoder = encoder
         if weights is not None:
             state = read_weights(weights, {"imagenet": BACKBONES[backbone]})
             load_into(encoder, encoder_part(state, weights), weights)
 
         expansion = encoder.layer4[-1].expansion
-        widths = [64, *(width * expansion for width in (64, 128, 256, 512))]
+        maps = (64, *(channels * expansion for channels in (64, 128, 256, 512)))
+        widths = [scale(channels, width) for channels in maps]
+        self.feature_channels = scale(FEATURES, width)
         self.decoder = nn.ModuleList(
             nn.Conv2d(self.inputs_per_map * wide, narrow, 3, padding=1)
             for narrow, wide in reversed(
@@ -184,11 +201,14 @@ class UNet(_Mirrored):
     weights : "imagenet", path or None
         What the encoder starts from: torchvision's ImageNet weights, a file of them
         (``.safetensors``, or ``.pth`` of tensors alone), or random values.
+    width : float
+        Share of all layers' channels, in (0, 1]; published weights fit 1 only.
 
     Raises
     ------
     ModelError
-        If the backbone is unknown, or the weights cannot be read or are another network's.
+        If the backbone is unknown, the width is out of range, or the weights cannot be read or are
+        another network's.
     """
 
     inputs_per_map = 2
