@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors.torch import load_file
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models import ModelCard, load_model
-from napari_twostage.models.build import build_network
 from napari_twostage.models.bundle import write_bundle
 from training.card import read_draft
 from training.config import ConfigError, load_config
 from training.datasets import DatasetError
 from training.outcomes import Cost, Outcome, run_engine
+from training.pretrained import load_module
 from training.samples import open_samples
 from training.validate import mean_dice
 
@@ -56,11 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config, card = load_config(options.config), read_draft(options.card)
         _, validation = open_samples(config, options.data)
-        tensors = {
-            f"{stage}.{name}": tensor
-            for stage in ("stage1", "stage2")
-            for name, tensor in load_file(options.run / f"{stage}.safetensors").items()
-        }
+        tensors = load_module(config, options.run).state_dict()
         calibrate(options.out, card, tensors, validation)
     except (ConfigError, DatasetError, ModelError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
@@ -94,7 +89,7 @@ def calibrate(
         outcomes = _outcomes(Path(scratch), card, tensors, samples)
         card = replace(card, temperature=round(fit_temperature(outcomes), 3))
         outcomes = _outcomes(Path(scratch), card, tensors, samples)
-    cost = Cost.of(card, build_network({**card.architecture, "outputs": card.outputs}))
+    cost = Cost.of(card)
     threshold = choose_threshold(outcomes, cost)
     card = replace(
         card,

@@ -23,7 +23,7 @@ FOREGROUND = (ClassConfig(name="foreground"),)
 def draft_card(config: TrainConfig, data: Path) -> ModelCard:
     """Draft the card of a run with a [card].
 
-    Tiles are what stage 2 was trained on, less the halo.
+    Tiles are what stage 2 was trained on, less the halo, unless [card] says otherwise.
 
     Raises
     ------
@@ -31,24 +31,26 @@ def draft_card(config: TrainConfig, data: Path) -> ModelCard:
         If sizes do not fit together.
     """
     stated, fine_mpp = config.card, (config.card and config.card.fine_mpp) or config.data.mpp
-    if stated is None or fine_mpp is None or config.stage2 is None:
+    last = config.stage1 if config.kind == "joint" else config.stage2
+    if stated is None or fine_mpp is None or last is None:
         raise ConfigError("a card needs a [card], a pixel size and two stages")
     network, whole = config.network, config.whole_images
     halo = 0 if whole else stated.halo_px
-    window = whole.size_px // network.ratio if whole else config.stage2.crop_px
+    window = whole.size_px // int(network.ratio) if whole else last.crop_px
     return ModelCard(
         name=stated.name,
         version=stated.version,
         description=stated.description,
         architecture={"name": network.architecture, **network.options},
+        refiner=network.refiner,
         classes=tuple(
             LabelClass(entry.name, entry.color or COLOURS[(value - 1) % len(COLOURS)], value)
             for value, entry in enumerate(config.data.classes or FOREGROUND, start=1)
         ),
         fine_mpp=fine_mpp,
         mpp_range=stated.mpp_range or mpp_range(fine_mpp),
-        ratio=network.ratio,
-        tile_px=window - 2 * halo,
+        ratio=int(network.ratio),
+        tile_px=stated.tile_px or window - 2 * halo,
         halo_px=halo,
         coarse_window_px=stated.coarse_window_px,
         coarse_halo_px=stated.coarse_halo_px,

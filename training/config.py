@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+SUPERFLUOUS = {"single": ("stage2", "card"), "joint": ("stage2",)}
+"""Sections that a kind of run ignores, so that one file serves several kinds."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassConfig:
     """A class that is told from the background; its value in the masks is its place in the list."""
@@ -52,6 +56,10 @@ class DataConfig:
     split: str = "train"
     seed: int = 0
     """Of the split, where the layout comes without one."""
+    folds: int = 0
+    """Parts that the split is dealt into by `seed`, groups kept together; 0 for none."""
+    fold: int = 0
+    """The one that is left out of training altogether."""
     limit: int = 0
     """How many images of the split to use, drawn by `seed`; 0 for all."""
     validation_fraction: float = 0.15
@@ -65,6 +73,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.validation_fraction < 1, "validation_fraction must be in [0, 1)")
+        require(self.folds == 0 or self.folds >= 2, "folds must be 0 for none, or 2 and more")
+        require(0 <= self.fold < max(1, self.folds), "fold must be one of the folds, from 0")
         require(self.limit >= 0, "limit must be 0 for all images, or their number")
         require(self.mpp is None or self.mpp > 0, "mpp must be positive")
 
@@ -79,8 +89,9 @@ class NetworkConfig:
     """What is trained."""
 
     architecture: str
-    ratio: int
-    """Fine pixels per pixel that stage 1 sees; a single model at ratio 1 is the dense one."""
+    ratio: float
+    """Fine pixels per pixel that stage 1 sees, a whole number where there is a second stage; a
+    single model at ratio 1 is the dense one."""
     context: bool
     """Whether stage 2 adds Model 1's penultimate features to its own."""
     mean: tuple[float, float, float]
@@ -92,6 +103,8 @@ class NetworkConfig:
     runs started from (COCO for FCN and DeepLabV3, else ImageNet), or ``random``."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the network's class, such as ``backbone``."""
+    refiner: dict[str, Any] | None = None
+    """Options of the `LocalRefiner` that is trained jointly in a second network's place."""
 
     def __post_init__(self) -> None:
         require(self.ratio >= 1, "ratio must be 1 or more")
@@ -166,6 +179,8 @@ class CardConfig:
     """None: the mpp of the data."""
     mpp_range: tuple[float, float] | None = None
     """None: what slides are read as they are for, while training at `fine_mpp`."""
+    tile_px: int | None = None
+    """None: a crop of stage 2's training, less the halo."""
     halo_px: int = 32
     """Context round a tile in fine pixels; whole images are cut without."""
     coarse_window_px: int = 512
@@ -177,8 +192,9 @@ class CardConfig:
 class TrainConfig:
     """A training run."""
 
-    kind: Literal["two_stage", "single"]
-    """A single model is stage 1 alone: [stage2] and [card] are left out."""
+    kind: Literal["two_stage", "joint", "single"]
+    """Joint: stage 1 and a local refiner are trained together, as [stage1] says. A single model is
+    stage 1 alone. Both leave [stage2] out, a single model [card] as well."""
     seed: int
     data: DataConfig
     network: NetworkConfig
@@ -201,11 +217,17 @@ class TrainConfig:
         listed = [stage for stage in (self.stage1, self.stage2) if stage is not None]
         if self.kind == "two_stage":
             require(self.stage2 is not None, "kind two_stage needs a [stage2]")
+        if self.kind == "joint":
+            require(self.network.refiner is not None, "kind joint needs a network.refiner")
+            require(self.whole_images is None, "kind joint is trained on crops")
+        if self.kind != "single":
+            require(ratio == int(ratio), "ratio must be a whole number where there are two stages")
         if self.whole_images is None:
             for stage in listed:
                 require(stage.crop_px > 0, "crops need a crop_px in each stage, or a size_px")
                 require(stage.epochs == 0, "crops are counted in steps, not in epochs")
-                require(stage.crop_px % ratio == 0, "crop_px must be a multiple of ratio")
+                fits = ratio != int(ratio) or stage.crop_px % ratio == 0
+                require(fits, "crop_px must be a multiple of ratio")
         else:
             unit = ratio**2 if self.kind == "two_stage" else ratio
             fits = self.whole_images.size_px % unit == 0
@@ -240,8 +262,10 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
         raise ConfigError(f"{path} is no readable TOML file: {error}") from error
     for change in changes:
         _change(table, change)
-    if table.get("kind") == "single":
-        table = {key: value for key, value in table.items() if key not in ("stage2", "card")}
+    superfluous = {"single": ("stage2", "card"), "joint": ("stage2",)}.get(
+        str(table.get("kind")), ()
+    )
+    table = {key: value for key, value in table.items() if key not in superfluous}
     return read_section(TrainConfig, table, str(path))
 
 

@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     samples = load_split(options.data, options.split)
     model = load_model(options.model)
     card = model.card
-    network = build_network({**card.architecture, "outputs": card.outputs})
-    cost = Cost.of(card, network)
+    cost = Cost.of(card)
     outcomes = run_engine(model, samples)
     threshold = card.default_threshold
     rows = [
@@ -79,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (options.out / "table.json").write_text(json.dumps(rows, indent=2))
     caption = (
         f"{len(samples)} images; {chosen:.1%} of tiles refined at the default threshold; "
-        f"{cost.macs_per_px / 1000:.1f} kMAC per pixel dense"
+        f"{cost.dense / 1000:.1f} kMAC per pixel dense"
     )
     (options.out / "table.md").write_text(f"{_markdown(rows)}\n\n{caption}\n")
     if options.write_card:
@@ -94,7 +93,7 @@ def _single(
     network.load_state_dict(load_file(weights))
     module = TwoStage(network, network, ratio=ratio, context=False, mean=card.mean, std=card.std)
     module.eval().to(memory_format=torch.channels_last)
-    predict = coarse_at_full_size(module)
+    predict = coarse_at_full_size(module, ratio)
     with torch.inference_mode():
         return [
             labels(predict_whole(predict, sample.image))

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import nn
 from tqdm import tqdm
 
 from napari_twostage.compose import upsample
 from napari_twostage.engine import segment
+from napari_twostage.models.build import build_two_stage
 from napari_twostage.models.cost import count_macs
 from napari_twostage.selection import EVERYTHING
 from napari_twostage.slides import open_slide
@@ -20,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
-    from napari_twostage.models.network import Network
+    from napari_twostage.models.two_stage import TwoStage
     from napari_twostage.tiling import TileGrid
     from training.datasets import Sample
 
@@ -91,26 +95,43 @@ def _outcome(model: Model, sample: Sample) -> Outcome:
 class Cost:
     """Multiply-accumulates of two stages as a share of the dense run's.
 
-    The dense run reads each image whole: it pays no halo. Stage 1 costs its share of the pixels,
-    stage 2 its windows, halo and context included, also where they reach beyond the image.
+    The dense run reads each image whole with one network of the card's architecture: it pays no
+    halo. Stage 1 costs its share of the pixels, stage 2 its windows, with all that it computes
+    in them, also where they reach beyond the image.
     """
 
-    card: ModelCard
-    macs_per_px: float
-    """Of either network."""
+    dense: float
+    """Multiply-accumulates of the dense run, per pixel."""
+    coarse: float
+    """Of stage 1, per fine pixel."""
+    tile: float
+    """Of stage 2, per tile."""
 
     @classmethod
-    def of(cls, card: ModelCard, network: Network) -> Cost:
-        """Measure a network."""
+    def of(cls, card: ModelCard) -> Cost:
+        """Count those of a model."""
+        module = build_two_stage(card)
         side = card.tile_px + 2 * card.halo_px
-        return cls(card, count_macs(network, (1, 3, side, side)) / side**2)
+        dense = count_macs(module.stage1, (1, 3, side, side)) / side**2
+        refined = count_macs(_Refine(module), (1, 3, side, side))
+        return cls(dense, dense / card.ratio**2, refined)
 
     def relative(self, outcomes: list[Outcome], threshold: float | None) -> float:
         """Cost of two stages at a threshold over these images; None for stage 1 alone."""
         pixels = sum(outcome.coarse.size for outcome in outcomes)
-        spent = pixels / self.card.ratio**2
+        spent = pixels * self.coarse
         if threshold is not None:
-            window = (self.card.tile_px + 2 * self.card.halo_px) ** 2
-            each = window * (1 + (1 / self.card.ratio**2 if self.card.context else 0))
-            spent += each * sum(outcome.count(threshold) for outcome in outcomes)
-        return spent / pixels
+            spent += self.tile * sum(outcome.count(threshold) for outcome in outcomes)
+        return spent / (pixels * self.dense)
+
+
+class _Refine(nn.Module):
+    """Stage 2 as a module that takes numbers: what `count_macs` counts."""
+
+    def __init__(self, module: TwoStage) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Refine (N, 3, H, W) windows."""
+        return self.module.refine(images.permute(0, 2, 3, 1).to(torch.uint8))

@@ -1,4 +1,4 @@
-"""Networks as a run starts them."""
+"""Networks as a run starts them, and as it leaves them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.build import build_network
+from napari_twostage.models.build import build_network, build_refiner
 from napari_twostage.models.lite import LiteUNet
 from napari_twostage.models.two_stage import TwoStage
+from training.checkpoint import load_weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_twostage.models.network import Network
+    from napari_twostage.models.refiner import LocalRefiner
     from training.config import TrainConfig
 
 PUBLISHED = {"fcn": "coco", "deeplabv3": "coco"}
@@ -36,15 +40,35 @@ def build_module(config: TrainConfig, *, weights: str | None = None) -> TwoStage
         If the architecture is unknown, or the weights cannot be had.
     """
     network = config.network
-    stage1, stage2 = (_build(config, weights or network.weights) for _ in range(2))
+    stage1 = _build(config, weights or network.weights)
+    stage2: Network | LocalRefiner
+    if network.refiner is None:
+        stage2 = _build(config, weights or network.weights)
+    else:
+        stage2 = build_refiner(network.refiner, config.data.outputs, stage1)
     return TwoStage(
         stage1,
         stage2,
-        ratio=network.ratio,
+        ratio=int(network.ratio),  # a single model's, which need not be whole, is not looked at
         context=network.context,
         mean=network.mean,
         std=network.std,
     )
+
+
+def load_module(config: TrainConfig, out: Path) -> TwoStage:
+    """Load what `training.train.run` trained, ready for inference.
+
+    Stage 2 of a single model is untrained.
+    """
+    module = build_module(config, weights="random")
+    if config.kind == "joint":
+        load_weights(module, out / "joint.safetensors")
+    else:
+        load_weights(module.stage1, out / "stage1.safetensors")
+    if config.stage2 is not None:
+        load_weights(module.stage2, out / "stage2.safetensors")
+    return module.eval().to(memory_format=torch.channels_last)
 
 
 def _build(config: TrainConfig, weights: str) -> Network:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.datasets import DatasetError, Samples, hold_out, load_dataset
+from training.datasets import (
+    DatasetError,
+    Samples,
+    assign_folds,
+    groups,
+    hold_out,
+    load_dataset,
+)
 from training.whole import resize_image, resize_mask
 
 if TYPE_CHECKING:
@@ -28,6 +35,40 @@ def open_samples(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Seq
     DatasetError
         If the folder is not laid out as the configuration says, or has too few images.
     """
+    samples = _sides(config, root)[0]
+    training, validation = hold_out(samples, config.data.validation_fraction, config.seed)
+    if not len(training) or (config.card is not None and not len(validation)):
+        raise DatasetError(
+            f"{root} has {len(samples)} images to train on, of which validation_fraction = "
+            f"{config.data.validation_fraction:g} holds out {len(validation)}; training needs "
+            "some, and so does calibrating: add images, or change the fraction"
+        )
+    if config.whole_images is None:
+        return training, validation
+    return training, resize_samples(validation, config.whole_images.size_px)
+
+
+def open_fold(config: TrainConfig, root: Path) -> Samples:
+    """Find the images of the fold that a run leaves out, to test it on.
+
+    Raises
+    ------
+    DatasetError
+        If the folder is not laid out as the configuration says, or there are no folds.
+    """
+    if not config.data.folds:
+        raise DatasetError("the configuration has no folds, so no fold is left out; set data.folds")
+    return _sides(config, root)[1]
+
+
+def name_groups(config: TrainConfig, root: Path, samples: Samples) -> list[str]:
+    """Of each image, what it must not be parted from: in a manifest's folder, its group."""
+    known = groups(root) if config.data.layout == "manifest" else {}
+    return [known.get(name, name) for name in samples.names]
+
+
+def _sides(config: TrainConfig, root: Path) -> tuple[Samples, Samples]:
+    """The images to train on, some of which may be held out, and those of the fold left out."""
     data = config.data
     samples = load_dataset(
         data.layout,
@@ -37,19 +78,14 @@ def open_samples(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Seq
         mpp=data.mpp,
         classes=[entry.text for entry in data.classes],
     )
+    left_out: list[int] = []
+    if data.folds:
+        folds = assign_folds(name_groups(config, root, samples), data.folds, data.seed)
+        left_out = [place for place, fold in enumerate(folds) if fold == data.fold]
+    kept = sorted(set(range(len(samples))).difference(left_out))
     if data.limit:
-        drawn = np.random.default_rng(data.seed).permutation(len(samples))[: data.limit]
-        samples = samples.pick(sorted(drawn.tolist()))
-    training, validation = hold_out(samples, data.validation_fraction, config.seed)
-    if not len(training) or (config.card is not None and not len(validation)):
-        raise DatasetError(
-            f"{root} has {len(samples)} images, of which validation_fraction = "
-            f"{data.validation_fraction:g} holds out {len(validation)}; training needs some, "
-            "and so does calibrating: add images, or change the fraction"
-        )
-    if config.whole_images is None:
-        return training, validation
-    return training, resize_samples(validation, config.whole_images.size_px)
+        kept = sorted(np.random.default_rng(data.seed).permutation(kept)[: data.limit].tolist())
+    return samples.pick(kept), samples.pick(left_out)
 
 
 def resize_samples(samples: Sequence[Sample], size_px: int) -> Samples:

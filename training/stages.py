@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy as np
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from napari_twostage.models.network import Network
     from training.config import StageConfig, TilesConfig, TrainConfig
     from training.datasets import Sample
 
@@ -43,7 +42,7 @@ class Stage:
     """One network being trained: what to run, what to change, on what."""
 
     name: str
-    network: Network
+    network: nn.Module
     """The one whose weights change."""
     config: StageConfig
     seed: int
@@ -60,56 +59,98 @@ class Stage:
 
 def list_stages(config: TrainConfig, module: TwoStage, samples: Sequence[Sample]) -> list[Stage]:
     """List what is trained, in order."""
-    parts = _crop_parts if config.whole_images is None else _whole_parts
+    parts = _whole_parts if config.whole_images is not None else _crop_parts
     listed = []
-    for index, stage in enumerate((config.stage1, config.stage2)):
+    for index, (part, stage) in enumerate(
+        zip(parts(config, module), (config.stage1, config.stage2), strict=False)
+    ):
         if stage is None:
             continue
-        forward, predict = parts(config, module)[index]
         seed = config.seed + index
         listed.append(
             Stage(
-                name=f"stage{index + 1}",
-                network=(module.stage1, module.stage2)[index],
+                name=part.name,
+                network=part.network,
                 config=stage,
                 seed=seed,
                 steps=stage.count_steps(len(samples)),
                 draw=make_draw(samples, config, stage, seed),
-                forward=forward,
-                predict=predict,
+                forward=part.forward,
+                predict=part.predict,
                 multiple_px=WINDOW_MULTIPLE if config.whole_images is None else 1,
             )
         )
     return listed
 
 
-def _crop_parts(_: TrainConfig, module: TwoStage) -> list[tuple[Forward, Predict]]:
+class _Part(NamedTuple):
+    """What a stage is, whatever it is trained with."""
+
+    name: str
+    network: nn.Module
+    forward: Forward
+    predict: Predict
+
+
+def _crop_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
     """On crops, both stages are trained on what they predict at the fine pixel size."""
-    coarse = coarse_at_full_size(module)
+    if config.kind == "joint":
+        return [_Part("joint", module, partial(_both_and_compare, module), module.refine)]
+    coarse = coarse_at_full_size(module, config.network.ratio)
     return [
-        (partial(_predict_and_compare, coarse), coarse),
-        (partial(_predict_and_compare, module.refine), module.refine),
+        _Part("stage1", module.stage1, partial(_predict_and_compare, coarse), coarse),
+        _Part("stage2", module.stage2, partial(_predict_and_compare, module.refine), module.refine),
     ]
 
 
-def _whole_parts(config: TrainConfig, module: TwoStage) -> list[tuple[Forward, Predict]]:
+def _whole_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
     """On whole images, stage 1 is trained at its own pixel size and stage 2 on a few tiles."""
+    coarse = coarse_at_full_size(module, module.ratio)
     return [
-        (partial(_coarse_and_compare, module), coarse_at_full_size(module)),
-        (partial(_tiles_and_compare, module, config.tiles), partial(refine_all, module)),
+        _Part("stage1", module.stage1, partial(_coarse_and_compare, module), coarse),
+        _Part(
+            "stage2",
+            module.stage2,
+            partial(_tiles_and_compare, module, config.tiles),
+            partial(refine_all, module),
+        ),
     ]
 
 
-def coarse_at_full_size(module: TwoStage) -> Predict:
+def coarse_at_full_size(module: TwoStage, ratio: float) -> Predict:
     """Stage 1 from fine pixels to logits on fine pixels: averaged down, enlarged bilinearly."""
 
     def predict(images: Tensor) -> Tensor:
-        logits = module.coarse(coarsen(images, module.ratio))
-        return functional.interpolate(
-            logits, scale_factor=module.ratio, mode="bilinear", align_corners=False
-        )
+        return _enlarge(module.coarse(coarsen(images, int(ratio))), images)
 
-    return module.coarse if module.ratio == 1 else predict
+    if ratio == 1:
+        return module.coarse
+    return predict if ratio == int(ratio) else partial(_coarse_at_any_ratio, module, ratio)
+
+
+def _coarse_at_any_ratio(module: TwoStage, ratio: float, images: Tensor) -> Tensor:
+    """As at whole ratios, but resampled, and filled up to sides that the network can halve."""
+    sides = [round(length / ratio) for length in images.shape[1:3]]
+    planes = images.permute(0, 3, 1, 2).float()
+    small = functional.interpolate(planes, sides, mode="bilinear", antialias=True).round()
+    below, right = (-length % module.stage1.stride for length in sides)
+    filled = functional.pad(small, (0, right, 0, below), mode="replicate").to(torch.uint8)
+    logits = module.coarse(filled.permute(0, 2, 3, 1))
+    return _enlarge(logits[..., : sides[0], : sides[1]], images)
+
+
+def _enlarge(logits: Tensor, images: Tensor) -> Tensor:
+    height, width = images.shape[1:3]
+    return functional.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+
+
+def _both_and_compare(
+    module: TwoStage, batch: Batch, _: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Both outputs, one after the other, so that either loss counts alike."""
+    coarse, refined = module.run_both(batch.images)
+    both = torch.cat([_enlarge(coarse, batch.images), refined])
+    return both, torch.cat([batch.masks, batch.masks])
 
 
 def _predict_and_compare(

@@ -6,7 +6,7 @@ over the whole image. The networks' inputs are made by the functions that the en
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from napari_twostage.uncertainty import MEASURES, tile_statistics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from napari_twostage.models.network import Network
 
 
 class Coarse(NamedTuple):
@@ -89,12 +91,13 @@ def refine_tiles(module: TwoStage, tiles: Tensor, context: Tensor) -> Tensor:
     (M, K, H, W) float tensor
         Logits.
     """
-    features = module.stage2.features(module.normalise(tiles))
+    network = cast("Network", module.stage2)  # whole images are not trained on with a refiner
+    features = network.features(module.normalise(tiles))
     if module.context:
         features = features + functional.interpolate(
             context, size=features.shape[-2:], mode="nearest"
         )
-    return module.stage2.classify(features)
+    return network.classify(features)
 
 
 def refine_all(module: TwoStage, images: Tensor) -> Tensor:

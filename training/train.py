@@ -20,7 +20,7 @@ from napari_twostage.models.bundle import CARD
 from napari_twostage.models.model import pick_device
 from training.calibrate import calibrate
 from training.card import draft_card
-from training.checkpoint import claim, load_weights
+from training.checkpoint import claim
 from training.config import ConfigError, load_config
 from training.datasets import DatasetError
 from training.loop import train_stage
@@ -31,7 +31,6 @@ from training.stages import list_stages
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_twostage.models.two_stage import TwoStage
     from training.config import TrainConfig
 
 BUNDLE = "bundle"
@@ -93,15 +92,6 @@ def run(config: TrainConfig, data: Path, out: Path, *, device: str = "auto") -> 
     if config.card is not None and not (out / BUNDLE / CARD).exists():
         card = draft_card(config, data)
         calibrate(out / BUNDLE, card, module.cpu().state_dict(), validation)
-
-
-def load_module(config: TrainConfig, out: Path) -> TwoStage:
-    """Load what `run` trained, ready for inference; stage 2 of a single model is untrained."""
-    module = build_module(config, weights="random")
-    load_weights(module.stage1, out / "stage1.safetensors")
-    if config.stage2 is not None:
-        load_weights(module.stage2, out / "stage2.safetensors")
-    return module.eval().to(memory_format=torch.channels_last)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ import torch
 from safetensors.torch import save
 from tests.fakes import make_card
 
-from napari_twostage.models.build import build_network
+from napari_twostage.models.build import build_two_stage
 from napari_twostage.models.bundle import Bundle
-from napari_twostage.models.two_stage import TwoStage
+from napari_twostage.models.refiner import LocalRefiner
 
 if TYPE_CHECKING:
     from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.two_stage import TwoStage
 
 
 def small_card(**changes: Any) -> ModelCard:
@@ -32,21 +33,15 @@ def small_card(**changes: Any) -> ModelCard:
 def random_module(card: ModelCard, *, seed: int = 0) -> TwoStage:
     """Make both stages, each with weights of its own and batch statistics that are not trivial."""
     torch.manual_seed(seed)
-    options = {**card.architecture, "outputs": card.outputs}
-    module = TwoStage(
-        build_network(options),
-        build_network(options),
-        ratio=card.ratio,
-        context=card.context,
-        mean=card.mean,
-        std=card.std,
-    )
+    module = build_two_stage(card)
     for part in module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.running_mean.normal_(std=0.1)
             part.running_var.uniform_(0.5, 1.5)
             part.weight.data.uniform_(0.5, 1.5)
             part.bias.data.normal_(std=0.1)
+    if isinstance(module.stage2, LocalRefiner):  # whose last layer starts with zeros
+        torch.nn.init.normal_(module.stage2.last.weight, std=0.3)
     return module.eval()
 
 

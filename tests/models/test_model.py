@@ -77,8 +77,11 @@ def test_weights_of_another_architecture_are_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_folding_leaves_outputs_as_they_were_and_no_normalisation() -> None:
-    module = random_module(small_card())
+@pytest.mark.parametrize("refiner", [None, {"width": 16}])
+def test_folding_leaves_outputs_as_they_were_and_no_normalisation(
+    refiner: dict[str, int] | None,
+) -> None:
+    module = random_module(small_card(refiner=refiner))
     images = torch.from_numpy(np.stack(windows(2)))
     with torch.inference_mode():
         before = module.refine(images)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.training.make_dataset import make_dataset
+from tests.training.tiny_run import CROPS, make_config
 
-from training.datasets import DatasetError, Sample, hold_out, load_split
+from training.datasets import DatasetError, Sample, assign_folds, hold_out, load_split
+from training.samples import open_fold, open_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,3 +70,33 @@ def test_holding_out_parts_the_samples_the_same_way_each_time(fraction: float) -
     assert len(held) == round(10 * fraction)
     assert sorted(sample.name for sample in rest + held) == [str(index) for index in range(10)]
     assert hold_out(samples, fraction, seed=3) == (rest, held)
+
+
+def test_folds_keep_groups_together_and_are_of_about_one_size() -> None:
+    groups = ["p1"] * 7 + ["p2"] * 3 + [f"q{number}" for number in range(20)]
+    folds = assign_folds(groups, 3, seed=5)
+    assert len({folds[place] for place in range(7)}) == 1
+    assert len({folds[place] for place in range(7, 10)}) == 1
+    assert [folds.count(fold) for fold in range(3)] == [10, 10, 10]
+    assert assign_folds(groups, 3, seed=5) == folds
+    assert assign_folds(groups, 3, seed=6) != folds
+
+
+def test_a_fold_is_left_out_of_training_and_all_folds_are_all_images(folder: Path) -> None:
+    seen = []
+    for fold in range(2):
+        config = make_config(
+            folder, CROPS, "data.split=all", "data.folds=2", f"data.fold={fold}", "data.seed=1"
+        )
+        training, validation = open_samples(config, folder)
+        names = {sample.name for sample in [*training, *validation]}
+        left_out = set(open_fold(config, folder).names)
+        assert len(names) == len(left_out) == 2
+        assert not names & left_out
+        seen += sorted(left_out)
+    assert sorted(seen) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_without_folds_none_is_left_out(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="set data[.]folds"):
+        open_fold(make_config(folder, CROPS), folder)

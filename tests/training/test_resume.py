@@ -16,10 +16,10 @@ from tests.training.tiny_run import CROPS, LIGHT, make_config
 
 from training import loop
 from training.config import ConfigError
-from training.pretrained import build_module
+from training.pretrained import build_module, load_module
 from training.samples import open_samples
 from training.stages import list_stages
-from training.train import load_module, run
+from training.train import run
 
 if TYPE_CHECKING:
     from training.config import TrainConfig

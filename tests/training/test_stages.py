@@ -18,7 +18,7 @@ from training.infer import Rules, run_two_stages
 from training.losses import compute_loss
 from training.pretrained import build_module
 from training.samples import open_samples
-from training.stages import Stage, coarsen_masks, list_stages
+from training.stages import Stage, coarse_at_full_size, coarsen_masks, list_stages
 from training.tiles import join_tiles, take_images, take_tiles
 
 if TYPE_CHECKING:
@@ -148,3 +148,43 @@ def test_joining_all_tiles_gives_the_image_back() -> None:
 def test_a_coarse_mask_has_the_commonest_value_of_each_block() -> None:
     mask = torch.tensor([[[2, 2, 0, 0], [2, 1, 1, 0]]])
     assert coarsen_masks(mask, 2, 3).tolist() == [[[2, 0]]]
+
+
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_any_ratio_reads_as_whole_ratios_do(tmp_path: Path, ratio: int) -> None:
+    """Averaged, rounded, enlarged again: at whole ratios both ways see nearly the same."""
+    _, module, _ = set_up(tmp_path, CROPS)
+    smooth = np.linspace(0, 255, 128)[:, None, None] * np.ones((1, 128, 3))
+    images = torch.from_numpy(smooth.astype(np.uint8))[None]
+    with torch.inference_mode():
+        whole = coarse_at_full_size(module, ratio)(images)
+        near = coarse_at_full_size(module, ratio + 1e-9)(images)
+    assert whole.shape == near.shape == (1, 1, 128, 128)
+    inner = (..., slice(32, 96), slice(32, 96))
+    assert (whole[inner] - near[inner]).abs().max() < 0.1 * whole.std()
+
+
+def test_a_ratio_that_is_not_whole_trains_single_models_of_any_image_size(tmp_path: Path) -> None:
+    _, module, stages = set_up(
+        tmp_path, CROPS, "kind=single", "network.ratio=1.414", "network.context=false"
+    )
+    logits, target = stages[0].forward(stages[0].draw(0), RNG)
+    assert logits.shape == (2, 1, 64, 64)
+    assert target.shape == (2, 64, 64)
+    with torch.inference_mode():
+        odd = coarse_at_full_size(module, 1.414)(torch.zeros(1, 77, 101, 3, dtype=torch.uint8))
+    assert odd.shape == (1, 1, 77, 101)
+
+
+def test_a_refiner_and_stage_1_learn_from_both_outputs(tmp_path: Path) -> None:
+    changes = ("kind=joint", "network.refiner={ width = 16 }", "network.context=false")
+    _, module, stages = set_up(tmp_path, CROPS, *changes)
+    assert [stage.name for stage in stages] == ["joint"]
+    logits, target = stages[0].forward(stages[0].draw(0), RNG)
+    assert logits.shape == (4, 1, 64, 64)
+    assert torch.equal(target[:2], target[2:])
+    module.zero_grad()
+    logits[2:].square().mean().backward()  # what is refined alone
+    assert module.stage1.last.weight.grad is not None
+    assert module.stage1.stem[0].weight.grad.abs().sum() > 0
+    assert module.stage2.last.weight.grad.abs().sum() > 0

@@ -67,6 +67,31 @@ def test_a_run_without_a_card_ends_in_weights_which_calibrate_bundles(
     assert load_model(tmp_path / "bundle", device="cpu").card.classes[0].name == "square"
 
 
+def test_stage_1_and_a_local_refiner_are_trained_together_into_a_model(
+    tmp_path: Path, data: Path
+) -> None:
+    changes = [
+        "kind=joint",
+        "network.refiner={ width = 16, dilations = [1] }",
+        "network.context=false",
+        "card.tile_px=32",
+    ]
+    options = [word for change in changes for word in ("--set", change)]
+    assert start(tmp_path, CROPS, data, *options) == 0
+    model = load_model(tmp_path / "out" / train.BUNDLE, device="cpu")
+    assert model.card.refiner == {"width": 16, "dilations": [1]}
+    assert model.card.tile_px == 32
+    pixels = np.asarray(Image.open(data / "images" / "d.png"))
+    seg = segment(
+        open_slide(pixels, mpp=(0.5, 0.5)),
+        model,
+        tmp_path / "seg.zarr",
+        tissue=False,
+        refine="all",
+    )
+    assert seg.ledger.refined.all()
+
+
 def test_a_single_model_is_the_same_file_with_another_kind(tmp_path: Path, data: Path) -> None:
     assert start(tmp_path, CROPS, data, "--set", "kind=single", "--set", "network.ratio=1") == 0
     out = tmp_path / "out"

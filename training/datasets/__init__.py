@@ -4,6 +4,7 @@ from training.datasets.layouts import LAYOUTS, load_dataset
 from training.datasets.manifest import groups, load_split
 from training.datasets.sample import DatasetError, Facts, Sample, Samples, describe, hold_out
 from training.datasets.slides import mpp_range
+from training.datasets.splits import assign_folds
 
 __all__ = [
     "LAYOUTS",
@@ -11,6 +12,7 @@ __all__ = [
     "Facts",
     "Sample",
     "Samples",
+    "assign_folds",
     "describe",
     "groups",
     "hold_out",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -59,3 +60,32 @@ def check_split(split: str, root: Path) -> None:
     """Refuse a split that no layout has."""
     if split not in SPLITS:
         raise DatasetError(f"{root} has no split '{split}'; use {', '.join(SPLITS)}")
+
+
+def assign_folds(groups: Sequence[str], folds: int, seed: int) -> list[int]:
+    """Deal images into folds of about one size, those of a group into the same one.
+
+    Groups are dealt out the largest first, equal ones shuffled, each to the smallest fold so far.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Of each image: what it must not be parted from.
+    folds : int
+        2 or more.
+    seed : int
+        Of the shuffle.
+
+    Returns
+    -------
+    list of int
+        The fold of each image, from 0.
+    """
+    sizes = Counter(groups)
+    names = sorted(sizes)
+    shuffled = [names[place] for place in np.random.default_rng(seed).permutation(len(names))]
+    filled, fold_of = [0] * folds, {}
+    for name in sorted(shuffled, key=lambda name: -sizes[name]):
+        fold_of[name] = filled.index(min(filled))
+        filled[fold_of[name]] += sizes[name]
+    return [fold_of[group] for group in groups]

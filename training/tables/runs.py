@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from training.config import TrainConfig, load_config
 from training.log import Log
-from training.train import load_module, run
+from training.pretrained import load_module
+from training.train import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.lite import LiteUNet
+from napari_twostage.models.refiner import LocalRefiner
 from napari_twostage.models.resnet import FCN, DeepLabV3, SegNet, UNet
+from napari_twostage.models.two_stage import TwoStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from napari_twostage.models.card import ModelCard
     from napari_twostage.models.network import Network
 
 ARCHITECTURES: dict[str, Callable[..., Network]] = {
@@ -43,3 +46,39 @@ def build_network(architecture: Mapping[str, Any]) -> Network:
         return ARCHITECTURES[name](**options)
     except TypeError as error:
         raise ModelError(f"architecture '{name}' does not take {options}: {error}") from error
+
+
+def build_refiner(options: Mapping[str, Any], outputs: int, stage1: Network) -> LocalRefiner:
+    """Build a local refiner with fresh weights, for stage 1's features.
+
+    Raises
+    ------
+    ModelError
+        If an option does not fit.
+    """
+    try:
+        return LocalRefiner(outputs, stage1.feature_channels, **options)
+    except TypeError as error:
+        raise ModelError(f"a refiner does not take {dict(options)}: {error}") from error
+
+
+def build_two_stage(card: ModelCard) -> TwoStage:
+    """Build both stages as a card says, with fresh weights.
+
+    Raises
+    ------
+    ModelError
+        If the architecture is unknown or an option does not fit.
+    """
+    options = {**card.architecture, "outputs": card.outputs}
+    stage1 = build_network(options)
+    return TwoStage(
+        stage1,
+        build_network(options)
+        if card.refiner is None
+        else build_refiner(card.refiner, card.outputs, stage1),
+        ratio=card.ratio,
+        context=card.context,
+        mean=card.mean,
+        std=card.std,
+    )

@@ -35,6 +35,8 @@ class ModelCard:
     description: str
     architecture: dict[str, Any]
     """``name`` of the network and its options; both stages are built from it."""
+    refiner: dict[str, Any] | None = None
+    """Options of a `LocalRefiner`, which is stage 2 in a second network's place."""
     classes: tuple[LabelClass, ...]
     fine_mpp: float
     """Micrometres per pixel that stage 2 was trained at."""

@@ -11,8 +11,7 @@ import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.build import build_network
-from napari_twostage.models.two_stage import TwoStage
+from napari_twostage.models.build import build_two_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.two_stage import TwoStage
 
 BATCH_PX = 300_000
 """Pixels of one batch: enough to fill two to eight cores, little enough for 1 GiB."""
@@ -124,16 +124,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def _module(bundle: Bundle) -> TwoStage:
-    card = bundle.card
-    options = {**card.architecture, "outputs": card.outputs}
-    module = TwoStage(
-        build_network(options),
-        build_network(options),
-        ratio=card.ratio,
-        context=card.context,
-        mean=card.mean,
-        std=card.std,
-    )
+    module = build_two_stage(bundle.card)
     try:
         module.load_state_dict(bundle.tensors())
     except RuntimeError as error:

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from napari_twostage.models.refiner import LocalRefiner
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,8 +48,9 @@ class TwoStage(nn.Module):
 
     Parameters
     ----------
-    stage1, stage2 : Network
-        Two networks of one architecture.
+    stage1 : Network
+    stage2 : Network or LocalRefiner
+        Another network of that architecture; or what corrects stage 1's logits from close by.
     ratio : int
         Fine pixels per coarse pixel.
     context : bool
@@ -62,7 +65,7 @@ class TwoStage(nn.Module):
     def __init__(
         self,
         stage1: Network,
-        stage2: Network,
+        stage2: Network | LocalRefiner,
         *,
         ratio: int,
         context: bool,
@@ -79,7 +82,9 @@ class TwoStage(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def transfer(self) -> None:
-        """Start Model 2 as a copy of Model 1."""
+        """Start Model 2 as a copy of Model 1; a refiner has nothing to copy."""
+        if isinstance(self.stage2, LocalRefiner):
+            return
         self.stage2.load_state_dict(self.stage1.state_dict())
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -119,6 +124,8 @@ class TwoStage(nn.Module):
         (N, K, H, W) float tensor
             Logits, as `coarse` gives them.
         """
+        if isinstance(self.stage2, LocalRefiner):
+            return self.run_both(images)[1]
         features = self.stage2.features(self.normalise(images))
         if self.context:
             with torch.no_grad():  # training stage 2 leaves Model 1 as it is
@@ -127,3 +134,19 @@ class TwoStage(nn.Module):
                 context, size=features.shape[-2:], mode="nearest"
             )
         return self.stage2.classify(features)
+
+    def run_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Stage 1 and a local refiner over the same fine windows: coarse and refined logits.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) uint8 tensor
+            Windows of the slide at the fine pixel size.
+
+        Returns
+        -------
+        (N, K, H / ratio, W / ratio) and (N, K, H, W) float tensors
+        """
+        features = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
+        logits = self.stage1.classify(features)
+        return logits, self.stage2(self.normalise(images), logits, features)

@@ -1,0 +1,139 @@
+"""Dice against cost: curves of selectors, how efficient they are, where they reach a goal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.frontier.selectors import (
+    CHANGE_ORACLE,
+    OracleCurve,
+    Ranking,
+    rank_by,
+    rank_randomly,
+)
+from training.frontier.tallies import SMOOTH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from training.frontier.tallies import ImageTally
+
+FRACTIONS = np.round(np.concatenate([np.arange(0, 0.1, 0.01), np.arange(0.1, 1.0001, 0.025)]), 4)
+"""Shares of tiles at which curves are drawn."""
+RANDOM_SEEDS = 20
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What refining ever more tiles of a set of images brings."""
+
+    fractions: NDArray[np.float64]
+    """(p,) of all tiles."""
+    dice: NDArray[np.float64]
+    """(p, images)."""
+    refined: NDArray[np.float64]
+    """(p, images) share of an image's pixels in refined tiles; those of cut tiles count whole."""
+    pooled: NDArray[np.float64]
+    """(p,) Dice of all pixels together."""
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(p,) Dice per image, averaged."""
+        return np.asarray(self.dice.mean(axis=1))
+
+
+def trace(
+    tallies: Sequence[ImageTally],
+    ranking: Ranking,
+    fractions: NDArray[np.float64] = FRACTIONS,
+) -> Curve:
+    """Follow a ranking through its whole length."""
+    images = len(tallies)
+    hits = np.array([image.coarse.hits.sum() for image in tallies], float)
+    predicted = np.array([image.coarse.predicted.sum() for image in tallies], float)
+    truth = np.array([image.truth for image in tallies], float)
+    sizes = np.array([len(image.changed) for image in tallies])
+    gained_hits, gained_predicted = (
+        _gather(tallies, ranking, part) for part in ("gained_hits", "gained_predicted")
+    )
+    stops = np.rint(fractions * len(ranking.owners)).astype(int)
+    dice, refined, pooled, before = [], [], [], 0
+    count = np.zeros(images)
+    for stop in stops:
+        part = slice(before, stop)
+        owners = ranking.owners[part]
+        hits = hits + np.bincount(owners, gained_hits[part], minlength=images)
+        predicted = predicted + np.bincount(owners, gained_predicted[part], minlength=images)
+        count = count + np.bincount(owners, minlength=images)
+        dice.append((2 * hits + SMOOTH) / (predicted + truth + SMOOTH))
+        pooled.append(2 * hits.sum() / max(1.0, predicted.sum() + truth.sum()))
+        refined.append(count / sizes)
+        before = stop
+    return Curve(fractions, np.array(dice), np.array(refined), np.array(pooled))
+
+
+def _gather(tallies: Sequence[ImageTally], ranking: Ranking, part: str) -> NDArray[np.float64]:
+    """A value of each tile, in the order of a ranking."""
+    starts = np.concatenate([[0], np.cumsum([len(image.changed) for image in tallies])])
+    values = np.concatenate([getattr(image, part) for image in tallies]).astype(float)
+    return np.asarray(values[starts[ranking.owners] + ranking.tiles])
+
+
+def trace_random(tallies: Sequence[ImageTally], seeds: int = RANDOM_SEEDS) -> Curve:
+    """The mean of many random orders."""
+    curves = [trace(tallies, rank_randomly(tallies, seed)) for seed in range(seeds)]
+    return Curve(
+        FRACTIONS,
+        np.mean([curve.dice for curve in curves], axis=0),
+        np.mean([curve.refined for curve in curves], axis=0),
+        np.mean([curve.pooled for curve in curves], axis=0),
+    )
+
+
+def efficiency(curve: Curve, chance: Curve, best: Curve) -> float:
+    """Share of what choosing by actual change gains over chance: areas between mean curves.
+
+    1 is as good as the change oracle, 0 no better than chance; a selector that knows what a
+    change is worth may exceed 1. NaN where the oracle itself gains nothing.
+    """
+    gained = float(np.trapezoid(curve.mean - chance.mean, curve.fractions))
+    possible = float(np.trapezoid(best.mean - chance.mean, best.fractions))
+    return gained / possible if abs(possible) > 1e-9 else float("nan")
+
+
+def trace_all(tallies: Sequence[ImageTally], selectors: Sequence[str]) -> dict[str, Curve]:
+    """The curve of each selector, of chance and of the change oracle, by name."""
+    curves = {name: trace(tallies, rank_by(tallies, name)) for name in selectors}
+    return curves | {
+        "random": trace_random(tallies),
+        CHANGE_ORACLE: trace(tallies, rank_by(tallies, CHANGE_ORACLE)),
+    }
+
+
+def cheapest(cost: NDArray[np.float64], dice: NDArray[np.float64], goal: float) -> float:
+    """The smallest cost at which a curve reaches a Dice, between its points; NaN if nowhere.
+
+    Parameters
+    ----------
+    cost, dice : (p,) arrays
+        Cost rises; Dice may rise and fall.
+    goal : float
+    """
+    reached = np.flatnonzero(dice >= goal)
+    if not len(reached):
+        return float("nan")
+    first = int(reached[0])
+    if first == 0:
+        return float(cost[0])
+    share = (goal - dice[first - 1]) / (dice[first] - dice[first - 1])
+    return float(cost[first - 1] + share * (cost[first] - cost[first - 1]))
+
+
+def oracle_at(oracle: OracleCurve, total: int, fraction: float) -> float:
+    """Mean Dice of the label oracle with a share of all tiles refined."""
+    return float(np.interp(fraction * total, oracle.tiles, oracle.dice))
