@@ -68,11 +68,12 @@ class Outcome:
 
 
 def run_engine(model: Model, samples: Sequence[Sample]) -> list[Outcome]:
-    """Run the engine itself over images, as users do, once coarsely and once refining all."""
-    return [_outcome(model, sample) for sample in tqdm(samples, desc="engine", unit="image")]
+    """Run the engine itself over images, as users do; see `outcome`."""
+    return [outcome(model, sample) for sample in tqdm(samples, desc="engine", unit="image")]
 
 
-def _outcome(model: Model, sample: Sample) -> Outcome:
+def outcome(model: Model, sample: Sample) -> Outcome:
+    """Run the engine over an image: once coarsely, once refining all."""
     mpp = (model.card.fine_mpp, model.card.fine_mpp)  # the data set states none: taken as it is
     with tempfile.TemporaryDirectory() as folder:
         seg = segment(

@@ -98,5 +98,5 @@ def test_a_fold_is_left_out_of_training_and_all_folds_are_all_images(folder: Pat
 
 
 def test_without_folds_none_is_left_out(folder: Path) -> None:
-    with pytest.raises(DatasetError, match="set data[.]folds"):
+    with pytest.raises(DatasetError, match="is left out"):
         open_fold(make_config(folder, CROPS), folder)

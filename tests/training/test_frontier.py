@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
+from tests.training.make_dataset import make_dataset
+from tests.training.tiny_run import CROPS
 
+from napari_twostage import load_model
+from training.frontier.__main__ import main
+from training.frontier.comparison import Point, bootstrap, frontier_of, single_at
 from training.frontier.curves import cheapest, efficiency, oracle_at, trace, trace_all
 from training.frontier.selectors import (
     CHANGE_ORACLE,
@@ -15,8 +23,13 @@ from training.frontier.selectors import (
     rank_by,
     rank_randomly,
 )
+from training.frontier.study import load_study
 from training.frontier.tallies import ImageTally, sum_tiles, tally
 from training.metrics import dice
+from training.outcomes import outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TILE = 8
 
@@ -109,3 +122,101 @@ def test_the_cheapest_point_lies_between_the_points_measured() -> None:
     assert cheapest(cost, values, 0.88) == pytest.approx(0.3)
     assert cheapest(cost, values, 0.5) == pytest.approx(0.1)
     assert np.isnan(cheapest(cost, values, 0.95))
+
+
+STUDY = """
+name = "squares"
+folds = 2
+dense = "dense"
+candidates = [
+    { name = "dense", config = "tiny.toml", changes = { kind = "single", "network.ratio" = 1 } },
+    { name = "half", config = "tiny.toml", changes = { kind = "single" } },
+    { name = "joint", config = "tiny.toml", changes = { kind = "joint", "card.tile_px" = 32, \
+"network.context" = false, "network.refiner" = { width = 16, dilations = [1] } } },
+]
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    make_dataset(tmp_path / "data")
+    (tmp_path / "tiny.toml").write_text(CROPS)
+    (tmp_path / "study.toml").write_text(STUDY)
+    folders = [(f"--{name}", str(tmp_path / name)) for name in ("data", "runs", "out")]
+    return [str(tmp_path / "study.toml"), *(word for pair in folders for word in pair)]
+
+
+def test_one_command_goes_from_a_study_to_tables_and_a_figure(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    assert main([*arguments, "--train", "--device", "cpu"]) == 0
+    out = tmp_path / "out"
+    with (out / "frontier_squares.csv").open(newline="") as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert rows["dense"]["MACs / dense"] == "1.000"
+    assert rows["half"]["MACs / dense"] == rows["joint, stage 1 only"]["MACs / dense"] == "0.250"
+    assert float(rows["joint, every tile refined"]["MACs / dense"]) > 0.25
+    assert rows["dense"]["against dense"] == "–"
+    assert "4 images of 2 folds" in (out / "frontier_squares.md").read_text()
+    with Image.open(out / "frontier_squares.png") as picture:
+        assert picture.width > picture.height > 300
+    # what the table says of every tile refined is what the engine's labels give
+    study = load_study(tmp_path / "study.toml")
+    found = []
+    for trial in study.trials(study.candidates[2], tmp_path / "data", tmp_path / "runs"):
+        model = load_model(trial.folder / "bundle", device="cpu")
+        found += [dice(outcome(model, s).refined, s.mask) for s in trial.open_test()[0]]
+    assert rows["joint, every tile refined"]["Dice (%)"] == f"{100 * np.mean(found):.1f}"
+
+
+def test_a_frontier_without_its_dense_run_is_refused_in_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert "add --train" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('dense = "dense"', 'dense = "thick"', "dense must be one of dense, half, joint"),
+        ('name = "half"', 'name = "dense"', "names of their own"),
+        ("folds = 2", "seeds = 0", "seeds must be 1 or more"),
+        ("tiny.toml", "tinier.toml", "tinier.toml"),
+    ],
+)
+def test_a_faulty_study_is_refused_in_one_line(
+    tmp_path: Path,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    message: str,
+) -> None:
+    (tmp_path / "study.toml").write_text(STUDY.replace(old, new))
+    assert main(arguments) == 2
+    assert message in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+
+
+def test_single_models_of_a_cost_lie_between_their_neighbours() -> None:
+    values = {0.0625: 0.8, 0.25: 0.9, 0.5: 0.89, 1.0: 0.94}
+    singles = [Point(str(c), c, np.full(3, v), v) for c, v in values.items()]
+    hull = frontier_of(singles)
+    assert [point.cost for point in hull] == [0.0625, 0.25, 1.0]
+    assert single_at(hull, 0.125) == pytest.approx([0.85] * 3)
+    assert single_at(hull, 0.01) == pytest.approx([0.8] * 3)
+    assert single_at(hull, 3.0) == pytest.approx([0.94] * 3)
+
+
+def test_intervals_resample_groups_not_images() -> None:
+    rng = np.random.default_rng(0)
+    levels = rng.normal(size=20)
+    groups = [f"patient {number}" for number in range(20) for _ in range(50)]
+    values = np.repeat(levels, 50) + rng.normal(0, 0.01, 1000)
+    spread = bootstrap(values, groups)
+    expected = 1.96 * levels.std() / np.sqrt(20)
+    assert spread.high - spread.mean == pytest.approx(expected, rel=0.25)
+    alone = bootstrap(values, [str(number) for number in range(1000)])
+    assert alone.high - alone.low < 0.3 * (spread.high - spread.low)

@@ -115,7 +115,7 @@ def trace_all(tallies: Sequence[ImageTally], selectors: Sequence[str]) -> dict[s
     }
 
 
-def cheapest(cost: NDArray[np.float64], dice: NDArray[np.float64], goal: float) -> float:
+def cheapest(cost: NDArray[np.floating], dice: NDArray[np.floating], goal: float) -> float:
     """The smallest cost at which a curve reaches a Dice, between its points; NaN if nowhere.
 
     Parameters

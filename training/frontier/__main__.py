@@ -1,0 +1,61 @@
+"""Dice against cost on a data set: ``python -m training.frontier STUDY --data D --runs R --out O``.
+
+STUDY is a TOML file that lists single models and two-stage models. O receives tables as Markdown
+and CSV, and the figure. What was measured is kept beside the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.allocator import tune_allocator
+from training.datasets import DatasetError
+from training.frontier.report import draw, make_headline, make_table
+from training.frontier.results import collect
+from training.frontier.study import load_study
+from training.sections import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is missing if asked to, measure, write; 2 for what the user must correct."""
+    parser = argparse.ArgumentParser(prog="python -m training.frontier", description=__doc__)
+    parser.add_argument("study", type=Path, help="TOML file of the candidates")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for tables and figure")
+    parser.add_argument("--train", action="store_true", help="train what is missing")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps, to train")
+    options = parser.parse_args(arguments)
+    tune_allocator()
+    try:
+        study = load_study(options.study)
+        if options.train:
+            for candidate in study.candidates:
+                for trial in study.trials(candidate, options.data, options.runs):
+                    trial.train(options.device)
+        results = collect(study, options.data, options.runs)
+    except (ConfigError, DatasetError, ModelError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if study.dense in results.missing:
+        sys.stderr.write(
+            f"expected finished runs of '{study.dense}' in {options.runs}, found none or not all; "
+            "add --train\n"
+        )
+        return 2
+    for table in (make_table(results), make_headline(results)):
+        table.write(options.out)
+        sys.stdout.write(f"{table.to_markdown()}\n")
+    draw(results, options.out / f"frontier_{study.name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

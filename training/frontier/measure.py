@@ -1,0 +1,169 @@
+"""What candidates make of images they have not seen; measured once, then kept beside the runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from napari_twostage.models import load_model
+from napari_twostage.models.cost import count_macs
+from napari_twostage.uncertainty import MEASURES, labels, tile_statistics
+from training.frontier.tallies import Counts, ImageTally, dice_of, tally
+from training.infer import prepare
+from training.outcomes import Cost, Outcome, outcome
+from training.pretrained import load_module
+from training.stages import coarse_at_full_size
+from training.train import BUNDLE
+from training.validate import predict_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from training.datasets import Sample, Samples
+    from training.frontier.study import Trial
+
+MEASURED = ("tent", "entropy")
+"""Selectors that rank tiles by a mean uncertainty."""
+SIDE = 256
+"""Of the image on which multiply-accumulates are counted; per pixel they are the same on any."""
+
+
+@dataclass(frozen=True)
+class Single:
+    """One network's labels of an image, counted."""
+
+    name: str
+    group: str
+    pixels: int
+    hits: int
+    predicted: int
+    truth: int
+
+    @property
+    def dice(self) -> float:
+        """Per-image Dice at the image's own size."""
+        return dice_of(self.hits, self.predicted, self.truth)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Multiply-accumulates of a candidate."""
+
+    per_px: float
+    """Per fine pixel: of a single model, or of stage 1."""
+    tile: float
+    """Of refining a tile; 0 for single models."""
+
+
+def count_costs(trial: Trial) -> Costs:
+    """Count what a trial's networks compute."""
+    if trial.single:
+        network = load_module(trial.config, trial.folder).stage1
+        full = count_macs(network, (1, 3, SIDE, SIDE)) / SIDE**2
+        return Costs(full / trial.config.network.ratio**2, 0.0)
+    cost = Cost.of(load_model(trial.folder / BUNDLE).card)
+    return Costs(cost.coarse, cost.tile)
+
+
+def measure_single(trial: Trial) -> list[Single]:
+    """Label the test images whole with one network."""
+
+    def compute() -> list[Any]:
+        module = prepare(load_module(trial.config, trial.folder))
+        predict = coarse_at_full_size(module, trial.config.network.ratio)
+        samples, groups = trial.open_test()
+        rows = []
+        with torch.inference_mode():
+            for sample, group in zip(_bar(samples, trial), groups, strict=True):
+                found, truth = labels(predict_whole(predict, sample.image)) > 0, sample.mask > 0
+                counts = (int((found & truth).sum()), int(found.sum()), int(truth.sum()))
+                rows.append(asdict(Single(sample.name, group, truth.size, *counts)))
+        return rows
+
+    return [Single(**row) for row in _keep(trial.folder / "test single.json", trial, compute)]
+
+
+def measure_two_stages(trial: Trial) -> list[ImageTally]:
+    """Segment the test images by the engine, every tile refined, and count tile by tile."""
+
+    def compute() -> list[Any]:
+        model = load_model(trial.folder / BUNDLE)
+        samples, groups = trial.open_test()
+        return [
+            _to_json(_tally_outcome(outcome(model, sample), group))
+            for sample, group in zip(_bar(samples, trial), groups, strict=True)
+        ]
+
+    return [_from_json(row) for row in _keep(trial.folder / "test tiles.json", trial, compute)]
+
+
+def _tally_outcome(found: Outcome, group: str) -> ImageTally:
+    tile_px, mask = found.tiles.tile_px, found.sample.mask
+    coarse, refined, changed = tally(found.coarse, found.refined, mask, tile_px)
+    scores = {
+        name: tile_statistics(found.logits, tile_px, MEASURES[name]).score.ravel().astype(float)
+        for name in MEASURED
+    }
+    return ImageTally(
+        name=found.sample.name,
+        group=group,
+        shape=found.tiles.shape,
+        pixels=mask.size,
+        truth=int((mask > 0).sum()),
+        coarse=coarse,
+        refined=refined,
+        changed=changed,
+        scores=scores,
+    )
+
+
+def _bar(samples: Samples, trial: Trial) -> Iterable[Sample]:
+    bar: Iterable[Sample] = tqdm(
+        samples, desc=f"{trial.candidate}, {trial.folder.name}", unit="image"
+    )
+    return bar
+
+
+def _keep(path: Path, trial: Trial, compute: Callable[[], list[Any]]) -> list[Any]:
+    """Compute, or read what an earlier call computed with the same weights."""
+    weights = sorted(trial.folder.glob("*.safetensors"))
+    key = [[file.name, file.stat().st_size, int(file.stat().st_mtime)] for file in weights]
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["weights"] == key:
+            rows: list[Any] = kept["images"]
+            return rows
+    rows = compute()
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"weights": key, "images": rows}) + "\n")
+    partial.replace(path)
+    return rows
+
+
+def _to_json(image: ImageTally) -> dict[str, Any]:
+    return {
+        **{name: getattr(image, name) for name in ("name", "group", "shape", "pixels", "truth")},
+        "coarse": [part.tolist() for part in image.coarse],
+        "refined": [part.tolist() for part in image.refined],
+        "changed": image.changed.tolist(),
+        "scores": {name: np.round(values, 6).tolist() for name, values in image.scores.items()},
+    }
+
+
+def _from_json(row: dict[str, Any]) -> ImageTally:
+    return ImageTally(
+        **{
+            **row,
+            "shape": tuple(row["shape"]),
+            "coarse": Counts(*map(np.array, row["coarse"])),
+            "refined": Counts(*map(np.array, row["refined"])),
+            "changed": np.array(row["changed"]),
+            "scores": {name: np.array(values) for name, values in row["scores"].items()},
+        }
+    )

@@ -1,0 +1,192 @@
+"""A frontier as a table and as a figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from training.frontier.comparison import Point, bootstrap, frontier_of, single_at
+from training.frontier.curves import cheapest
+from training.frontier.selectors import CHANGE_ORACLE, LABEL_ORACLE, RANDOM
+from training.tables.table import NOTHING, Table, percent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.frontier.results import Results, TwoStages
+
+HEADER = (
+    "run",
+    "MACs / dense",
+    "Dice (%)",
+    "95 % interval",
+    "against dense",
+    "against single models of its cost",
+    "pooled Dice (%)",
+)
+COLOURS = {
+    "tent": "#d55e00",
+    "entropy": "#e69f00",
+    CHANGE_ORACLE: "#009e73",
+    RANDOM: "#999999",
+}
+"""Of selectors; told apart with any colour vision."""
+
+
+def make_table(results: Results) -> Table:
+    """One row for each single model, and for each two-stage model its points of interest."""
+    study = results.study
+    table = Table(f"frontier_{study.name}", HEADER, _caption(results))
+    hull = frontier_of(results.singles)
+    for point in sorted(results.singles, key=lambda point: point.cost):
+        others = frontier_of([other for other in results.singles if other is not point])
+        table.add(_row(results, point, others))
+    for entry in results.two_stages:
+        for point in points_of(results, entry):
+            table.add(_row(results, point, hull))
+    return table
+
+
+def points_of(results: Results, entry: TwoStages) -> list[Point]:
+    """Stage 1 alone, the headline of the first selector, and every tile refined."""
+    selector = next(iter(entry.efficiency))
+    curve, cost = entry.curves[selector], entry.cost[selector]
+    goal = results.dense.mean - results.study.tolerance
+    reached = np.flatnonzero(curve.mean >= goal)
+    places = {"stage 1 only": 0, "every tile refined": len(cost) - 1}
+    if len(reached):
+        share = curve.fractions[reached[0]]
+        places[f"{selector}, {100 * share:g} % of tiles"] = int(reached[0])
+    return [
+        Point(f"{entry.name}, {name}", float(cost[at]), curve.dice[at], float(curve.pooled[at]))
+        for name, at in sorted(places.items(), key=lambda item: item[1])
+    ]
+
+
+def make_headline(results: Results) -> Table:
+    """The smallest cost that keeps the dense run's Dice, of each selector."""
+    study = results.study
+    goal = results.dense.mean - study.tolerance
+    table = Table(
+        f"headline_{study.name}",
+        ("run", "selector", "smallest MACs / dense", "speed-up", "selection efficiency"),
+        f"{study.name}: smallest cost with a Dice of at least the dense run's {percent(goal)} % "
+        f"(dense − {100 * study.tolerance:g}), between the points measured; selection efficiency "
+        "is the area that a selector gains over chance, by that of the change oracle.",
+    )
+    hull = frontier_of(results.singles)
+    log_costs = np.log([point.cost for point in hull])
+    single = np.exp(cheapest(log_costs, np.array([point.mean for point in hull]), goal))
+    table.add({"run": "single models", **_reach(float(single))})
+    for entry in results.two_stages:
+        for selector, curve in entry.curves.items():
+            value = entry.efficiency.get(selector)
+            table.add(
+                {
+                    "run": entry.name,
+                    "selector": selector,
+                    **_reach(cheapest(entry.cost[selector], curve.mean, goal)),
+                    "selection efficiency": NOTHING if value is None else f"{value:.2f}",
+                }
+            )
+        reached = cheapest(entry.oracle_cost, entry.oracle.dice, goal)
+        table.add({"run": entry.name, "selector": LABEL_ORACLE, **_reach(reached)})
+    return table
+
+
+def _reach(cost: float) -> dict[str, str]:
+    if np.isnan(cost):
+        return {"smallest MACs / dense": "not reached"}
+    return {"smallest MACs / dense": f"{cost:.3f}", "speed-up": f"{1 / cost:.1f}×"}
+
+
+def _row(results: Results, point: Point, hull: list[Point]) -> dict[str, str]:
+    spread = bootstrap(point.dice, results.groups)
+    cells = {
+        "run": point.name,
+        "MACs / dense": f"{point.cost:.3f}",
+        "Dice (%)": percent(spread.mean),
+        "95 % interval": f"{percent(spread.low)} to {percent(spread.high)}",
+        "pooled Dice (%)": percent(point.pooled),
+    }
+    if point is not results.dense:
+        cells["against dense"] = _difference(point.dice - results.dense.dice, results.groups)
+    if hull:
+        cells["against single models of its cost"] = _difference(
+            point.dice - single_at(hull, point.cost), results.groups
+        )
+    return cells
+
+
+def _difference(values: NDArray[np.float64], groups: list[str]) -> str:
+    spread = bootstrap(values, groups)
+    return f"{100 * spread.mean:+.2f} [{100 * spread.low:+.2f}, {100 * spread.high:+.2f}]"
+
+
+def _caption(results: Results) -> str:
+    study = results.study
+    tested = f"{study.folds} folds" if study.folds else "the published test split"
+    missing = f" Not run: {', '.join(results.missing)}." if results.missing else ""
+    return (
+        f"{study.name}: {len(results.groups)} images of {tested}, {study.seeds} seed(s) each; Dice "
+        "(smooth 1) per image at its own size, averaged; intervals resample groups of images, "
+        "differences are paired. Single models of the same cost lie between two models of the "
+        "single-model frontier, straight over the logarithm of cost; a single model is compared "
+        f"with the others. Two stages pay for halos and context.{missing}"
+    )
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw Dice against cost: single models, selectors, oracles."""
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    axes = figure.subplots()
+    hull = frontier_of(results.singles)
+    for point in results.singles:
+        axes.plot(point.cost, 100 * point.mean, "o", color="black", markersize=4)
+        axes.annotate(
+            point.name,
+            (point.cost, 100 * point.mean),
+            xytext=(4, -11),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    axes.plot(
+        [point.cost for point in hull],
+        [100 * point.mean for point in hull],
+        color="black",
+        label="single models",
+    )
+    styles = ("-", "--", ":", "-.")
+    for entry, style in zip(results.two_stages, styles, strict=False):
+        for selector, curve in entry.curves.items():
+            axes.plot(
+                entry.cost[selector],
+                100 * curve.mean,
+                style,
+                color=COLOURS[selector],
+                label=f"{entry.name}, {selector}",
+            )
+        axes.plot(
+            entry.oracle_cost,
+            100 * entry.oracle.dice,
+            style,
+            color="#56b4e9",
+            label=f"{entry.name}, {LABEL_ORACLE}",
+        )
+    goal = 100 * (results.dense.mean - results.study.tolerance)
+    axes.axhline(goal, color="#cc79a7", linewidth=1, linestyle=(0, (4, 4)))
+    lowest = min(point.mean for point in results.singles if point.cost > 0.05)
+    axes.set(
+        xscale="log",
+        xlabel="multiply-accumulates / dense",
+        ylabel="Dice per image (%)",
+        title=results.study.name,
+        ylim=(100 * lowest - 0.3, None),
+    )
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8, loc="lower right")
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,131 @@
+"""All of a study's measurements, put on one axis of cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.frontier.comparison import Point
+from training.frontier.curves import Curve, efficiency, trace_all
+from training.frontier.measure import (
+    MEASURED,
+    Single,
+    count_costs,
+    measure_single,
+    measure_two_stages,
+)
+from training.frontier.selectors import CHANGE_ORACLE, RANDOM, OracleCurve, label_oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.frontier.study import Study, Trial
+    from training.frontier.tallies import ImageTally
+
+
+@dataclass(frozen=True)
+class TwoStages:
+    """A two-stage candidate under every selector, averaged over seeds."""
+
+    name: str
+    cost: dict[str, NDArray[np.floating]]
+    """(p,) share of the dense run's cost along each selector's curve."""
+    curves: dict[str, Curve]
+    efficiency: dict[str, float]
+    """Of each real selector; see `curves.efficiency`."""
+    oracle: OracleCurve
+    """Of the first seed, with its tiles as cost in `oracle_cost`."""
+    oracle_cost: NDArray[np.floating]
+
+
+@dataclass
+class Results:
+    """What there is of a study."""
+
+    study: Study
+    groups: list[str] = field(default_factory=list)
+    singles: list[Point] = field(default_factory=list)
+    two_stages: list[TwoStages] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Candidates of which some run is not finished."""
+
+    @property
+    def dense(self) -> Point:
+        """The run that is the goal."""
+        return next(point for point in self.singles if point.name == self.study.dense)
+
+
+def collect(study: Study, data: Path, runs: Path) -> Results:
+    """Measure all candidates whose runs are finished, or read what was measured."""
+    results = Results(study)
+    finished: dict[str, list[Trial]] = {}
+    for candidate in study.candidates:
+        trials = list(study.trials(candidate, data, runs))
+        if all(trial.finished for trial in trials):
+            finished[candidate.name] = trials
+        else:
+            results.missing.append(candidate.name)
+    if study.dense not in finished:
+        return results
+    full = count_costs(finished[study.dense][0]).per_px
+    for name, trials in finished.items():
+        if trials[0].single:
+            point, results.groups = _single(name, study, trials, full)
+            results.singles.append(point)
+        else:
+            results.two_stages.append(_two_stages(name, study, trials, full))
+    return results
+
+
+def _single(name: str, study: Study, trials: list[Trial], full: float) -> tuple[Point, list[str]]:
+    seeds = [
+        [row for trial in trials if trial.seed == seed for row in measure_single(trial)]
+        for seed in range(study.seeds)
+    ]
+    dice = np.mean([[row.dice for row in rows] for rows in seeds], axis=0)
+    pooled = float(np.mean([_pool(rows) for rows in seeds]))
+    cost = count_costs(trials[0]).per_px / full
+    return Point(name, cost, dice, pooled), [row.group for row in seeds[0]]
+
+
+def _pool(rows: Sequence[Single]) -> float:
+    hits = sum(row.hits for row in rows)
+    return 2 * hits / max(1, sum(row.predicted + row.truth for row in rows))
+
+
+def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> TwoStages:
+    costs = count_costs(trials[0])
+    seeds: list[list[ImageTally]] = [
+        [image for trial in trials if trial.seed == seed for image in measure_two_stages(trial)]
+        for seed in range(study.seeds)
+    ]
+    traced = [trace_all(images, MEASURED) for images in seeds]
+    curves = {
+        selector: Curve(
+            traced[0][selector].fractions,
+            np.mean([curves[selector].dice for curves in traced], axis=0),
+            np.mean([curves[selector].refined for curves in traced], axis=0),
+            np.mean([curves[selector].pooled for curves in traced], axis=0),
+        )
+        for selector in traced[0]
+    }
+    tiles = np.array([len(image.changed) for image in seeds[0]])
+    pixels = sum(image.pixels for image in seeds[0])
+    per_tile = costs.tile / (pixels * full)
+    base = costs.per_px / full
+    oracle = label_oracle(seeds[0])
+    return TwoStages(
+        name=name,
+        cost={key: base + per_tile * (curve.refined @ tiles) for key, curve in curves.items()},
+        curves=curves,
+        efficiency={
+            key: efficiency(curves[key], curves[RANDOM], curves[CHANGE_ORACLE]) for key in MEASURED
+        },
+        oracle=oracle,
+        oracle_cost=base + per_tile * oracle.tiles,
+    )

@@ -1,0 +1,135 @@
+"""What a frontier compares: its runs, the folds and seeds that each is trained on."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.config import TrainConfig, load_config
+from training.datasets import load_dataset
+from training.samples import name_groups, open_fold
+from training.sections import ConfigError, read_section, require
+from training.train import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from training.datasets import Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A run that is trained once for each fold and seed."""
+
+    name: str
+    config: str
+    """File of its configuration, beside the study's."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """In place of the file's values: ``"network.ratio" = 4``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A frontier on one data set."""
+
+    name: str
+    dense: str
+    """The candidate whose cost is 1 and whose Dice is the goal."""
+    candidates: tuple[Candidate, ...]
+    layout: str = "manifest"
+    folds: int = 5
+    """Parts that all images are dealt into, groups kept together; each is tested once, by runs
+    that have not seen it. 0: the published split, one run tested on its test images."""
+    seeds: int = 1
+    """Runs of each candidate on each fold."""
+    tolerance: float = 0.005
+    """What the headline may lose against the dense run, in Dice."""
+    folder: Path = field(default=Path(), compare=False)
+    """Of the study's file."""
+
+    def __post_init__(self) -> None:
+        names = [candidate.name for candidate in self.candidates]
+        require(len(set(names)) == len(names), "candidates must have names of their own")
+        require(self.dense in names, f"dense must be one of {', '.join(names)}")
+        require(self.seeds >= 1, "seeds must be 1 or more")
+
+    def trials(self, candidate: Candidate, data: Path, runs: Path) -> Iterator[Trial]:
+        """List what a candidate is trained on."""
+        for fold in range(max(1, self.folds)):
+            for seed in range(self.seeds):
+                changes = {
+                    **candidate.changes,
+                    "data.layout": self.layout,
+                    "data.split": "all" if self.folds else "train",
+                    "data.folds": self.folds,
+                    "data.fold": fold,
+                    "seed": seed,
+                }
+                config = load_config(
+                    self.folder / candidate.config,
+                    [f"{key}={_toml(value)}" for key, value in changes.items()],
+                )
+                folder = runs / candidate.name / f"fold {fold} seed {seed}"
+                yield Trial(candidate.name, fold, seed, config, data, folder)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run of a candidate, and the images that it is tested on."""
+
+    candidate: str
+    fold: int
+    seed: int
+    config: TrainConfig
+    data: Path
+    folder: Path
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one network, and not two stages."""
+        return self.config.kind == "single"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it can be tested."""
+        last = "stage1.safetensors" if self.single else "bundle/card.json"
+        return (self.folder / last).exists()
+
+    def train(self, device: str) -> None:
+        """Run it to its end, or on from where it was killed; a finished one is checked only."""
+        run(self.config, self.data, self.folder, device=device)
+
+    def open_test(self) -> tuple[Samples, list[str]]:
+        """The images it has not seen, and the group of each."""
+        if self.config.data.folds:
+            samples = open_fold(self.config, self.data)
+        else:
+            samples = load_dataset(self.config.data.layout, self.data, "test")
+        return samples, name_groups(self.config, self.data, samples)
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study's TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, no TOML, or has unknown, missing or impossible values.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is no readable TOML file: {error}") from error
+    study = read_section(Study, table, str(path))
+    object.__setattr__(study, "folder", path.parent)
+    return study
+
+
+def _toml(value: object) -> str:
+    """Write a value as TOML does: as JSON, but for tables."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(inner)}' for key, inner in value.items())} }}"
+    return json.dumps(value)
