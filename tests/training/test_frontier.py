@@ -13,9 +13,11 @@ from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS
 
 from napari_twostage import load_model
+from napari_twostage.uncertainty import TileStatistics
 from training.frontier.__main__ import main
 from training.frontier.comparison import Point, bootstrap, frontier_of, single_at
 from training.frontier.curves import cheapest, efficiency, oracle_at, trace, trace_all
+from training.frontier.measure import expected_gain
 from training.frontier.selectors import (
     CHANGE_ORACLE,
     best_sets,
@@ -220,3 +222,18 @@ def test_intervals_resample_groups_not_images() -> None:
     assert spread.high - spread.mean == pytest.approx(expected, rel=0.25)
     alone = bootstrap(values, [str(number) for number in range(1000)])
     assert alone.high - alone.low < 0.3 * (spread.high - spread.low)
+
+
+def test_expected_gain_is_what_mending_a_tile_would_add() -> None:
+    """Against Dice itself, with one tile's errors taken away; to first order."""
+    rng = np.random.default_rng(0)
+    parts = [rng.uniform(low, high, (5, 5)) for low, high in ((200, 900), (1, 9), (1, 9))]
+    hits, misses, alarms = (part.astype(np.float32) for part in parts)
+    score = np.zeros((5, 5), np.float32)
+    found = expected_gain(TileStatistics(score, hits, alarms, misses)).reshape(5, 5)
+    before = (2 * hits.sum() + 1) / (2 * hits.sum() + misses.sum() + alarms.sum() + 1)
+    for place in ((0, 0), (3, 1), (4, 4)):
+        mended = 2 * (hits.sum() + misses[place])
+        wrong = misses.sum() + alarms.sum() - misses[place] - alarms[place]
+        after = (mended + 1) / (mended + wrong + 1)
+        assert found[place] == pytest.approx(after - before, rel=0.01)

@@ -31,6 +31,7 @@ HEADER = (
 COLOURS = {
     "tent": "#d55e00",
     "entropy": "#e69f00",
+    "expected gain": "#0072b2",
     CHANGE_ORACLE: "#009e73",
     RANDOM: "#999999",
 }

@@ -10,7 +10,7 @@ import numpy as np
 from training.frontier.comparison import Point
 from training.frontier.curves import Curve, efficiency, trace_all
 from training.frontier.measure import (
-    MEASURED,
+    SELECTORS,
     Single,
     count_costs,
     measure_single,
@@ -104,7 +104,7 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
         [image for trial in trials if trial.seed == seed for image in measure_two_stages(trial)]
         for seed in range(study.seeds)
     ]
-    traced = [trace_all(images, MEASURED) for images in seeds]
+    traced = [trace_all(images, SELECTORS) for images in seeds]
     curves = {
         selector: Curve(
             traced[0][selector].fractions,
@@ -124,7 +124,7 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
         cost={key: base + per_tile * (curve.refined @ tiles) for key, curve in curves.items()},
         curves=curves,
         efficiency={
-            key: efficiency(curves[key], curves[RANDOM], curves[CHANGE_ORACLE]) for key in MEASURED
+            key: efficiency(curves[key], curves[RANDOM], curves[CHANGE_ORACLE]) for key in SELECTORS
         },
         oracle=oracle,
         oracle_cost=base + per_tile * oracle.tiles,
