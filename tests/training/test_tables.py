@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import asdict
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from training.tables import operations
 from training.tables import runs as runs_module
 from training.tables.__main__ import main
 from training.tables.measure import Tally
-from training.tables.runs import VARIANTS, RunError, Study, require_one_scale
+from training.tables.runs import SAME_STAGE1, VARIANTS, RunError, Study, require_one_scale
 from training.tables.table import NOTHING, Table, read_paper
 from training.whole import resize_mask
 
@@ -85,6 +86,8 @@ class Bench:
         self.config.write_text(CONFIG)
         self.trained: list[Path] = []
         self.loaded: list[Path] = []
+        self.at_hand: dict[str, dict[str, str]] = {}
+        """What lay in the folder of a run when it began."""
         self._make_data()
 
     def _make_data(self) -> None:
@@ -102,6 +105,7 @@ class Bench:
 
     def run(self, config: TrainConfig, data: Path, out: Path, *, device: str) -> None:
         assert (data, device) == (self.data, "cpu")
+        self.at_hand[out.name] = {path.name: path.read_text() for path in out.glob("*.safetensors")}
         claim(out, config)
         stages = ("stage1",) if config.stage2 is None else ("stage1", "stage2")
         log = ["stage,step,loss,validation_dice,seconds"]
@@ -250,6 +254,26 @@ def test_table_4_has_all_ablations(bench: Bench) -> None:
     assert float(cost["1"]) == pytest.approx(1 / 16, abs=1e-3)
     assert float(cost["0"]) == pytest.approx(17 / 16, abs=1e-3)
     assert {path.name for path in bench.trained} == set(VARIANTS) - {"baseline", "half", "quarter"}
+
+
+def test_ablations_of_stage_2_take_over_the_proposals_stage_1(bench: Bench) -> None:
+    bench.make("4", "--train")
+    proposal = bench.runs / "deeplabv3" / "proposal"
+    shared = {"stage1.safetensors": f"stage1 of {proposal}"}
+    for variant in set(VARIANTS) - {"baseline", "half", "quarter"}:
+        assert bench.at_hand[variant] == (shared if variant in SAME_STAGE1 else {})
+
+
+def test_what_shares_a_stage_1_differs_in_stage_2_only(bench: Bench) -> None:
+    study = bench.study()
+    proposal = asdict(study.find("unet", "proposal").config)
+    for variant in SAME_STAGE1:
+        found = asdict(study.find("unet", variant).config)
+        for part in (proposal, found):
+            for later in ("transfer", "context"):
+                part["network"].pop(later, None)
+            part.pop("tiles", None)
+        assert found == proposal
 
 
 def test_a_perfect_answer_scores_1_for_every_class_and_at_both_sizes() -> None:

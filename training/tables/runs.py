@@ -6,6 +6,7 @@ A folder of runs holds one of a data set: ``RUNS/<architecture>/<variant>/``.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no_context": ("network.context=false",),
 }
 """What each variant changes in the configuration of the proposal."""
+SAME_STAGE1 = ("random", "highest", "no_transfer", "no_context")
+"""Variants whose stage 1 is the proposal's: what they change is not looked at before stage 2."""
+
+
+STAGE1 = "stage1.safetensors"
 
 
 class RunError(ValueError):
@@ -71,8 +77,10 @@ class Study:
                 f"{self.config} trains on crops; the paper's tables compare runs on whole images: "
                 "add a [whole_images]"
             )
-        folder = self.runs / architecture / variant
-        return Run(self, architecture, config, config.whole_images.size_px, folder)
+        folder = self.runs / architecture
+        stage1 = folder / "proposal" / STAGE1 if variant in SAME_STAGE1 else None
+        size_px = config.whole_images.size_px
+        return Run(self, architecture, config, size_px, folder / variant, stage1)
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,8 @@ class Run:
     size_px: int
     """Side of the square that images are resized to."""
     folder: Path
+    stage1: Path | None = None
+    """Of another run that trains the same stage 1, to be taken over if it is there."""
 
     @property
     def weights(self) -> list[Path]:
@@ -114,6 +124,10 @@ class Run:
 
     def train(self, device: str) -> None:
         """Run it to its end, or on from where it was killed."""
+        own = self.folder / STAGE1
+        if self.stage1 is not None and self.stage1.exists() and not own.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.stage1, own)
         run(self.config, self.study.data, self.folder, device=device)
 
     def load(self) -> TwoStage:
