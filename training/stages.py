@@ -118,25 +118,46 @@ def _whole_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
 
 
 def coarse_at_full_size(module: TwoStage, ratio: float) -> Predict:
-    """Stage 1 from fine pixels to logits on fine pixels: averaged down, enlarged bilinearly."""
+    """Stage 1 from fine pixels to logits on fine pixels: reduced, enlarged bilinearly.
+
+    Parameters
+    ----------
+    module : TwoStage
+    ratio : float
+        1 or more; need not be whole, nor the module's.
+    """
 
     def predict(images: Tensor) -> Tensor:
-        return _enlarge(module.coarse(coarsen(images, int(ratio))), images)
+        small = _reduce(images, ratio)
+        height, width = small.shape[1:3]
+        logits = module.coarse(_fill_up(small, module.stage1.stride))
+        return _enlarge(logits[..., :height, :width], images)
 
-    if ratio == 1:
-        return module.coarse
-    return predict if ratio == int(ratio) else partial(_coarse_at_any_ratio, module, ratio)
+    return module.coarse if ratio == 1 else predict
 
 
-def _coarse_at_any_ratio(module: TwoStage, ratio: float, images: Tensor) -> Tensor:
-    """As at whole ratios, but resampled, and filled up to sides that the network can halve."""
-    sides = [round(length / ratio) for length in images.shape[1:3]]
+def _reduce(images: Tensor, ratio: float) -> Tensor:
+    """Average blocks, as slides are read; resample where sides do not part into whole ones."""
+    sides = images.shape[1:3]
+    if ratio == int(ratio) and not any(length % int(ratio) for length in sides):
+        return coarsen(images, int(ratio))
+    small = functional.interpolate(
+        images.permute(0, 3, 1, 2).float(),
+        [round(length / ratio) for length in sides],
+        mode="bilinear",
+        antialias=True,
+    )
+    return small.round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _fill_up(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until the network can halve the sides."""
+    below, right = (-length % multiple for length in images.shape[1:3])
+    if not below and not right:
+        return images
     planes = images.permute(0, 3, 1, 2).float()
-    small = functional.interpolate(planes, sides, mode="bilinear", antialias=True).round()
-    below, right = (-length % module.stage1.stride for length in sides)
-    filled = functional.pad(small, (0, right, 0, below), mode="replicate").to(torch.uint8)
-    logits = module.coarse(filled.permute(0, 2, 3, 1))
-    return _enlarge(logits[..., : sides[0], : sides[1]], images)
+    filled = functional.pad(planes, (0, right, 0, below), mode="replicate")
+    return filled.to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def _enlarge(logits: Tensor, images: Tensor) -> Tensor:

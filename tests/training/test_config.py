@@ -64,7 +64,7 @@ def test_all_families_are_shipped() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_configurations_load(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.toml")
-    assert (config.stage2 is None) == (config.kind == "single")
+    assert (config.stage2 is None) == (config.kind != "two_stage")
     assert len(config.network.mean) == 3
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,9 +29,6 @@ from training.frontier.study import load_study
 from training.frontier.tallies import ImageTally, sum_tiles, tally
 from training.metrics import dice
 from training.outcomes import outcome
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TILE = 8
 
@@ -126,6 +123,7 @@ def test_the_cheapest_point_lies_between_the_points_measured() -> None:
     assert np.isnan(cheapest(cost, values, 0.95))
 
 
+STUDIES = Path(__file__).parents[2] / "training" / "studies"
 STUDY = """
 name = "squares"
 folds = 2
@@ -200,6 +198,14 @@ def test_a_faulty_study_is_refused_in_one_line(
     assert main(arguments) == 2
     assert message in (said := capsys.readouterr().err)
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_studies_name_runs_that_can_be_trained(path: Path) -> None:
+    study = load_study(path)
+    for candidate in study.candidates:
+        for trial in study.trials(candidate, Path("data"), Path("runs")):
+            assert trial.single or trial.config.card is not None  # which its bundle needs
 
 
 def test_single_models_of_a_cost_lie_between_their_neighbours() -> None:

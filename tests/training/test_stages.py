@@ -151,8 +151,8 @@ def test_a_coarse_mask_has_the_commonest_value_of_each_block() -> None:
 
 
 @pytest.mark.parametrize("ratio", [2, 4])
-def test_any_ratio_reads_as_whole_ratios_do(tmp_path: Path, ratio: int) -> None:
-    """Averaged, rounded, enlarged again: at whole ratios both ways see nearly the same."""
+def test_resampling_reads_as_averaging_does(tmp_path: Path, ratio: int) -> None:
+    """A ratio that is nearly whole gives nearly what the whole one gives."""
     _, module, _ = set_up(tmp_path, CROPS)
     smooth = np.linspace(0, 255, 128)[:, None, None] * np.ones((1, 128, 3))
     images = torch.from_numpy(smooth.astype(np.uint8))[None]
@@ -164,15 +164,15 @@ def test_any_ratio_reads_as_whole_ratios_do(tmp_path: Path, ratio: int) -> None:
     assert (whole[inner] - near[inner]).abs().max() < 0.1 * whole.std()
 
 
-def test_a_ratio_that_is_not_whole_trains_single_models_of_any_image_size(tmp_path: Path) -> None:
-    _, module, stages = set_up(
-        tmp_path, CROPS, "kind=single", "network.ratio=1.414", "network.context=false"
-    )
+@pytest.mark.parametrize("ratio", [1.414, 2, 3, 8])
+def test_single_models_read_any_size_at_any_ratio(tmp_path: Path, ratio: float) -> None:
+    changes = ("kind=single", f"network.ratio={ratio}", "stage1.crop_px=72")
+    _, module, stages = set_up(tmp_path, CROPS, *changes)
     logits, target = stages[0].forward(stages[0].draw(0), RNG)
-    assert logits.shape == (2, 1, 64, 64)
-    assert target.shape == (2, 64, 64)
+    assert logits.shape == (2, 1, 72, 72)
+    assert target.shape == (2, 72, 72)
     with torch.inference_mode():
-        odd = coarse_at_full_size(module, 1.414)(torch.zeros(1, 77, 101, 3, dtype=torch.uint8))
+        odd = coarse_at_full_size(module, ratio)(torch.zeros(1, 77, 101, 3, dtype=torch.uint8))
     assert odd.shape == (1, 1, 77, 101)
 
 
