@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from napari_twostage.errors import ModelError
 from napari_twostage.models.allocator import tune_allocator
 from training.datasets import DatasetError
-from training.frontier.report import draw, make_headline, make_table
+from training.frontier.report import draw, make_headline, make_table, measure_seconds
 from training.frontier.results import collect
 from training.frontier.study import load_study
 from training.sections import ConfigError
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for tables and figure")
     parser.add_argument("--train", action="store_true", help="train what is missing")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps, to train")
+    parser.add_argument("--rounds", type=int, default=5, help="of timing; 0 for none")
+    parser.add_argument("--timing-images", type=int, default=12)
     options = parser.parse_args(arguments)
     tune_allocator()
     try:
@@ -50,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "add --train\n"
         )
         return 2
-    for table in (make_table(results), make_headline(results)):
+    seconds = (
+        measure_seconds(results, options.timing_images, options.rounds) if options.rounds else {}
+    )
+    for table in (make_table(results, seconds), make_headline(results)):
         table.write(options.out)
         sys.stdout.write(f"{table.to_markdown()}\n")
     draw(results, options.out / f"frontier_{study.name}.png")

@@ -7,21 +7,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from training.frontier.clock import time_rows
 from training.frontier.comparison import Point, bootstrap, frontier_of, single_at
 from training.frontier.curves import cheapest
+from training.frontier.results import TIMED
 from training.frontier.selectors import CHANGE_ORACLE, LABEL_ORACLE, RANDOM
+from training.tables.clock import spread_out
 from training.tables.table import NOTHING, Table, percent
+from training.timing import machine_facts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from training.frontier.results import Results, TwoStages
+    from training.frontier.study import Trial
+    from training.timing import Timing
 
 HEADER = (
     "run",
     "MACs / dense",
+    "time / dense [rounds]",
     "Dice (%)",
     "95 % interval",
     "against dense",
@@ -38,34 +46,49 @@ COLOURS = {
 """Of selectors; told apart with any colour vision."""
 
 
-def make_table(results: Results) -> Table:
+def make_table(results: Results, seconds: Mapping[str, Timing]) -> Table:
     """One row for each single model, and for each two-stage model its points of interest."""
     study = results.study
-    table = Table(f"frontier_{study.name}", HEADER, _caption(results))
+    table = Table(f"frontier_{study.name}", HEADER, _caption(results, seconds))
     hull = frontier_of(results.singles)
     for point in sorted(results.singles, key=lambda point: point.cost):
         others = frontier_of([other for other in results.singles if other is not point])
-        table.add(_row(results, point, others))
+        table.add(_row(results, point, others, seconds))
     for entry in results.two_stages:
-        for point in points_of(results, entry):
-            table.add(_row(results, point, hull))
+        for point, _ in points_of(results, entry):
+            table.add(_row(results, point, hull, seconds))
     return table
 
 
-def points_of(results: Results, entry: TwoStages) -> list[Point]:
-    """Stage 1 alone, the headline of the first selector, and every tile refined."""
-    selector = next(iter(entry.efficiency))
-    curve, cost = entry.curves[selector], entry.cost[selector]
-    goal = results.dense.mean - results.study.tolerance
-    reached = np.flatnonzero(curve.mean >= goal)
+def points_of(results: Results, entry: TwoStages) -> list[tuple[Point, float]]:
+    """Stage 1 alone, the headline, every tile refined: each with its threshold."""
+    curve, cost = entry.curves[TIMED], entry.cost[TIMED]
+    reached = np.flatnonzero(curve.mean >= results.dense.mean - results.study.tolerance)
     places = {"stage 1 only": 0, "every tile refined": len(cost) - 1}
     if len(reached):
-        share = curve.fractions[reached[0]]
-        places[f"{selector}, {100 * share:g} % of tiles"] = int(reached[0])
+        share = 100 * curve.fractions[reached[0]]
+        places.setdefault(f"{share:g} % of tiles by {TIMED}", int(reached[0]))
     return [
-        Point(f"{entry.name}, {name}", float(cost[at]), curve.dice[at], float(curve.pooled[at]))
+        (
+            Point(
+                f"{entry.name}, {name}", float(cost[at]), curve.dice[at], float(curve.pooled[at])
+            ),
+            float(entry.thresholds[at]),
+        )
         for name, at in sorted(places.items(), key=lambda item: item[1])
     ]
+
+
+def measure_seconds(results: Results, images: int, rounds: int) -> dict[str, Timing]:
+    """Time all rows of the table in turn, on a few of the test images that the first runs had."""
+    rows: dict[str, tuple[Trial, float | None]] = {
+        point.name: (results.trials[point.name], None) for point in results.singles
+    }
+    for entry in results.two_stages:
+        for point, threshold in points_of(results, entry):
+            rows[point.name] = (results.trials[entry.name], threshold)
+    samples = spread_out(results.trials[results.study.dense].open_test()[0], images)
+    return time_rows(rows, [sample.image for sample in samples], rounds)
 
 
 def make_headline(results: Results) -> Table:
@@ -105,7 +128,9 @@ def _reach(cost: float) -> dict[str, str]:
     return {"smallest MACs / dense": f"{cost:.3f}", "speed-up": f"{1 / cost:.1f}×"}
 
 
-def _row(results: Results, point: Point, hull: list[Point]) -> dict[str, str]:
+def _row(
+    results: Results, point: Point, hull: list[Point], seconds: Mapping[str, Timing]
+) -> dict[str, str]:
     spread = bootstrap(point.dice, results.groups)
     cells = {
         "run": point.name,
@@ -114,6 +139,11 @@ def _row(results: Results, point: Point, hull: list[Point]) -> dict[str, str]:
         "95 % interval": f"{percent(spread.low)} to {percent(spread.high)}",
         "pooled Dice (%)": percent(point.pooled),
     }
+    if point.name in seconds:
+        full = seconds[results.dense.name].median
+        low, high = (value / full for value in seconds[point.name].spread)
+        share = seconds[point.name].median / full
+        cells["time / dense [rounds]"] = f"{share:.2f} [{low:.2f}, {high:.2f}]"
     if point is not results.dense:
         cells["against dense"] = _difference(point.dice - results.dense.dice, results.groups)
     if hull:
@@ -128,8 +158,15 @@ def _difference(values: NDArray[np.float64], groups: list[str]) -> str:
     return f"{100 * spread.mean:+.2f} [{100 * spread.low:+.2f}, {100 * spread.high:+.2f}]"
 
 
-def _caption(results: Results) -> str:
+def _caption(results: Results, seconds: Mapping[str, Timing]) -> str:
     study = results.study
+    rounds = len(next(iter(seconds.values())).rounds) if seconds else 0
+    timed = (
+        f" Time: medians of {rounds} rounds over a few test images, all rows in turn, from the "
+        f"decoded image to labels: {machine_facts()}."
+        if rounds
+        else ""
+    )
     tested = f"{study.folds} folds" if study.folds else "the published test split"
     missing = f" Not run: {', '.join(results.missing)}." if results.missing else ""
     return (
@@ -137,7 +174,7 @@ def _caption(results: Results) -> str:
         "(smooth 1) per image at its own size, averaged; intervals resample groups of images, "
         "differences are paired. Single models of the same cost lie between two models of the "
         "single-model frontier, straight over the logarithm of cost; a single model is compared "
-        f"with the others. Two stages pay for halos and context.{missing}"
+        f"with the others. Two stages pay for halos and context.{timed}{missing}"
     )
 
 

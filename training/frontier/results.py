@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from training.frontier.tallies import ImageTally
 
 
+TIMED = "tent"
+"""The selector whose points are put into the table and timed."""
+
+
 @dataclass(frozen=True)
 class TwoStages:
     """A two-stage candidate under every selector, averaged over seeds."""
@@ -36,6 +40,8 @@ class TwoStages:
     cost: dict[str, NDArray[np.floating]]
     """(p,) share of the dense run's cost along each selector's curve."""
     curves: dict[str, Curve]
+    thresholds: NDArray[np.floating]
+    """(p,) of `TIMED`, at which as many tiles of the first seed are refined."""
     efficiency: dict[str, float]
     """Of each real selector; see `curves.efficiency`."""
     oracle: OracleCurve
@@ -53,6 +59,8 @@ class Results:
     two_stages: list[TwoStages] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """Candidates of which some run is not finished."""
+    trials: dict[str, Trial] = field(default_factory=dict)
+    """The first of each candidate: what is timed."""
 
     @property
     def dense(self) -> Point:
@@ -68,6 +76,7 @@ def collect(study: Study, data: Path, runs: Path) -> Results:
         trials = list(study.trials(candidate, data, runs))
         if all(trial.finished for trial in trials):
             finished[candidate.name] = trials
+            results.trials[candidate.name] = trials[0]
         else:
             results.missing.append(candidate.name)
     if study.dense not in finished:
@@ -123,9 +132,17 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
         name=name,
         cost={key: base + per_tile * (curve.refined @ tiles) for key, curve in curves.items()},
         curves=curves,
+        thresholds=_thresholds(seeds[0], curves[TIMED].fractions),
         efficiency={
             key: efficiency(curves[key], curves[RANDOM], curves[CHANGE_ORACLE]) for key in SELECTORS
         },
         oracle=oracle,
         oracle_cost=base + per_tile * oracle.tiles,
     )
+
+
+def _thresholds(images: list[ImageTally], fractions: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Thresholds between a ranking's scores: above the first no tile scores, all above the last."""
+    falling = -np.sort(-np.concatenate([image.scores[TIMED] for image in images]))
+    edges = np.concatenate([[falling[0] + 1], (falling[:-1] + falling[1:]) / 2, [falling[-1] - 1]])
+    return np.asarray(edges[np.rint(fractions * len(falling)).astype(int)])

@@ -1,0 +1,90 @@
+"""Seconds of a frontier's rows: all of them in turn on the same images, round after round."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_twostage.models import load_model
+from napari_twostage.models.model import fold_normalisation
+from napari_twostage.tiling import TileGrid
+from napari_twostage.uncertainty import MEASURES, labels, tile_statistics
+from training.infer import prepare
+from training.pretrained import load_module
+from training.stages import coarse_at_full_size
+from training.timing import Timing, time_in_turn
+from training.train import BUNDLE
+from training.validate import predict_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.two_stage import TwoStage
+    from training.frontier.study import Trial
+
+    Image = NDArray[np.uint8]
+    Segment = Callable[[Image], Image]
+
+BATCH = 8
+"""Windows of stage 2 at once."""
+
+
+def time_rows(
+    rows: Mapping[str, tuple[Trial, float | None]], images: Sequence[Image], rounds: int
+) -> dict[str, Timing]:
+    """Time rows on the CPU, from a decoded image to labels at its own size.
+
+    Parameters
+    ----------
+    rows : mapping
+        By name: a finished trial, and the threshold above which tiles are refined; None for a
+        single model, which reads each image whole.
+    images : sequence of (H, W, 3) uint8 arrays
+    rounds : int
+        How often each row goes through the images.
+    """
+    candidates = {name: make_segment(trial, threshold) for name, (trial, threshold) in rows.items()}
+    return time_in_turn(candidates, images, rounds=rounds)
+
+
+def make_segment(trial: Trial, threshold: float | None) -> Segment:
+    """What segments an image in memory: halo, selection and stitching included, no disk."""
+    module = prepare(load_module(trial.config, trial.folder))
+    fold_normalisation(module)
+    if threshold is None:
+        return partial(_run_single, coarse_at_full_size(module, trial.config.network.ratio))
+    return partial(_run_two_stages, module, load_model(trial.folder / BUNDLE).card, threshold)
+
+
+def _run_single(predict: Callable[[torch.Tensor], torch.Tensor], image: Image) -> Image:
+    with torch.inference_mode():
+        return labels(predict_whole(predict, image))
+
+
+def _run_two_stages(module: TwoStage, card: ModelCard, threshold: float, image: Image) -> Image:
+    with torch.inference_mode():
+        logits = predict_whole(coarse_at_full_size(module, card.ratio), image) / card.temperature
+    found = labels(logits)
+    scores = tile_statistics(logits, card.tile_px, MEASURES[card.uncertainty]).score
+    grid = TileGrid(found.shape, card.tile_px, card.halo_px)
+    chosen = [(int(row), int(column)) for row, column in np.argwhere(scores > threshold)]
+    if not chosen:
+        return found
+    reach = card.halo_px + card.tile_px
+    padded = np.pad(image, ((card.halo_px, reach), (card.halo_px, reach), (0, 0)), mode="symmetric")
+    for start in range(0, len(chosen), BATCH):
+        chips = [grid.chip(tile) for tile in chosen[start : start + BATCH]]
+        windows = [padded[chip.window.shift(card.halo_px, card.halo_px).slices] for chip in chips]
+        with torch.inference_mode():
+            refined = module.refine(torch.from_numpy(np.stack(windows))).numpy()
+        for chip, window in zip(chips, refined, strict=True):
+            inside = chip.core.clip(grid.plane)
+            kept = inside.shift(-chip.window.top, -chip.window.left)
+            found[inside.slices] = labels(window[:, *kept.slices])
+    return found
