@@ -49,11 +49,12 @@ class Log:
             csv.writer(file).writerow([stage, step, f"{loss:.4f}", measured, f"{seconds:.1f}"])
 
     def plot(self) -> None:
-        """Draw loss and validation Dice of each stage over its steps."""
-        figure = Figure(figsize=(9, 3.5), layout="constrained")
-        panels = figure.subplots(1, 2)
+        """Draw loss of each stage over its steps, and validation Dice where it was measured."""
         rows = self.read()
-        for axes, column in zip(panels, ("loss", "validation_dice"), strict=True):
+        columns = [name for name in ("loss", "validation_dice") if any(row[name] for row in rows)]
+        figure = Figure(figsize=(4.5 * max(1, len(columns)), 3.5), layout="constrained")
+        panels = figure.subplots(1, max(1, len(columns)), squeeze=False)[0]
+        for axes, column in zip(panels, columns, strict=False):
             for stage in dict.fromkeys(row["stage"] for row in rows):
                 known = [row for row in rows if row["stage"] == stage and row[column]]
                 steps = [int(row["step"]) for row in known]
