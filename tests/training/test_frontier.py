@@ -18,6 +18,7 @@ from training.frontier.__main__ import main
 from training.frontier.clock import make_segment
 from training.frontier.comparison import Point, bootstrap, frontier_of, single_at
 from training.frontier.curves import cheapest, efficiency, oracle_at, trace, trace_all
+from training.frontier.learned import describe_tiles, fit
 from training.frontier.measure import expected_gain
 from training.frontier.selectors import (
     CHANGE_ORACLE,
@@ -252,3 +253,27 @@ def test_expected_gain_is_what_mending_a_tile_would_add() -> None:
         wrong = misses.sum() + alarms.sum() - misses[place] - alarms[place]
         after = (mended + 1) / (mended + wrong + 1)
         assert found[place] == pytest.approx(after - before, rel=0.01)
+
+
+def test_the_learned_selector_predicts_what_it_was_fitted_to() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(4000, 3))
+    rate = np.exp(1.0 + 0.8 * features[:, 0] - 0.5 * features[:, 2])
+    model = fit([features[:2000], features[2000:]], [*np.split(rng.poisson(rate), 2)])
+    unseen = rng.normal(size=(500, 3))
+    expected = np.exp(1.0 + 0.8 * unseen[:, 0] - 0.5 * unseen[:, 2])
+    assert np.median(np.abs(model.predict(unseen) / expected - 1)) < 0.05
+
+
+def test_tiles_are_described_by_what_stage_1_says_of_them_alone() -> None:
+    logits = np.full((1, 16, 24), -8.0)
+    logits[0, 2:6, 2:6] = 8.0  # a sure object in the first tile
+    logits[0, 9:15, 17:23] = 0.3  # an unsure one in the last
+    described = describe_tiles(logits, TILE)
+    assert described.shape == (6, 7)
+    doubt, _, _, _, _, edge, foreground = described.T
+    assert doubt.argmax() == 5
+    assert edge[0] > 0
+    assert edge[5] > 0
+    assert np.array_equal(np.flatnonzero(foreground), [0, 5])
+    assert np.allclose(described[1:5, 5:], 0)

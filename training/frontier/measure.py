@@ -13,26 +13,30 @@ from tqdm import tqdm
 from napari_twostage.models import load_model
 from napari_twostage.models.cost import count_macs
 from napari_twostage.uncertainty import MEASURES, labels, tile_statistics
-from training.frontier.tallies import SMOOTH, Counts, ImageTally, dice_of, tally
+from training.frontier.learned import describe_tiles, fit
+from training.frontier.tallies import SMOOTH, Counts, ImageTally, dice_of, sum_tiles, tally
 from training.infer import prepare
 from training.outcomes import Cost, Outcome, outcome
 from training.pretrained import load_module
+from training.samples import open_samples
 from training.stages import coarse_at_full_size
 from training.train import BUNDLE
 from training.validate import predict_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_twostage.models.model import Model
     from napari_twostage.uncertainty import TileStatistics
-    from training.datasets import Sample, Samples
+    from training.datasets import Sample
+    from training.frontier.learned import ChangeModel
     from training.frontier.study import Trial
 
-SELECTORS = ("tent", "entropy", "expected gain")
-"""What ranks tiles: a mean uncertainty, or what `expected_gain` says."""
+SELECTORS = ("tent", "entropy", "learned", "expected gain")
+"""What ranks tiles: a mean uncertainty, `learned.ChangeModel`, or `expected_gain`."""
 SIDE = 256
 """Of the image on which multiply-accumulates are counted; per pixel they are the same on any."""
 
@@ -97,22 +101,35 @@ def measure_two_stages(trial: Trial) -> list[ImageTally]:
 
     def compute() -> list[Any]:
         model = load_model(trial.folder / BUNDLE)
+        selector = _learn(trial, model)
         samples, groups = trial.open_test()
         return [
-            _to_json(_tally_outcome(outcome(model, sample), group))
+            _to_json(_tally_outcome(outcome(model, sample), group, selector))
             for sample, group in zip(_bar(samples, trial), groups, strict=True)
         ]
 
     return [_from_json(row) for row in _keep(trial.folder / "test tiles.json", trial, compute)]
 
 
-def _tally_outcome(found: Outcome, group: str) -> ImageTally:
+def _learn(trial: Trial, model: Model) -> ChangeModel:
+    """Fit the learned selector on the images that the run held out, and calibrated on."""
+    _, held_out = open_samples(trial.config, trial.data)
+    features, changed = [], []
+    for sample in _bar(held_out, trial):
+        found = outcome(model, sample)
+        features.append(describe_tiles(found.logits, found.tiles.tile_px))
+        changed.append(sum_tiles(found.coarse != found.refined, found.tiles.tile_px))
+    return fit(features, changed)
+
+
+def _tally_outcome(found: Outcome, group: str, selector: ChangeModel) -> ImageTally:
     tile_px, mask = found.tiles.tile_px, found.sample.mask
     coarse, refined, changed = tally(found.coarse, found.refined, mask, tile_px)
     statistics = {
         name: tile_statistics(found.logits, tile_px, MEASURES[name]) for name in ("tent", "entropy")
     }
     scores = {name: each.score.ravel().astype(float) for name, each in statistics.items()}
+    scores["learned"] = selector.predict(describe_tiles(found.logits, tile_px))
     scores["expected gain"] = expected_gain(statistics["tent"])
     return ImageTally(
         name=found.sample.name,
@@ -143,7 +160,7 @@ def expected_gain(statistics: TileStatistics) -> NDArray[np.float64]:
     return np.asarray(((2 - dice) * misses + dice * alarms) / total)
 
 
-def _bar(samples: Samples, trial: Trial) -> Iterable[Sample]:
+def _bar(samples: Sequence[Sample], trial: Trial) -> Iterable[Sample]:
     bar: Iterable[Sample] = tqdm(
         samples, desc=f"{trial.candidate}, {trial.folder.name}", unit="image"
     )

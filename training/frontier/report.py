@@ -39,6 +39,7 @@ HEADER = (
 COLOURS = {
     "tent": "#d55e00",
     "entropy": "#e69f00",
+    "learned": "#cc79a7",
     "expected gain": "#0072b2",
     CHANGE_ORACLE: "#009e73",
     RANDOM: "#999999",
@@ -216,7 +217,7 @@ def draw(results: Results, path: Path) -> None:
             label=f"{entry.name}, {LABEL_ORACLE}",
         )
     goal = 100 * (results.dense.mean - results.study.tolerance)
-    axes.axhline(goal, color="#cc79a7", linewidth=1, linestyle=(0, (4, 4)))
+    axes.axhline(goal, color="#555555", linewidth=1, linestyle=(0, (4, 4)))
     lowest = min(point.mean for point in results.singles if point.cost > 0.05)
     axes.set(
         xscale="log",
