@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from training.augment import Augmentation
-from training.sections import ConfigError, read_section, require
+from training.sections import ConfigError, read_section, read_toml, require
 from training.whole import WholeImages  # noqa: TC001 (its fields are read from here)
 
 if TYPE_CHECKING:
@@ -256,10 +256,7 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
         If the file is missing, no TOML, or has unknown, missing or impossible values.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is no readable TOML file: {error}") from error
+    table = read_toml(path)
     for change in changes:
         _change(table, change)
     superfluous = {"single": ("stage2", "card"), "joint": ("stage2",)}.get(

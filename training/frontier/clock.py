@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_twostage.models import load_model
+from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.model import fold_normalisation
 from napari_twostage.tiling import TileGrid
 from napari_twostage.uncertainty import MEASURES, labels, tile_statistics
@@ -59,7 +59,7 @@ def make_segment(trial: Trial, threshold: float | None) -> Segment:
     fold_normalisation(module)
     if threshold is None:
         return partial(_run_single, coarse_at_full_size(module, trial.config.network.ratio))
-    return partial(_run_two_stages, module, load_model(trial.folder / BUNDLE).card, threshold)
+    return partial(_run_two_stages, module, read_bundle(trial.folder / BUNDLE).card, threshold)
 
 
 def _run_single(predict: Callable[[torch.Tensor], torch.Tensor], image: Image) -> Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,13 @@ import torch
 from tqdm import tqdm
 
 from napari_twostage.models import load_model
+from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.cost import count_macs
 from napari_twostage.uncertainty import MEASURES, labels, tile_statistics
 from training.frontier.learned import describe_tiles, fit
 from training.frontier.tallies import SMOOTH, Counts, ImageTally, dice_of, sum_tiles, tally
 from training.infer import prepare
+from training.kept import fingerprint, keep, read_kept
 from training.outcomes import Cost, Outcome, outcome
 from training.pretrained import load_module
 from training.samples import open_samples
@@ -74,7 +75,7 @@ def count_costs(trial: Trial) -> Costs:
         network = load_module(trial.config, trial.folder).stage1
         full = count_macs(network, (1, 3, SIDE, SIDE)) / SIDE**2
         return Costs(full / trial.config.network.ratio**2, 0.0)
-    cost = Cost.of(load_model(trial.folder / BUNDLE).card)
+    cost = Cost.of(read_bundle(trial.folder / BUNDLE).card)
     return Costs(cost.coarse, cost.tile)
 
 
@@ -169,17 +170,11 @@ def _bar(samples: Sequence[Sample], trial: Trial) -> Iterable[Sample]:
 
 def _keep(path: Path, trial: Trial, compute: Callable[[], list[Any]]) -> list[Any]:
     """Compute, or read what an earlier call computed with the same weights."""
-    weights = sorted(trial.folder.glob("*.safetensors"))
-    key = [[file.name, file.stat().st_size, int(file.stat().st_mtime)] for file in weights]
-    if path.exists():
-        kept = json.loads(path.read_text())
-        if kept["weights"] == key:
-            rows: list[Any] = kept["images"]
-            return rows
-    rows = compute()
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"weights": key, "images": rows}) + "\n")
-    partial.replace(path)
+    key = {"weights": fingerprint(sorted(trial.folder.glob("*.safetensors")))}
+    rows: list[Any] | None = read_kept(path, key)
+    if rows is None:
+        rows = compute()
+        keep(path, key, rows)
     return rows
 
 

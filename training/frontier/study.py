@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.config import TrainConfig, load_config
 from training.datasets import load_dataset
 from training.samples import name_groups, open_fold
-from training.sections import ConfigError, read_section, require
+from training.sections import read_section, read_toml, require
 from training.train import run
 
 if TYPE_CHECKING:
@@ -119,13 +118,7 @@ def load_study(path: Path) -> Study:
     ConfigError
         If the file is missing, no TOML, or has unknown, missing or impossible values.
     """
-    try:
-        table = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is no readable TOML file: {error}") from error
-    study = read_section(Study, table, str(path))
-    object.__setattr__(study, "folder", path.parent)
-    return study
+    return replace(read_section(Study, read_toml(path), str(path)), folder=path.parent)
 
 
 def _toml(value: object) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.infer import Rules, prepare, run_single, run_two_stages
-from training.tables.measure import keep, name_images, read_kept
+from training.kept import keep, read_kept
+from training.tables.measure import name_images
 from training.timing import Timing, machine_facts, time_in_turn
 
 if TYPE_CHECKING:

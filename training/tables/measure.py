@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,13 @@ from training.infer import (
     run_stage1,
     run_stage2,
 )
+from training.kept import keep, read_kept
 from training.metrics import class_dice, class_iou
 from training.reliability import Reliability
 from training.whole import resize_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -186,22 +185,6 @@ def _count(module: TwoStage, size_px: int) -> tuple[StageMacs, int]:
 def name_images(samples: Samples) -> str:
     """A name of these images, in this order."""
     return f"{len(samples)} {sha256(chr(10).join(samples.names).encode()).hexdigest()}"
-
-
-def read_kept(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
-    """What `keep` wrote under the same key; None where it did not."""
-    if not path.exists():
-        return None
-    kept = json.loads(path.read_text())
-    result: dict[str, Any] | None = kept["result"] if kept["key"] == key else None
-    return result
-
-
-def keep(path: Path, key: dict[str, Any], result: dict[str, Any]) -> None:
-    """Write a result, and the key that says what it is of; the file appears whole."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"key": key, "result": result}, indent=1) + "\n")
-    partial.replace(path)
 
 
 def _read_score(values: dict[str, Any]) -> Score:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from training.config import TrainConfig, load_config
+from training.kept import fingerprint
 from training.log import Log
 from training.pretrained import load_module
 from training.train import run
@@ -136,10 +136,7 @@ class Run:
 
     def fingerprint(self) -> str:
         """Names the weights."""
-        digest = sha256()
-        for path in self.weights:
-            digest.update(path.read_bytes())
-        return digest.hexdigest()
+        return fingerprint(self.weights)
 
     def seconds(self, stages: int = 2) -> float:
         """What training the first of its stages took."""

@@ -17,7 +17,7 @@ from torchvision import models as zoo
 from napari_twostage.errors import ModelError
 from napari_twostage.models.network import Network
 from napari_twostage.models.pretrained import below, encoder_part, load_into, read_weights
-from napari_twostage.models.width import check_width, narrow, scale
+from napari_twostage.models.width import narrow, scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,6 @@ class _Dilated(Network):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        check_width(width)
         whole = zoo.get_model(
             self.builder,
             weights=None,
@@ -152,7 +151,6 @@ class _Mirrored(Network):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        check_width(width)
         if backbone not in BACKBONES:
             raise ModelError(
                 f"expected a backbone among {', '.join(BACKBONES)}, found {backbone!r}; "

@@ -19,18 +19,6 @@ def scale(channels: int, width: float) -> int:
     return channels if channels == COLOURS else max(1, round(channels * width))
 
 
-def check_width(width: float) -> None:
-    """Take a share of channels, in (0, 1].
-
-    Raises
-    ------
-    ModelError
-        If it is not one.
-    """
-    if not 0 < width <= 1:
-        raise ModelError(f"expected a width above 0, at most 1 (all channels), found {width}")
-
-
 def narrow(module: Module, width: float) -> None:
     """Keep a share of the channels of all convolutions and batch norms, with fresh weights.
 
@@ -40,7 +28,14 @@ def narrow(module: Module, width: float) -> None:
         Changed in place; its convolutions are not grouped. What takes in an image has 3 channels.
     width : float
         Share of channels, in (0, 1]; 1 changes nothing.
+
+    Raises
+    ------
+    ModelError
+        If the width is out of range.
     """
+    if not 0 < width <= 1:
+        raise ModelError(f"expected a width above 0, at most 1 (all channels), found {width}")
     if width == 1:
         return
     for name, child in module.named_children():
