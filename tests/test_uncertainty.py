@@ -11,6 +11,7 @@ from napari_twostage.uncertainty import (
     MEASURES,
     TileStatistics,
     entropy,
+    expected_wrong_px,
     labels,
     neg_plogp,
     probabilities,
@@ -140,3 +141,15 @@ def test_statistics_of_parts_make_those_of_the_whole() -> None:
             pieced.put(tile_statistics(part, 4, entropy), row // 4, column // 4)
     for name in NAMES:
         np.testing.assert_array_equal(getattr(pieced, name), getattr(whole, name))
+
+
+def test_a_mean_tent_states_the_pixels_expected_wrong() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (1, 32, 32))
+    found = tile_statistics(logits, 32, MEASURES["tent"])
+    wrong = float(found.misses[0, 0] + found.false_alarms[0, 0])
+    assert expected_wrong_px("tent", float(found.score[0, 0]), 32) == pytest.approx(wrong, rel=1e-5)
+    # what is expected is what happens, where probabilities are true
+    truth = rng.random((32, 32)) < 1 / (1 + np.exp(-logits[0]))
+    assert (truth != (logits[0] > 0)).sum() == pytest.approx(wrong, abs=4 * np.sqrt(wrong))
+    assert expected_wrong_px("entropy", 0.5, 32) is None

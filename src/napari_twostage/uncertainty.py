@@ -107,6 +107,38 @@ def neg_plogp(probability: NDArray[np.floating]) -> NDArray[np.float32]:
 MEASURES: dict[str, Measure] = {"tent": tent, "entropy": entropy, "neg_plogp": neg_plogp}
 """Uncertainty measures by the name that cards and commands use."""
 
+WRONG_SHARES = {"tent": 0.5}
+"""Of measures whose mean states the share of pixels expected wrong, by what factor it does."""
+
+
+def expected_wrong_px(measure: str, score: float, tile_px: int) -> float | None:
+    """How many pixels of a tile a score expects to be wrong.
+
+    With calibrated probabilities, a pixel is wrong with probability 1 − max p, which is half its
+    tent; other measures do not state it.
+
+    Parameters
+    ----------
+    measure : str
+        One of `MEASURES`.
+    score : float
+        Mean of the measure over the tile.
+    tile_px : int
+        Side of the tile in fine pixels.
+
+    Returns
+    -------
+    float or None
+        Fine pixels; None where the measure does not say.
+
+    Examples
+    --------
+    >>> expected_wrong_px("tent", 0.1, 100), expected_wrong_px("entropy", 0.1, 100)
+    (500.0, None)
+    """
+    share = WRONG_SHARES.get(measure)
+    return None if share is None else share * score * tile_px**2
+
 
 @dataclass(frozen=True, slots=True)
 class TileStatistics:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from napari_twostage.models.lite import LiteUNet
+from napari_twostage.models.lite import DepthwiseConv2d, LiteUNet
 
 
 def published() -> dict[str, torch.Tensor]:
@@ -82,3 +83,21 @@ def test_stem_and_first_block_compute_what_was_published() -> None:
 def test_weights_of_another_network_are_a_key_error() -> None:
     with pytest.raises(KeyError):
         LiteUNet().load_imagenet({"weight": torch.zeros(1)})
+
+
+def test_depthwise_filters_keep_the_precision_of_their_weights_on_a_cpu() -> None:
+    torch.manual_seed(0)
+    layer = DepthwiseConv2d(16, 16, 5, 2, 2, groups=16, bias=False)
+    images = torch.randn(2, 16, 20, 24)
+    plain = layer(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = layer(images.bfloat16())
+        assert nn.Conv2d(16, 16, 1)(images).dtype == torch.bfloat16  # autocast is at work
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, layer(images.bfloat16().float()))
+    assert (mixed - plain).abs().max() < 0.02
+    mixed.sum().backward()
+    assert layer.weight.grad is not None
+    assert torch.isfinite(layer.weight.grad).all()
+    # a network that is bfloat16 altogether stays so
+    assert layer.bfloat16()(images.bfloat16()).dtype == torch.bfloat16

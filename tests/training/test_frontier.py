@@ -133,6 +133,8 @@ dense = "dense"
 candidates = [
     { name = "dense", config = "tiny.toml", changes = { kind = "single", "network.ratio" = 1 } },
     { name = "half", config = "tiny.toml", changes = { kind = "single" } },
+    { name = "pair", config = "tiny.toml", parts = ["half", "dense"], \
+changes = { "network.context" = false } },
     { name = "joint", config = "tiny.toml", changes = { kind = "joint", "card.tile_px" = 32, \
 "network.context" = false, "network.refiner" = { width = 16, dilations = [1] } } },
 ]
@@ -152,7 +154,7 @@ def test_one_command_goes_from_a_study_to_tables_and_a_figure(
     tmp_path: Path, arguments: list[str]
 ) -> None:
     timing = ["--rounds", "2", "--timing-images", "2"]
-    assert main([*arguments, "--train", "--device", "cpu", *timing]) == 0
+    assert main([*arguments, "--train", "--jobs", "2", "--device", "cpu", *timing]) == 0
     out = tmp_path / "out"
     with (out / "frontier_squares.csv").open(newline="") as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
@@ -167,7 +169,8 @@ def test_one_command_goes_from_a_study_to_tables_and_a_figure(
     # what the table says of every tile refined is what the engine's labels give
     study = load_study(tmp_path / "study.toml")
     found = []
-    for trial in study.trials(study.candidates[2], tmp_path / "data", tmp_path / "runs"):
+    joint = next(candidate for candidate in study.candidates if candidate.name == "joint")
+    for trial in study.trials(joint, tmp_path / "data", tmp_path / "runs"):
         model = load_model(trial.folder / "bundle", device="cpu")
         everywhere, nowhere = (make_segment(trial, threshold) for threshold in (-1.0, 2.0))
         for sample in trial.open_test()[0]:
@@ -177,6 +180,12 @@ def test_one_command_goes_from_a_study_to_tables_and_a_figure(
             assert (everywhere(sample.image) != made.refined).mean() < 1e-3
             assert (nowhere(sample.image) != made.coarse).mean() < 0.1  # of one window, not several
     assert rows["joint, every tile refined"]["Dice (%)"] == f"{100 * np.mean(found):.1f}"
+    # a pair is the single models themselves
+    for stage, part in ((1, "half"), (2, "dense")):
+        for fold in ("fold 0 seed 0", "fold 1 seed 0"):
+            pair, single = (tmp_path / "runs" / name / fold for name in ("pair", part))
+            weights = (pair / f"stage{stage}.safetensors").read_bytes()
+            assert weights == (single / "stage1.safetensors").read_bytes()
 
 
 def test_a_frontier_without_its_dense_run_is_refused_in_one_line(
@@ -190,10 +199,11 @@ def test_a_frontier_without_its_dense_run_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('dense = "dense"', 'dense = "thick"', "dense must be one of dense, half, joint"),
+        ('dense = "dense"', 'dense = "thick"', "dense must be one of dense, half, pair, joint"),
         ('name = "half"', 'name = "dense"', "names of their own"),
         ("folds = 2", "seeds = 0", "seeds must be 1 or more"),
         ("tiny.toml", "tinier.toml", "tinier.toml"),
+        ('["half", "dense"]', '["joint", "pair"]', "parts must be among dense, half, joint"),
     ],
 )
 def test_a_faulty_study_is_refused_in_one_line(

@@ -127,7 +127,11 @@ def test_the_threshold_is_in_the_units_of_scores_and_answers_at_once(window) -> 
         slider.setValue(threshold)
         wanted = session.seg.plan(threshold=session.threshold)
         assert session.threshold == pytest.approx(threshold, abs=1e-3)
-        assert summary.text() == session.forecast.describe()
+        wrong_px, cost = summary.text().split("\n")
+        assert cost == session.forecast.describe()
+        side = session.card.tile_px
+        pixels = f"{session.threshold / 2 * side**2:,.0f}"
+        assert wrong_px == f"Over {pixels} wrong pixels expected in a tile:"
         assert f"{wanted.n_tiles:,} tile" in summary.text()
         lit = window.panel.layers.tiles.data == window.panel.layers.tiles.data.max()
         assert lit.sum() == wanted.n_tiles or not wanted.n_tiles

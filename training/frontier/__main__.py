@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from napari_twostage.errors import ModelError
 from napari_twostage.models.allocator import tune_allocator
 from training.datasets import DatasetError
+from training.frontier.jobs import train_all
 from training.frontier.report import draw, make_headline, make_table, measure_seconds
 from training.frontier.results import collect
 from training.frontier.study import load_study
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--out", type=Path, required=True, help="folder for tables and figure")
     parser.add_argument("--train", action="store_true", help="train what is missing")
+    parser.add_argument("--jobs", type=int, default=1, help="runs to train side by side")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps, to train")
     parser.add_argument("--rounds", type=int, default=5, help="of timing; 0 for none")
     parser.add_argument("--timing-images", type=int, default=12)
@@ -39,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         study = load_study(options.study)
         if options.train:
-            for candidate in study.candidates:
-                for trial in study.trials(candidate, options.data, options.runs):
-                    trial.train(options.device)
+            train_all(study.all_trials(options.data, options.runs), options.device, options.jobs)
         results = collect(study, options.data, options.runs)
     except (ConfigError, DatasetError, ModelError) as error:
         sys.stderr.write(f"{error}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from training.datasets import Samples
 
+WEIGHTS = "stage1.safetensors"
+"""Of a finished single model, in its folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -28,6 +32,9 @@ class Candidate:
     """File of its configuration, beside the study's."""
     changes: dict[str, Any] = field(default_factory=dict)
     """In place of the file's values: ``"network.ratio" = 4``."""
+    parts: tuple[str, str] | None = None
+    """Two single models that become the stages of a bundle, as they are: the same networks alone
+    and in concert. The configuration's [card] says how they share a slide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,8 @@ class Study:
     dense: str
     """The candidate whose cost is 1 and whose Dice is the goal."""
     candidates: tuple[Candidate, ...]
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Of every candidate's file, before its own."""
     layout: str = "manifest"
     folds: int = 5
     """Parts that all images are dealt into, groups kept together; each is tested once, by runs
@@ -54,12 +63,23 @@ class Study:
         require(len(set(names)) == len(names), "candidates must have names of their own")
         require(self.dense in names, f"dense must be one of {', '.join(names)}")
         require(self.seeds >= 1, "seeds must be 1 or more")
+        trained = {candidate.name for candidate in self.candidates if candidate.parts is None}
+        named = {part for candidate in self.candidates for part in candidate.parts or ()}
+        require(named <= trained, f"parts must be among {', '.join(sorted(trained))}")
+
+    def all_trials(self, data: Path, runs: Path) -> list[Trial]:
+        """List what all candidates are trained on: fold after fold, parts before their pairs."""
+        listed = [
+            trial for candidate in self.candidates for trial in self.trials(candidate, data, runs)
+        ]
+        return sorted(listed, key=lambda trial: (trial.parts is not None, trial.fold, trial.seed))
 
     def trials(self, candidate: Candidate, data: Path, runs: Path) -> Iterator[Trial]:
         """List what a candidate is trained on."""
         for fold in range(max(1, self.folds)):
             for seed in range(self.seeds):
                 changes = {
+                    **self.changes,
                     **candidate.changes,
                     "data.layout": self.layout,
                     "data.split": "all" if self.folds else "train",
@@ -71,8 +91,10 @@ class Study:
                     self.folder / candidate.config,
                     [f"{key}={_toml(value)}" for key, value in changes.items()],
                 )
-                folder = runs / candidate.name / f"fold {fold} seed {seed}"
-                yield Trial(candidate.name, fold, seed, config, data, folder)
+                place = f"fold {fold} seed {seed}"
+                parts = candidate.parts and tuple(runs / name / place for name in candidate.parts)
+                folder = runs / candidate.name / place
+                yield Trial(candidate.name, fold, seed, config, data, folder, parts)
 
 
 @dataclass(frozen=True)
@@ -85,6 +107,8 @@ class Trial:
     config: TrainConfig
     data: Path
     folder: Path
+    parts: tuple[Path, ...] | None = None
+    """Folders of the single models that it is made of, if it is not trained."""
 
     @property
     def single(self) -> bool:
@@ -94,11 +118,15 @@ class Trial:
     @property
     def finished(self) -> bool:
         """Whether it can be tested."""
-        last = "stage1.safetensors" if self.single else "bundle/card.json"
+        last = WEIGHTS if self.single else "bundle/card.json"
         return (self.folder / last).exists()
 
     def train(self, device: str) -> None:
         """Run it to its end, or on from where it was killed; a finished one is checked only."""
+        for stage, part in enumerate(self.parts or (), start=1):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # a stage whose weights are there is not trained
+            shutil.copyfile(part / WEIGHTS, self.folder / f"stage{stage}.safetensors")
         run(self.config, self.data, self.folder, device=device)
 
     def open_test(self) -> tuple[Samples, list[str]]:

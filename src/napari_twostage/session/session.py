@@ -24,6 +24,7 @@ from napari_twostage.session import work
 from napari_twostage.session.core import SessionCore
 from napari_twostage.session.news import RunState
 from napari_twostage.session.script import script
+from napari_twostage.uncertainty import expected_wrong_px
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -210,6 +211,17 @@ class Session(SessionCore):
     def threshold(self, value: float) -> None:
         self._threshold = float(value)
         self.forecast_changed.emit()
+
+    @property
+    def expected_wrong_px(self) -> float | None:
+        """The threshold in words: tiles with more pixels expected wrong than this are refined.
+
+        Pixels of the slide at the model's fine pixel size; None without a model, or if its
+        uncertainty does not state them.
+        """
+        if self.card is None:
+            return None
+        return expected_wrong_px(self.card.uncertainty, self._threshold, self.card.tile_px)
 
     @property
     def forecast(self) -> Forecast | None:

@@ -75,7 +75,7 @@ class UncertaintySection(Section):
             self._summary.setText("Run Coarse to see what refining would bring.")
             self.set_status("")
             return
-        self._summary.setText(forecast.describe())
+        self._summary.setText(f"{_in_words(session.expected_wrong_px)}{forecast.describe()}")
         if forecast.estimated_seconds is not None:
             self._quality.set_point(forecast.estimated_seconds, forecast.expected_dice)
         self.set_status(f"threshold {session.threshold:.3f}")
@@ -85,3 +85,8 @@ class UncertaintySection(Section):
             self._quality.set_curve([], [])
         else:
             self._quality.set_curve(curve.seconds, curve.dice)
+
+
+def _in_words(wrong_px: float | None) -> str:
+    """What the threshold means, on a line of its own; nothing where scores do not say."""
+    return "" if wrong_px is None else f"Over {wrong_px:,.0f} wrong pixels expected in a tile:\n"

@@ -1,0 +1,181 @@
+"""Two stages against the dense run on a composite slide: ``python -m training.composite ...``.
+
+Images of a test split are laid in islands on empty ground and written as a JPEG pyramid; the same
+engine segments it densely (one network at full resolution, over the tissue only) and in two
+stages, in turn. O receives the slide and a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from napari_twostage.engine import segment
+from napari_twostage.errors import ModelError
+from napari_twostage.models import load_model
+from napari_twostage.models.bundle import write_bundle
+from napari_twostage.slides import open_slide
+from training.composite.slide import compose_slide, write_slide
+from training.datasets import DatasetError, load_dataset
+from training.frontier.comparison import bootstrap
+from training.frontier.tallies import dice_of
+from training.tables.table import Table, percent
+from training.timing import machine_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_twostage.models.model import Model
+    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.slides.base import Slide
+    from training.composite.slide import Composite, Field
+
+HEADER = ("run", "seconds [rounds]", "speed-up", "tiles refined (%)", "Dice (%)", "against dense")
+DENSE = "dense"
+DENSE_WINDOW_PX = 32 + 512 + 32
+
+
+class Way(NamedTuple):
+    """How the slide is segmented."""
+
+    model: Model
+    threshold: float | None
+    """Above which tiles are refined; None for stage 1 alone."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compose, segment, compare; 2 for what the user must correct."""
+    parser = argparse.ArgumentParser(prog="python -m training.composite", description=__doc__)
+    parser.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
+    parser.add_argument("--dense", type=Path, required=True, help="weights of the dense network")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--layout", default="manifest")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--ground", choices=("bright", "dark"), default="dark")
+    parser.add_argument("--side", type=int, default=16384, help="of the slide, in pixels")
+    parser.add_argument("--share", type=float, default=0.2, help="of it that holds images")
+    parser.add_argument(
+        "--thresholds", type=float, nargs="+", help="in place of the model's own threshold"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        samples = load_dataset(options.layout, options.data, options.split)
+        composite = compose_slide(
+            samples,
+            side_px=options.side,
+            share=options.share,
+            bright_field=options.ground == "bright",
+        )
+        model = load_model(options.model)
+    except (DatasetError, ModelError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{options.data.name}-{options.ground}.tif"
+    write_slide(path, composite.image, model.card.fine_mpp)
+    ways = {DENSE: Way(_load_dense(options.dense, model), None), "stage 1 only": Way(model, None)}
+    for threshold in options.thresholds or [model.card.default_threshold]:
+        ways[f"two stages, threshold {threshold:g}"] = Way(model, threshold)
+    with open_slide(path, mpp=model.card.fine_mpp) as slide:
+        table = compare(slide, composite, ways, options.rounds)
+    table.write(options.out)
+    sys.stdout.write(f"{table.to_markdown()}\n")
+    return 0
+
+
+def _load_dense(weights: Path, model: Model) -> Model:
+    """One network at full resolution as a model whose first stage is all there is to run."""
+    card = replace(
+        model.card,
+        name=DENSE,
+        architecture={"name": model.card.architecture["name"]},
+        refiner=None,
+        ratio=1,
+        context=False,
+        coarse_window_px=DENSE_WINDOW_PX,
+        coarse_halo_px=32,
+        temperature=1.0,
+    )
+    tensors = load_file(weights)
+    both = {f"stage{n}.{name}": value for n in (1, 2) for name, value in tensors.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        write_bundle(Path(folder) / DENSE, card, both)
+        return load_model(Path(folder) / DENSE)
+
+
+def compare(slide: Slide, composite: Composite, ways: dict[str, Way], rounds: int) -> Table:
+    """Segment the slide in every way, round after round; time all and judge the last."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    dice: dict[str, np.ndarray] = {}
+    shares: dict[str, float] = {}
+    tissue = 0.0
+    with tqdm(total=rounds * len(ways), desc="composite", unit="run") as bar:
+        for number in range(rounds):
+            for name, way in ways.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    seg = _segment(slide, way, Path(folder) / "run.zarr")
+                    seconds[name].append(sum(seg.record["runs"][-1]["seconds"].values()))
+                    if number == rounds - 1:
+                        dice[name] = _judge(seg, composite.fields)
+                        shares[name] = float(seg.ledger.refined.sum() / seg.tissue.sum())
+                        tissue = float(seg.tissue.mean())
+                bar.update()
+    groups = [field.name for field in composite.fields]
+    table = Table(f"composite_{Path(slide.name).stem}", HEADER, _caption(slide, tissue, composite))
+    full = median(seconds[DENSE])
+    for name, values in seconds.items():
+        change = bootstrap(dice[name] - dice[DENSE], groups)
+        table.add(
+            {
+                "run": name,
+                "seconds [rounds]": f"{median(values):.1f} [{min(values):.1f}, {max(values):.1f}]",
+                "speed-up": f"{full / median(values):.1f}×",
+                "tiles refined (%)": percent(shares[name]),
+                "Dice (%)": percent(float(dice[name].mean())),
+                "against dense": f"{100 * change.mean:+.2f} "
+                f"[{100 * change.low:+.2f}, {100 * change.high:+.2f}]",
+            }
+        )
+    return table
+
+
+def _segment(slide: Slide, way: Way, out: Path) -> Segmentation:
+    if way.threshold is None:
+        return segment(slide, way.model, out, refine="none")
+    return segment(slide, way.model, out, threshold=way.threshold)
+
+
+def _judge(seg: Segmentation, fields: Sequence[Field]) -> np.ndarray:
+    """(fields,) Dice of each image."""
+    values = []
+    for field in fields:
+        found, truth = seg.read_labels(field.box) > 0, field.mask > 0
+        values.append(dice_of(int((found & truth).sum()), int(found.sum()), int(truth.sum())))
+    return np.array(values)
+
+
+def _caption(slide: Slide, tissue: float, composite: Composite) -> str:
+    height, width = slide.level_shapes[0]
+    sources = len({field.name for field in composite.fields})
+    return (
+        f"{height} × {width} pixels with {len(composite.fields)} fields of {sources} test images; "
+        f"{percent(tissue)} % of tiles hold tissue, and all runs skip the others. Seconds: tissue "
+        "search, reading, both stages and writing, medians of runs in turn. Dice (smooth 1) per "
+        "field, averaged; intervals resample source images, differences are paired. "
+        f"{machine_facts()}."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Train a study's runs, several side by side if asked to."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_twostage.models.allocator import tune_allocator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.frontier.study import Trial
+
+
+def train_all(trials: Sequence[Trial], device: str, jobs: int = 1) -> None:
+    """Train what is not finished, in order; what is made of other runs comes after all of them.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        Pairs last.
+    device : str
+        As `training.train.run` takes it.
+    jobs : int
+        Processes at once; they share the cores. On a CPU, small networks train more of them in
+        the same time side by side than one after the other.
+    """
+    if jobs <= 1:
+        for trial in trials:
+            trial.train(device)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), initializer=_share, initargs=(threads,)
+    ) as pool:
+        for _, ready in groupby(trials, key=lambda trial: trial.parts is None):
+            for done in [pool.submit(trial.train, device) for trial in ready]:
+                done.result()
+
+
+def _share(threads: int) -> None:
+    tune_allocator()
+    torch.set_num_threads(threads)
