@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
     from napari_twostage.models.two_stage import TwoStage
+    from napari_twostage.selection import Ranking
     from napari_twostage.tiling import TileGrid
     from training.datasets import Sample
 
@@ -43,9 +44,16 @@ class Outcome:
     """(H, W) labels of stage 1."""
     refined: NDArray[np.uint8]
     """(H, W) labels of stage 2 everywhere."""
-    scores: NDArray[np.float32]
-    """Of each tile (rows, columns)."""
+    coarse_logits: NDArray[np.float16]
+    """(K, h, w) on stage 1's own grid: what scores are made of."""
+    ranking: Ranking
+    """The engine's: scores and expectations of the tiles."""
     tiles: TileGrid
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Of each tile (rows, columns)."""
+        return self.ranking.statistics.score
 
     @property
     def classes(self) -> int:
@@ -84,12 +92,13 @@ def outcome(model: Model, sample: Sample) -> Outcome:
             refine="none",
         )
         coarse = seg.read_labels(seg.grid.box)
+        coarse_logits = seg.store.read_logits(seg.coarse_grid.box)
         logits = upsample(
             seg.store.read_logits, seg.coarse_grid.shape, seg.grid.box, model.card.ratio
         )
         seg.refine(EVERYTHING)
         refined = seg.read_labels(seg.grid.box)
-        return Outcome(sample, logits, coarse, refined, seg.scores.copy(), seg.tiles)
+        return Outcome(sample, logits, coarse, refined, coarse_logits, seg.ranking, seg.tiles)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,20 @@ from PIL import Image
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS
 
-from napari_twostage import load_model
+from napari_twostage import load_model, open_slide, segment
 from napari_twostage.uncertainty import TileStatistics
 from training.frontier.__main__ import main
 from training.frontier.clock import make_segment
-from training.frontier.comparison import Point, bootstrap, frontier_of, single_at
+from training.frontier.comparison import (
+    Point,
+    bootstrap,
+    bootstrap_cheapest,
+    frontier_of,
+    single_at,
+)
 from training.frontier.curves import cheapest, efficiency, oracle_at, trace, trace_all
 from training.frontier.learned import describe_tiles, fit
-from training.frontier.measure import expected_gain
+from training.frontier.measure import expected_gain, measure_two_stages
 from training.frontier.selectors import (
     CHANGE_ORACLE,
     best_sets,
@@ -172,7 +178,7 @@ def test_one_command_goes_from_a_study_to_tables_and_a_figure(
     joint = next(candidate for candidate in study.candidates if candidate.name == "joint")
     for trial in study.trials(joint, tmp_path / "data", tmp_path / "runs"):
         model = load_model(trial.folder / "bundle", device="cpu")
-        everywhere, nowhere = (make_segment(trial, threshold) for threshold in (-1.0, 2.0))
+        everywhere, nowhere = (make_segment(trial, threshold, "tent") for threshold in (-1.0, 2.0))
         for sample in trial.open_test()[0]:
             made = outcome(model, sample)
             found.append(dice(made.refined, sample.mask))
@@ -180,6 +186,18 @@ def test_one_command_goes_from_a_study_to_tables_and_a_figure(
             assert (everywhere(sample.image) != made.refined).mean() < 1e-3
             assert (nowhere(sample.image) != made.coarse).mean() < 0.1  # of one window, not several
     assert rows["joint, every tile refined"]["Dice (%)"] == f"{100 * np.mean(found):.1f}"
+    # and what the curve says of a threshold is what the engine makes of it
+    for trial in study.trials(joint, tmp_path / "data", tmp_path / "runs"):
+        tallies, model = measure_two_stages(trial), load_model(trial.folder / "bundle")
+        scores = np.concatenate([image.scores["tent"] for image in tallies])
+        for threshold in np.quantile(scores, (0.1, 0.5, 0.9)):
+            for image, sample in zip(tallies, trial.open_test()[0], strict=True):
+                slide = open_slide(sample.image, mpp=(0.5, 0.5))
+                out = tmp_path / f"{image.name} {threshold}.zarr"
+                seg = segment(slide, model, out, tissue=False, threshold=float(threshold))
+                labels = seg.read_labels(seg.grid.box)
+                chosen = image.scores["tent"] > threshold
+                assert image.dice(chosen) == pytest.approx(dice(labels, sample.mask))
     # a pair is the single models themselves
     for stage, part in ((1, "half"), (2, "dense")):
         for fold in ("fold 0 seed 0", "fold 1 seed 0"):
@@ -287,3 +305,15 @@ def test_tiles_are_described_by_what_stage_1_says_of_them_alone() -> None:
     assert edge[5] > 0
     assert np.array_equal(np.flatnonzero(foreground), [0, 5])
     assert np.allclose(described[1:5, 5:], 0)
+
+
+def test_intervals_of_the_cheapest_cost_hold_it_and_count_failures_as_dense() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.02, 60)
+    cost = np.array([0.1, 0.2, 0.4])
+    dice_along = np.array([0.80, 0.86, 0.90])[:, None] + noise + rng.normal(0, 0.01, (3, 60))
+    names = [str(number) for number in range(60)]
+    reached = cheapest(cost, dice_along.mean(axis=1), float((noise + 0.88).mean()))
+    spread = bootstrap_cheapest(cost, dice_along, noise + 0.88, names)
+    assert 0.2 < spread.low < reached < spread.high < 0.4
+    assert bootstrap_cheapest(cost, dice_along, noise + 0.99, names)[:3] == (1.0, 1.0, 1.0)

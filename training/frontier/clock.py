@@ -11,7 +11,8 @@ import torch
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.model import fold_normalisation
 from napari_twostage.tiling import TileGrid
-from napari_twostage.uncertainty import MEASURES, labels, tile_statistics
+from napari_twostage.uncertainty import labels
+from training.frontier.measure import score_tiles
 from training.infer import prepare
 from training.pretrained import load_module
 from training.stages import coarse_at_full_size
@@ -36,7 +37,11 @@ BATCH = 8
 
 
 def time_rows(
-    rows: Mapping[str, tuple[Trial, float | None]], images: Sequence[Image], rounds: int
+    rows: Mapping[str, tuple[Trial, float | None]],
+    images: Sequence[Image],
+    *,
+    selector: str,
+    rounds: int,
 ) -> dict[str, Timing]:
     """Time rows on the CPU, from a decoded image to labels at its own size.
 
@@ -46,20 +51,25 @@ def time_rows(
         By name: a finished trial, and the threshold above which tiles are refined; None for a
         single model, which reads each image whole.
     images : sequence of (H, W, 3) uint8 arrays
+    selector : str
+        What tiles are scored by; see `measure.score_tiles`.
     rounds : int
         How often each row goes through the images.
     """
-    candidates = {name: make_segment(trial, threshold) for name, (trial, threshold) in rows.items()}
+    candidates = {
+        name: make_segment(trial, threshold, selector) for name, (trial, threshold) in rows.items()
+    }
     return time_in_turn(candidates, images, rounds=rounds)
 
 
-def make_segment(trial: Trial, threshold: float | None) -> Segment:
+def make_segment(trial: Trial, threshold: float | None, selector: str) -> Segment:
     """What segments an image in memory: halo, selection and stitching included, no disk."""
     module = prepare(load_module(trial.config, trial.folder))
     fold_normalisation(module)
     if threshold is None:
         return partial(_run_single, coarse_at_full_size(module, trial.config.network.ratio))
-    return partial(_run_two_stages, module, read_bundle(trial.folder / BUNDLE).card, threshold)
+    card = read_bundle(trial.folder / BUNDLE).card
+    return partial(_run_two_stages, module, card, selector, threshold)
 
 
 def _run_single(predict: Callable[[torch.Tensor], torch.Tensor], image: Image) -> Image:
@@ -67,11 +77,14 @@ def _run_single(predict: Callable[[torch.Tensor], torch.Tensor], image: Image) -
         return labels(predict_whole(predict, image))
 
 
-def _run_two_stages(module: TwoStage, card: ModelCard, threshold: float, image: Image) -> Image:
+def _run_two_stages(
+    module: TwoStage, card: ModelCard, selector: str, threshold: float, image: Image
+) -> Image:
     with torch.inference_mode():
         logits = predict_whole(coarse_at_full_size(module, card.ratio), image) / card.temperature
     found = labels(logits)
-    scores = tile_statistics(logits, card.tile_px, MEASURES[card.uncertainty]).score
+    # on enlarged logits, where the engine takes stage 1's own: next to the same
+    scores = score_tiles(logits, card.tile_px, selector)
     grid = TileGrid(found.shape, card.tile_px, card.halo_px)
     chosen = [(int(row), int(column)) for row, column in np.argwhere(scores > threshold)]
     if not chosen:

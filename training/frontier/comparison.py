@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from training.frontier.curves import cheapest
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -53,13 +55,51 @@ def bootstrap(values: NDArray[np.float64], groups: Sequence[str], seed: int = 0)
         Of each image.
     seed : int
     """
-    names, owner = np.unique(np.asarray(groups), return_inverse=True)
-    sums = np.bincount(owner, values)
-    counts = np.bincount(owner).astype(float)
-    drawn = np.random.default_rng(seed).integers(0, len(names), (ROUNDS, len(names)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    means = _resample(values[None], groups, seed)[:, 0]
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def bootstrap_cheapest(
+    cost: NDArray[np.floating],
+    dice: NDArray[np.float64],
+    goal: NDArray[np.float64],
+    groups: Sequence[str],
+    seed: int = 0,
+) -> Interval:
+    """Resample groups of images: the smallest cost at which a curve reaches its goal.
+
+    Parameters
+    ----------
+    cost : (p,) float array
+        Rises.
+    dice : (p, images) float array
+        Along the curve.
+    goal : (images,) float array
+        What its mean must reach, image by image.
+    groups : sequence of str
+        Of each image.
+    seed : int
+
+    Returns
+    -------
+    Interval
+        Where a resample does not reach its goal, the dense run's cost of 1 stands for it.
+    """
+    means = _resample(np.concatenate([dice, goal[None]]), groups, seed)
+    costs = np.nan_to_num([cheapest(cost, row[:-1], row[-1]) for row in means], nan=1.0)
+    low, high = np.percentile(costs, [2.5, 97.5])
+    return Interval(float(costs.mean()), float(low), float(high))
+
+
+def _resample(values: NDArray[np.float64], groups: Sequence[str], seed: int) -> NDArray[np.float64]:
+    """Means of (k, images) values over groups drawn with replacement: (ROUNDS, k)."""
+    names, owner = np.unique(np.asarray(groups), return_inverse=True)
+    belongs = owner[:, None] == np.arange(len(names))
+    drawn = np.random.default_rng(seed).integers(0, len(names), (ROUNDS, len(names)))
+    times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn]).astype(float)
+    sums = times @ (values @ belongs).T
+    return np.asarray(sums / (times @ belongs.sum(axis=0))[:, None])
 
 
 def frontier_of(singles: Sequence[Point]) -> list[Point]:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def train_all(trials: Sequence[Trial], device: str, jobs: int = 1) -> None:
-    """Train what is not finished, in order; what is made of other runs comes after all of them.
+    """Train what is not finished, in order; what has parts of other runs comes after all of these.
 
     Parameters
     ----------
     trials : sequence of Trial
-        Pairs last.
+        Those with parts last.
     device : str
         As `training.train.run` takes it.
     jobs : int

@@ -36,8 +36,14 @@ if TYPE_CHECKING:
     from training.frontier.learned import ChangeModel
     from training.frontier.study import Trial
 
-SELECTORS = ("tent", "entropy", "learned", "expected gain")
-"""What ranks tiles: a mean uncertainty, `learned.ChangeModel`, or `expected_gain`."""
+SELECTORS = ("tent", "entropy", "expected gain", "learned", "learned gain")
+"""What ranks tiles: a mean uncertainty, what mending the expected errors is worth
+(`expected_gain`), the changes that a `learned.ChangeModel` predicts, these as a share of the
+image's foreground."""
+SIMPLE = ("tent", "entropy", "expected gain")
+"""Those that need nothing but stage 1's logits."""
+FORMAT = 2
+"""Of what is kept."""
 SIDE = 256
 """Of the image on which multiply-accumulates are counted; per pixel they are the same on any."""
 
@@ -103,9 +109,10 @@ def measure_two_stages(trial: Trial) -> list[ImageTally]:
     def compute() -> list[Any]:
         model = load_model(trial.folder / BUNDLE)
         selector = _learn(trial, model)
+        side = model.card.coarse_tile_px
         samples, groups = trial.open_test()
         return [
-            _to_json(_tally_outcome(outcome(model, sample), group, selector))
+            _to_json(_tally_outcome(outcome(model, sample), group, selector, side))
             for sample, group in zip(_bar(samples, trial), groups, strict=True)
         ]
 
@@ -123,15 +130,17 @@ def _learn(trial: Trial, model: Model) -> ChangeModel:
     return fit(features, changed)
 
 
-def _tally_outcome(found: Outcome, group: str, selector: ChangeModel) -> ImageTally:
+def _tally_outcome(
+    found: Outcome, group: str, selector: ChangeModel, coarse_tile_px: int
+) -> ImageTally:
     tile_px, mask = found.tiles.tile_px, found.sample.mask
     coarse, refined, changed = tally(found.coarse, found.refined, mask, tile_px)
-    statistics = {
-        name: tile_statistics(found.logits, tile_px, MEASURES[name]) for name in ("tent", "entropy")
+    scores = {
+        name: score_tiles(found.coarse_logits, coarse_tile_px, name).ravel() for name in SIMPLE
     }
-    scores = {name: each.score.ravel().astype(float) for name, each in statistics.items()}
     scores["learned"] = selector.predict(describe_tiles(found.logits, tile_px))
-    scores["expected gain"] = expected_gain(statistics["tent"])
+    scores["learned gain"] = scores["learned"] / expected_size(found.ranking.statistics)
+    nothing = np.zeros(found.tiles.shape, bool)
     return ImageTally(
         name=found.sample.name,
         group=group,
@@ -141,6 +150,7 @@ def _tally_outcome(found: Outcome, group: str, selector: ChangeModel) -> ImageTa
         coarse=coarse,
         refined=refined,
         changed=changed,
+        expected=(found.ranking.expected_dice(nothing), found.ranking.expected_dice(~nothing)),
         scores=scores,
     )
 
@@ -152,13 +162,32 @@ def expected_gain(statistics: TileStatistics) -> NDArray[np.float64]:
     is mended adds one to either, a false alarm takes one from S: (2 − Dice) / S and Dice / S. All
     are expectations under stage 1's calibrated probabilities.
     """
-    hits, misses, alarms = (
-        getattr(statistics, name).ravel().astype(float)
-        for name in ("hits", "misses", "false_alarms")
-    )
-    total = 2 * hits.sum() + misses.sum() + alarms.sum() + SMOOTH
-    dice = (2 * hits.sum() + SMOOTH) / total
-    return np.asarray(((2 - dice) * misses + dice * alarms) / total)
+    total = expected_size(statistics)
+    dice = (2 * float(statistics.hits.sum()) + SMOOTH) / total
+    return np.asarray(((2 - dice) * statistics.misses + dice * statistics.false_alarms) / total)
+
+
+def expected_size(statistics: TileStatistics) -> float:
+    """The foreground predicted and the true one together, as expected; in coarse pixels."""
+    parts = statistics.hits, statistics.hits, statistics.misses, statistics.false_alarms
+    return float(sum(part.sum(dtype=np.float64) for part in parts)) + SMOOTH
+
+
+def score_tiles(logits: NDArray[np.floating], tile: int, selector: str) -> NDArray[np.float64]:
+    """Score tiles by what stage 1 says of them, (rows, columns).
+
+    Parameters
+    ----------
+    logits : (K, h, w) float array
+        Calibrated.
+    tile : int
+        Side of a tile in their pixels.
+    selector : str
+        One of `SIMPLE`.
+    """
+    if selector == "expected gain":
+        return expected_gain(tile_statistics(logits, tile, MEASURES["tent"]))
+    return tile_statistics(logits, tile, MEASURES[selector]).score.astype(np.float64)
 
 
 def _bar(samples: Sequence[Sample], trial: Trial) -> Iterable[Sample]:
@@ -170,7 +199,8 @@ def _bar(samples: Sequence[Sample], trial: Trial) -> Iterable[Sample]:
 
 def _keep(path: Path, trial: Trial, compute: Callable[[], list[Any]]) -> list[Any]:
     """Compute, or read what an earlier call computed with the same weights."""
-    key = {"weights": fingerprint(sorted(trial.folder.glob("*.safetensors")))}
+    weights = fingerprint(sorted(trial.folder.glob("*.safetensors")))
+    key = {"weights": weights, "format": FORMAT}
     rows: list[Any] | None = read_kept(path, key)
     if rows is None:
         rows = compute()
@@ -178,13 +208,16 @@ def _keep(path: Path, trial: Trial, compute: Callable[[], list[Any]]) -> list[An
     return rows
 
 
+KEPT = ("name", "group", "shape", "pixels", "truth", "expected")
+
+
 def _to_json(image: ImageTally) -> dict[str, Any]:
     return {
-        **{name: getattr(image, name) for name in ("name", "group", "shape", "pixels", "truth")},
+        **{name: getattr(image, name) for name in KEPT},
         "coarse": [part.tolist() for part in image.coarse],
         "refined": [part.tolist() for part in image.refined],
         "changed": image.changed.tolist(),
-        "scores": {name: np.round(values, 6).tolist() for name, values in image.scores.items()},
+        "scores": {name: values.tolist() for name, values in image.scores.items()},
     }
 
 
@@ -193,6 +226,7 @@ def _from_json(row: dict[str, Any]) -> ImageTally:
         **{
             **row,
             "shape": tuple(row["shape"]),
+            "expected": tuple(row["expected"]),
             "coarse": Counts(*map(np.array, row["coarse"])),
             "refined": Counts(*map(np.array, row["refined"])),
             "changed": np.array(row["changed"]),

@@ -8,9 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.frontier.clock import time_rows
-from training.frontier.comparison import Point, bootstrap, frontier_of, single_at
+from training.frontier.comparison import (
+    Point,
+    bootstrap,
+    bootstrap_cheapest,
+    frontier_of,
+    single_at,
+)
 from training.frontier.curves import cheapest
-from training.frontier.results import TIMED
 from training.frontier.selectors import CHANGE_ORACLE, LABEL_ORACLE, RANDOM
 from training.tables.clock import spread_out
 from training.tables.table import NOTHING, Table, percent
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from training.frontier.comparison import Interval
     from training.frontier.results import Results, TwoStages
     from training.frontier.study import Trial
     from training.timing import Timing
@@ -36,11 +42,13 @@ HEADER = (
     "against single models of its cost",
     "pooled Dice (%)",
 )
+HEADLINE = ("run", "selector", "smallest MACs / dense", "speed-up [95 %]", "selection efficiency")
 COLOURS = {
     "tent": "#d55e00",
     "entropy": "#e69f00",
-    "learned": "#cc79a7",
     "expected gain": "#0072b2",
+    "learned": "#f0e442",
+    "learned gain": "#cc79a7",
     CHANGE_ORACLE: "#009e73",
     RANDOM: "#999999",
 }
@@ -63,12 +71,13 @@ def make_table(results: Results, seconds: Mapping[str, Timing]) -> Table:
 
 def points_of(results: Results, entry: TwoStages) -> list[tuple[Point, float]]:
     """Stage 1 alone, the headline, every tile refined: each with its threshold."""
-    curve, cost = entry.curves[TIMED], entry.cost[TIMED]
+    selector = results.study.selector
+    curve, cost = entry.curves[selector], entry.cost[selector]
     reached = np.flatnonzero(curve.mean >= results.dense.mean - results.study.tolerance)
     places = {"stage 1 only": 0, "every tile refined": len(cost) - 1}
     if len(reached):
         share = 100 * curve.fractions[reached[0]]
-        places.setdefault(f"{share:g} % of tiles by {TIMED}", int(reached[0]))
+        places.setdefault(f"{share:g} % of tiles by {selector}", int(reached[0]))
     return [
         (
             Point(
@@ -89,7 +98,8 @@ def measure_seconds(results: Results, images: int, rounds: int) -> dict[str, Tim
         for point, threshold in points_of(results, entry):
             rows[point.name] = (results.trials[entry.name], threshold)
     samples = spread_out(results.trials[results.study.dense].open_test()[0], images)
-    return time_rows(rows, [sample.image for sample in samples], rounds)
+    pixels = [sample.image for sample in samples]
+    return time_rows(rows, pixels, selector=results.study.selector, rounds=rounds)
 
 
 def make_headline(results: Results) -> Table:
@@ -98,15 +108,17 @@ def make_headline(results: Results) -> Table:
     goal = results.dense.mean - study.tolerance
     table = Table(
         f"headline_{study.name}",
-        ("run", "selector", "smallest MACs / dense", "speed-up", "selection efficiency"),
+        HEADLINE,
         f"{study.name}: smallest cost with a Dice of at least the dense run's {percent(goal)} % "
         f"(dense − {100 * study.tolerance:g}), between the points measured; selection efficiency "
-        "is the area that a selector gains over chance, by that of the change oracle.",
+        "is the area that a selector gains over chance, by that of the change oracle. Intervals "
+        "resample groups of images; where a resample does not reach the goal it counts as 1×."
+        f"{_predictions(results)}",
     )
     hull = frontier_of(results.singles)
     log_costs = np.log([point.cost for point in hull])
     single = np.exp(cheapest(log_costs, np.array([point.mean for point in hull]), goal))
-    table.add({"run": "single models", **_reach(float(single))})
+    table.add({"run": "single models", **_reach(float(single), None)})
     for entry in results.two_stages:
         for selector, curve in entry.curves.items():
             value = entry.efficiency.get(selector)
@@ -114,19 +126,41 @@ def make_headline(results: Results) -> Table:
                 {
                     "run": entry.name,
                     "selector": selector,
-                    **_reach(cheapest(entry.cost[selector], curve.mean, goal)),
+                    **_reach(
+                        cheapest(entry.cost[selector], curve.mean, goal),
+                        bootstrap_cheapest(
+                            entry.cost[selector],
+                            curve.dice,
+                            results.dense.dice - study.tolerance,
+                            results.groups,
+                        ),
+                    ),
                     "selection efficiency": NOTHING if value is None else f"{value:.2f}",
                 }
             )
         reached = cheapest(entry.oracle_cost, entry.oracle.dice, goal)
-        table.add({"run": entry.name, "selector": LABEL_ORACLE, **_reach(reached)})
+        table.add({"run": entry.name, "selector": LABEL_ORACLE, **_reach(reached, None)})
     return table
 
 
-def _reach(cost: float) -> dict[str, str]:
+def _predictions(results: Results) -> str:
+    """How well the engine predicts Dice before it refines anything."""
+    said = [
+        f" {entry.name}: the Dice expected of stage 1 misses that of an image by "
+        f"{100 * entry.predicted.error:.1f} points (mean of absolute differences; mean difference "
+        f"{100 * entry.predicted.bias:+.1f})."
+        for entry in results.two_stages
+    ]
+    return "".join(said)
+
+
+def _reach(cost: float, spread: Interval | None) -> dict[str, str]:
     if np.isnan(cost):
         return {"smallest MACs / dense": "not reached"}
-    return {"smallest MACs / dense": f"{cost:.3f}", "speed-up": f"{1 / cost:.1f}×"}
+    speed_up = f"{1 / cost:.1f}×"
+    if spread is not None:
+        speed_up += f" [{1 / spread.high:.1f}, {1 / spread.low:.1f}]"
+    return {"smallest MACs / dense": f"{cost:.3f}", "speed-up [95 %]": speed_up}
 
 
 def _row(
@@ -218,6 +252,15 @@ def draw(results: Results, path: Path) -> None:
         )
     goal = 100 * (results.dense.mean - results.study.tolerance)
     axes.axhline(goal, color="#555555", linewidth=1, linestyle=(0, (4, 4)))
+    axes.annotate(
+        f"dense − {100 * results.study.tolerance:g}",
+        (0.01, goal),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        fontsize=8,
+        color="#555555",
+    )
     lowest = min(point.mean for point in results.singles if point.cost > 0.05)
     axes.set(
         xscale="log",

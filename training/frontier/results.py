@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from training.frontier.tallies import ImageTally
 
 
-TIMED = "tent"
-"""The selector whose points are put into the table and timed."""
-
-
 @dataclass(frozen=True)
 class TwoStages:
     """A two-stage candidate under every selector, averaged over seeds."""
@@ -41,12 +37,22 @@ class TwoStages:
     """(p,) share of the dense run's cost along each selector's curve."""
     curves: dict[str, Curve]
     thresholds: NDArray[np.floating]
-    """(p,) of `TIMED`, at which as many tiles of the first seed are refined."""
+    """(p,) of the study's selector, at which as many tiles of the first seed are refined."""
     efficiency: dict[str, float]
     """Of each real selector; see `curves.efficiency`."""
     oracle: OracleCurve
     """Of the first seed, with its tiles as cost in `oracle_cost`."""
     oracle_cost: NDArray[np.floating]
+    predicted: Predicted
+
+
+class Predicted(NamedTuple):
+    """How far the engine's expected Dice is from the true one, stage 1 alone."""
+
+    error: float
+    """Mean over images of the absolute difference."""
+    bias: float
+    """Mean of expected − true."""
 
 
 @dataclass
@@ -128,21 +134,31 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
     per_tile = costs.tile / (pixels * full)
     base = costs.per_px / full
     oracle = label_oracle(seeds[0])
+    misses = np.array(
+        [
+            image.expected[0] - image.dice(np.zeros(len(image.changed), bool))
+            for images in seeds
+            for image in images
+        ]
+    )
     return TwoStages(
         name=name,
         cost={key: base + per_tile * (curve.refined @ tiles) for key, curve in curves.items()},
         curves=curves,
-        thresholds=_thresholds(seeds[0], curves[TIMED].fractions),
+        thresholds=_thresholds(seeds[0], study.selector, curves[study.selector].fractions),
         efficiency={
             key: efficiency(curves[key], curves[RANDOM], curves[CHANGE_ORACLE]) for key in SELECTORS
         },
         oracle=oracle,
         oracle_cost=base + per_tile * oracle.tiles,
+        predicted=Predicted(float(np.abs(misses).mean()), float(misses.mean())),
     )
 
 
-def _thresholds(images: list[ImageTally], fractions: NDArray[np.floating]) -> NDArray[np.floating]:
+def _thresholds(
+    images: list[ImageTally], selector: str, fractions: NDArray[np.floating]
+) -> NDArray[np.floating]:
     """Thresholds between a ranking's scores: above the first no tile scores, all above the last."""
-    falling = -np.sort(-np.concatenate([image.scores[TIMED] for image in images]))
+    falling = -np.sort(-np.concatenate([image.scores[selector] for image in images]))
     edges = np.concatenate([[falling[0] + 1], (falling[:-1] + falling[1:]) / 2, [falling[-1] - 1]])
     return np.asarray(edges[np.rint(fractions * len(falling)).astype(int)])

@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from training.config import TrainConfig, load_config
 from training.datasets import load_dataset
@@ -32,9 +32,9 @@ class Candidate:
     """File of its configuration, beside the study's."""
     changes: dict[str, Any] = field(default_factory=dict)
     """In place of the file's values: ``"network.ratio" = 4``."""
-    parts: tuple[str, str] | None = None
-    """Two single models that become the stages of a bundle, as they are: the same networks alone
-    and in concert. The configuration's [card] says how they share a slide."""
+    parts: tuple[str] | tuple[str, str] | None = None
+    """Single models that become stage 1, or both stages, as they are: the very networks that are
+    compared alone. What is left is trained, and the configuration's [card] makes them a bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,8 @@ class Study:
     """Runs of each candidate on each fold."""
     tolerance: float = 0.005
     """What the headline may lose against the dense run, in Dice."""
+    selector: Literal["tent", "entropy", "expected gain"] = "tent"
+    """What ranks the tiles of the rows that are put into the table and timed."""
     folder: Path = field(default=Path(), compare=False)
     """Of the study's file."""
 
@@ -68,7 +70,7 @@ class Study:
         require(named <= trained, f"parts must be among {', '.join(sorted(trained))}")
 
     def all_trials(self, data: Path, runs: Path) -> list[Trial]:
-        """List what all candidates are trained on: fold after fold, parts before their pairs."""
+        """List what all candidates are trained on: fold after fold, parts before what has them."""
         listed = [
             trial for candidate in self.candidates for trial in self.trials(candidate, data, runs)
         ]
@@ -108,7 +110,7 @@ class Trial:
     data: Path
     folder: Path
     parts: tuple[Path, ...] | None = None
-    """Folders of the single models that it is made of, if it is not trained."""
+    """Folders of the single models that its first stages are."""
 
     @property
     def single(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,6 +42,8 @@ class ImageTally:
     refined: Counts
     changed: NDArray[np.int64]
     """(n,) pixels that refinement labels otherwise."""
+    expected: tuple[float, float] = (math.nan, math.nan)
+    """The Dice that the engine predicts: of stage 1, and with every tile refined."""
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """(n,) of each selector."""
 
