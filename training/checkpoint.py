@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
-from training.config import ConfigError
+from training.config import ConfigError, TrainConfig
+from training.sections import read_section
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
     from torch.optim.swa_utils import AveragedModel
-
-    from training.config import TrainConfig
 
 CLAIM = "config.json"
 
@@ -74,6 +73,24 @@ def claim(folder: Path, config: TrainConfig) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text)
     partial.replace(path)
+
+
+def read_claim(folder: Path) -> TrainConfig:
+    """Read the configuration of a run from its folder.
+
+    Raises
+    ------
+    ConfigError
+        If no run was begun there, or by a version with other settings.
+    """
+    path = folder / CLAIM
+    try:
+        return read_section(TrainConfig, json.loads(path.read_text()), str(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"expected a run's {CLAIM} in {folder}, found none that can be read ({error}); "
+            "name the folder that training.train wrote to"
+        ) from error
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -1,31 +1,37 @@
-"""Quality against cost on a test split: ``python -m training.evaluate --model M --dense D ...``.
+"""Quality against cost on a test split: ``python -m training.evaluate --model M --single RUN ...``.
 
-Five rows: the dense run, the same-cost single model (half resolution), stage 1 alone, two stages
-at the model's default threshold, and every tile refined. Two stages run through the engine, as
-users run them; single models read each image whole.
+Rows: single models, the first of which is the dense run, each reading images whole; then stage 1
+alone, two stages at the model's default threshold, and every tile refined, all by the engine, as
+users run them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from tqdm import tqdm
 
+from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
-from napari_twostage.models.build import build_network
-from napari_twostage.models.bundle import CARD
-from napari_twostage.models.two_stage import TwoStage
+from napari_twostage.models.bundle import BUNDLED, CARD
+from napari_twostage.models.cost import count_macs
 from napari_twostage.uncertainty import labels
-from training.datasets import Sample, load_split
+from training.checkpoint import read_claim
+from training.config import ConfigError
+from training.datasets import DatasetError, load_split
+from training.infer import prepare
 from training.metrics import bootstrap_interval, dice, pooled_dice
+from training.objects import Found, match_objects
 from training.outcomes import Cost, run_engine
+from training.pretrained import load_module
 from training.stages import coarse_at_full_size
 from training.validate import predict_whole
 
@@ -34,114 +40,153 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.model import Model
+    from training.datasets import Sample
 
 Row = dict[str, Any]
+SIDE_PX = 256
+"""Of the image that multiply-accumulates are counted on."""
+HEADER = (
+    "run",
+    "MACs / dense",
+    "Dice per image [95 %]",
+    "pooled Dice",
+    "objects, F1",
+    "cut by tiles, F1",
+)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write the table; 2 for what the user must correct."""
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--dense", type=Path, required=True, help="weights of the dense baseline")
-    parser.add_argument("--half", type=Path, required=True, help="weights at half resolution")
-    parser.add_argument("--out", type=Path, required=True, help="folder for table and figures")
+    parser.add_argument(
+        "--single",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="RUN",
+        help="folder of a single model's run; the first is the dense one; may be repeated",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the table")
     parser.add_argument("--write-card", action="store_true", help="put the table into the card")
     options = parser.parse_args(arguments)
-    samples = load_split(options.data, options.split)
-    model = load_model(options.model)
-    card = model.card
-    cost = Cost.of(card)
+    try:
+        model = load_model(options.model)
+        samples = load_split(options.data, options.split)
+        rows, caption = evaluate(model, options.single, samples)
+    except (ConfigError, DatasetError, ModelError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "table.json").write_text(json.dumps(rows, indent=2))
+    (options.out / "table.md").write_text(f"{_markdown(rows)}\n\n{caption}\n")
+    sys.stdout.write(f"{_markdown(rows)}\n\n{caption}\n")
+    if options.write_card:
+        _write_card(model, rows, f"{options.data.name} {options.split}")
+    return 0
+
+
+def evaluate(
+    model: Model, singles: Sequence[Path], samples: Sequence[Sample]
+) -> tuple[list[Row], str]:
+    """Measure all rows, and say what must be known to read them.
+
+    Parameters
+    ----------
+    model : Model
+    singles : sequence of path
+        Folders of single models' runs, the dense one first.
+    samples : sequence of Sample
+    """
+    row = partial(_row, samples=samples, tile_px=model.card.tile_px)
+    measured = [(path.name, *_run_single(path, samples)) for path in singles]
+    dense = measured[0][1]
+    rows = [row(name, predicted, macs / dense) for name, macs, predicted in measured]
+    cost = replace(Cost.of(model.card), dense=dense)
     outcomes = run_engine(model, samples)
-    threshold = card.default_threshold
-    rows = [
-        _row("dense", _single(card, options.dense, 1, samples), samples, 1.0),
-        _row("half resolution", _single(card, options.half, 2, samples), samples, 0.25),
-        _row("stage 1 only", [o.coarse for o in outcomes], samples, cost.relative(outcomes, None)),
-        _row(
+    threshold = model.card.default_threshold
+    rows += [
+        row("stage 1 only", [o.coarse for o in outcomes], cost.relative(outcomes, None)),
+        row(
             f"two stages, threshold {threshold:g}",
             [o.at(threshold) for o in outcomes],
-            samples,
             cost.relative(outcomes, threshold),
         ),
-        _row(
-            "every tile refined",
-            [o.refined for o in outcomes],
-            samples,
-            cost.relative(outcomes, -1.0),
-        ),
+        row("every tile refined", [o.refined for o in outcomes], cost.relative(outcomes, -1.0)),
     ]
-    options.out.mkdir(parents=True, exist_ok=True)
     chosen = sum(o.count(threshold) for o in outcomes) / sum(o.scores.size for o in outcomes)
-    (options.out / "table.json").write_text(json.dumps(rows, indent=2))
     caption = (
         f"{len(samples)} images; {chosen:.1%} of tiles refined at the default threshold; "
-        f"{cost.dense / 1000:.1f} kMAC per pixel dense"
+        f"{dense / 1000:.1f} kMAC per pixel dense; F1 of connected regions that overlap by more "
+        f"than half, of all and of those that lie in several tiles of {model.card.tile_px} px"
     )
-    (options.out / "table.md").write_text(f"{_markdown(rows)}\n\n{caption}\n")
-    if options.write_card:
-        _write_card(model.bundle.source, card, rows, options)
+    return rows, caption
 
 
-def _single(
-    card: ModelCard, weights: Path, ratio: int, samples: Sequence[Sample]
-) -> list[NDArray[np.uint8]]:
-    """Labels of one network at 1 / ratio of the resolution, bilinearly enlarged."""
-    network = build_network({**card.architecture, "outputs": card.outputs})
-    network.load_state_dict(load_file(weights))
-    module = TwoStage(network, network, ratio=ratio, context=False, mean=card.mean, std=card.std)
-    module.eval().to(memory_format=torch.channels_last)
+def _run_single(run: Path, samples: Sequence[Sample]) -> tuple[float, list[NDArray[np.uint8]]]:
+    """Multiply-accumulates per fine pixel, and the labels of all images."""
+    config = read_claim(run)
+    module, ratio = prepare(load_module(config, run)), config.network.ratio
+    macs = count_macs(module.stage1, (1, 3, SIDE_PX, SIDE_PX)) / SIDE_PX**2 / ratio**2
     predict = coarse_at_full_size(module, ratio)
     with torch.inference_mode():
-        return [
+        return macs, [
             labels(predict_whole(predict, sample.image))
-            for sample in tqdm(samples, desc=f"single model at 1/{ratio}", unit="image")
+            for sample in tqdm(samples, desc=run.name, unit="image")
         ]
 
 
 def _row(
-    name: str, predicted: list[NDArray[np.uint8]], samples: Sequence[Sample], cost: float
+    name: str,
+    predicted: list[NDArray[np.uint8]],
+    cost: float,
+    *,
+    samples: Sequence[Sample],
+    tile_px: int,
 ) -> Row:
-    values = [dice(p, s.mask) for p, s in zip(predicted, samples, strict=True)]
     pairs = [(p, s.mask) for p, s in zip(predicted, samples, strict=True)]
+    values = [dice(*pair) for pair in pairs]
+    counts = [match_objects(*pair, tile_px) for pair in pairs]
+    found, cut = (reduce(Found.plus, each) for each in zip(*counts, strict=True))
     return {
         "run": name,
         "cost": round(cost, 3),
         "dice": round(float(np.mean(values)), 4),
         "interval": [round(value, 4) for value in bootstrap_interval(values)],
         "pooled_dice": round(pooled_dice(pairs), 4),
+        "object_f1": round(found.f1, 4),
+        "cut_object_f1": round(cut.f1, 4),
         "images": [round(value, 4) for value in values],
     }
 
 
 def _markdown(rows: list[Row]) -> str:
-    text = ["| run | MACs / dense | Dice per image [95 %] | pooled Dice |", "|---|---|---|---|"]
-    text += [
-        f"| {r['run']} | {r['cost']:.2f} | {100 * r['dice']:.1f} "
-        f"[{100 * r['interval'][0]:.1f}, {100 * r['interval'][1]:.1f}] | "
-        f"{100 * r['pooled_dice']:.1f} |"
-        for r in rows
-    ]
-    return "\n".join(text)
+    lines = [HEADER, ("---",) * len(HEADER)]
+    for r in rows:
+        low, high = r["interval"]
+        values = (r["pooled_dice"], r["object_f1"], r["cut_object_f1"])
+        dice_cell = f"{100 * r['dice']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+        cells = (f"{100 * value:.1f}" for value in values)
+        lines.append((r["run"], f"{r['cost']:.2f}", dice_cell, *cells))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _write_card(source: str, card: ModelCard, rows: list[Row], options: argparse.Namespace) -> None:
-    folder = Path(source)
+def _write_card(model: Model, rows: list[Row], data: str) -> None:
+    folder = Path(model.bundle.source)
     if not folder.is_dir():
-        from napari_twostage.models.bundle import BUNDLED
-
-        folder = BUNDLED / source
+        folder = BUNDLED / model.bundle.source
     metrics = {
-        f"{r['run']} ({options.data.name} {options.split})": (
+        f"{r['run']} ({data})": (
             f"Dice {r['dice']:.3f} per image, {r['pooled_dice']:.3f} pooled, "
             f"at {r['cost']:.2f} of the dense MACs"
         )
         for r in rows
     }
-    (folder / CARD).write_text(replace(card, metrics=metrics).to_json())
+    (folder / CARD).write_text(replace(model.card, metrics=metrics).to_json())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -86,7 +86,7 @@ def _value(hint: object, value: object, where: str, name: str) -> object:
     inner = [kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)]
     if inner and isinstance(value, list):
         return tuple(read_section(inner[0], item, f"{where}: {name}") for item in value)  # type: ignore[arg-type]
-    if inner:
+    if inner and value is not None:
         return read_section(inner[0], value, f"{where}: {name}")  # type: ignore[arg-type]
     value = tuple(value) if isinstance(value, list) else value
     if not _fits(value, hint):

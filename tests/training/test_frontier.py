@@ -220,6 +220,7 @@ def test_a_frontier_without_its_dense_run_is_refused_in_one_line(
         ('dense = "dense"', 'dense = "thick"', "dense must be one of dense, half, pair, joint"),
         ('name = "half"', 'name = "dense"', "names of their own"),
         ("folds = 2", "seeds = 0", "seeds must be 1 or more"),
+        ("folds = 2", "folds = 2\nfolds_run = 3", "folds_run must be at most folds"),
         ("tiny.toml", "tinier.toml", "tinier.toml"),
         ('["half", "dense"]', '["joint", "pair"]', "parts must be among dense, half, joint"),
     ],

@@ -75,9 +75,9 @@ def points_of(results: Results, entry: TwoStages) -> list[tuple[Point, float]]:
     curve, cost = entry.curves[selector], entry.cost[selector]
     reached = np.flatnonzero(curve.mean >= results.dense.mean - results.study.tolerance)
     places = {"stage 1 only": 0, "every tile refined": len(cost) - 1}
-    if len(reached):
+    if len(reached) and reached[0]:
         share = 100 * curve.fractions[reached[0]]
-        places.setdefault(f"{share:g} % of tiles by {selector}", int(reached[0]))
+        places[f"{share:g} % of tiles by {selector}"] = int(reached[0])
     return [
         (
             Point(
@@ -202,7 +202,10 @@ def _caption(results: Results, seconds: Mapping[str, Timing]) -> str:
         if rounds
         else ""
     )
-    tested = f"{study.folds} folds" if study.folds else "the published test split"
+    tested = "the published test split"
+    if study.folds:
+        tested = f"{study.folds_run} of " if study.folds_run else ""
+        tested += f"{study.folds} folds"
     missing = f" Not run: {', '.join(results.missing)}." if results.missing else ""
     return (
         f"{study.name}: {len(results.groups)} images of {tested}, {study.seeds} seed(s) each; Dice "
