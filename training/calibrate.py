@@ -1,4 +1,4 @@
-"""Make a bundle of a trained run: ``python -m training.calibrate CONFIG --data D --run R --out B``.
+"""Make a bundle of a trained run: what of its card is measured.
 
 Temperature, default threshold and refinement gain are measured on the images that the run held
 out of the training split; the test split is not touched.
@@ -6,8 +6,6 @@ out of the training split; the test split is not touched.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +15,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from napari_twostage.errors import ModelError
 from napari_twostage.models import ModelCard, load_model
 from napari_twostage.models.bundle import write_bundle
-from training.card import read_draft
-from training.config import ConfigError, load_config
-from training.datasets import DatasetError
 from training.outcomes import Cost, Outcome, run_engine
-from training.pretrained import load_module
-from training.samples import open_samples
 from training.validate import mean_dice
 
 if TYPE_CHECKING:
@@ -41,26 +33,6 @@ LOSS_ALLOWED = 0.002
 COST_ALLOWED = 0.45
 """... unless that would cost more than this share of the dense run."""
 THRESHOLDS = np.round(np.arange(0.005, 0.5, 0.005), 3)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the bundle; 2 for what the user must correct."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the finished training")
-    parser.add_argument("--card", type=Path, required=True, help="TOML with the card's fixed part")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
-    options = parser.parse_args(arguments)
-    try:
-        config, card = load_config(options.config), read_draft(options.card)
-        _, validation = open_samples(config, options.data)
-        tensors = load_module(config, options.run).state_dict()
-        calibrate(options.out, card, tensors, validation)
-    except (ConfigError, DatasetError, ModelError, FileNotFoundError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
 
 
 def calibrate(
@@ -155,7 +127,3 @@ def refinement_gain(outcomes: list[Outcome], threshold: float) -> float:
 
 def _mean_dice(outcomes: list[Outcome], threshold: float) -> float:
     return float(np.mean([mean_dice(o.at(threshold), o.sample.mask, o.classes) for o in outcomes]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.models import LabelClass, ModelCard
@@ -42,6 +41,9 @@ def draft_card(config: TrainConfig, data: Path) -> ModelCard:
         version=stated.version,
         description=stated.description,
         architecture={"name": network.architecture, **network.options},
+        fine_architecture=None
+        if network.fine_options is None
+        else {"name": network.architecture, **network.fine_options},
         refiner=network.refiner,
         classes=tuple(
             LabelClass(entry.name, entry.color or COLOURS[(value - 1) % len(COLOURS)], value)
@@ -62,21 +64,3 @@ def draft_card(config: TrainConfig, data: Path) -> ModelCard:
         licence=stated.licence,
         **UNMEASURED,
     )
-
-
-def read_draft(path: Path) -> ModelCard:
-    """Read a card's fixed part from a TOML file of its own.
-
-    Raises
-    ------
-    ConfigError
-        If it is missing, no TOML, or lacks a field or has one too many.
-    """
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text())
-        table["classes"] = tuple(LabelClass(**entry) for entry in table["classes"])
-        for name in ("mpp_range", "mean", "std"):
-            table[name] = tuple(table[name])
-        return ModelCard(**table, **UNMEASURED)
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no usable draft of a card: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from training.config import ConfigError, TrainConfig
 from training.sections import read_section
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import nn
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from torch.optim.swa_utils import AveragedModel
 
 CLAIM = "config.json"
+STAGE1, STAGE2 = "stage1.safetensors", "stage2.safetensors"
+"""Weights that a run leaves in its folder; a single model is stage 1."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def claim(folder: Path, config: TrainConfig) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / CLAIM, json.dumps(asdict(config), indent=2) + "\n"
-    if path.exists() and path.read_text() != text:
+    # not compared as text: settings that came later have their defaults in older runs
+    if path.exists() and read_claim(folder) != config:
         raise ConfigError(
             f"{path} is of another configuration than this run's; "
             "name another folder, or delete this one to start afresh"
@@ -91,6 +96,27 @@ def read_claim(folder: Path) -> TrainConfig:
             f"expected a run's {CLAIM} in {folder}, found none that can be read ({error}); "
             "name the folder that training.train wrote to"
         ) from error
+
+
+def take_over(parts: Sequence[Path], folder: Path) -> None:
+    """Make single models the first stages of a run: a stage whose weights are there is not trained.
+
+    Parameters
+    ----------
+    parts : sequence of path
+        Folders of their runs, stage 1's first.
+    folder : path
+        Of the run.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is not finished.
+    """
+    for part, name in zip(parts, (STAGE1, STAGE2), strict=False):
+        if not (part / STAGE1).exists():
+            raise ConfigError(f"expected a finished run in {part}, found no {STAGE1}; train it")
+        shutil.copyfile(part / STAGE1, folder / name)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -103,12 +103,16 @@ class NetworkConfig:
     runs started from (COCO for FCN and DeepLabV3, else ImageNet), or ``random``."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the network's class, such as ``backbone``."""
+    fine_options: dict[str, Any] | None = None
+    """Of stage 2's network, where they differ; it then takes over no weights of stage 1."""
     refiner: dict[str, Any] | None = None
     """Options of the `LocalRefiner` that is trained jointly in a second network's place."""
 
     def __post_init__(self) -> None:
         require(self.ratio >= 1, "ratio must be 1 or more")
         require(min(self.std) > 0, "std must be positive")
+        differ = self.fine_options is not None
+        require(not (differ and self.transfer), "fine_options need transfer = false")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,9 +105,9 @@ def outcome(model: Model, sample: Sample) -> Outcome:
 class Cost:
     """Multiply-accumulates of two stages as a share of the dense run's.
 
-    The dense run reads each image whole with one network of the card's architecture: it pays no
-    halo. Stage 1 costs its share of the pixels, stage 2 its windows, with all that it computes
-    in them, also where they reach beyond the image.
+    The dense run reads each image whole with one network of stage 2's architecture (stage 1's
+    where stage 2 is a local refiner): it pays no halo. Stage 1 costs its share of the pixels,
+    stage 2 its windows, with all that it computes in them, also beyond the image.
     """
 
     dense: float
@@ -122,9 +122,10 @@ class Cost:
         """Count those of a model."""
         module = build_two_stage(card)
         side = card.tile_px + 2 * card.halo_px
-        dense = count_macs(module.stage1, (1, 3, side, side)) / side**2
-        refined = count_macs(_Refine(module), (1, 3, side, side))
-        return cls(dense, dense / card.ratio**2, refined)
+        shape = (1, 3, side, side)
+        coarse = count_macs(module.stage1, shape) / side**2
+        full = coarse if card.refiner else count_macs(module.stage2, shape) / side**2
+        return cls(full, coarse / card.ratio**2, count_macs(_Refine(module), shape))
 
     def relative(self, outcomes: list[Outcome], threshold: float | None) -> float:
         """Cost of two stages at a threshold over these images; None for stage 1 alone."""

@@ -10,9 +10,10 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models.build import build_network, build_refiner
 from napari_twostage.models.lite import LiteUNet
 from napari_twostage.models.two_stage import TwoStage
-from training.checkpoint import load_weights
+from training.checkpoint import STAGE1, STAGE2, load_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from napari_twostage.models.network import Network
@@ -40,10 +41,11 @@ def build_module(config: TrainConfig, *, weights: str | None = None) -> TwoStage
         If the architecture is unknown, or the weights cannot be had.
     """
     network = config.network
-    stage1 = _build(config, weights or network.weights)
+    stage1 = _build(config, network.options, weights or network.weights)
     stage2: Network | LocalRefiner
     if network.refiner is None:
-        stage2 = _build(config, weights or network.weights)
+        fine = network.options if network.fine_options is None else network.fine_options
+        stage2 = _build(config, fine, weights or network.weights)
     else:
         stage2 = build_refiner(network.refiner, config.data.outputs, stage1)
     return TwoStage(
@@ -65,19 +67,15 @@ def load_module(config: TrainConfig, out: Path) -> TwoStage:
     if config.kind == "joint":
         load_weights(module, out / "joint.safetensors")
     else:
-        load_weights(module.stage1, out / "stage1.safetensors")
+        load_weights(module.stage1, out / STAGE1)
     if config.stage2 is not None:
-        load_weights(module.stage2, out / "stage2.safetensors")
+        load_weights(module.stage2, out / STAGE2)
     return module.eval().to(memory_format=torch.channels_last)
 
 
-def _build(config: TrainConfig, weights: str) -> Network:
+def _build(config: TrainConfig, chosen: Mapping[str, Any], weights: str) -> Network:
     name = config.network.architecture
-    options: dict[str, Any] = {
-        "name": name,
-        "outputs": config.data.outputs,
-        **config.network.options,
-    }
+    options: dict[str, Any] = {"name": name, "outputs": config.data.outputs, **chosen}
     if weights == "published":
         weights = PUBLISHED.get(name, "imagenet")
     if weights == "random":

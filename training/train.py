@@ -20,7 +20,7 @@ from napari_twostage.models.bundle import CARD
 from napari_twostage.models.model import pick_device
 from training.calibrate import calibrate
 from training.card import draft_card
-from training.checkpoint import claim
+from training.checkpoint import claim, take_over
 from training.config import ConfigError, load_config
 from training.datasets import DatasetError
 from training.loop import train_stage
@@ -42,6 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and log")
+    parser.add_argument(
+        "--parts",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of single models that become stage 1, or both stages, and are not trained",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument(
         "--set",
@@ -53,14 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config, options.set)
-        run(config, options.data, options.out, device=options.device)
+        run(config, options.data, options.out, device=options.device, parts=options.parts)
     except (ConfigError, DatasetError, ModelError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
 
 
-def run(config: TrainConfig, data: Path, out: Path, *, device: str = "auto") -> None:
+def run(
+    config: TrainConfig,
+    data: Path,
+    out: Path,
+    *,
+    device: str = "auto",
+    parts: Sequence[Path] = (),
+) -> None:
     """Train all stages, and make a bundle where the configuration has a card.
 
     Parameters
@@ -72,6 +87,8 @@ def run(config: TrainConfig, data: Path, out: Path, *, device: str = "auto") -> 
         Folder of the run; one that was begun there is gone on with.
     device : str
         ``auto`` takes CUDA or MPS where there is one, else the CPU.
+    parts : sequence of path
+        Folders of single models' runs; see `checkpoint.take_over`.
 
     Raises
     ------
@@ -84,6 +101,7 @@ def run(config: TrainConfig, data: Path, out: Path, *, device: str = "auto") -> 
     training, validation = open_samples(config, data)
     module = build_module(config).to(place)
     claim(out, config)
+    take_over(parts, out)
     for stage in list_stages(config, module, training):
         train_stage(stage, config, validation, out, place)
         if stage.name == "stage1" and config.stage2 is not None and config.network.transfer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +13,14 @@ from tests.training.make_dataset import make_dataset
 
 from napari_twostage.models.lite import LiteUNet
 from napari_twostage.slides import open_slide
+from training import train
+from training.checkpoint import claim
 from training.composite.__main__ import main
 from training.composite.slide import CELL_PX, compose_slide, write_slide
+from training.config import load_config
 from training.datasets import DatasetError, Samples
 
-if TYPE_CHECKING:
-    from pathlib import Path
+CONFIGS = Path(train.__file__).parent / "configs"
 
 
 def samples(level: int) -> Samples:
@@ -81,8 +83,10 @@ def test_one_command_composes_segments_and_compares(
 ) -> None:
     make_dataset(tmp_path / "data")
     torch.manual_seed(0)
-    save_file(LiteUNet().state_dict(), tmp_path / "dense.safetensors")
-    folders = ["--data", str(tmp_path / "data"), "--dense", str(tmp_path / "dense.safetensors")]
+    run = tmp_path / "dense"
+    claim(run, load_config(CONFIGS / "nuclei_dense.toml"))
+    save_file(LiteUNet().state_dict(), run / "stage1.safetensors")
+    folders = ["--data", str(tmp_path / "data"), "--dense", str(run)]
     size = ["--side", str(CELL_PX), "--share", "1", "--rounds", "1", "--split", "train"]
     out = ["--out", str(tmp_path / "out"), "--thresholds", "0.01", "0.9"]
     assert main([*folders, *size, *out]) == 0

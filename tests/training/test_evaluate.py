@@ -28,6 +28,15 @@ def test_a_run_is_read_back_from_its_folder(tmp_path: Path) -> None:
         config = load_config(tmp_path / "tiny.toml", [f"kind={kind}"])
         claim(tmp_path / kind, config)
         assert read_claim(tmp_path / kind) == config
+    # a run of a version that did not know a setting yet has its default, and goes on
+    path = tmp_path / "single" / "config.json"
+    known = json.loads(path.read_text())
+    del known["network"]["fine_options"]
+    path.write_text(json.dumps(known))
+    claim(tmp_path / "single", config)
+    assert "fine_options" in path.read_text()
+    with pytest.raises(ConfigError, match="of another configuration"):
+        claim(tmp_path / "single", replace(config, seed=9))
     (tmp_path / "single" / "config.json").write_text("{}")
     for folder in ("single", "nowhere"):
         with pytest.raises(ConfigError, match=r"name the folder that training\.train wrote to"):

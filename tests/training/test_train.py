@@ -14,7 +14,9 @@ from tests.training.tiny_run import CROPS, LIGHT
 from napari_twostage import load_model
 from napari_twostage.engine import segment
 from napari_twostage.slides import open_slide
-from training import calibrate, train
+from training import train
+from training.config import load_config
+from training.outcomes import Cost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,28 +45,39 @@ def test_a_run_with_a_card_ends_in_a_model_that_segments(tmp_path: Path, data: P
     assert seg.read_labels(seg.grid.box).shape == pixels.shape[:2]
 
 
-def test_a_run_without_a_card_ends_in_weights_which_calibrate_bundles(
-    tmp_path: Path, data: Path
-) -> None:
+def test_a_run_without_a_card_ends_in_weights(tmp_path: Path, data: Path) -> None:
     text, _, _ = CROPS.partition("[card]")
     assert start(tmp_path, text, data) == 0
     out = tmp_path / "out"
     files = {path.name for path in out.iterdir()}
     weights = {"stage1.safetensors", "stage2.safetensors"}
     assert files == {"config.json", "log.csv", "log.png"} | weights
-    draft = tmp_path / "card.toml"
-    draft.write_text(
-        'name = "squares"\nversion = "1"\ndescription = ""\ntraining_data = ""\nlicence = ""\n'
-        'architecture = { name = "lite_unet", widths = [16, 16, 8, 8, 8] }\n'
-        'classes = [{ name = "square", color = "#ffb000", value = 1 }]\n'
-        "fine_mpp = 0.5\nmpp_range = [0.4, 0.6]\nratio = 2\ntile_px = 32\nhalo_px = 16\n"
-        "coarse_window_px = 64\ncoarse_halo_px = 16\ncontext = true\n"
-        "mean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n"
-    )
-    words = ["--data", str(data), "--run", str(out), "--card", str(draft)]
-    arguments = [str(tmp_path / "tiny.toml"), *words, "--out", str(tmp_path / "bundle")]
-    assert calibrate.main(arguments) == 0
-    assert load_model(tmp_path / "bundle", device="cpu").card.classes[0].name == "square"
+
+
+def test_single_models_become_the_stages_of_a_model_and_are_not_trained_again(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(CROPS)
+    wide = ["kind=single", "network.ratio=1", "network.options={ widths = [16, 16, 16, 16, 16] }"]
+    for name, changes in {"coarse": ["kind=single"], "wide": wide}.items():
+        config = load_config(tmp_path / "tiny.toml", changes)
+        train.run(config, data, tmp_path / name, device="cpu")
+    parts = ["--parts", str(tmp_path / "coarse"), str(tmp_path / "wide")]
+    differ = ["network.fine_options={ widths = [16, 16, 16, 16, 16] }", "network.transfer=false"]
+    options = [word for change in (*differ, "network.context=false") for word in ("--set", change)]
+    assert start(tmp_path, CROPS, data, *parts, *options) == 0
+    out = tmp_path / "out"
+    for part, stage in (("coarse", "stage1"), ("wide", "stage2")):
+        single = (tmp_path / part / "stage1.safetensors").read_bytes()
+        assert (out / f"{stage}.safetensors").read_bytes() == single
+    card = load_model(out / train.BUNDLE, device="cpu").card
+    assert card.architecture["widths"] == [16, 16, 8, 8, 8]
+    assert card.fine_architecture == {"name": "lite_unet", "widths": [16, 16, 16, 16, 16]}
+    cost = Cost.of(card)
+    assert cost.coarse < cost.dense / 4  # stage 1 is the slim one
+    missing = ["--parts", str(tmp_path / "nowhere"), *options]
+    assert start(tmp_path, CROPS, data, *missing) == 2
+    assert "found no stage1.safetensors; train it" in capsys.readouterr().err
 
 
 def test_stage_1_and_a_local_refiner_are_trained_together_into_a_model(

@@ -24,7 +24,9 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import write_bundle
 from napari_twostage.slides import open_slide
+from training.checkpoint import STAGE1, read_claim
 from training.composite.slide import compose_slide, write_slide
+from training.config import ConfigError
 from training.datasets import DatasetError, load_dataset
 from training.frontier.comparison import bootstrap
 from training.frontier.tallies import dice_of
@@ -67,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compose, segment, compare; 2 for what the user must correct."""
     parser = argparse.ArgumentParser(prog="python -m training.composite", description=__doc__)
     parser.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
-    parser.add_argument("--dense", type=Path, required=True, help="weights of the dense network")
+    parser.add_argument(
+        "--dense", type=Path, required=True, metavar="RUN", help="folder of the dense network's run"
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--layout", default="manifest")
     parser.add_argument("--split", default="test")
@@ -89,13 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bright_field=options.ground == "bright",
         )
         model = load_model(options.model)
-    except (DatasetError, ModelError) as error:
+        dense = _load_dense(options.dense, model)
+    except (ConfigError, DatasetError, ModelError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{options.data.name}-{options.ground}.tif"
     write_slide(path, composite.image, model.card.fine_mpp)
-    ways = {DENSE: Way(_load_dense(options.dense, model), None), "stage 1 only": Way(model, None)}
+    ways = {DENSE: Way(dense, None), "stage 1 only": Way(model, None)}
     for threshold in options.thresholds or [model.card.default_threshold]:
         ways[f"two stages, threshold {threshold:g}"] = Way(model, threshold)
     with open_slide(path, mpp=model.card.fine_mpp) as slide:
@@ -105,12 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _load_dense(weights: Path, model: Model) -> Model:
+def _load_dense(run: Path, model: Model) -> Model:
     """One network at full resolution as a model whose first stage is all there is to run."""
+    network = read_claim(run).network
     card = replace(
         model.card,
         name=DENSE,
-        architecture={"name": model.card.architecture["name"]},
+        architecture={"name": network.architecture, **network.options},
+        fine_architecture=None,
         refiner=None,
         ratio=1,
         context=False,
@@ -118,7 +125,7 @@ def _load_dense(weights: Path, model: Model) -> Model:
         coarse_halo_px=32,
         temperature=1.0,
     )
-    tensors = load_file(weights)
+    tensors = load_file(run / STAGE1)
     both = {f"stage{n}.{name}": value for n in (1, 2) for name, value in tensors.items()}
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / DENSE, card, both)

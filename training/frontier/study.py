@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from training.checkpoint import STAGE1
 from training.config import TrainConfig, load_config
 from training.datasets import load_dataset
 from training.samples import name_groups, open_fold
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from training.datasets import Samples
-
-WEIGHTS = "stage1.safetensors"
-"""Of a finished single model, in its folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,16 +120,12 @@ class Trial:
     @property
     def finished(self) -> bool:
         """Whether it can be tested."""
-        last = WEIGHTS if self.single else "bundle/card.json"
+        last = STAGE1 if self.single else "bundle/card.json"
         return (self.folder / last).exists()
 
     def train(self, device: str) -> None:
         """Run it to its end, or on from where it was killed; a finished one is checked only."""
-        for stage, part in enumerate(self.parts or (), start=1):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # a stage whose weights are there is not trained
-            shutil.copyfile(part / WEIGHTS, self.folder / f"stage{stage}.safetensors")
-        run(self.config, self.data, self.folder, device=device)
+        run(self.config, self.data, self.folder, device=device, parts=self.parts or ())
 
     def open_test(self) -> tuple[Samples, list[str]]:
         """The images it has not seen, and the group of each."""

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from training.checkpoint import STAGE1
 from training.config import TrainConfig, load_config
 from training.kept import fingerprint
 from training.log import Log
@@ -42,9 +43,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 """What each variant changes in the configuration of the proposal."""
 SAME_STAGE1 = ("random", "highest", "no_transfer", "no_context")
 """Variants whose stage 1 is the proposal's: what they change is not looked at before stage 2."""
-
-
-STAGE1 = "stage1.safetensors"
 
 
 class RunError(ValueError):

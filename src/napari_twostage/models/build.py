@@ -70,11 +70,10 @@ def build_two_stage(card: ModelCard) -> TwoStage:
     ModelError
         If the architecture is unknown or an option does not fit.
     """
-    options = {**card.architecture, "outputs": card.outputs}
-    stage1 = build_network(options)
+    stage1 = build_network({**card.architecture, "outputs": card.outputs})
     return TwoStage(
         stage1,
-        build_network(options)
+        build_network({**(card.fine_architecture or card.architecture), "outputs": card.outputs})
         if card.refiner is None
         else build_refiner(card.refiner, card.outputs, stage1),
         ratio=card.ratio,

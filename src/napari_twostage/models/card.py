@@ -34,7 +34,9 @@ class ModelCard:
     version: str
     description: str
     architecture: dict[str, Any]
-    """``name`` of the network and its options; both stages are built from it."""
+    """``name`` of stage 1's network and its options; of stage 2's as well, unless stated."""
+    fine_architecture: dict[str, Any] | None = None
+    """Of stage 2, where it differs: a wider network for the few tiles that are refined."""
     refiner: dict[str, Any] | None = None
     """Options of a `LocalRefiner`, which is stage 2 in a second network's place."""
     classes: tuple[LabelClass, ...]

@@ -1,4 +1,4 @@
-"""The two-stage module of Cruz et al. (Sensors 2023): one architecture, twice.
+"""The two-stage module of Cruz et al. (Sensors 2023): a network over all, another where needed.
 
 Pixels go in as they come from a slide, 8-bit and channels last; normalising them is part of the
 module, so training and inference cannot differ in it.
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from napari_twostage.errors import ModelError
 from napari_twostage.models.refiner import LocalRefiner
 
 if TYPE_CHECKING:
@@ -50,13 +51,19 @@ class TwoStage(nn.Module):
     ----------
     stage1 : Network
     stage2 : Network or LocalRefiner
-        Another network of that architecture; or what corrects stage 1's logits from close by.
+        Another network, in the paper of the same architecture; or what corrects stage 1's logits
+        from close by.
     ratio : int
         Fine pixels per coarse pixel.
     context : bool
         Whether stage 2 adds Model 1's penultimate features to its own.
     mean, std : three floats
         Of each channel, in pixel values divided by 255.
+
+    Raises
+    ------
+    ModelError
+        If features are to be added that are not of the same number.
     """
 
     mean: Tensor
@@ -73,6 +80,13 @@ class TwoStage(nn.Module):
         std: Sequence[float],
     ) -> None:
         super().__init__()
+        if context and not isinstance(stage2, LocalRefiner):
+            ours, theirs = stage2.feature_channels, stage1.feature_channels
+            if ours != theirs:
+                raise ModelError(
+                    f"expected networks of as many features where context is added, found {theirs} "
+                    f"in stage 1 and {ours} in stage 2; leave context out, or alter the widths"
+                )
         self.stage1 = stage1
         self.stage2 = stage2
         self.ratio = ratio
