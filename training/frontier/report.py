@@ -43,16 +43,15 @@ HEADER = (
     "pooled Dice (%)",
 )
 HEADLINE = ("run", "selector", "smallest MACs / dense", "speed-up [95 %]", "selection efficiency")
+COST_TICKS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 COLOURS = {
     "tent": "#d55e00",
-    "entropy": "#e69f00",
     "expected gain": "#0072b2",
-    "learned": "#f0e442",
-    "learned gain": "#cc79a7",
+    "learned": "#cc79a7",
     CHANGE_ORACLE: "#009e73",
     RANDOM: "#999999",
 }
-"""Of selectors; told apart with any colour vision."""
+"""Of the selectors that are drawn; told apart with any colour vision."""
 
 
 def make_table(results: Results, seconds: Mapping[str, Timing]) -> Table:
@@ -218,7 +217,7 @@ def _caption(results: Results, seconds: Mapping[str, Timing]) -> str:
 
 def draw(results: Results, path: Path) -> None:
     """Draw Dice against cost: single models, selectors, oracles."""
-    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots()
     hull = frontier_of(results.singles)
     for point in results.singles:
@@ -226,7 +225,8 @@ def draw(results: Results, path: Path) -> None:
         axes.annotate(
             point.name,
             (point.cost, 100 * point.mean),
-            xytext=(4, -11),
+            xytext=(0, 6),
+            ha="center",
             textcoords="offset points",
             fontsize=8,
         )
@@ -238,12 +238,12 @@ def draw(results: Results, path: Path) -> None:
     )
     styles = ("-", "--", ":", "-.")
     for entry, style in zip(results.two_stages, styles, strict=False):
-        for selector, curve in entry.curves.items():
+        for selector, color in COLOURS.items():
             axes.plot(
                 entry.cost[selector],
-                100 * curve.mean,
+                100 * entry.curves[selector].mean,
                 style,
-                color=COLOURS[selector],
+                color=color,
                 label=f"{entry.name}, {selector}",
             )
         axes.plot(
@@ -257,10 +257,11 @@ def draw(results: Results, path: Path) -> None:
     axes.axhline(goal, color="#555555", linewidth=1, linestyle=(0, (4, 4)))
     axes.annotate(
         f"dense − {100 * results.study.tolerance:g}",
-        (0.01, goal),
+        (0.99, goal),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
+        xytext=(0, -10),
         textcoords="offset points",
+        ha="right",
         fontsize=8,
         color="#555555",
     )
@@ -273,5 +274,9 @@ def draw(results: Results, path: Path) -> None:
         ylim=(100 * lowest - 0.3, None),
     )
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, loc="lower right")
+    axes.set_xticks(COST_TICKS, [f"{tick:g}" for tick in COST_TICKS])
+    axes.minorticks_off()
+    dearest = max([1.0, *(cost.max() for e in results.two_stages for cost in e.cost.values())])
+    axes.set_xlim(0.8 * min(point.cost for point in results.singles), 1.1 * dearest)
+    figure.legend(fontsize=8, loc="outside right")
     figure.savefig(path, dpi=130)
