@@ -278,5 +278,5 @@ def draw(results: Results, path: Path) -> None:
     axes.minorticks_off()
     dearest = max([1.0, *(cost.max() for e in results.two_stages for cost in e.cost.values())])
     axes.set_xlim(0.8 * min(point.cost for point in results.singles), 1.1 * dearest)
-    figure.legend(fontsize=8, loc="outside right")
+    figure.legend(fontsize=8, loc="outside right center")
     figure.savefig(path, dpi=130)
