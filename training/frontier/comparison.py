@@ -84,10 +84,11 @@ def bootstrap_cheapest(
     Returns
     -------
     Interval
-        Where a resample does not reach its goal, the dense run's cost of 1 stands for it.
+        At most 1: where a resample reaches its goal later or never, the dense run stands for it.
     """
     means = _resample(np.concatenate([dice, goal[None]]), groups, seed)
-    costs = np.nan_to_num([cheapest(cost, row[:-1], row[-1]) for row in means], nan=1.0)
+    reached = np.array([cheapest(cost, row[:-1], row[-1]) for row in means])
+    costs = np.fmin(reached, 1.0)  # NaN is never the smaller one
     low, high = np.percentile(costs, [2.5, 97.5])
     return Interval(float(costs.mean()), float(low), float(high))
 
