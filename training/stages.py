@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from napari_twostage.models.two_stage import TwoStage, coarsen
 from training.batches import Batch, make_draw
+from training.datasets import KeptSamples
 from training.samplers import choose_tiles
 from training.tiles import (
     refine_all,
@@ -59,6 +60,7 @@ class Stage:
 
 def list_stages(config: TrainConfig, module: TwoStage, samples: Sequence[Sample]) -> list[Stage]:
     """List what is trained, in order."""
+    samples = KeptSamples(samples)  # both stages draw each many times
     parts = _whole_parts if config.whole_images is not None else _crop_parts
     listed = []
     for index, (part, stage) in enumerate(

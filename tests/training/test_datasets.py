@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,19 @@ from PIL import Image
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, make_config
 
-from training.datasets import DatasetError, Sample, assign_folds, hold_out, load_split
+from training.batches import make_draw
+from training.config import load_config
+from training.datasets import (
+    DatasetError,
+    KeptSamples,
+    Sample,
+    Samples,
+    assign_folds,
+    hold_out,
+    load_split,
+)
 from training.samples import open_fold, open_samples
+from training.whole import WholeImages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,3 +112,36 @@ def test_a_fold_is_left_out_of_training_and_all_folds_are_all_images(folder: Pat
 def test_without_folds_none_is_left_out(folder: Path) -> None:
     with pytest.raises(DatasetError, match="is left out"):
         open_fold(make_config(folder, CROPS), folder)
+
+
+def test_what_fits_is_decoded_once_and_the_rest_each_time() -> None:
+    read: list[int] = []
+
+    def reader(number: int) -> tuple[np.ndarray, np.ndarray]:
+        read.append(number)
+        return np.full((10, 10, 3), number, np.uint8), np.zeros((10, 10), np.uint8)
+
+    lazy = Samples({str(n): lambda n=n: reader(n) for n in range(4)})
+    kept = KeptSamples(lazy, limit_bytes=900)  # two of 400
+    for _ in range(3):
+        assert [int(sample.image[0, 0, 0]) for sample in kept] == [0, 1, 2, 3]
+    assert sorted(read) == [0, 1, 2, 2, 2, 3, 3, 3]
+    assert len(kept) == 4
+    assert [sample.name for sample in kept[1:3]] == ["1", "2"]
+
+
+def test_training_does_not_change_the_samples_that_are_kept(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    samples = KeptSamples(load_split(tmp_path, "train"))
+    before = [(sample.image.copy(), sample.mask.copy()) for sample in samples]
+    (tmp_path / "tiny.toml").write_text(CROPS)
+    config = load_config(tmp_path / "tiny.toml")
+    draw = make_draw(samples, config, config.stage1, seed=0)
+    whole = replace(config, whole_images=WholeImages(size_px=96))
+    draw_whole = make_draw(samples, whole, config.stage1, seed=0)
+    for step in range(8):
+        draw(step)
+        draw_whole(step)
+    for sample, (image, mask) in zip(samples, before, strict=True):
+        assert np.array_equal(sample.image, image)
+        assert np.array_equal(sample.mask, mask)

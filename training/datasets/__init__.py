@@ -2,7 +2,15 @@
 
 from training.datasets.layouts import LAYOUTS, load_dataset
 from training.datasets.manifest import groups, load_split
-from training.datasets.sample import DatasetError, Facts, Sample, Samples, describe, hold_out
+from training.datasets.sample import (
+    DatasetError,
+    Facts,
+    KeptSamples,
+    Sample,
+    Samples,
+    describe,
+    hold_out,
+)
 from training.datasets.slides import mpp_range
 from training.datasets.splits import assign_folds
 
@@ -10,6 +18,7 @@ __all__ = [
     "LAYOUTS",
     "DatasetError",
     "Facts",
+    "KeptSamples",
     "Sample",
     "Samples",
     "assign_folds",

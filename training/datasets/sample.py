@@ -60,6 +60,44 @@ class Samples(Sequence[Sample]):
         return Samples({name: self._readers[name] for name in chosen})
 
 
+class KeptSamples(Sequence[Sample]):
+    """Samples that stay in memory once decoded, as many as fit.
+
+    What was decoded first stays: of samples drawn by chance, none is worth more than another.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        Must not be changed by those who are given them.
+    limit_bytes : int
+        What images and masks may take together.
+    """
+
+    def __init__(self, samples: Sequence[Sample], limit_bytes: int = 1 << 30) -> None:
+        self._samples = samples
+        self._left = limit_bytes
+        self._kept: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> KeptSamples: ...
+    def __getitem__(self, index: int | slice) -> Sample | KeptSamples:
+        if isinstance(index, slice):
+            return KeptSamples(self._samples[index], self._left)
+        sample = self._kept.get(index)
+        if sample is None:
+            sample = self._samples[index]
+            size = sample.image.nbytes + sample.mask.nbytes
+            if size <= self._left:
+                self._left -= size
+                self._kept[index] = sample
+        return sample
+
+
 def hold_out(
     samples: Iterable[Sample], fraction: float, seed: int
 ) -> tuple[Sequence[Sample], Sequence[Sample]]:
