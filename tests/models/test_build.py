@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.build import ARCHITECTURES, build_network
+from napari_twostage.models.build import ARCHITECTURES, build_network, build_two_stage
+from napari_twostage.models.bundle import read_bundle
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -39,3 +42,16 @@ def test_what_cannot_be_built_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(ModelError, match=rf"\A[^\n]*{named}[^\n]*\Z"):
         build_network(architecture)
+
+
+def test_the_second_stage_may_be_wider_and_context_needs_as_many_features() -> None:
+    card = read_bundle("nuclei").card
+    narrow = {"name": "lite_unet", "widths": [16, 16, 16, 16, 8]}
+    with torch.device("meta"):
+        module = build_two_stage(replace(card, architecture=narrow, fine_architecture=None))
+        assert module.stage1.feature_channels == module.stage2.feature_channels == 8
+        wider = {"architecture": narrow, "fine_architecture": {"name": "lite_unet"}}
+        module = build_two_stage(replace(card, **wider))
+        assert (module.stage1.feature_channels, module.stage2.feature_channels) == (8, 16)
+        with pytest.raises(ModelError, match="found 8 in stage 1 and 16 in stage 2; leave context"):
+            build_two_stage(replace(card, **wider, context=True))
