@@ -263,9 +263,7 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
     table = read_toml(path)
     for change in changes:
         _change(table, change)
-    superfluous = {"single": ("stage2", "card"), "joint": ("stage2",)}.get(
-        str(table.get("kind")), ()
-    )
+    superfluous = SUPERFLUOUS.get(str(table.get("kind")), ())
     table = {key: value for key, value in table.items() if key not in superfluous}
     return read_section(TrainConfig, table, str(path))
 

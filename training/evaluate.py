@@ -22,7 +22,6 @@ from tqdm import tqdm
 from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import BUNDLED, CARD
-from napari_twostage.models.cost import count_macs
 from napari_twostage.uncertainty import labels
 from training.checkpoint import read_claim
 from training.config import ConfigError
@@ -30,9 +29,10 @@ from training.datasets import DatasetError, load_split
 from training.infer import prepare
 from training.metrics import bootstrap_interval, dice, pooled_dice
 from training.objects import Found, match_objects
-from training.outcomes import Cost, run_engine
+from training.outcomes import Cost, count_single, run_engine
 from training.pretrained import load_module
 from training.stages import coarse_at_full_size
+from training.tables.table import Table, percent
 from training.validate import predict_whole
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from training.datasets import Sample
 
 Row = dict[str, Any]
-SIDE_PX = 256
-"""Of the image that multiply-accumulates are counted on."""
 HEADER = (
     "run",
     "MACs / dense",
@@ -82,8 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "table.json").write_text(json.dumps(rows, indent=2))
-    (options.out / "table.md").write_text(f"{_markdown(rows)}\n\n{caption}\n")
-    sys.stdout.write(f"{_markdown(rows)}\n\n{caption}\n")
+    text = _to_table(rows, caption).to_markdown()
+    (options.out / "table.md").write_text(text)
+    sys.stdout.write(text)
     if options.write_card:
         _write_card(model, rows, f"{options.data.name} {options.split}")
     return 0
@@ -130,10 +129,9 @@ def _run_single(run: Path, samples: Sequence[Sample]) -> tuple[float, list[NDArr
     """Multiply-accumulates per fine pixel, and the labels of all images."""
     config = read_claim(run)
     module, ratio = prepare(load_module(config, run)), config.network.ratio
-    macs = count_macs(module.stage1, (1, 3, SIDE_PX, SIDE_PX)) / SIDE_PX**2 / ratio**2
     predict = coarse_at_full_size(module, ratio)
     with torch.inference_mode():
-        return macs, [
+        return count_single(module, ratio), [
             labels(predict_whole(predict, sample.image))
             for sample in tqdm(samples, desc=run.name, unit="image")
         ]
@@ -163,15 +161,14 @@ def _row(
     }
 
 
-def _markdown(rows: list[Row]) -> str:
-    lines = [HEADER, ("---",) * len(HEADER)]
+def _to_table(rows: list[Row], caption: str) -> Table:
+    table = Table("table", HEADER, caption)
     for r in rows:
-        low, high = r["interval"]
+        low, high = map(percent, r["interval"])
         values = (r["pooled_dice"], r["object_f1"], r["cut_object_f1"])
-        dice_cell = f"{100 * r['dice']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-        cells = (f"{100 * value:.1f}" for value in values)
-        lines.append((r["run"], f"{r['cost']:.2f}", dice_cell, *cells))
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        cells = (r["run"], f"{r['cost']:.2f}", f"{percent(r['dice'])} [{low}, {high}]")
+        table.add(dict(zip(HEADER, (*cells, *map(percent, values)), strict=True)))
+    return table
 
 
 def _write_card(model: Model, rows: list[Row], data: str) -> None:

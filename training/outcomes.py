@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from napari_twostage.tiling import TileGrid
     from training.datasets import Sample
 
+SIDE_PX = 256
+"""Of the image on which multiply-accumulates are counted; per pixel they are the same on any."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -134,6 +137,11 @@ class Cost:
         if threshold is not None:
             spent += self.tile * sum(outcome.count(threshold) for outcome in outcomes)
         return spent / (pixels * self.dense)
+
+
+def count_single(module: TwoStage, ratio: float) -> float:
+    """Multiply-accumulates per fine pixel of stage 1 alone, read at 1 / ratio of the resolution."""
+    return count_macs(module.stage1, (1, 3, SIDE_PX, SIDE_PX)) / SIDE_PX**2 / ratio**2
 
 
 class _Refine(nn.Module):

@@ -28,8 +28,8 @@ from training.checkpoint import STAGE1, read_claim
 from training.composite.slide import compose_slide, write_slide
 from training.config import ConfigError
 from training.datasets import DatasetError, load_dataset
-from training.frontier.comparison import bootstrap
-from training.frontier.tallies import dice_of
+from training.frontier.comparison import describe_difference
+from training.frontier.tallies import count_pixels, dice_of
 from training.tables.table import Table, percent
 from training.timing import machine_facts
 
@@ -158,7 +158,6 @@ def compare(slide: Slide, composite: Composite, ways: dict[str, Way], rounds: in
     table = Table(f"composite_{Path(slide.name).stem}", HEADER, _caption(slide, tissue, composite))
     full = median(seconds[DENSE])
     for name, values in seconds.items():
-        change = bootstrap(dice[name] - dice[DENSE], groups)
         table.add(
             {
                 "run": name,
@@ -166,8 +165,7 @@ def compare(slide: Slide, composite: Composite, ways: dict[str, Way], rounds: in
                 "speed-up": f"{full / median(values):.1f}×",
                 "tiles refined (%)": percent(shares[name]),
                 "Dice (%)": percent(float(dice[name].mean())),
-                "against dense": f"{100 * change.mean:+.2f} "
-                f"[{100 * change.low:+.2f}, {100 * change.high:+.2f}]",
+                "against dense": describe_difference(dice[name] - dice[DENSE], groups),
                 "pooled Dice (%)": percent(pooled[name]),
                 "expected (%)": percent(expected[name]),
             }
@@ -183,11 +181,7 @@ def _segment(slide: Slide, way: Way, out: Path) -> Segmentation:
 
 def _count(seg: Segmentation, fields: Sequence[Field]) -> NDArray[np.int64]:
     """(fields, 3) pixels of each image: hits, labelled, true."""
-    rows = []
-    for field in fields:
-        found, truth = seg.read_labels(field.box) > 0, field.mask > 0
-        rows.append([(found & truth).sum(), found.sum(), truth.sum()])
-    return np.array(rows, np.int64)
+    return np.array([count_pixels(seg.read_labels(field.box), field.mask) for field in fields])
 
 
 def _caption(slide: Slide, tissue: float, composite: Composite) -> str:

@@ -60,6 +60,12 @@ def bootstrap(values: NDArray[np.float64], groups: Sequence[str], seed: int = 0)
     return Interval(float(values.mean()), float(low), float(high))
 
 
+def describe_difference(values: NDArray[np.float64], groups: Sequence[str]) -> str:
+    """A mean difference in points with its interval: ``-0.47 [-0.71, -0.24]``; see `bootstrap`."""
+    spread = bootstrap(values, groups)
+    return f"{100 * spread.mean:+.2f} [{100 * spread.low:+.2f}, {100 * spread.high:+.2f}]"
+
+
 def bootstrap_cheapest(
     cost: NDArray[np.floating],
     dice: NDArray[np.float64],

@@ -11,13 +11,20 @@ from tqdm import tqdm
 
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import read_bundle
-from napari_twostage.models.cost import count_macs
 from napari_twostage.uncertainty import MEASURES, labels, tile_statistics
 from training.frontier.learned import describe_tiles, fit
-from training.frontier.tallies import SMOOTH, Counts, ImageTally, dice_of, sum_tiles, tally
+from training.frontier.tallies import (
+    SMOOTH,
+    Counts,
+    ImageTally,
+    count_pixels,
+    dice_of,
+    sum_tiles,
+    tally,
+)
 from training.infer import prepare
 from training.kept import fingerprint, keep, read_kept
-from training.outcomes import Cost, Outcome, outcome
+from training.outcomes import Cost, Outcome, count_single, outcome
 from training.pretrained import load_module
 from training.samples import open_samples
 from training.stages import coarse_at_full_size
@@ -44,8 +51,6 @@ SIMPLE = ("tent", "entropy", "expected gain")
 """Those that need nothing but stage 1's logits."""
 FORMAT = 2
 """Of what is kept."""
-SIDE = 256
-"""Of the image on which multiply-accumulates are counted; per pixel they are the same on any."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,8 @@ class Costs:
 def count_costs(trial: Trial) -> Costs:
     """Count what a trial's networks compute."""
     if trial.single:
-        network = load_module(trial.config, trial.folder).stage1
-        full = count_macs(network, (1, 3, SIDE, SIDE)) / SIDE**2
-        return Costs(full / trial.config.network.ratio**2, 0.0)
+        module = load_module(trial.config, trial.folder)
+        return Costs(count_single(module, trial.config.network.ratio), 0.0)
     cost = Cost.of(read_bundle(trial.folder / BUNDLE).card)
     return Costs(cost.coarse, cost.tile)
 
@@ -95,9 +99,8 @@ def measure_single(trial: Trial) -> list[Single]:
         rows = []
         with torch.inference_mode():
             for sample, group in zip(_bar(samples, trial), groups, strict=True):
-                found, truth = labels(predict_whole(predict, sample.image)) > 0, sample.mask > 0
-                counts = (int((found & truth).sum()), int(found.sum()), int(truth.sum()))
-                rows.append(asdict(Single(sample.name, group, truth.size, *counts)))
+                counts = count_pixels(labels(predict_whole(predict, sample.image)), sample.mask)
+                rows.append(asdict(Single(sample.name, group, sample.mask.size, *counts)))
         return rows
 
     return [Single(**row) for row in _keep(trial.folder / "test single.json", trial, compute)]

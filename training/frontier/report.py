@@ -12,6 +12,7 @@ from training.frontier.comparison import (
     Point,
     bootstrap,
     bootstrap_cheapest,
+    describe_difference,
     frontier_of,
     single_at,
 )
@@ -24,8 +25,6 @@ from training.timing import machine_facts
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from training.frontier.comparison import Interval
     from training.frontier.results import Results, TwoStages
@@ -179,17 +178,14 @@ def _row(
         share = seconds[point.name].median / full
         cells["time / dense [rounds]"] = f"{share:.2f} [{low:.2f}, {high:.2f}]"
     if point is not results.dense:
-        cells["against dense"] = _difference(point.dice - results.dense.dice, results.groups)
+        cells["against dense"] = describe_difference(
+            point.dice - results.dense.dice, results.groups
+        )
     if hull:
-        cells["against single models of its cost"] = _difference(
+        cells["against single models of its cost"] = describe_difference(
             point.dice - single_at(hull, point.cost), results.groups
         )
     return cells
-
-
-def _difference(values: NDArray[np.float64], groups: list[str]) -> str:
-    spread = bootstrap(values, groups)
-    return f"{100 * spread.mean:+.2f} [{100 * spread.low:+.2f}, {100 * spread.high:+.2f}]"
 
 
 def _caption(results: Results, seconds: Mapping[str, Timing]) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from napari_twostage.models.bundle import CARD
 from training.checkpoint import STAGE1
 from training.config import TrainConfig, load_config
 from training.datasets import load_dataset
 from training.samples import name_groups, open_fold
 from training.sections import read_section, read_toml, require
-from training.train import run
+from training.train import BUNDLE, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,8 +121,8 @@ class Trial:
     @property
     def finished(self) -> bool:
         """Whether it can be tested."""
-        last = STAGE1 if self.single else "bundle/card.json"
-        return (self.folder / last).exists()
+        last = self.folder / STAGE1 if self.single else self.folder / BUNDLE / CARD
+        return last.exists()
 
     def train(self, device: str) -> None:
         """Run it to its end, or on from where it was killed; a finished one is checked only."""

@@ -64,6 +64,14 @@ class ImageTally:
         return dice_of(int(hits), int(predicted), self.truth)
 
 
+def count_pixels(
+    predicted: NDArray[np.generic], truth: NDArray[np.generic]
+) -> tuple[int, int, int]:
+    """What `dice_of` takes: hits, predicted and true foreground of two (H, W) masks."""
+    found, real = predicted.astype(bool), truth.astype(bool)
+    return int((found & real).sum()), int(found.sum()), int(real.sum())
+
+
 def dice_of(hits: int, predicted: int, truth: int) -> float:
     """Dice from counts of pixels."""
     return (2 * hits + SMOOTH) / (predicted + truth + SMOOTH)
