@@ -26,7 +26,7 @@ def bench(options: Namespace) -> tuple[dict[str, Any], list[str], int]:
     "every tile" is stage 2 over all tissue tiles without its coarse pass: what a dense run with
     the same halo costs. Each way reads, computes and writes; loading the model is not counted.
     """
-    model = load_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device, precision=options.precision)
     model.seconds_per_tile  # noqa: B018 - measured once, before the clock runs
     ways = {
         "coarse only": {"refine": "none"},
@@ -51,7 +51,7 @@ def bench(options: Namespace) -> tuple[dict[str, Any], list[str], int]:
         }
         for name, values in seconds.items()
     }
-    text = [f"{described}; model {model.card.name}; {model.device}; {platform.machine()}"]
+    text = [f"{described}; model {model.card.name}; {model.compute}; {platform.machine()}"]
     text += [
         f"{name:18} {row['median_s']:8.2f} s  [{row['min_s']:.2f}, {row['max_s']:.2f}]  "
         f"{row['speed_up']:.2f}×"

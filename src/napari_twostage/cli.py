@@ -134,7 +134,14 @@ def _model_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _device(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    verb.add_argument(
+        "--device", default="auto", help="auto, cpu (torch), openvino, cuda, mps (default: auto)"
+    )
+    verb.add_argument(
+        "--precision",
+        default="f32",
+        help="f32, or faster and a little less exact where the device has it: bf16, fp16",
+    )
 
 
 def _criteria(verb: argparse.ArgumentParser) -> None:

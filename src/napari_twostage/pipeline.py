@@ -61,8 +61,14 @@ class Predictor(Protocol):
     """What computes: a `models.model.Model`."""
 
     card: ModelCard
-    coarse_batch: int
-    refine_batch: int
+
+    @property
+    def coarse_batch(self) -> int:
+        """Windows that are best given to `coarse` at once."""
+
+    @property
+    def refine_batch(self) -> int:
+        """Windows that are best given to `refine` at once."""
 
     def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(N, K, H, W) calibrated logits of coarse windows."""
