@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,7 @@ class Model:
         self.compute = backends.choose(device, precision)
         """What runs it, and why that."""
         self._backend = backends.start(bundle, self.compute)
+        self._lock = Lock()
 
     @property
     def coarse_batch(self) -> int:
@@ -101,4 +103,5 @@ class Model:
         return self.card.tile_px + 2 * self.card.halo_px
 
     def _run(self, stage: Stage, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        return self._backend.run(stage, np.stack(windows))
+        with self._lock:  # a run computes in a thread of its own, and a panel may ask beside it
+            return self._backend.run(stage, np.stack(windows))
