@@ -105,9 +105,9 @@ def time_stages(slide: Slide, model: Model, **arguments: Any) -> Stages:  # noqa
     """
     marks = [Seconds.now()]
     with tempfile.TemporaryDirectory() as folder:
-        for step in iter_segment(slide, model, Path(folder) / "bench.zarr", **arguments):
-            if isinstance(step, CoarsePassStarted | TilesSelected):
-                marks.append(Seconds.now())
+        steps = iter_segment(slide, model, Path(folder) / "bench.zarr", **arguments)
+        ends = CoarsePassStarted, TilesSelected  # of tissue, of coarse
+        marks += [Seconds.now() for step in steps if isinstance(step, ends)]
         marks.append(Seconds.now())
     started, tissue, coarse, refined = marks
     return {"tissue": tissue - started, "coarse": coarse - tissue, "refine": refined - coarse}
