@@ -4,9 +4,9 @@
 
 Dense is stage 2 over every tile that holds tissue, with the same halo and the same backend.
 Two stages are all they take: finding the tissue, the coarse pass, the selection, stage 2. Both
-read, compute and write. The cost model knows the networks alone: seconds of a window of stage 1 and of
-stage 2, measured on this machine before the rounds with nothing else going on, times the windows
-of each; halos count, as windows have them. Its ratio in multiply-accumulates stands beside.
+read, compute and write. The cost model knows the networks alone: seconds of a window of stage 1 and
+of stage 2, measured before the rounds with nothing else going on, times the windows of each;
+halos count, as windows have them. Its ratio in multiply-accumulates stands beside.
 """
 
 from __future__ import annotations
