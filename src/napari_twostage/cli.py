@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import TwoStageError
+from napari_twostage.timing import ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = _verb(verbs, "bench", "time two stages against every tile, on this machine")
     bench.add_argument("slide", type=Path, nargs="?", help="default: the sample slide")
-    bench.add_argument("--rounds", type=int, default=3)
+    bench.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
     bench.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
     _model_options(bench)
     return parser
