@@ -7,13 +7,12 @@ import logging
 import struct
 import threading
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError
-from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.scale import resolve_mpp
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     import tifffile
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Scale, Shape
+    from napari_twostage.geometry import Box, Scale, Shape
 
 _FORMATS = {
     "svs": "Aperio SVS",
@@ -116,17 +115,8 @@ class TiffSlide(Slide):
         return digest.hexdigest()
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
-        rows, columns = self._tiff_levels[level].tile
         pixels = np.empty((*box.shape, self.channels), self.dtype)
-        for row in range(box.top // rows, -(-box.bottom // rows)):
-            for column in range(box.left // columns, -(-box.right // columns)):
-                part = Box.at(row * rows, column * columns, rows, columns).intersect(box)
-                tile = self._cache.get(
-                    (level, row, column), partial(self._read_tile, level, row, column)
-                )
-                pixels[part.shift(-box.top, -box.left).slices] = tile[
-                    part.shift(-row * rows, -column * columns).slices
-                ]
+        self._cache.fill(pixels, box, level, self._tiff_levels[level].tile, self._read_tile)
         return pixels
 
     def _read_tile(self, level: int, row: int, column: int) -> NDArray[Any]:

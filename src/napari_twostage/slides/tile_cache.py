@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from napari_twostage.geometry import Box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Shape
 
 
 class TileCache:
@@ -55,6 +60,37 @@ class TileCache:
         self._keep(key, tile)
         mine.set_result(tile)
         return tile
+
+    def fill(
+        self,
+        pixels: NDArray[Any],
+        box: Box,
+        level: int,
+        tile: Shape,
+        load: Callable[[int, int, int], NDArray[Any]],
+    ) -> None:
+        """Put a box of a level together from tiles.
+
+        Parameters
+        ----------
+        pixels : (box.height, box.width, C) array
+            To be filled.
+        box : Box
+            Inside the level.
+        level : int
+        tile : (int, int)
+            Rows and columns of a tile.
+        load : callable
+            Given level, row and column of a tile, makes it: (height, width, C).
+        """
+        rows, columns = tile
+        for row in range(box.top // rows, -(-box.bottom // rows)):
+            for column in range(box.left // columns, -(-box.right // columns)):
+                part = Box.at(row * rows, column * columns, rows, columns).intersect(box)
+                held = self.get((level, row, column), partial(load, level, row, column))
+                pixels[part.shift(-box.top, -box.left).slices] = held[
+                    part.shift(-row * rows, -column * columns).slices
+                ]
 
     def clear(self) -> None:
         """Drop every tile."""
