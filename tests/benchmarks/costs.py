@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from napari_twostage.slides.base import Slide
     from napari_twostage.timing import Seconds
 
-FIELD = Box(0, 0, Costs.field_px, Costs.field_px)
+PLACE = Box(0, 0, 2 * Costs.field_px, 2 * Costs.field_px)
 SIZE, QUICK_SIZE = (60_000, 50_000), (6000, 5000)
 LINES = 2000
 
 
 def main() -> None:
-    """Segment a field of tissue, then time its parts in turn."""
+    """Segment some tissue, then time its parts in turn."""
     parser = common.parser(__doc__)
     common.add_model(parser)
     options = common.parse(parser)
@@ -48,7 +48,7 @@ def main() -> None:
     tissue = common.big_slide(options.slides, 8192, 8192, tissue=1)
     big = common.big_slide(options.slides, width, height, tissue=0.5)
     with tempfile.TemporaryDirectory() as folder, open_slide(tissue) as slide:
-        seg = segment(slide, model, Path(folder) / "a.zarr", region=FIELD, fraction=0.3)
+        seg = segment(slide, model, Path(folder) / "a.zarr", region=PLACE, fraction=0.3)
         sizes = bytes_of(tissue, seg)
         ways = parts(seg, slide, model, big, Path(folder))
         timings = time_in_turn({name: way for name, (way, _) in ways.items()}, options.rounds)
@@ -57,7 +57,10 @@ def main() -> None:
     for name, value in found.items():
         default = f"{getattr(Costs, name):.3g}"
         table.add(dict(zip(table.header, (name, f"{value:.3g}", default), strict=True)))
-    notes = [f"A field of {tissue.name}, 30 % of it refined by {model.card.name}; {big.name}."]
+    notes = [
+        f"{PLACE.height}² pixels of {tissue.name}, 30 % of the tiles refined by "
+        f"{model.card.name}; the tissue of {big.name}."
+    ]
     shown = {name: scaled(timings[name], ways[name][1]) for name in ways}
     common.publish(table, notes, common.draw_bars(shown, "seconds each"), options)
 
@@ -92,9 +95,9 @@ def parts(
     fine = card.tile_px + 2 * card.halo_px
     window = np.asarray(slide.read(Box.at(0, 0, card.coarse_window_px, card.coarse_window_px)))
     tile = np.asarray(slide.read(Box.at(0, 0, fine, fine)))
-    boxes = list(FIELD.blocks(side))
+    boxes = list(PLACE.blocks(side))
     chosen = [tuple(place) for place in np.argwhere(seg.ledger.refined).tolist()]
-    labels = np.asarray(seg.labels[0][FIELD.slices])
+    labels = np.asarray(seg.labels[0][PLACE.slices])
     drawn = {place: labels[seg.tiles.core(place).slices].copy() for place in chosen}
     line = {"event": "refined", "tiles": [list(place) for place in chosen[:40]]}
 
