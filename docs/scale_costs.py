@@ -19,25 +19,26 @@ class Costs:
     halo_px: int = 16
     ratio: int = 2
     coarse_core_px: int = 448
-    field_px: int = 3584
-    """Side of a field, the task of a worker: some thousand pixels, whole coarse windows."""
-    core_s_per_window: float = 0.144
-    core_s_per_tile: float = 0.0194
-    core_s_per_read: float = 0.0011
+    coarse_halo_px: int = 32
+    field_px: int = 1792
+    """Side of a field, the task of a worker: whole coarse windows, at most 1024 fields a slide."""
+    core_s_per_window: float = 0.158
+    core_s_per_tile: float = 0.0212
+    core_s_per_read: float = 0.0013
     """Decoding a tile of the file."""
-    core_s_per_chunk: float = 0.001
+    core_s_per_chunk: float = 0.0014
     """Compressing and writing a chunk."""
     file_tile_px: int = 512
-    file_tile_bytes: float = 60_000.0
-    logits_bytes_per_window: float = 250_000.0
-    chunk_bytes_per_tile: float = 600.0
-    overview_bytes_per_window: float = 8_000.0
-    requests_per_window: int = 14
-    """Whole chunks of logits and of the finest overview, then six coarser levels read and put."""
-    owner_s_per_field: float = 1e-4
+    file_tile_bytes: float = 84_600.0
+    logits_bytes_per_window: float = 342_000.0
+    chunk_bytes_per_tile: float = 1370.0
+    overview_bytes_per_window: float = 26_000.0
+    overview_requests: int = 6
+    """Of a field: its chunks of the overview, and its part of the levels that the owner writes."""
+    owner_s_per_field: float = 2.4e-5
     """Appending a field's line to the journal."""
-    owner_s_per_slide: float = 1.5
-    """Opening a slide, finding its tissue, making the result's arrays, selecting tiles."""
+    owner_s_per_slide: float = 1.2
+    """Opening a slide and finding its tissue."""
 
 
 class Task(NamedTuple):
@@ -64,11 +65,9 @@ class Work:
 
     Examples
     --------
-    >>> work = Work(Costs(tissue_mpx=2 * 3.584**2, fraction=0.5))
+    >>> work = Work(Costs(tissue_mpx=2 * 1.792**2, fraction=0.5))
     >>> work.fields, work.tiles_per_field, work.windows_per_field
-    (2, 784, 16)
-    >>> work.refine.writes  # half of the field's tiles, a chunk each
-    392
+    (2, 196, 4)
     """
 
     costs: Costs
@@ -92,27 +91,30 @@ class Work:
     def coarse(self) -> Task:
         """Stage 1 over a field: every tile of the file once, and each window's chunks."""
         costs, windows = self.costs, self.windows_per_field
-        reads = math.ceil(costs.field_px / costs.file_tile_px) ** 2
-        writes = windows * costs.requests_per_window
+        side = costs.field_px + 2 * costs.coarse_halo_px * costs.ratio
+        reads = round((1 + side / costs.file_tile_px) ** 2)
+        writes = windows + costs.overview_requests
         written = windows * (costs.logits_bytes_per_window + costs.overview_bytes_per_window)
         computed = windows * costs.core_s_per_window
         return self._task(computed, reads, writes, written)
 
     @property
     def refine(self) -> Task:
-        """Stage 2 over the chosen tiles of a field: a file tile is read once for all that need it.
+        """Stage 2 over the chosen tiles of a field, each file tile read once at most.
 
-        A window touches file tiles on average (1 + side / file tile) ** 2 times; with many windows
-        in a field each file tile is read once at most.
+        Something of side s touches (1 + s / t) ** 2 file tiles of side t on average; chosen tiles
+        lie anywhere, so some touch the same ones. The overview is read and put again.
         """
         costs = self.costs
         chosen = round(costs.fraction * self.tiles_per_field)
-        side = costs.tile_px + 2 * costs.halo_px
-        touched = chosen * (1 + side / costs.file_tile_px) ** 2
-        everything = math.ceil(costs.field_px / costs.file_tile_px) ** 2
+        halo, per = 2 * costs.halo_px, costs.file_tile_px
+        touched = chosen * (1 + (costs.tile_px + halo) / per) ** 2
+        everything = (1 + (costs.field_px + halo) / per) ** 2
         reads = round(everything * (1 - math.exp(-touched / everything)))
-        computed = chosen * costs.core_s_per_tile
-        return self._task(computed, reads, chosen, chosen * costs.chunk_bytes_per_tile)
+        writes = chosen + 2 * costs.overview_requests
+        written = chosen * costs.chunk_bytes_per_tile
+        written += self.windows_per_field * costs.overview_bytes_per_window
+        return self._task(chosen * costs.core_s_per_tile, reads, writes, written)
 
     @property
     def slide(self) -> Task:

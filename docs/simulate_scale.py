@@ -201,20 +201,25 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[8, 64, 512, 4096])
     parser.add_argument("--slides", type=int, default=500, help="played; costs are for 10,000")
     parser.add_argument("--requests-per-s", type=float, default=3500.0, help="of the store")
+    parser.add_argument("--failures-h", type=float, default=200.0, help="hours between, per worker")
     parser.add_argument("--fraction", type=float, default=Costs.fraction, help="tiles refined")
     parser.add_argument("--ratio", type=int, default=Costs.ratio)
     options = parser.parse_args()
     work = Work(Costs(fraction=options.fraction, ratio=options.ratio))
     sys.stdout.write(describe(work) + "\n\n")
-    heading = "| workers | hours | lost, worker hours | failures | workers | store | owner |"
+    heading = "| workers | hours | failures | work lost | workers busy | store | owner |"
     sys.stdout.write(f"{heading}\n{'|---' * 7}|\n")
     for workers in options.workers:
-        cluster = Cluster(workers=workers, store_requests_per_s=options.requests_per_s)
+        cluster = Cluster(
+            workers=workers,
+            store_requests_per_s=options.requests_per_s,
+            hours_between_failures=options.failures_h,
+        )
         found = Schedule(work, cluster, options.slides).run()
         busy = " | ".join(f"{share:.0%}" for share in found.busy.values())
         sys.stdout.write(
-            f"| {workers:,} | {found.seconds / 3600:.2f} | {found.lost_s / 3600:.2f} "
-            f"| {found.failures} | {busy} |\n"
+            f"| {workers:,} | {found.seconds / 3600:.2f} | {found.failures} "
+            f"| {found.lost_s / found.computing_s:.2%} | {busy} |\n"
         )
 
 

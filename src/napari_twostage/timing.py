@@ -49,6 +49,9 @@ class Seconds:
     def __add__(self, other: Seconds) -> Seconds:
         return Seconds(self.wall + other.wall, self.cpu + other.cpu)
 
+    def __truediv__(self, number: int) -> Seconds:
+        return Seconds(self.wall / number, self.cpu / number)
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:

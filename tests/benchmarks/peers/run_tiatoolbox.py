@@ -1,8 +1,7 @@
 """TIAToolbox's SemanticSegmentor over a whole slide; run by dense.py in TIAToolbox's interpreter.
 
 Windows are as large as ours and as far apart, what is kept of each as well. Its own reader and
-its own zarr output; probabilities are not saved. No worker processes: with the processors
-busy computing, they cost more than they save.
+its own zarr output; probabilities are not saved. It reads in its own process, as is its default.
 """
 
 from __future__ import annotations

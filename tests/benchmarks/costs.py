@@ -1,0 +1,144 @@
+"""What a slide's parts cost, as docs/scale_costs.py adds them up: the defaults of `Costs`.
+
+    python -m tests.benchmarks.costs
+
+Processor seconds are those of this process on an otherwise idle machine; bytes are means over what
+a run on real tissue reads and writes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tifffile
+from docs.scale_costs import Costs
+from tests.benchmarks import common
+
+from napari_twostage import Box, Segmentation, open_slide, segment
+from napari_twostage.bench import warm_up
+from napari_twostage.journal import Journal
+from napari_twostage.timing import Timing, time_in_turn, timed
+from napari_twostage.tissue import find_tissue
+from training.tables.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_twostage.models.model import Model
+    from napari_twostage.slides.base import Slide
+    from napari_twostage.timing import Seconds
+
+PLACE = Box(0, 0, 2 * Costs.field_px, 2 * Costs.field_px)
+SIZE, QUICK_SIZE = (60_000, 50_000), (6000, 5000)
+LINES = 2000
+
+
+def main() -> None:
+    """Segment some tissue, then time its parts in turn."""
+    parser = common.parser(__doc__)
+    common.add_model(parser)
+    options = common.parse(parser)
+    model = common.load(options.model, options.device)
+    warm_up(model)
+    width, height = QUICK_SIZE if options.quick else SIZE
+    tissue = common.big_slide(options.slides, 8192, 8192, tissue=1)
+    big = common.big_slide(options.slides, width, height, tissue=0.5)
+    with tempfile.TemporaryDirectory() as folder, open_slide(tissue) as slide:
+        seg = segment(slide, model, Path(folder) / "a.zarr", region=PLACE, fraction=0.3)
+        sizes = bytes_of(tissue, seg)
+        ways = parts(seg, slide, model, big, Path(folder))
+        timings = time_in_turn({name: way for name, (way, _) in ways.items()}, options.rounds)
+    table = Table("costs", ("of `Costs`", "value", "in docs/scale_costs.py"))
+    found = sizes | {name: timings[name].cpu / ways[name][1] for name in ways}
+    for name, value in found.items():
+        default = f"{getattr(Costs, name):.3g}"
+        table.add(dict(zip(table.header, (name, f"{value:.3g}", default), strict=True)))
+    notes = [
+        f"{PLACE.height}² pixels of {tissue.name}, 30 % of the tiles refined by "
+        f"{model.card.name}; the tissue of {big.name}."
+    ]
+    shown = {name: scaled(timings[name], ways[name][1]) for name in ways}
+    common.publish(table, notes, common.draw_bars(shown, "seconds each"), options)
+
+
+def bytes_of(path: Path, seg: Segmentation) -> dict[str, float]:
+    """Mean bytes of what is read and written."""
+    with tifffile.TiffFile(path) as tif:
+        tiles = np.mean(tif.pages[0].databytecounts)
+    windows = len(seg.ledger.windows)
+    return {
+        "file_tile_bytes": float(tiles),
+        "logits_bytes_per_window": chunk_bytes(seg.path / "coarse" / "logits") / windows,
+        "overview_bytes_per_window": chunk_bytes(seg.path / "overview") / windows,
+        "chunk_bytes_per_tile": chunk_bytes(seg.path / "refined") / int(seg.ledger.refined.sum()),
+    }
+
+
+def chunk_bytes(folder: Path) -> int:
+    """Bytes of all chunks below a folder."""
+    return sum(
+        path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "zarr.json"
+    )
+
+
+def parts(
+    seg: Segmentation, slide: Slide, model: Model, big: Path, folder: Path
+) -> dict[str, tuple[Callable[[], Seconds], int]]:
+    """What is timed, by the name in `Costs`, and how many times each does it."""
+    card, side = model.card, Costs.file_tile_px
+    fine = card.tile_px + 2 * card.halo_px
+    window = np.asarray(slide.read(Box.at(0, 0, card.coarse_window_px, card.coarse_window_px)))
+    tile = np.asarray(slide.read(Box.at(0, 0, fine, fine)))
+    boxes = list(PLACE.blocks(side))
+    chosen = [tuple(place) for place in np.argwhere(seg.ledger.refined).tolist()]
+    labels = np.asarray(seg.labels[0][PLACE.slices])
+    drawn = {place: labels[seg.tiles.core(place).slices].copy() for place in chosen}
+    line = {"event": "refined", "tiles": [list(place) for place in chosen[:40]]}
+
+    def read_field() -> None:
+        with open_slide(slide.path) as fresh:
+            for box in boxes:
+                fresh.read(box)
+
+    def write_tiles() -> None:
+        for place, pixels in drawn.items():
+            seg.store.write_tile(place, pixels)
+
+    def append() -> None:
+        journal = Journal(folder / "journal.jsonl")
+        for _ in range(LINES):
+            journal.append(line)
+
+    def look_for_tissue() -> None:
+        with open_slide(big) as whole:
+            find_tissue(whole)
+
+    calls: dict[str, tuple[Callable[[], object], int]] = {
+        "core_s_per_window": (
+            partial(model.coarse, [window] * model.coarse_batch),
+            model.coarse_batch,
+        ),
+        "core_s_per_tile": (partial(model.refine, [tile] * model.refine_batch), model.refine_batch),
+        "core_s_per_read": (read_field, len(boxes)),
+        "core_s_per_chunk": (write_tiles, len(drawn)),
+        "owner_s_per_field": (append, LINES),
+        "owner_s_per_slide": (look_for_tissue, 1),
+    }
+    return {name: (partial(timed, call), number) for name, (call, number) in calls.items()}
+
+
+def scaled(timing: Timing, number: int) -> Timing:
+    """The seconds of one of many."""
+    return Timing(
+        tuple(type(each)(each.wall / number, each.cpu / number) for each in timing.rounds)
+    )
+
+
+if __name__ == "__main__":
+    main()
