@@ -13,6 +13,8 @@ from sample_data.make_big_slide import write_big_slide
 from tests.benchmarks import common
 from tests.benchmarks.two_stages import Costs
 
+from napari_twostage.errors import ModelError
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -84,6 +86,13 @@ def test_another_ratio_changes_nothing_else() -> None:
     model, plain = common.load("nuclei", "cpu", ratio=4), common.load("nuclei", "cpu")
     assert (model.card.ratio, plain.card.ratio) == (4, 2)
     assert model.bundle.weights == plain.bundle.weights
+
+
+def test_a_device_may_carry_a_precision() -> None:
+    assert common.load("nuclei", "cpu").compute.precision == "f32"
+    assert common.load("nuclei", "openvino:f32").compute.backend == "openvino"
+    with pytest.raises(ModelError, match="'fp16' is not offered on cpu"):
+        common.load("nuclei", "cpu:fp16")
 
 
 def test_dense_is_what_two_stages_are_compared_with() -> None:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from sample_data.make_big_slide import write_big_slide
 
 from napari_twostage import load_model
+from napari_twostage.models.backends import PRECISIONS
 from napari_twostage.models.bundle import CARD, WEIGHTS, read_bundle
 from napari_twostage.models.machine import describe_machine
 from napari_twostage.timing import ROUNDS, Timing, describe_processor
@@ -52,7 +53,11 @@ def parser(purpose: str | None) -> ArgumentParser:
 def add_model(parser: ArgumentParser, *, ratio: bool = False) -> None:
     """Options of benchmarks that compute."""
     parser.add_argument("--model", default="nuclei", help="bundled name, folder or zip")
-    parser.add_argument("--device", default="auto", help="as of `napari-twostage segment`")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="as of `napari-twostage segment`, or with a precision: openvino:bf16",
+    )
     if ratio:
         parser.add_argument(
             "--ratio",
@@ -90,14 +95,20 @@ def big_slide(folder: Path, width: int, height: int, tissue: float) -> Path:
 
 
 def load(model: str, device: str, ratio: int | None = None) -> Model:
-    """Load a model; with another ratio its weights stay, so only its speed means anything."""
+    """Load a model; with another ratio its weights stay, so only its speed means anything.
+
+    The device may carry a precision: ``openvino:bf16``.
+    """
+    name, _, precision = device.rpartition(":")
+    if precision not in PRECISIONS:
+        name, precision = device, "f32"
     if ratio is None:
-        return load_model(model, device=device)
+        return load_model(model, device=name, precision=precision)
     bundle = read_bundle(model)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / CARD).write_text(replace(bundle.card, ratio=ratio).to_json())
         (Path(folder) / WEIGHTS).write_bytes(bundle.weights)
-        return load_model(folder, device=device)
+        return load_model(folder, device=name, precision=precision)
 
 
 def in_child(task: Callable[..., Any], *arguments: Any) -> Any:

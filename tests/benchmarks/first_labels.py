@@ -80,7 +80,7 @@ def run_once(
                 first = Seconds.now()  # steps are handed out once they are on disk
         ended = Seconds.now()
     assert first is not None, f"{path} holds no tissue"
-    described = f"{windows} windows, ratio {model.card.ratio}, {model.card.name} on {model.device}"
+    described = f"{windows} windows, ratio {model.card.ratio}, {model.card.name} on {model.compute}"
     spent = {LOADING: loaded - started, FIRST: first - loaded, WHOLE: ended - loaded}
     return described, spent
 

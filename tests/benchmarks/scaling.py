@@ -76,7 +76,7 @@ def run_once(path: Path, name: str, device: str, ratio: int | None) -> Run:
         seg = segment(slide, model, Path(folder) / "out.zarr", fraction=FRACTION)
         spent = Seconds.now() - started
         tissue_mpx = int(seg.tissue.sum()) * model.card.tile_px**2 / 1e6
-    described = f"ratio {model.card.ratio}, {model.card.name} on {model.device}"
+    described = f"ratio {model.card.ratio}, {model.card.name} on {model.compute}"
     return Run(spent, tissue_mpx, common.peak_bytes(), described)
 
 

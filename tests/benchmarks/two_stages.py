@@ -85,7 +85,7 @@ def main() -> None:
     table, goals = tabulate(timings, by_seconds, by_macs)
     notes = [
         f"{slide.name}: {tiles} tiles of {model.card.tile_px} px hold tissue, in {windows} coarse "
-        f"windows at ratio {model.card.ratio}; model {model.card.name} on {model.device}. "
+        f"windows at ratio {model.card.ratio}; model {model.card.name} on {model.compute}. "
         f"A coarse window takes {1000 * by_seconds.window:.1f} ms and "
         f"{by_macs.window / 1e9:.2f} GMAC, a tile {1000 * by_seconds.tile:.1f} ms and "
         f"{by_macs.tile / 1e9:.2f} GMAC.",
