@@ -33,8 +33,7 @@ from napari_twostage import open_slide, segment
 from napari_twostage.bench import time_stages, warm_up
 from napari_twostage.engine import working_grid
 from napari_twostage.models.allocator import KEEP_BYTES
-from napari_twostage.models.build import build_two_stage
-from napari_twostage.models.model import fold_normalisation
+from napari_twostage.models.module import build_module
 from napari_twostage.slides.view import View
 from napari_twostage.tiling import TileGrid
 from napari_twostage.timing import Seconds, Timing, time_in_turn, timed
@@ -217,10 +216,7 @@ class ChannelsFirst(torch.nn.Module):
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
-        self.stages = build_two_stage(bundle.card)
-        self.stages.load_state_dict(bundle.tensors())
-        self.stages.eval()
-        fold_normalisation(self.stages)
+        self.stages = build_module(bundle)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.stages.refine(images.permute(0, 2, 3, 1))
@@ -228,7 +224,7 @@ class ChannelsFirst(torch.nn.Module):
 
 def save_network(bundle: Bundle, path: Path, shape: tuple[int, ...]) -> None:
     """Trace stage 2, laid out as ours is, and save it as TorchScript."""
-    network = ChannelsFirst(bundle).to(memory_format=torch.channels_last)
+    network = ChannelsFirst(bundle).eval()
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # deprecated, but read by every torch
         traced = torch.jit.trace(network, torch.zeros(shape, dtype=torch.uint8))
