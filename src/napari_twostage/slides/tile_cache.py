@@ -56,6 +56,9 @@ class TileCache:
         mine.set_result(tile)
         return tile
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._tiles
+
     def clear(self) -> None:
         """Drop every tile."""
         with self._lock:

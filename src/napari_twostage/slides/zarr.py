@@ -6,7 +6,6 @@ import hashlib
 import json
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +13,12 @@ import zarr
 
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.geometry import Box, level_factors
+from napari_twostage.location import Url, locate
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.ngff import Multiscale, parse_multiscale
 from napari_twostage.slides.scale import resolve_mpp
+from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Scale, Shape
+    from napari_twostage.location import Location
 
     Array = zarr.Array[Any]
 
@@ -36,13 +38,13 @@ _SAMPLE_PX = 64
 
 
 def open_ome_zarr(
-    path: str | Path, *, mpp: float | Scale | None = None, channel: int | str | None = None
+    path: str | Location, *, mpp: float | Scale | None = None, channel: int | str | None = None
 ) -> Slide:
     """Open the folder of one OME-Zarr image.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or Url
         The image's folder, or a folder written by bioformats2raw, of which the first image is
         taken.
     mpp : float or (float, float), optional
@@ -61,7 +63,7 @@ def open_ome_zarr(
     SlideError
         If this is no OME-Zarr image, is a stack, states no pixel size, or needs a channel.
     """
-    path = Path(path)
+    path = locate(path)
     group = _open_group(path)
     image = parse_multiscale(group.attrs.asdict(), path.name)
     arrays = _open_levels(group, image, path.name)
@@ -75,7 +77,7 @@ class OmeZarrSlide(Slide):
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
         The image's folder.
     image : Multiscale
         Its metadata.
@@ -91,7 +93,7 @@ class OmeZarrSlide(Slide):
 
     def __init__(
         self,
-        path: Path,
+        path: Location,
         image: Multiscale,
         arrays: Sequence[Array],
         *,
@@ -182,12 +184,12 @@ def _pick_channel(
         raise SlideError(f"{name} {error}") from None
 
 
-def _open_group(path: Path) -> zarr.Group:
+def _open_group(path: Location) -> zarr.Group:
     """Open the group that holds one image's metadata."""
-    if not path.exists():
+    if not isinstance(path, Url) and not path.exists():
         raise SlideError(f"{path} does not exist; check the path")
     try:
-        node = zarr.open(path, mode="r")
+        node = zarr.open(store_at(path), mode="r")
         if isinstance(node, zarr.Group) and _is_collection(node.attrs.asdict()):
             node = node["0"]
     except _UNREADABLE as error:
