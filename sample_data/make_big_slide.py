@@ -3,11 +3,12 @@
     python sample_data/make_big_slide.py big.svs --size 40000x40000 --tissue 0.5
 
 The file is laid out like an Aperio slide: JPEG tiles of 512 pixels, levels that each shrink the
-one before by 4, a thumbnail, and the pixel size of the small slide. Inside a smooth random
-outline it is covered with the small slide's densest tissue, mirrored from patch to patch so that
-no seam shows; outside lies glass. Memory stays below 300 MB whatever the size: tissue and glass
-tiles repeat, so nearly all of level 0 is copied from a few encoded tiles, and only the tiles on
-the outline are drawn one by one. Every level shows the average of the same drawn pixels.
+one before by 4 (with --step 2 by 2, as some scanners do), a thumbnail, and the pixel size of the
+small slide. Inside a smooth random outline it is covered with the small slide's densest tissue,
+mirrored from patch to patch so that no seam shows; outside lies glass. Memory stays below 300 MB
+whatever the size: tissue and glass tiles repeat, so nearly all of level 0 is copied from a few
+encoded tiles, and only the tiles on the outline are drawn one by one. Every level shows the
+average of the same drawn pixels.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ TISSUE_PATCH = (slice(1431, 1431 + 1536), slice(742, 742 + 1024))
 """The densest 1536 x 1024 pixels of the small slide, four fifths of them stained."""
 TILE = 512
 QUALITY = 80
-SHRINK = 4
-"""Each level is this many times smaller than the one before."""
+STEP = 4
+"""Each level is this many times smaller than the one before, unless told otherwise."""
 COARSEST = 1024
 """Levels are added until the longest side is at most this."""
 LARGEST = COARSEST * TILE
@@ -176,7 +177,7 @@ def encode(pixels: Pixels) -> bytes:
 
 
 def write_big_slide(
-    path: Path, shape: tuple[int, int], *, tissue: float = 0.5, seed: int = 0
+    path: Path, shape: tuple[int, int], *, tissue: float = 0.5, step: int = STEP, seed: int = 0
 ) -> None:
     """Write a pyramidal Aperio-like TIFF of any size in bounded memory.
 
@@ -188,13 +189,15 @@ def write_big_slide(
         Rows and columns of level 0, at least 1 and at most `LARGEST`.
     tissue : float
         Fraction of the slide inside the tissue outline, 0 to 1.
+    step : int
+        Each level is so many times smaller than the one before: 2 or 4.
     seed : int
         Another seed gives another outline.
     """
     drawing = Drawing(Outline(shape, tissue, seed), seed)
     factors = [1]
     while max(shape) // factors[-1] > COARSEST:
-        factors.append(factors[-1] * SHRINK)
+        factors.append(factors[-1] * step)
     shapes = [tuple(max(1, side // factor) for side in shape) for factor in factors]
 
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
@@ -277,11 +280,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("out", type=Path, help="file to write, .svs or .tif")
     parser.add_argument("--size", type=parse_size, default="40000x40000", help="WIDTHxHEIGHT")
     parser.add_argument("--tissue", type=float, default=0.5, help="fraction of tissue, 0 to 1")
+    parser.add_argument("--step", type=int, choices=(2, 4), default=STEP, help="between levels")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another outline")
     options = parser.parse_args(arguments)
     if not 0 <= options.tissue <= 1:
         parser.error(f"--tissue wants a fraction from 0 to 1, not {options.tissue}")
-    write_big_slide(options.out, options.size, tissue=options.tissue, seed=options.seed)
+    write_big_slide(
+        options.out, options.size, tissue=options.tissue, step=options.step, seed=options.seed
+    )
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from scipy.ndimage import uniform_filter
 
 from napari_twostage.errors import ReadError
 from napari_twostage.geometry import Box, Grid
+from napari_twostage.models.backends.base import Compute
 from napari_twostage.models.bundle import Bundle
 from napari_twostage.models.card import LabelClass, ModelCard
 from napari_twostage.slides import open_slide
@@ -57,7 +58,8 @@ class FakeModel:
         Windows that `refine` takes at most.
     """
 
-    device = "cpu"
+    compute = Compute("fake", "1", "cpu", "f32", "it is enough for a test")
+    notices: tuple[str, ...] = ()
     threads = 1
     coarse_batch = 3
     seconds_per_tile = 0.25

@@ -76,7 +76,17 @@ def test_the_big_slides_levels_show_the_same_tissue(big_slide):
             assert difference < shifted / 2
 
 
-@pytest.mark.parametrize("factor", [4, 16])
+def test_levels_may_shrink_by_two(tmp_path):
+    write_big_slide(tmp_path / "a.tif", (2100, 2900), step=2)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.level_shapes == ((2100, 2900), (1050, 1450), (525, 725))
+        whole = slide.read(Box(0, 0, 1024, 1024)).astype(np.float32)
+        average = whole.reshape(512, 2, 512, 2, 3).mean((1, 3))
+        found = slide.read(Box(0, 0, 512, 512), 1).astype(np.float32)
+        assert np.abs(found - average).mean() < 8
+
+
+@pytest.mark.parametrize("factor", [2, 4, 16])
 def test_before_compression_the_levels_agree_exactly(factor):
     outline = Outline((8192, 8192), 0.5, 0)
     drawing = Drawing(outline, 0)

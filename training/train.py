@@ -16,8 +16,8 @@ import torch
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.allocator import tune_allocator
+from napari_twostage.models.backends.choice import pick_device
 from napari_twostage.models.bundle import CARD
-from napari_twostage.models.model import pick_device
 from training.calibrate import calibrate
 from training.card import draft_card
 from training.checkpoint import claim, take_over

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.errors import TwoStageError
 from napari_twostage.location import locate
+from napari_twostage.timing import ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = _verb(verbs, "bench", "time two stages against every tile, on this machine")
     bench.add_argument("slide", type=locate, nargs="?", help="default: the sample slide")
-    bench.add_argument("--rounds", type=int, default=3)
+    bench.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
     bench.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
     _model_options(bench)
     return parser
@@ -135,7 +136,14 @@ def _model_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _device(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    verb.add_argument(
+        "--device", default="auto", help="auto, cpu (torch), openvino, cuda, mps (default: auto)"
+    )
+    verb.add_argument(
+        "--precision",
+        default="f32",
+        help="f32, or faster and a little less exact where the device has it: bf16, fp16",
+    )
 
 
 def _criteria(verb: argparse.ArgumentParser) -> None:

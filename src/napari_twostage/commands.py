@@ -63,7 +63,7 @@ def demo(options: Namespace) -> Result:
 
 def segment(options: Namespace) -> Result:
     """Segment one slide in two stages."""
-    model = load_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device, precision=options.precision)
     return _segment(options, model, options.slide, options.out)
 
 
@@ -92,8 +92,8 @@ def _segment(options: Namespace, model: Model, source: Location, out: Location) 
 def refine(options: Namespace) -> Result:
     """Refine more of a result."""
     seg = Segmentation.open(options.result)
-    if options.device != "auto":
-        seg.attach_model(load_model(seg.record["model"]["source"], device=options.device))
+    source = seg.record["model"]["source"]
+    seg.attach_model(load_model(source, device=options.device, precision=options.precision))
     wanted = Selection(
         threshold=options.threshold,
         fraction=options.fraction,
@@ -219,7 +219,7 @@ def _card_lines(card: ModelCard) -> list[str]:
 
 def batch(options: Namespace) -> Result:
     """Segment many slides; one that fails does not stop the others."""
-    model = load_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device, precision=options.precision)
     options.out.mkdir(parents=True, exist_ok=True)
     rows, text, code = [], [], DONE
     for source in options.slides:

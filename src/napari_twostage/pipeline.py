@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
+Made = TypeVar("Made")
+Logits: TypeAlias = "NDArray[np.float32]"
 
 READERS = 2
 """Threads that decode ahead of the model."""
 READ_AHEAD = 2
 """Batches they may be ahead: enough to keep the model busy, few enough to follow `Focus` soon."""
+COMPUTE_AHEAD = 1
+"""Batches that the model may be ahead of whoever takes the steps: it never waits for them."""
 LOGIT_LIMIT = 16.0
 """Logits are kept as float16 within this: probabilities of 1e-7, and steps of 0.01 at most."""
 
@@ -61,8 +65,14 @@ class Predictor(Protocol):
     """What computes: a `models.model.Model`."""
 
     card: ModelCard
-    coarse_batch: int
-    refine_batch: int
+
+    @property
+    def coarse_batch(self) -> int:
+        """Windows that are best given to `coarse` at once."""
+
+    @property
+    def refine_batch(self) -> int:
+        """Windows that are best given to `refine` at once."""
 
     def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(N, K, H, W) calibrated logits of coarse windows."""
@@ -178,12 +188,16 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
         except ReadError:
             return _read_around_damage(work.coarse, window, core, card.coarse_tile_px)
 
+    def compute(
+        batch: list[tuple[Box, tuple[NDArray[np.uint8], dict[Tile, str]]]],
+    ) -> list[Logits]:
+        return list(model.coarse([pixels for _, (pixels, _) in batch]))
+
     places = _corners(work.windows) * card.ratio
     ordered = (work.windows[index] for index in _in_view_first(places, work.focus))
-    for batch in _read_ahead(read, ordered, model.coarse_batch):
-        logits = model.coarse([pixels for _, (pixels, _) in batch])
-        for (core, (_, unreadable)), window_logits in zip(batch, logits, strict=True):
-            yield _coarse_step(work, core, window_logits, unreadable)
+    batches = _read_ahead(read, ordered, model.coarse_batch)
+    for (core, (_, unreadable)), logits in _compute_ahead(compute, batches):
+        yield _coarse_step(work, core, logits, unreadable)
 
 
 def _coarse_step(
@@ -227,18 +241,27 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
         except ReadError as error:
             return error
 
-    for batch in _read_ahead(read, _chips(work, tiles), model.refine_batch):
-        readable = []
-        for chip, pixels in batch:
+    def compute(
+        batch: list[tuple[Chip, NDArray[np.uint8] | ReadError]],
+    ) -> list[Logits | ReadError]:
+        made: dict[int, Logits | ReadError] = {}
+        groups: dict[tuple[int, ...], dict[int, NDArray[np.uint8]]] = {}
+        for index, (_, pixels) in enumerate(batch):
             if isinstance(pixels, ReadError):
-                yield ChipFailed(chip, str(pixels))
-            else:
-                readable.append((chip, pixels))
-        for same in _of_one_shape(readable):
-            logits = model.refine([pixels for _, pixels in same])
-            for (chip, _), chip_logits in zip(same, logits, strict=True):
-                kept = chip.core.shift(-chip.window.top, -chip.window.left)
-                yield ChipRefined(chip, labels(chip_logits[:, *kept.slices]))
+                made[index] = pixels
+            else:  # merged chips come in a few sizes
+                groups.setdefault(pixels.shape, {})[index] = pixels
+        for same in groups.values():
+            made.update(zip(same, model.refine(list(same.values())), strict=True))
+        return [made[index] for index in range(len(batch))]
+
+    batches = _read_ahead(read, _chips(work, tiles), model.refine_batch)
+    for (chip, _), logits in _compute_ahead(compute, batches):
+        if isinstance(logits, ReadError):
+            yield ChipFailed(chip, str(logits))
+        else:
+            kept = chip.core.shift(-chip.window.top, -chip.window.left)
+            yield ChipRefined(chip, labels(logits[:, *kept.slices]))
 
 
 def _chips(work: Work, tiles: Sequence[Tile]) -> Iterator[Chip]:
@@ -290,14 +313,23 @@ def _touches(places: NDArray[np.integer], view: Box) -> NDArray[np.bool_]:
     return np.asarray(rows & (np.minimum(right, view.right) > np.maximum(left, view.left)))
 
 
-def _of_one_shape(
-    batch: list[tuple[Chip, NDArray[np.uint8]]],
-) -> list[list[tuple[Chip, NDArray[np.uint8]]]]:
-    """Split a batch by the shape of its windows: merged chips come in a few sizes."""
-    groups: dict[tuple[int, ...], list[tuple[Chip, NDArray[np.uint8]]]] = {}
-    for chip, pixels in batch:
-        groups.setdefault(pixels.shape, []).append((chip, pixels))
-    return list(groups.values())
+def _compute_ahead(
+    compute: Callable[[list[Item]], Sequence[Made]], batches: Iterable[list[Item]]
+) -> Iterator[tuple[Item, Made]]:
+    """Compute batches in one thread of their own, and hand out item by item what was made."""
+    waiting: deque[tuple[list[Item], Future[Sequence[Made]]]] = deque()
+
+    def taken() -> Iterator[tuple[Item, Made]]:
+        batch, future = waiting.popleft()
+        return zip(batch, future.result(), strict=True)
+
+    with pool(1, "compute", drop_waiting=True) as owner:
+        for batch in batches:
+            waiting.append((batch, owner.submit(compute, batch)))
+            if len(waiting) > COMPUTE_AHEAD:
+                yield from taken()
+        while waiting:
+            yield from taken()
 
 
 def _read_ahead(

@@ -59,7 +59,7 @@ def run_entry(model: Model) -> dict[str, Any]:
         "started": _now(),
         "machine": platform.node(),
         "processor": platform.processor() or platform.machine(),
-        "device": str(model.device),
+        "compute": model.compute.as_dict(),
         "threads": model.threads,
         "versions": {
             "python": platform.python_version(),

@@ -92,6 +92,7 @@ def run(
         seconds[stage] += time.perf_counter() - started
         entry["refined"] = int(seg.ledger.refined.sum()) - before
         entry["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+        entry["notices"] = seg.model.notices
         seg.end_run(entry)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
+from napari_twostage.chunks import ChunkWriter
 from napari_twostage.compose import thin, upsample
 from napari_twostage.geometry import Box
 from napari_twostage.layout import UNSET
@@ -264,14 +265,19 @@ class _Plane:
 
     def __init__(self, array: zarr.Array[Any], tiles: TileGrid) -> None:
         self._array = array
+        self._chunks = ChunkWriter(array)
         self._tile_px = tiles.tile_px
         self.written = np.zeros(tiles.shape, bool)
 
     def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
         """Keep whole tiles."""
-        self._array[box.slices] = labels
+        cells = box.scaled(1 / self._tile_px)
+        if cells.area == 1:
+            self._chunks.write((cells.top, cells.left), labels)
+        else:
+            self._array[box.slices] = labels
         # only now: a reader may ask at any moment
-        self.written[box.scaled(1 / self._tile_px).slices] = True
+        self.written[cells.slices] = True
 
     def read(self, box: Box) -> NDArray[np.uint8]:
         """Labels of a box inside the plane; `UNSET` where there are none."""

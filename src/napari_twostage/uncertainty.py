@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, softmax, xlogy
+from scipy.special import softmax, xlogy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,12 @@ def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     values = logits.astype(np.float32)
     if len(values) > 1:
         return np.asarray(softmax(values, axis=0), dtype=np.float32)
-    return np.concatenate([expit(-values), expit(values)])
+    probability = np.empty((2, *values.shape[1:]), np.float32)
+    with np.errstate(over="ignore"):  # 1 / infinity is the right answer
+        np.exp(values[0], out=probability[0])  # three times as fast as SciPy's expit
+        np.exp(-values[0], out=probability[1])
+    probability += 1
+    return np.divide(1, probability, out=probability)
 
 
 def labels(logits: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -188,19 +193,23 @@ def tile_statistics(logits: NDArray[np.floating], tile: int, measure: Measure) -
     probability = probabilities(logits)
     predicted = labels(logits)
     foreground = predicted > 0
-    right = np.take_along_axis(probability, predicted[None].astype(np.intp), axis=0)[0]
-    hits = foreground * right  # NaN stays NaN
+    hits = foreground * probability.max(axis=0)  # NaN stays NaN
     misses = 1 - probability[0] - hits
     # of a pixel labelled foreground, mass on other foreground classes is a false alarm as well
-    misses = np.where(foreground, np.where(len(probability) > 2, misses, 0), misses)
+    if len(probability) == 2:
+        misses *= ~foreground
+
+    rows, columns = (np.arange(0, length, tile) for length in predicted.shape)
+    areas = np.outer(
+        np.diff(rows, append=predicted.shape[0]), np.diff(columns, append=predicted.shape[1])
+    ).astype(np.float32)
 
     def total(values: NDArray[np.floating]) -> NDArray[np.float32]:
-        rows = np.add.reduceat(values, np.arange(0, values.shape[0], tile), axis=0)
-        sums = np.add.reduceat(rows, np.arange(0, values.shape[1], tile), axis=1)
+        sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
         return np.asarray(sums, dtype=np.float32)
 
     return TileStatistics(
-        score=total(measure(probability)) / total(np.ones(predicted.shape)),
+        score=total(measure(probability)) / areas,
         hits=total(hits),
         false_alarms=total(foreground - hits),
         misses=total(misses),

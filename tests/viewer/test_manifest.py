@@ -47,6 +47,7 @@ def test_the_panel_is_called_alike_everywhere() -> None:
 def test_defaults_are_those_of_the_manifest() -> None:
     stated = manifest.contributions.configurations["general"].properties
     assert settings.device() == stated["device"].default
+    assert settings.precision() == stated["precision"].default
     assert settings.display_cache_bytes() == stated["display_cache_mb"].default << 20
 
 

@@ -76,6 +76,10 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path) -> None:
     assert len({heat for heat, _ in seen_while_running}) > 2
     assert len({labels for _, labels in seen_while_running}) > 2
 
+    assert session.compute is not None
+    assert window.part("compute").text() == f"Runs on {session.compute}"
+    assert session.compute.why in window.part("compute").toolTip()
+
     # 4. the threshold, at once
     slider, summary = window.part("threshold"), window.part("plan_summary")
     scores = np.sort(session.seg.scores[np.isfinite(session.seg.scores)])[::-1]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_twostage.models.bundle import read_bundle
-from napari_twostage.models.model import fold_normalisation
+from napari_twostage.models.module import fold_normalisation
 from napari_twostage.tiling import TileGrid
 from napari_twostage.uncertainty import labels
 from training.frontier.measure import score_tiles

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.allocator import tune_allocator
-from napari_twostage.models.model import pick_device
+from napari_twostage.models.backends.choice import pick_device
 from training.config import ConfigError
 from training.datasets import DatasetError
 from training.infer import UPSAMPLING, InferenceError

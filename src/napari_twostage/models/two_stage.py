@@ -102,9 +102,10 @@ class TwoStage(nn.Module):
         self.stage2.load_state_dict(self.stage1.state_dict())
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Make the networks' input: (N, H, W, 3) uint8 to (N, 3, H, W) float."""
+        """Make the networks' input: (N, H, W, 3) uint8 to (N, 3, H, W), of the weights' type."""
         # the permuted view is already channels-last in memory, which convolutions want
-        return (images.permute(0, 3, 1, 2).to(self.mean.dtype) / 255 - self.mean) / self.std
+        pixels = images.permute(0, 3, 1, 2).to(self.mean.dtype) / 255
+        return ((pixels - self.mean) / self.std).to(self.stage1.last.weight.dtype)
 
     def coarse(self, images: Tensor) -> Tensor:
         """Stage 1.

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box
     from napari_twostage.location import Location
     from napari_twostage.models import ModelCard
+    from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.pipeline import Step
     from napari_twostage.segmentation import Segmentation
@@ -57,7 +58,7 @@ class SessionCore:
 
     Parameters
     ----------
-    device : str
+    device, precision : str
         What models run on; see `load_model`.
     """
 
@@ -88,7 +89,7 @@ class SessionCore:
     noticed = Signal(object)
     """A `Notice`."""
 
-    def __init__(self, *, device: str = "auto") -> None:
+    def __init__(self, *, device: str = "auto", precision: str = "f32") -> None:
         self.slide: Slide | None = None
         self.card: ModelCard | None = None
         self.out: Location | None = None
@@ -108,7 +109,7 @@ class SessionCore:
         self.uncertainty: str | None = None
         self._threshold = 0.0
         self._bundle: Bundle | None = None
-        self._shelf = work.Shelf(device)
+        self._shelf = work.Shelf(device, precision)
         self._inbox = new_inbox()
         self._run: Job | None = None
         self._run_state = RunState.IDLE
@@ -133,6 +134,11 @@ class SessionCore:
     def busy(self) -> bool:
         """Whether anything is under way."""
         return bool(self._run or self._tasks or self._leaving)
+
+    @property
+    def compute(self) -> Compute | None:
+        """What the model runs on, and why that; None until it is loaded."""
+        return self._shelf.compute
 
     @property
     def progress(self) -> Progress | None:

@@ -48,7 +48,7 @@ class Session(SessionCore):
 
     Parameters
     ----------
-    device : str
+    device, precision : str
         What models run on; see `load_model`.
 
     Examples

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Box
     from napari_twostage.location import Location
+    from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.model import Model
     from napari_twostage.segmentation import Segmentation
@@ -43,14 +44,21 @@ class Shelf:
 
     Parameters
     ----------
-    device : str
+    device, precision : str
         What models run on; see `load_model`.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, precision: str) -> None:
         self._device = device
+        self._precision = precision
         self._lock = Lock()
         self._model: Model | None = None
+
+    @property
+    def compute(self) -> Compute | None:
+        """What the model runs on, once it is loaded."""
+        model = self._model
+        return None if model is None else model.compute
 
     def put(self, model: Model) -> None:
         """Keep a model that is loaded."""
@@ -66,7 +74,7 @@ class Shelf:
 
         with self._lock:
             if self._model is None or self._model.bundle is not bundle:
-                self._model = Model(bundle, self._device)
+                self._model = Model(bundle, self._device, self._precision)
             return self._model
 
 

@@ -7,12 +7,17 @@ from typing import Any
 PLUGIN = "napari-twostage"
 KEY = "napari_twostage"
 """Of a layer's metadata: what it shows and of which result."""
-_DEFAULTS: dict[str, Any] = {"device": "auto", "display_cache_mb": 64}
+_DEFAULTS: dict[str, Any] = {"device": "auto", "precision": "f32", "display_cache_mb": 64}
 
 
 def device() -> str:
-    """Where models run: ``auto``, ``cpu``, ``cuda`` or ``mps``, as `load_model` takes it."""
+    """Where models run, as `load_model` takes it."""
     return str(_value("device"))
+
+
+def precision() -> str:
+    """What models compute in, as `load_model` takes it."""
+    return str(_value("precision"))
 
 
 def display_cache_bytes() -> int:

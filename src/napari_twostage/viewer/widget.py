@@ -35,7 +35,7 @@ from napari_twostage.viewer.panel.results import ResultsSection
 from napari_twostage.viewer.panel.slide import SlideSection
 from napari_twostage.viewer.panel.uncertainty import UncertaintySection
 from napari_twostage.viewer.regions import Regions
-from napari_twostage.viewer.settings import KEY, device
+from napari_twostage.viewer.settings import KEY, device, precision
 from napari_twostage.viewer.source import slide_of_layer
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class TwoStageWidget(QWidget):
         self._benches: dict[Image, Bench] = {}
         self._leaving: list[Session] = []
         self._chosen: Image | None = None
-        self._nobody = Session(device=device())
+        self._nobody = Session(device=device(), precision=precision())
         self._dirty = True
         self._redraw_at = 0.0
         self._painting_since: float | None = None
@@ -272,7 +272,7 @@ class TwoStageWidget(QWidget):
         self._leaving.append(bench.session)
 
     def _open(self, layer: Image) -> None:
-        session = Session(device=device())
+        session = Session(device=device(), precision=precision())
         bench = self._benches[layer] = Bench(session, ResultLayers(self._viewer, layer, session))
         for signal in (
             session.slide_changed, session.model_changed, session.result_changed,

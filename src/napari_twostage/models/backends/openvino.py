@@ -1,0 +1,187 @@
+"""OpenVINO on a CPU: both networks compiled, for windows of one shape each.
+
+A window is a request of its own, computed by one thread; as many are under way as there are
+threads. That is faster than batches, whose threads wait for each other at every layer, and it makes
+a window's logits the same whatever was computed beside it and however many threads there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino as ov
+import platformdirs
+import torch
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.module import build_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.models.backends.base import Compute, Stage
+    from napari_twostage.models.bundle import Bundle
+    from napari_twostage.models.two_stage import TwoStage
+
+CONVERTED = "network.xml"
+KEPT = 24
+"""Converted networks that stay on disk, some 13 MB each; the oldest go."""
+BATCH_PX = 300_000
+"""Pixels that are best handed over at once."""
+
+
+class OpenVinoBackend:
+    """Both networks in OpenVINO.
+
+    Converting takes seconds, so what was converted is kept in the user's cache folder, by the
+    hash of the bundle and the shape of its windows.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    compute : Compute
+    """
+
+    def __init__(self, bundle: Bundle, compute: Compute) -> None:
+        self.notices: list[str] = []
+        self.threads = torch.get_num_threads()
+        self._bundle = bundle
+        self._precision = compute.precision
+        self._core = ov.Core()
+        self._requests: dict[tuple[Stage, tuple[int, ...]], ov.AsyncInferQueue] = {}
+        if not any(cache_folder().glob(f"{bundle.sha256[:16]}*")):
+            _ = self._module  # weights that do not fit are refused now, not in a run
+
+    def batch(self, stage: Stage, side_px: int) -> int:  # noqa: ARG002 - both stages alike
+        """Windows that keep all threads busy, with little waiting at the end."""
+        rounds = max(2, BATCH_PX // side_px**2 // self.threads)
+        return rounds * self.threads
+
+    def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, H, W, 3) pixels to (N, K, H, W) logits."""
+        requests = self._compiled(stage, windows.shape[1:])
+        logits: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(windows)
+
+        def keep(request: ov.InferRequest, index: int) -> None:
+            logits[index] = request.get_output_tensor(0).data[0].copy()
+
+        requests.set_callback(keep)
+        for index in range(len(windows)):
+            requests.start_async({0: windows[index : index + 1]}, index)
+        requests.wait_all()
+        return np.stack(logits)
+
+    def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.AsyncInferQueue:
+        key = (stage, shape)
+        if key not in self._requests:
+            options = {
+                "INFERENCE_PRECISION_HINT": self._precision,
+                "INFERENCE_NUM_THREADS": self.threads,
+                "NUM_STREAMS": self.threads,
+            }
+            network = self._core.compile_model(self._converted(stage, shape), "CPU", options)
+            self._requests[key] = ov.AsyncInferQueue(network, self.threads)
+        return self._requests[key]
+
+    def _converted(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
+        sizes = "x".join(str(side) for side in shape[:2])
+        # of the versions, too: what another one converted may not be what this one would
+        versions = hashlib.sha256(f"{ov.__version__} {torch.__version__}".encode()).hexdigest()
+        name = f"{self._bundle.sha256[:16]}-{stage}-{sizes}-{versions[:8]}"
+        kept = cache_folder() / name
+        with suppress(RuntimeError, OSError):  # absent, or damaged: it is made again
+            return self._core.read_model(kept / CONVERTED)
+        network = self._convert(stage, shape)
+        # read back even now: what was not written yet is compiled into slightly other sums
+        with tempfile.TemporaryDirectory() as folder:
+            ov.save_model(network, Path(folder) / CONVERTED, compress_to_fp16=False)
+            with suppress(OSError):  # a full or read-only disk costs time, and nothing else
+                _keep(Path(folder), kept)
+            return self._core.read_model(Path(folder) / CONVERTED)
+
+    def _convert(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
+        example = torch.zeros((1, *shape), dtype=torch.uint8)
+        try:
+            with torch.inference_mode():
+                exported = torch.export.export(_Stage(self._module, stage), (example,))
+                network = _translate(exported)
+            network.reshape([1, *shape])
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f"OpenVINO cannot convert {self._bundle.source}: {reason}; take --device cpu"
+            ) from error
+        return network
+
+    @cached_property
+    def _module(self) -> TwoStage:
+        return build_module(self._bundle)
+
+
+def _translate(exported: torch.export.ExportedProgram) -> ov.Model:
+    """What `openvino.convert_model` does, which also reports its use to the vendor."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    front = FrontEndManager().load_by_framework("pytorch")
+    with _without_chatter():
+        decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
+    return front.convert(front.load(decoder))
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep from the user what the decoder logs of operations that newer torch has no more."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return record.module != "fx_decoder"
+
+    root = logging.getLogger()
+    root.addFilter(is_other)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_other)
+
+
+class _Stage(torch.nn.Module):
+    """One stage as a module of its own, which is what can be exported."""
+
+    def __init__(self, both: TwoStage, stage: Stage) -> None:
+        super().__init__()
+        self.both = both
+        self.stage = stage
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = getattr(self.both, self.stage)(images)
+        return logits
+
+
+def cache_folder() -> Path:
+    """Where converted networks are kept."""
+    return platformdirs.user_cache_path("napari-twostage") / "openvino"
+
+
+def _keep(converted: Path, kept: Path) -> None:
+    """Copy a converted network into the cache in one step, and drop the oldest of too many."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=kept.parent, prefix=".partial-"))
+    shutil.copytree(converted, unfinished, dirs_exist_ok=True)
+    shutil.rmtree(kept, ignore_errors=True)  # only what could not be read
+    try:
+        unfinished.rename(kept)
+    except OSError:  # another process was first
+        shutil.rmtree(unfinished)
+    entries = sorted(kept.parent.iterdir(), key=lambda entry: entry.stat().st_mtime)
+    for old in entries[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)

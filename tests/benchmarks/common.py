@@ -1,0 +1,203 @@
+"""What the benchmarks share: options, big slides, children with a memory of their own, reports."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from sample_data.make_big_slide import write_big_slide
+
+from napari_twostage import load_model
+from napari_twostage.models.bundle import CARD, WEIGHTS, read_bundle
+from napari_twostage.models.machine import describe_machine
+from napari_twostage.timing import ROUNDS, Timing, describe_processor
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from napari_twostage.models.model import Model
+    from training.tables.table import Table
+
+OUT = Path("runs/benchmarks")
+TIMES = ("seconds", "[fastest, slowest]", "CPU seconds")
+"""Columns of every table, as `cells` fills them."""
+
+
+# -- options ----------------------------------------------------------------------------------
+
+
+def parser(purpose: str | None) -> ArgumentParser:
+    """Options of every benchmark."""
+    parser = argparse.ArgumentParser(
+        description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=_positive, help=f"turns of each (default {ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="small and once: does it run at all?")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder of results (default {OUT})")
+    parser.add_argument("--slides", type=Path, help="big slides are kept here (default OUT/slides)")
+    return parser
+
+
+def add_model(parser: ArgumentParser, *, ratio: bool = False) -> None:
+    """Options of benchmarks that compute."""
+    parser.add_argument("--model", default="nuclei", help="bundled name, folder or zip")
+    parser.add_argument("--device", default="auto", help="as of `napari-twostage segment`")
+    if ratio:
+        parser.add_argument(
+            "--ratio",
+            type=_positive,
+            help="read stage 1 so much coarser: for speed, not for labels",
+        )
+
+
+def parse(parser: ArgumentParser) -> Namespace:
+    """Read the command line, and settle what depends on ``--quick`` and ``--out``."""
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else ROUNDS)
+    options.slides = options.slides or options.out / "slides"
+    return options
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+# -- what is measured -------------------------------------------------------------------------
+
+
+def big_slide(folder: Path, width: int, height: int, tissue: float) -> Path:
+    """Make a slide, or find the one that an earlier run made."""
+    path = folder / f"{width}x{height}-tissue{tissue:g}.svs"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        half = path.with_suffix(".part")
+        write_big_slide(half, (height, width), tissue=tissue)
+        half.rename(path)  # a run that was stopped leaves no half slide behind
+    return path
+
+
+def load(model: str, device: str, ratio: int | None = None) -> Model:
+    """Load a model; with another ratio its weights stay, so only its speed means anything."""
+    if ratio is None:
+        return load_model(model, device=device)
+    bundle = read_bundle(model)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / CARD).write_text(replace(bundle.card, ratio=ratio).to_json())
+        (Path(folder) / WEIGHTS).write_bytes(bundle.weights)
+        return load_model(folder, device=device)
+
+
+def in_child(task: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a fresh process, which has loaded nothing and measures its own peak."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(task, *arguments).result()
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process.
+
+    From /proc where there is one: what ``getrusage`` tells a child begins with its parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    import resource  # there is none on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+# -- results ----------------------------------------------------------------------------------
+
+
+def cells(timing: Timing, *, per: float = 1.0, digits: int = 2) -> dict[str, str]:
+    """The columns `TIMES` of a row; `per` divides, to give seconds per tile, say."""
+    low, high = timing.spread
+    figures = (
+        f"{timing.median / per:.{digits}f}",
+        f"[{low / per:.{digits}f}, {high / per:.{digits}f}]",
+        f"{timing.cpu / per:.{digits}f}",
+    )
+    return dict(zip(TIMES, figures, strict=True))
+
+
+def goal(wanted: str, found: str, *, met: bool) -> str:
+    """One line that says what was aimed at."""
+    return f"Goal: {wanted}. Found: {found}, {'met' if met else 'missed'}."
+
+
+def publish(
+    table: Table, notes: Sequence[str], figure: Figure, options: Namespace, **versions: str
+) -> None:
+    """Write a table and its figure, with all that must be known to read them, and print them.
+
+    Parameters
+    ----------
+    table : Table
+    notes : sequence of str
+        What was done, and which goals were met.
+    figure : Figure
+    options : Namespace
+        From `parse`.
+    **versions
+        Of packages that the machine's description does not name.
+    """
+    command = f"python -m tests.benchmarks.{table.name} {' '.join(sys.argv[1:])}".strip()
+    facts = {"processor": describe_processor(), **describe_machine(), **versions}
+    paragraphs = [
+        *(["**A quick run: it says that the benchmark runs, and no more.**"] * options.quick),
+        *notes,
+        f"`{command}`; rounds: {options.rounds}. "
+        + "; ".join(f"{name} {value}" for name, value in facts.items())
+        + f". Load before: {_load()}.",
+    ]
+    table.caption = "\n\n".join(paragraphs)
+    table.write(options.out)
+    figure.savefig(options.out / f"{table.name}.png", dpi=150)
+    sys.stdout.write(f"{table.to_markdown()}\n{options.out / table.name}.md, .csv, .png\n")
+
+
+def _load() -> str:
+    """Processes that wanted a processor in the last 15 minutes: a busy machine blurs figures."""
+    return f"{os.getloadavg()[2]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+@contextmanager
+def figure(width: float = 6.4, height: float = 3.6) -> Iterator[Figure]:
+    """A figure without frames, laid out when it is done."""
+    style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+    with mpl.rc_context(style):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_bars(timings: Mapping[str, Timing], title: str, *, per: float = 1.0) -> Figure:
+    """Horizontal bars of medians, with the fastest and the slowest round as whiskers."""
+    with figure(height=0.8 + 0.38 * len(timings)) as drawn:
+        axes = drawn.add_subplot()
+        for row, timing in enumerate(timings.values()):
+            middle, (low, high) = timing.median / per, timing.spread
+            axes.barh(row, middle, height=0.6, color="#4477aa")
+            axes.plot([low / per, high / per], [row, row], color="black", linewidth=1)
+            axes.annotate(
+                f"{middle:.3g}", (max(middle, high / per), row), (4, 0), va="center",
+                textcoords="offset points",
+            )  # fmt: skip
+        axes.set_yticks(range(len(timings)), list(timings))
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.set_xlabel(title)
+    return drawn

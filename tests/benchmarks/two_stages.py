@@ -1,0 +1,178 @@
+"""Two stages at several fractions against our own dense run of the same tissue.
+
+    python -m tests.benchmarks.two_stages --device openvino
+
+Dense is stage 2 over every tile that holds tissue, with the same halo and the same backend.
+Two stages are all they take: finding the tissue, the coarse pass, the selection, stage 2. Both
+read, compute and write. The cost model knows the networks alone: seconds of a window of stage 1 and
+of stage 2, measured before the rounds with nothing else going on, times the windows of each;
+halos count, as windows have them. Its ratio in multiply-accumulates stands beside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+from tests.benchmarks import common
+
+from napari_twostage import open_slide, segment
+from napari_twostage.bench import time_stages, total, warm_up
+from napari_twostage.models.build import build_two_stage
+from napari_twostage.models.cost import count_macs
+from napari_twostage.timing import Timing, time_in_turn, timed
+from training.tables.table import Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from napari_twostage.models.model import Model
+    from napari_twostage.slides.base import Slide
+
+FRACTIONS = (0.02, 0.05, 0.1, 0.25)
+SIDE, QUICK_SIDE = 8192, 2048
+TISSUE = 0.75
+DENSE = "dense"
+SHARE = 0.9
+"""What must be left of the cost model's ratio."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run costs by the networks alone, in any one unit."""
+
+    window: float
+    """A window of stage 1."""
+    tile: float
+    """A tile's window of stage 2."""
+    windows: int
+    tiles: int
+
+    def ratio(self, fraction: float) -> float:
+        """How much more dense costs than two stages.
+
+        Examples
+        --------
+        >>> Costs(window=10, tile=1, windows=2, tiles=100).ratio(0.3)
+        2.0
+        """
+        dense = self.tile * self.tiles
+        return dense / (self.window * self.windows + fraction * dense)
+
+
+def main() -> None:
+    """Time dense and every fraction in turn."""
+    parser = common.parser(__doc__)
+    common.add_model(parser, ratio=True)
+    options = common.parse(parser)
+    side = QUICK_SIDE if options.quick else SIDE
+    model = common.load(options.model, options.device, options.ratio)
+    warm_up(model)
+    with open_slide(common.big_slide(options.slides, side, side, TISSUE)) as slide:
+        windows, tiles = count(slide, model, options.out)
+        by_seconds = Costs(*seconds_per_window(model), windows, tiles)
+        by_macs = Costs(*macs_per_window(model), windows, tiles)
+        ways = {DENSE: lambda: time_stages(slide, model, refine="all")["refine"]}
+        for fraction in FRACTIONS:
+            ways[name_of(fraction)] = lambda fraction=fraction: total(
+                time_stages(slide, model, fraction=fraction)
+            )
+        timings = time_in_turn(ways, options.rounds)
+    table, goals = tabulate(timings, by_seconds, by_macs)
+    notes = [
+        f"{slide.name}: {tiles} tiles of {model.card.tile_px} px hold tissue, in {windows} coarse "
+        f"windows at ratio {model.card.ratio}; model {model.card.name} on {model.device}. "
+        f"A coarse window takes {1000 * by_seconds.window:.1f} ms and "
+        f"{by_macs.window / 1e9:.2f} GMAC, a tile {1000 * by_seconds.tile:.1f} ms and "
+        f"{by_macs.tile / 1e9:.2f} GMAC.",
+        *goals,
+    ]
+    common.publish(table, notes, draw(timings, by_seconds), options)
+
+
+def name_of(fraction: float) -> str:
+    """A row's name."""
+    return f"two stages, f = {fraction:g}"
+
+
+def count(slide: Slide, model: Model, folder: Path) -> tuple[int, int]:
+    """Coarse windows and tiles that hold tissue, as the engine counts them."""
+    out = folder / "count.zarr"
+    seg = segment(slide, model, out, refine="none", overwrite=True)
+    return len(seg.ledger.windows), int(seg.tissue.sum())
+
+
+def seconds_per_window(model: Model) -> tuple[float, float]:
+    """Seconds of a window of each stage in full batches: the median of nine."""
+    card = model.card
+    fine = card.tile_px + 2 * card.halo_px
+    found = []
+    for run, batch, side in (
+        (model.coarse, model.coarse_batch, card.coarse_window_px),
+        (model.refine, model.refine_batch, fine),
+    ):
+        pixels = np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), np.uint8)
+        windows = list(pixels)
+        spent = [timed(lambda run=run, windows=windows: run(windows)).wall for _ in range(9)]
+        found.append(float(np.median(spent)) / batch)
+    return found[0], found[1]
+
+
+def macs_per_window(model: Model) -> tuple[float, float]:
+    """Multiply-accumulates of a window of each stage."""
+    card = model.card
+    module = build_two_stage(card)
+    fine = card.tile_px + 2 * card.halo_px
+    coarse = 1, 3, card.coarse_window_px, card.coarse_window_px
+    return count_macs(module.stage1, coarse), count_macs(module.stage2, (1, 3, fine, fine))
+
+
+def tabulate(
+    timings: dict[str, Timing], by_seconds: Costs, by_macs: Costs
+) -> tuple[Table, list[str]]:
+    """Each fraction's speed-up beside what the cost model promises."""
+    header = ("run", *common.TIMES, "× dense", "by seconds", "by MACs", "of by seconds")
+    table, goals = Table("two_stages", header), []
+    dense = timings[DENSE].median
+    table.add({"run": DENSE, **common.cells(timings[DENSE]), "× dense": "1.00"})
+    for fraction in FRACTIONS:
+        timing = timings[name_of(fraction)]
+        speed_up, promised = dense / timing.median, by_seconds.ratio(fraction)
+        row = name_of(fraction), *common.cells(timing).values(), f"{speed_up:.2f}"
+        row += f"{promised:.2f}", f"{by_macs.ratio(fraction):.2f}", f"{speed_up / promised:.0%}"
+        table.add(dict(zip(header, row, strict=True)))
+        goals.append(
+            common.goal(
+                f"at f = {fraction:g} at least {SHARE:.0%} of the cost model's {promised:.2f}×",
+                f"{speed_up:.2f}×",
+                met=speed_up >= SHARE * promised,
+            )
+        )
+    return table, goals
+
+
+def draw(timings: dict[str, Timing], costs: Costs) -> Figure:
+    """Speed-up against the fraction, over the cost model's curve."""
+    dense = timings[DENSE].median
+    fine = np.linspace(0, max(FRACTIONS) * 1.1, 100)
+    with common.figure() as figure:
+        axes = figure.add_subplot()
+        axes.plot(fine, [costs.ratio(f) for f in fine], color="0.5", label="cost model")
+        for fraction in FRACTIONS:
+            timing = timings[name_of(fraction)]
+            slowest, fastest = dense / timing.spread[1], dense / timing.spread[0]
+            axes.plot([fraction] * 2, [slowest, fastest], color="#4477aa", linewidth=1)
+            axes.plot(fraction, dense / timing.median, "o", color="#4477aa")
+        axes.plot([], [], "o", color="#4477aa", label="measured")
+        axes.set(xlabel="tiles refined", ylabel="times as fast as dense", ylim=(0, None))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    main()

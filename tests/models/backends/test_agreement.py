@@ -1,0 +1,145 @@
+"""Every backend gives what eager float32 torch gives, on real tissue and with real weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from tests.models.random_model import random_bundle
+
+from napari_twostage import Box, load_model, open_slide
+from napari_twostage.errors import ModelError
+from napari_twostage.models.backends import openvino
+from napari_twostage.models.backends.choice import _has_bf16
+from napari_twostage.models.model import Model
+from napari_twostage.samples import sample_slide
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+F32_TOLERANCE = 1e-3
+"""Of logits, of which the surest are near 10; seen: 1e-5."""
+BF16_FLIPPED = 0.01
+"""Share of pixels whose label bf16 may change; seen: 0.003."""
+CORNER = (1431, 742)
+"""Where the sample slide's densest tissue begins."""
+
+needs_bf16 = pytest.mark.skipif(not _has_bf16(), reason="this CPU only emulates bfloat16")
+
+
+def tissue(side: int, count: int) -> list[np.ndarray]:
+    """Cut windows out of the sample slide."""
+    with open_slide(sample_slide()) as slide:
+        return [
+            np.asarray(slide.read(Box.at(CORNER[0] + 37 * index, CORNER[1], side, side)), np.uint8)
+            for index in range(count)
+        ]
+
+
+def both_stages(model: Model, count: int = 2) -> list[np.ndarray]:
+    """Logits of either stage over real windows of its size."""
+    card = model.card
+    coarse = model.coarse(tissue(card.coarse_window_px, count))
+    return [coarse, model.refine(tissue(card.tile_px + 2 * card.halo_px, count))]
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[np.ndarray]:
+    return both_stages(load_model("nuclei", device="cpu"))
+
+
+def test_openvino_in_f32_agrees_with_torch(expected: list[np.ndarray]) -> None:
+    found = both_stages(load_model("nuclei", device="openvino"))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() < F32_TOLERANCE
+
+
+@needs_bf16
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_bf16_changes_few_labels(device: str, expected: list[np.ndarray]) -> None:
+    found = both_stages(load_model("nuclei", device=device, precision="bf16"))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == np.float32
+        assert not np.array_equal(ours, theirs)  # else it is float32 after all
+        assert ((ours > 0) != (theirs > 0)).mean() < BF16_FLIPPED
+
+
+def test_openvino_gives_a_window_the_same_logits_in_any_company() -> None:
+    model = load_model("nuclei", device="openvino")
+    windows = tissue(model.card.tile_px + 2 * model.card.halo_px, 7)
+    together = model.refine(windows)
+    for index, window in enumerate(windows):
+        assert np.array_equal(model.refine([window])[0], together[index])
+
+
+def test_openvino_gives_the_same_logits_with_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        model = load_model("nuclei", device="openvino")
+        assert model.threads == threads
+        found.append(both_stages(model))
+    for logits in found[1:]:
+        assert all(np.array_equal(*pair) for pair in zip(logits, found[0], strict=True))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"context": True},
+        {"refiner": {"width": 16}, "halo_px": 48},
+        {"architecture": {"name": "fcn"}},
+        {"architecture": {"name": "deeplabv3"}},
+        {"architecture": {"name": "unet"}},
+        {"architecture": {"name": "segnet"}},
+    ],
+    ids=str,
+)
+def test_openvino_takes_every_architecture(changes: dict[str, object]) -> None:
+    bundle = random_bundle(**changes)
+    side = bundle.card.tile_px + 2 * bundle.card.halo_px
+    windows = tissue(side, 2)
+    expected = Model(bundle, "cpu").refine(windows)
+    found = Model(bundle, "openvino").refine(windows)
+    assert np.abs(found - expected).max() < F32_TOLERANCE * max(1, np.abs(expected).max())
+
+
+def test_a_damaged_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "cache_folder", lambda: tmp_path)
+    bundle = random_bundle()
+    windows = tissue(bundle.card.tile_px + 2 * bundle.card.halo_px, 1)
+    first = Model(bundle, "openvino").refine(windows)
+    (kept,) = tmp_path.glob("*/network.xml")
+    kept.write_text("<net")
+    assert np.array_equal(Model(bundle, "openvino").refine(windows), first)
+    assert kept.read_text().startswith("<?xml")
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("no folder")
+    monkeypatch.setattr(openvino, "cache_folder", lambda: in_the_way)
+    bundle = random_bundle()
+    windows = tissue(bundle.card.tile_px + 2 * bundle.card.halo_px, 1)
+    found = Model(bundle, "openvino").refine(windows)
+    assert np.abs(found - Model(bundle, "cpu").refine(windows)).max() < F32_TOLERANCE
+
+
+def test_what_cannot_be_converted_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such operation\nand a long trace")
+
+    monkeypatch.setattr(openvino, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(openvino, "_translate", fail)
+    model = Model(random_bundle(), "openvino")
+    with pytest.raises(ModelError, match="cannot convert random: no such operation; take --device"):
+        model.coarse(tissue(64, 1))

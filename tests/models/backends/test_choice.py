@@ -1,0 +1,58 @@
+"""What a model runs on, and what is said where that is not to be had."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.backends import choice, choose
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_auto_takes_openvino() -> None:
+    compute = choose()
+    assert (compute.backend, compute.device, compute.precision) == ("openvino", "cpu", "f32")
+    assert "no GPU" in compute.why
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_openvino_auto_takes_torch_and_says_what_would_be_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda _: None)
+    compute = choose()
+    assert (compute.backend, compute.device) == ("torch", "cpu")
+    assert "pip install 'napari-twostage[openvino]'" in compute.why
+    with pytest.raises(ModelError, match=r"needs OpenVINO.*take cpu"):
+        choose("openvino")
+
+
+@pytest.mark.parametrize("name", ["no-such-device", "cuda:99"])
+def test_an_absent_device_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ModelError, match=f"device '{name}'.*try cpu") as caught:
+        choose(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"), [("cpu", "fp16"), ("openvino", "fp16"), ("cpu", "f64")]
+)
+def test_a_precision_that_is_not_offered_is_refused(device: str, precision: str) -> None:
+    with pytest.raises(ModelError, match=f"'{precision}' is not offered on {device}; choose f32"):
+        choose(device, precision)
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_a_cpu_that_only_emulates_bf16_is_not_given_it(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    with pytest.raises(ModelError, match="does not compute in bf16"):
+        choose(device, "bf16")

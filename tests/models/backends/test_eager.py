@@ -1,0 +1,66 @@
+"""torch where memory is short."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from tests.models.random_model import random_bundle
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.backends import eager
+from napari_twostage.models.model import Model
+
+if TYPE_CHECKING:
+    import torch
+
+SIDE = 64
+
+
+def limit_memory(model: Model, windows: int) -> None:
+    """Let a call of the network fail as torch's does where it sees more than so many windows."""
+    refine = model._backend._module.refine
+
+    def limited(images: torch.Tensor) -> torch.Tensor:
+        if len(images) > windows:
+            raise RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"
+            )
+        return refine(images)
+
+    model._backend._module.refine = limited
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Model:
+    monkeypatch.setattr(eager, "BATCH_PX", 8 * SIDE**2)
+    return Model(random_bundle(), "cpu")
+
+
+def windows(count: int) -> list[np.ndarray]:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3))
+    return list(pixels.astype(np.uint8))
+
+
+def test_out_of_memory_the_batch_is_halved_and_the_run_goes_on(model: Model) -> None:
+    expected = model.refine(windows(5))
+    limit_memory(model, 2)
+    found = model.refine(windows(5))
+    assert np.abs(found - expected).max() < 1e-4
+    assert model.refine_batch == 2
+    assert model.notices == [
+        "out of memory: refine in batches of 4 in place of 8",
+        "out of memory: refine in batches of 2 in place of 4",
+    ]
+
+
+def test_no_memory_for_one_window_is_said_in_one_line(model: Model) -> None:
+    limit_memory(model, 0)
+    with pytest.raises(ModelError, match="too little memory for one window of 64 pixels"):
+        model.refine(windows(1))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(model: Model) -> None:
+    with pytest.raises(RuntimeError, match="size"):
+        model.refine([np.zeros((33, 33, 3), np.uint8)])

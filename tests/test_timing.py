@@ -1,0 +1,42 @@
+"""Turns, clocks, and what is told of the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from napari_twostage.timing import Seconds, describe_processor, time_in_turn, timed
+
+SPIN = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+
+
+def test_candidates_take_turns_and_say_what_counts() -> None:
+    calls: list[str] = []
+
+    def candidate(name: str, seconds: float) -> Seconds:
+        calls.append(name)
+        return Seconds(seconds, 2 * seconds)
+
+    timings = time_in_turn({"a": lambda: candidate("a", 1), "b": lambda: candidate("b", 2)}, 3)
+    assert calls == ["a", "b"] * 3
+    assert timings["a"].rounds == (Seconds(1, 2),) * 3
+    assert timings["b"].median == 2
+    assert timings["b"].cpu == 4
+
+
+def test_sleeping_takes_time_and_no_processor() -> None:
+    seconds = timed(lambda: time.sleep(0.3))
+    assert seconds.wall >= 0.3
+    assert seconds.cpu < 0.2
+
+
+def test_what_a_child_computes_is_counted() -> None:
+    seconds = timed(lambda: subprocess.run([sys.executable, "-c", SPIN], check=True))
+    assert seconds.cpu >= 0.28  # the system counts children in hundredths
+
+
+def test_the_processor_is_named_in_one_line() -> None:
+    described = describe_processor()
+    assert "processors" in described
+    assert "\n" not in described
