@@ -241,6 +241,9 @@ def test_a_file_that_changed_meanwhile_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(bytes(900))
         with pytest.raises(TransferError, match="900 bytes where 1,000 were asked for"):
             file.read(0, 10)
+        (tmp_path / "a").unlink()
+        with pytest.raises(TransferError, match="no longer there"):
+            file.read(0, 10)
 
 
 def test_a_seekable_file_moves_like_one_on_disk(samples: WebServer) -> None:

@@ -94,9 +94,8 @@ class RemoteFile:
         end = min(offset + count, self.size)
         if end <= offset:
             return b""
-        first = offset // _BLOCK_BYTES
-        blocks = self._blocks(range(first, -(-end // _BLOCK_BYTES)))
-        start = first * _BLOCK_BYTES
+        numbers = self._numbers(offset, end)
+        blocks, start = self._blocks(numbers), numbers[0] * _BLOCK_BYTES
         return b"".join(block.data for block in blocks)[offset - start : end - start]
 
     def fetch(self, spans: Iterable[tuple[int, int]]) -> None:
@@ -104,7 +103,7 @@ class RemoteFile:
         wanted = {
             block
             for offset, count in spans
-            for block in range(offset // _BLOCK_BYTES, -(-(offset + count) // _BLOCK_BYTES))
+            for block in self._numbers(offset, min(offset + count, self.size))
         }
         if not self._closed:
             # more would push each other out before they are read
@@ -114,6 +113,11 @@ class RemoteFile:
         """Let go of the blocks; reading afterwards raises ValueError."""
         self._closed = True
         self._held.clear()
+
+    @staticmethod
+    def _numbers(start: int, stop: int) -> range:
+        """Which blocks hold bytes [start, stop)."""
+        return range(start // _BLOCK_BYTES, -(-stop // _BLOCK_BYTES))
 
     def _blocks(self, numbers: Sequence[int]) -> list[NDArray[Any]]:
         if len(numbers) < 2:
@@ -127,7 +131,10 @@ class RemoteFile:
     def _download(self, number: int) -> NDArray[Any]:
         start = number * _BLOCK_BYTES
         stop = min(start + _BLOCK_BYTES, self.size)
-        data = self._url.read_range(start, stop)
+        try:
+            data = self._url.read_range(start, stop)
+        except FileNotFoundError as error:
+            raise TransferError(f"{self._url} is no longer there; check the address") from error
         if len(data) != stop - start:
             raise TransferError(
                 f"{self._url} gave {len(data):,} bytes where {stop - start:,} were asked for; "
