@@ -9,7 +9,8 @@ import pytest
 from tests.servers import memory
 
 from napari_twostage.journal import Journal
-from napari_twostage.location import Location, Url, vacant
+from napari_twostage.location import Location, vacant
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,6 @@ from tests.servers import memory, web_server
 from napari_twostage.errors import TransferError
 from napari_twostage.location import (
     Location,
-    Url,
     appearing,
     is_folder,
     locate,
@@ -21,6 +20,7 @@ from napari_twostage.location import (
     vacant,
     write_whole,
 )
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from itertools import count, takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_twostage.location import Url
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

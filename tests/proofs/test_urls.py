@@ -22,9 +22,9 @@ from tests.servers import memory, object_store, web_server
 from napari_twostage import Box, Segmentation, export, segment
 from napari_twostage.cli import main
 from napari_twostage.errors import ExportError, SegmentationError, TransferError
-from napari_twostage.location import Url
 from napari_twostage.pipeline import ChipRefined, CoarseWindowDone
 from napari_twostage.slides import open_slide
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,9 @@ from tests.servers import memory, web_server
 
 from napari_twostage.errors import ReadError, SlideError, TransferError
 from napari_twostage.geometry import Box
-from napari_twostage.location import Url
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_twostage.export.blocks import Progress
-    from napari_twostage.location import Location, Url
+    from napari_twostage.location import Location
     from napari_twostage.segmentation import Segmentation
+    from napari_twostage.url import Url
 
     Writer = Callable[[Segmentation, Path, Progress], None]
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ExportError
-from napari_twostage.location import Url
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

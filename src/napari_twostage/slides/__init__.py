@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import SlideError
-from napari_twostage.location import Url, is_folder, locate
+from napari_twostage.location import is_folder, locate
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_twostage.errors import TransferError
-from napari_twostage.location import Url
 from napari_twostage.slides.tile_cache import TileCache
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

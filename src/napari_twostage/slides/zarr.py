@@ -13,11 +13,12 @@ import zarr
 
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.geometry import Box, level_factors
-from napari_twostage.location import Url, locate
+from napari_twostage.location import locate
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.ngff import Multiscale, parse_multiscale
 from napari_twostage.slides.scale import resolve_mpp
+from napari_twostage.url import Url
 from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
