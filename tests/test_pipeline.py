@@ -14,6 +14,7 @@ from tests.fakes import FakeModel, FakeReader, make_card, noise
 
 from napari_twostage.geometry import Box
 from napari_twostage.pipeline import (
+    COMPUTE_AHEAD,
     LOGIT_LIMIT,
     READ_AHEAD,
     ChipFailed,
@@ -95,6 +96,10 @@ def test_the_plan_is_asked_for_once_every_window_was_taken() -> None:
     assert asked == 1
 
 
+AHEAD = READ_AHEAD + COMPUTE_AHEAD + 1
+"""Batches that are begun before the first is handed out."""
+
+
 def test_nothing_runs_before_the_first_step() -> None:
     job = work()
     segment_slide(job, lambda: plan(ALL))
@@ -108,8 +113,8 @@ def test_reading_ahead_is_bounded_and_closing_cancels() -> None:
     steps = refine_tiles(job, ALL)
     next(steps)
     steps.close()
-    assert len(job.fine.asked) <= job.model.refine_batch * (READ_AHEAD + 1) < len(ALL)
-    assert job.model.calls == 1
+    assert len(job.fine.asked) <= job.model.refine_batch * AHEAD < len(ALL)
+    assert 1 <= job.model.calls <= 1 + COMPUTE_AHEAD
 
 
 def test_coarse_cores_partition_the_plane_and_hold_its_logits() -> None:
@@ -252,7 +257,7 @@ def test_a_pan_takes_effect_within_what_is_read_ahead() -> None:
     next(steps)
     last = job.tiles.core((8, 5))
     view[0] = last
-    following = [step.chip.core for step in islice(steps, job.model.refine_batch * READ_AHEAD + 3)]
+    following = [step.chip.core for step in islice(steps, job.model.refine_batch * AHEAD)]
     assert last in following
 
 

@@ -35,10 +35,10 @@ Logits: TypeAlias = "NDArray[np.float32]"
 
 READERS = 2
 """Threads that decode ahead of the model."""
-READ_AHEAD = 2
+READ_AHEAD = 1
 """Batches they may be ahead: enough to keep the model busy, few enough to follow `Focus` soon."""
 COMPUTE_AHEAD = 1
-"""Batches that the model may be ahead of whoever takes the steps: it never waits for them."""
+"""Batches that wait for the model while whoever takes the steps has others in hand."""
 LOGIT_LIMIT = 16.0
 """Logits are kept as float16 within this: probabilities of 1e-7, and steps of 0.01 at most."""
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 OVERVIEW_LIMIT_PX = 4096 * 4096
 """A slide whose coarsest level is larger is given a pyramid."""
+STRIP = 12
+"""Coarse windows side by side before the next row begins."""
 WRITES_AHEAD = 32
 """Steps that may wait for the disk."""
 REFRESH_S = 10.0
@@ -144,7 +146,10 @@ def _look_for_tissue(seg: Segmentation) -> None:
 
 
 def _windows_left(seg: Segmentation) -> list[Box]:
-    """Cores of coarse windows that hold tissue and are not done, row by row."""
+    """Cores of coarse windows that hold tissue and are not done, strip by strip, row by row.
+
+    Windows of two rows share tiles of the slide's file: in a strip they are still in its cache.
+    """
     side, tissue = seg.card.coarse_core_px, seg.tissue
     per_window = side // seg.card.coarse_tile_px
     windows = []
@@ -153,7 +158,7 @@ def _windows_left(seg: Segmentation) -> list[Box]:
         held = tissue[row : row + per_window, column : column + per_window]
         if held.any() and block not in seg.ledger.windows:
             windows.append(Box.at(block.top, block.left, side, side))
-    return windows
+    return sorted(windows, key=lambda core: (core.left // (STRIP * side), core.top, core.left))
 
 
 def _persist(

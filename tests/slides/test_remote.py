@@ -103,9 +103,10 @@ def test_a_chunk_that_cannot_be_had_is_neither_empty_nor_damaged(ome_zarr: Path)
     with web_server(ome_zarr.parent) as server:
         slide = open_slide(f"{server.url}/slide.ome.zarr")
         for status in (403, 503):
-            server.failures = [status] * 3
-            with pytest.raises(TransferError, match=r"slide\.ome\.zarr/0/c/0/0/0 "):
+            server.failures = [status] * 100
+            with pytest.raises(TransferError, match=r"slide\.ome\.zarr/0/c/\d/\d/0 "):
                 slide.read(Box(0, 0, 9, 9))
+        server.failures = []
         assert slide.read(Box(0, 0, 9, 9)).any(), "it can be read again later"
 
 

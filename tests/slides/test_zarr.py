@@ -1,6 +1,7 @@
 """OME-Zarr files written by the format's own library, read back and compared with zarr itself."""
 
 import json
+import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -218,6 +219,25 @@ def test_a_damaged_chunk_costs_only_the_boxes_that_touch_it(tmp_path, pixels, ve
     expected = np.moveaxis(pixels[0, :, 0, :64, :64], 0, -1)
     np.testing.assert_array_equal(slide.read(Box(0, 0, 64, 64)), expected)
     assert slide.fingerprint()
+
+
+def test_boxes_beside_each_other_decode_a_chunk_once(tmp_path, pixels):
+    folder = write(tmp_path / "a.zarr", [pixels])
+    with open_ome_zarr(folder) as slide:
+        slide.read(Box(0, 0, 20, 20))
+        shutil.rmtree(folder / "s0" / "c")  # zarr would read zeros from now on
+        found = slide.read(Box(10, 10, 300, 200))
+        assert np.array_equal(found, np.moveaxis(pixels[0, :, 0, 10:300, 10:200], 0, -1))
+        slide.close()
+        assert not slide.read(Box(10, 10, 300, 200)).any()
+
+
+def test_chunks_that_would_fill_the_cache_are_read_each_time(tmp_path, pixels):
+    folder = write(tmp_path / "a.zarr", [pixels])
+    with open_ome_zarr(folder, cache_bytes=1000) as slide:
+        slide.read(Box(0, 0, 20, 20))
+        shutil.rmtree(folder / "s0" / "c")
+        assert not slide.read(Box(0, 0, 20, 20)).any()
 
 
 def plain_array(folder, _):

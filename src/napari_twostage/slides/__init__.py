@@ -47,7 +47,7 @@ def open_slide(
     channel : int or str, optional
         Number or name of the channel of a fluorescence image with several.
     cache_bytes : int
-        Memory for decoded tiles of TIFF files.
+        Memory for decoded tiles of TIFF files and chunks of OME-Zarr.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def _open(
     path = locate(source).expanduser()
     size = mpp if mpp is None or isinstance(mpp, tuple) else (mpp, mpp)
     if is_folder(path):
-        return _open_folder(path, size, channel)
+        return _open_folder(path, size, channel, cache_bytes)
     start = _first_bytes(path)
     if start.startswith(_TIFF_STARTS):
         return _open_tiff(path, size, channel, cache_bytes)
@@ -99,11 +99,13 @@ def _open_tiff(
     return open_with_openslide(path, mpp=mpp)
 
 
-def _open_folder(path: Location, mpp: Scale | None, channel: int | str | None) -> Slide:
+def _open_folder(
+    path: Location, mpp: Scale | None, channel: int | str | None, cache_bytes: int
+) -> Slide:
     if any((path / mark).exists() for mark in _ZARR_MARKS):
         from napari_twostage.slides.zarr import open_ome_zarr
 
-        return open_ome_zarr(path, mpp=mpp, channel=channel)
+        return open_ome_zarr(path, mpp=mpp, channel=channel, cache_bytes=cache_bytes)
     if isinstance(path, Url):
         raise SlideError(f"there is no OME-Zarr image at {path}: no zarr.json; check the address")
     raise SlideError(

@@ -8,13 +8,12 @@ import logging
 import struct
 import threading
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError
-from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
 from napari_twostage.slides.channels import choose_channel
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     import tifffile
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Scale, Shape
+    from napari_twostage.geometry import Box, Scale, Shape
     from napari_twostage.location import Location
     from napari_twostage.slides.byte_source import PositionedFile
 
@@ -125,19 +124,10 @@ class TiffSlide(Slide):
         return digest.hexdigest()
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
-        rows, columns = self._tiff_levels[level].tile
         pixels = np.empty((*box.shape, self.channels), self.dtype)
         if isinstance(self._file, RemoteFile):
             self._fetch(self._file, box, level)
-        for row in range(box.top // rows, -(-box.bottom // rows)):
-            for column in range(box.left // columns, -(-box.right // columns)):
-                part = Box.at(row * rows, column * columns, rows, columns).intersect(box)
-                tile = self._cache.get(
-                    (level, row, column), partial(self._read_tile, level, row, column)
-                )
-                pixels[part.shift(-box.top, -box.left).slices] = tile[
-                    part.shift(-row * rows, -column * columns).slices
-                ]
+        self._cache.fill(pixels, box, level, self._tiff_levels[level].tile, self._read_tile)
         return pixels
 
     def _fetch(self, file: RemoteFile, box: Box, level: int) -> None:

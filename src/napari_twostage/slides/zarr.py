@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from napari_twostage.slides.base import Slide
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.ngff import Multiscale, parse_multiscale
 from napari_twostage.slides.scale import resolve_mpp
+from napari_twostage.slides.tile_cache import TileCache
 from napari_twostage.url import Url
 from napari_twostage.zarr_store import store_at
 
@@ -34,12 +36,23 @@ if TYPE_CHECKING:
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 """What zarr and its codecs raise on damaged files; they share no base class."""
 
+_CELL_PX = 512
+"""Least side of what is read and kept at once: zarr's calls cost a millisecond each."""
+_MOST_CELLS = 16
+"""Larger boxes are read at one go: zarr fetches their chunks side by side."""
+
 _SAMPLES_PER_AXIS = 4
 _SAMPLE_PX = 64
+_AT_ONCE = 8
+"""Cells on their way at a time by URL, where each is waited for."""
 
 
 def open_ome_zarr(
-    path: str | Location, *, mpp: float | Scale | None = None, channel: int | str | None = None
+    path: str | Location,
+    *,
+    mpp: float | Scale | None = None,
+    channel: int | str | None = None,
+    cache_bytes: int = 256 << 20,
 ) -> Slide:
     """Open the folder of one OME-Zarr image.
 
@@ -53,11 +66,12 @@ def open_ome_zarr(
     channel : int or str, optional
         Index or label of the one channel to read. Not needed for a grey image, for RGB (three
         8-bit channels, or three channels as last axis), or RGBA (four as last axis).
+    cache_bytes : int
+        Memory for decoded chunks: neighbouring windows share them.
 
     Returns
     -------
     Slide
-        Reads are not cached; every read decodes the chunks it touches.
 
     Raises
     ------
@@ -70,7 +84,15 @@ def open_ome_zarr(
     arrays = _open_levels(group, image, path.name)
     stated = (image.mpp, "OME-Zarr scale") if image.mpp else None
     size, source = resolve_mpp(mpp, stated, path.name)
-    return OmeZarrSlide(path, image, arrays, mpp=size, mpp_source=source, channel=channel)
+    return OmeZarrSlide(
+        path,
+        image,
+        arrays,
+        mpp=size,
+        mpp_source=source,
+        channel=channel,
+        cache_bytes=cache_bytes,
+    )
 
 
 class OmeZarrSlide(Slide):
@@ -90,6 +112,8 @@ class OmeZarrSlide(Slide):
         Where that was found.
     channel : int, str or None
         Which channel to read.
+    cache_bytes : int
+        Memory for decoded chunks.
     """
 
     def __init__(
@@ -101,8 +125,11 @@ class OmeZarrSlide(Slide):
         mpp: Scale,
         mpp_source: str,
         channel: int | str | None,
+        cache_bytes: int,
     ) -> None:
         self._arrays = tuple(arrays)
+        self._cache = TileCache(cache_bytes)
+        self._cache_bytes = cache_bytes
         self._axes = image.axes
         self._y, self._x = image.axes.index("y"), image.axes.index("x")
         self._channel = _pick_channel(image, arrays[0], channel, path.name)
@@ -124,7 +151,35 @@ class OmeZarrSlide(Slide):
         chunks = self._arrays[level].chunks
         return chunks[self._y], chunks[self._x]
 
+    def close(self) -> None:
+        """Let go of the chunks that are held."""
+        self._cache.clear()
+
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
+        cell = self._cell(level)
+        touched = box.scaled((1 / cell[0], 1 / cell[1])).area
+        bytes_each = cell[0] * cell[1] * self.channels * self.dtype.itemsize
+        if touched > _MOST_CELLS or touched * bytes_each > self._cache_bytes // 2:
+            return self._read_array(box, level)
+        pixels = np.empty((*box.shape, self.channels), self.dtype)
+        try:
+            at_once = _AT_ONCE if isinstance(self.path, Url) else 1
+            self._cache.fill(pixels, box, level, cell, self._read_cell, at_once=at_once)
+        except ReadError:  # of a chunk, perhaps, that the box does not touch
+            return self._read_array(box, level)
+        return pixels
+
+    def _cell(self, level: int) -> Shape:
+        """Rows and columns that are read and kept at once: whole chunks."""
+        rows, columns = (side * math.ceil(_CELL_PX / side) for side in self.tile_shape(level))
+        return rows, columns
+
+    def _read_cell(self, level: int, row: int, column: int) -> NDArray[np.generic]:
+        rows, columns = self._cell(level)
+        cell = Box.at(row * rows, column * columns, rows, columns)
+        return self._read_array(cell.clip(self.level_shapes[level]), level)
+
+    def _read_array(self, box: Box, level: int) -> NDArray[np.generic]:
         rows, columns = box.slices
         wanted: dict[str, slice | int] = {"y": rows, "x": columns}
         wanted["c"] = slice(None) if self._channel is None else self._channel
@@ -160,7 +215,7 @@ class OmeZarrSlide(Slide):
     def _read_sample(self, box: Box, level: int) -> bytes:
         """Pixels as bytes; a damaged chunk must not keep the rest of the slide from use."""
         try:
-            return self._read_inside(box, level).tobytes()
+            return self._read_array(box, level).tobytes()
         except ReadError:
             return b"damaged"
 
