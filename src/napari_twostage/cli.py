@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import TwoStageError
+from napari_twostage.location import locate
 from napari_twostage.timing import ROUNDS
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(demo)
 
     info = _verb(verbs, "info", "describe a slide, a result, or (without PATH) this machine")
-    info.add_argument("path", type=Path, nargs="?", help="slide or result folder")
+    info.add_argument("path", type=locate, nargs="?", help="slide or result: path or URL")
     _slide_options(info)
 
     segment = _verb(verbs, "segment", "segment a slide; again to go on after a stop")
-    segment.add_argument("slide", type=Path)
-    segment.add_argument("--out", type=Path, required=True, help="result folder, *.zarr")
+    segment.add_argument("slide", type=locate, help="path or URL")
+    segment.add_argument("--out", type=locate, required=True, help="result folder, *.zarr")
     _model_options(segment)
     _criteria(segment)
     _run_options(segment)
@@ -78,24 +79,24 @@ def _parser() -> argparse.ArgumentParser:
     _region(segment, "segment only this part")
 
     refine = _verb(verbs, "refine", "refine more of a result")
-    refine.add_argument("result", type=Path)
+    refine.add_argument("result", type=locate)
     _device(refine)
     _criteria(refine)
     _region(refine, "only tiles that touch this part; alone: all of them")
     refine.add_argument("--dry-run", action="store_true", help="only say what it would cost")
 
     export = _verb(verbs, "export", "write a result to files, by their endings")
-    export.add_argument("result", type=Path)
+    export.add_argument("result", type=locate)
     export.add_argument(
         "targets",
-        type=Path,
+        type=locate,
         nargs="+",
         metavar="FILE",
         help="*.geojson[.gz], *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
     )
 
     batch = _verb(verbs, "batch", "segment many slides with one model")
-    batch.add_argument("slides", type=Path, nargs="+", metavar="SLIDE")
+    batch.add_argument("slides", type=locate, nargs="+", metavar="SLIDE")
     batch.add_argument("--out", type=Path, required=True, help="folder for results and summary.csv")
     batch.set_defaults(region=None)
     _model_options(batch)
@@ -104,13 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     _slide_options(batch)
 
     view = _verb(verbs, "view", "open napari with the panel")
-    view.add_argument("paths", type=Path, nargs="*", metavar="PATH", help="slides or results")
+    view.add_argument("paths", type=locate, nargs="*", metavar="PATH", help="slides or results")
 
     models = _verb(verbs, "models", "list the bundled models, or show a model's card")
     models.add_argument("model", nargs="?", help="name, folder or zip")
 
     bench = _verb(verbs, "bench", "time two stages against every tile, on this machine")
-    bench.add_argument("slide", type=Path, nargs="?", help="default: the sample slide")
+    bench.add_argument("slide", type=locate, nargs="?", help="default: the sample slide")
     bench.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
     bench.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
     _model_options(bench)

@@ -21,6 +21,7 @@ from napari_twostage.errors import (
 )
 from napari_twostage.export import export
 from napari_twostage.geometry import Box
+from napari_twostage.location import is_folder
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import bundled_names, read_bundle
 from napari_twostage.models.machine import describe_machine
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator
 
+    from napari_twostage.location import Location
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
 
@@ -65,7 +67,7 @@ def segment(options: Namespace) -> Result:
     return _segment(options, model, options.slide, options.out)
 
 
-def _segment(options: Namespace, model: Model, source: Path, out: Path) -> Result:
+def _segment(options: Namespace, model: Model, source: Location, out: Location) -> Result:
     with open_slide(source, mpp=options.mpp, channel=options.channel) as slide:
         steps = iter_segment(
             slide,
@@ -137,7 +139,7 @@ def info(options: Namespace) -> Result:
     """Describe a slide, a result, or this machine."""
     if options.path is None:
         return _machine()
-    if (options.path / FILE).exists():
+    if is_folder(options.path) and (options.path / FILE).exists():
         seg = Segmentation.open(options.path)
         if not seg.tissue_known:
             raise SegmentationError(f"{options.path} holds nothing yet; run segment again to go on")
@@ -183,7 +185,7 @@ def view(options: Namespace) -> Result:
         raise TwoStageError(
             "view needs napari, which is not installed; pip install 'napari-twostage[all]'"
         )
-    missing = [path for path in options.paths if not path.exists()]
+    missing = [path for path in options.paths if isinstance(path, Path) and not path.exists()]
     if missing:
         raise SlideError(f"there is no file {missing[0]}; check the path")
     from napari_twostage.viewer.launch import launch

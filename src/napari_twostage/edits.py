@@ -8,14 +8,14 @@ import numpy as np
 
 from napari_twostage.errors import SegmentationError
 from napari_twostage.layout import UNSET
+from napari_twostage.npz import load_arrays, save_arrays
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box
     from napari_twostage.ledger import Ledger
+    from napari_twostage.location import Location
     from napari_twostage.store import Store
 
 
@@ -24,13 +24,13 @@ class Edits:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or Url
         Keeps what each edit covered; made with the first.
     store, ledger : Store, Ledger
         Of the result.
     """
 
-    def __init__(self, folder: Path, store: Store, ledger: Ledger) -> None:
+    def __init__(self, folder: Location, store: Store, ledger: Ledger) -> None:
         self._folder = folder
         self._store = store
         self._ledger = ledger
@@ -49,7 +49,7 @@ class Edits:
         with self._store.lock:  # two edits must not take the same number
             before = self._store.read_edits(box)
             self._folder.mkdir(exist_ok=True)
-            np.savez_compressed(self._file(self._ledger.edits_made), before=before)
+            save_arrays(self._file(self._ledger.edits_made), before=before)
             self._store.write_edits(box, np.where(labels == UNSET, before, labels))
             self._ledger.edited(box)
 
@@ -59,8 +59,7 @@ class Edits:
             if not self._ledger.edits:
                 return False
             number, box = self._ledger.edits[-1]
-            with np.load(self._file(number), allow_pickle=False) as saved:
-                self._store.write_edits(box, saved["before"])
+            self._store.write_edits(box, load_arrays(self._file(number))["before"])
             self._ledger.edit_undone(number)
         return True
 
@@ -77,5 +76,5 @@ class Edits:
             raise SegmentationError(f"edit has labels {sorted(unknown)}; known are {sorted(known)}")
         return labels.astype(np.uint8)
 
-    def _file(self, number: int) -> Path:
+    def _file(self, number: int) -> Location:
         return self._folder / f"{number}.npz"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_twostage.errors import SegmentationError, SelectionError, SlideError
 from napari_twostage.geometry import Box, Grid
+from napari_twostage.location import locate, remove_tree, vacant
 from napari_twostage.models import load_model
 from napari_twostage.record import FILE, read_record
 from napari_twostage.run import run, watch
@@ -19,7 +19,9 @@ from napari_twostage.uncertainty import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from napari_twostage.location import Location
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
     from napari_twostage.pipeline import Focus, Step
@@ -29,9 +31,9 @@ Refine = Literal["selected", "none", "all"]
 
 
 def prepare(
-    slide: Slide | str | Path | ArrayLike,
+    slide: Slide | str | Location | ArrayLike,
     model: Model | str | Path,
-    out: str | Path,
+    out: str | Location,
     *,
     region: Box | None = None,
     tissue: bool = True,
@@ -61,8 +63,8 @@ def prepare(
         "uncertainty": measure,
         "channel": opened.channel if channel is None else channel,
     }
-    path = Path(out).expanduser().absolute()
-    if path.exists() and (overwrite or not any(path.iterdir() if path.is_dir() else [path])):
+    path = locate(out).expanduser().absolute()
+    if path.exists() and (overwrite or vacant(path)):
         _remove(path)
     if path.exists():
         return _resume(path, opened, loaded, parameters)
@@ -71,9 +73,9 @@ def prepare(
 
 
 def iter_segment(
-    slide: Slide | str | Path | ArrayLike,
+    slide: Slide | str | Location | ArrayLike,
     model: Model | str | Path,
-    out: str | Path,
+    out: str | Location,
     *,
     threshold: float | None = None,
     fraction: float | None = None,
@@ -112,14 +114,14 @@ def carry_out(
         yield from run(seg, wanted, focus=focus)
     except SlideError:
         if fresh and not seg.tissue_known:
-            shutil.rmtree(seg.path)
+            remove_tree(seg.path)
         raise
 
 
 def segment(
-    slide: Slide | str | Path | ArrayLike,
+    slide: Slide | str | Location | ArrayLike,
     model: Model | str | Path,
-    out: str | Path,
+    out: str | Location,
     *,
     threshold: float | None = None,
     fraction: float | None = None,
@@ -136,11 +138,11 @@ def segment(
 
     Parameters
     ----------
-    slide : Slide, path or array
+    slide : Slide, path, URL or array
         See `open_slide`, which also takes a pixel size.
     model : Model, str or path
         See `load_model`.
-    out : path
+    out : path or URL
         Result folder. If it holds an unfinished or finished result of the same slide, model and
         settings, the run goes on from there.
     threshold, fraction, budget_s : float, optional
@@ -186,16 +188,16 @@ def segment(
         overwrite=overwrite,
     )
     watch(steps, progress)
-    return Segmentation.open(Path(out).expanduser().absolute(), slide=opened, model=loaded)
+    return Segmentation.open(locate(out).expanduser().absolute(), slide=opened, model=loaded)
 
 
 def _inputs(
-    slide: Slide | str | Path | ArrayLike, model: Model | str | Path, channel: int | str | None
+    slide: Slide | str | Location | ArrayLike, model: Model | str | Path, channel: int | str | None
 ) -> tuple[Slide, Model]:
     """Open what is given by name."""
     return (
         slide if isinstance(slide, Slide) else open_slide(slide, channel=channel),
-        load_model(model) if isinstance(model, str | Path) else model,
+        load_model(model) if isinstance(model, str | PathLike) else model,
     )
 
 
@@ -236,7 +238,7 @@ def _wanted(
     return None if given == Selection() else given
 
 
-def _resume(path: Path, slide: Slide, model: Model, parameters: dict[str, Any]) -> Segmentation:
+def _resume(path: Location, slide: Slide, model: Model, parameters: dict[str, Any]) -> Segmentation:
     found = read_record(path)["parameters"]
     differing = [name for name, value in parameters.items() if found[name] != value]
     if differing:
@@ -247,9 +249,9 @@ def _resume(path: Path, slide: Slide, model: Model, parameters: dict[str, Any]) 
     return Segmentation.open(path, slide=slide, model=model)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Location) -> None:
     """Remove an earlier result, and nothing else."""
-    if path.is_dir() and ((path / FILE).exists() or not any(path.iterdir())):
-        shutil.rmtree(path)
+    if vacant(path) or (path / FILE).exists():
+        remove_tree(path)
         return
     raise SegmentationError(f"{path} is no result folder, so it is not overwritten; name another")

@@ -33,3 +33,7 @@ class SegmentationError(TwoStageError):
 
 class ExportError(TwoStageError):
     """A result that cannot be written where or as asked."""
+
+
+class TransferError(TwoStageError):
+    """A URL that cannot be reached: unlike damage, it may be gone on with later."""

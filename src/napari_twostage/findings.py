@@ -10,15 +10,15 @@ import numpy as np
 
 from napari_twostage.geometry import Grid
 from napari_twostage.heat import HeatMap
+from napari_twostage.npz import load_arrays, save_arrays
 from napari_twostage.uncertainty import TileStatistics, probabilities, tile_statistics
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box
     from napari_twostage.ledger import Ledger
+    from napari_twostage.location import Location
     from napari_twostage.store import Store
     from napari_twostage.tissue import Tissue
     from napari_twostage.uncertainty import Measure
@@ -29,7 +29,7 @@ class Findings:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or Url
         Of the result.
     store, ledger : Store, Ledger
         What the statistics are worked out from where a run was interrupted.
@@ -37,49 +37,48 @@ class Findings:
         One of `uncertainty.MEASURES`.
     """
 
-    def __init__(self, folder: Path, store: Store, ledger: Ledger, measure: Measure) -> None:
+    def __init__(self, folder: Location, store: Store, ledger: Ledger, measure: Measure) -> None:
         self._store = store
         self._ledger = ledger
         self._measure = measure
         self._tissue_file = folder / "tissue.npz"
         self._statistics_file = folder / "statistics.npz"
+        self._seen: set[Location] = set()
         self.heat = HeatMap(folder / "heat", store.layout)
 
     @property
     def tissue_known(self) -> bool:
         """Whether the tissue was looked for."""
-        return self._tissue_file.exists()
+        return self._is_there(self._tissue_file)
 
     @cached_property
     def tissue(self) -> NDArray[np.bool_]:
         """Which tiles are to be segmented: (rows, columns); once `tissue_known`."""
-        with np.load(self._tissue_file, allow_pickle=False) as saved:
-            return np.asarray(saved["tiles"], bool)
+        return np.asarray(load_arrays(self._tissue_file)["tiles"], bool)
 
     @property
     def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
         """Where the tissue is, (H, W), and where the mask's pixels lie; once `tissue_known`."""
-        with np.load(self._tissue_file, allow_pickle=False) as saved:
-            mask = np.asarray(saved["mask"], bool)
-            mpp, downsample = (tuple(saved[name].tolist()) for name in ("mpp", "downsample"))
+        saved = load_arrays(self._tissue_file)
+        mask = np.asarray(saved["mask"], bool)
+        mpp, downsample = (tuple(saved[name].tolist()) for name in ("mpp", "downsample"))
         return mask, Grid((mask.shape[0], mask.shape[1]), downsample, mpp)
 
     def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
         """Keep where the tissue is, and which tiles follow from it."""
         grid = {"mpp": tissue.grid.mpp, "downsample": tissue.grid.downsample}
-        _save(self._tissue_file, tiles=tiles, mask=tissue.mask, **grid)
+        save_arrays(self._tissue_file, tiles=tiles, mask=tissue.mask, **grid)
 
     @property
     def complete(self) -> bool:
         """Whether stage 1 has seen all tissue."""
-        return self._statistics_file.exists()
+        return self._is_there(self._statistics_file)
 
     @cached_property
     def statistics(self) -> TileStatistics:
         """What stage 1 says of each tile; NaN where nothing yet."""
         if self.complete:
-            with np.load(self._statistics_file, allow_pickle=False) as saved:
-                return TileStatistics(**saved)
+            return TileStatistics(**load_arrays(self._statistics_file))
         statistics = TileStatistics.empty(self._store.layout.tiles.shape)
         for core in self._ledger.windows:
             part = self._summarise(self._store.read_logits(core))
@@ -94,7 +93,13 @@ class Findings:
     def save_statistics(self) -> None:
         """Keep them, once the coarse pass is complete: opening a result must not read logits."""
         if not self.complete:
-            _save(self._statistics_file, **asdict(self.statistics))
+            save_arrays(self._statistics_file, **asdict(self.statistics))
+
+    def _is_there(self, file: Location) -> bool:
+        """Whether a file was written; one that was is not looked for again."""
+        if file not in self._seen and file.exists():
+            self._seen.add(file)
+        return file in self._seen
 
     def _summarise(self, logits: NDArray[np.float16]) -> TileStatistics:
         return tile_statistics(logits, self._store.layout.card.coarse_tile_px, self._measure)
@@ -102,10 +107,3 @@ class Findings:
     def _first_tile(self, core: Box) -> tuple[int, int]:
         side = self._store.layout.card.coarse_tile_px
         return core.top // side, core.left // side
-
-
-def _save(path: Path, **arrays: ArrayLike) -> None:
-    """Write arrays so that a crash leaves no half file."""
-    unfinished = path.with_suffix(".partial.npz")
-    np.savez_compressed(unfinished, allow_pickle=False, **arrays)
-    unfinished.replace(path)

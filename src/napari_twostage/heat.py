@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from napari_twostage.zarr_store import store_at
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box, Grid
     from napari_twostage.layout import Layout
+    from napari_twostage.location import Location
 
 CELLS = 8
 """Cells along the side of a tile, where it has as many coarse pixels."""
@@ -25,13 +26,13 @@ class HeatMap:
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
         Of a zarr array, made with the first window.
     layout : Layout
         Of the result.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Location, layout: Layout) -> None:
         self._path = path
         self._cell = max(1, layout.card.coarse_tile_px // CELLS)
         self.cells_per_tile = layout.card.coarse_tile_px // self._cell
@@ -69,10 +70,10 @@ class HeatMap:
 
     @cached_property
     def _array(self) -> zarr.Array[Any]:
-        if self._path.exists():
-            return zarr.open_array(self._path, mode="r+")
+        if (self._path / "zarr.json").exists():
+            return zarr.open_array(store_at(self._path), mode="r+")
         return zarr.create_array(
-            self._path,
+            store_at(self._path),
             shape=self.grid.shape,
             chunks=(self._chunk, self._chunk),
             dtype="uint8",

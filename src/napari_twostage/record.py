@@ -9,11 +9,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import SegmentationError
+from napari_twostage.location import write_whole
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_twostage.geometry import Grid
+    from napari_twostage.location import Location
     from napari_twostage.models.model import Model
     from napari_twostage.slides.base import Slide
 
@@ -68,7 +68,7 @@ def run_entry(model: Model) -> dict[str, Any]:
     }
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Location) -> Record:
     """Read the record of a result folder.
 
     Raises
@@ -92,11 +92,9 @@ def read_record(folder: Path) -> Record:
     return record
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Location, record: Record) -> None:
     """Write the record; a crash leaves the old one or the new one."""
-    partial = folder / f"{FILE}.partial"
-    partial.write_text(json.dumps(record, indent=2) + "\n")
-    partial.replace(folder / FILE)
+    write_whole(folder / FILE, json.dumps(record, indent=2).encode() + b"\n")
 
 
 def _now() -> str:

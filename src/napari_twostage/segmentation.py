@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 from contextlib import suppress
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -20,6 +18,7 @@ from napari_twostage.geometry import Box, Grid
 from napari_twostage.journal import Journal
 from napari_twostage.layout import Layout
 from napari_twostage.ledger import Ledger
+from napari_twostage.location import appearing, locate
 from napari_twostage.models import ModelCard, load_model
 from napari_twostage.record import Record, new_record, read_record, write_record
 from napari_twostage.run import run, watch
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_twostage.geometry import Region
+    from napari_twostage.location import Location
     from napari_twostage.models import LabelClass
     from napari_twostage.models.model import Model
     from napari_twostage.pipeline import Focus, Step
@@ -54,7 +54,7 @@ class Segmentation:
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
         The result folder, which must exist with its record.
     slide : Slide, optional
         The slide, where it is open already or was an array.
@@ -63,7 +63,7 @@ class Segmentation:
     """
 
     def __init__(
-        self, path: Path, *, slide: Slide | None = None, model: Model | None = None
+        self, path: Location, *, slide: Slide | None = None, model: Model | None = None
     ) -> None:
         self.path = path
         self.record: Record = read_record(path)
@@ -91,14 +91,14 @@ class Segmentation:
         return MEASURES[self.record["parameters"]["uncertainty"]]
 
     @property
-    def pyramid_folder(self) -> Path:
+    def pyramid_folder(self) -> Location:
         """Where coarse levels are kept for a slide that has none."""
         return self.path / "pyramid"
 
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | Location,
         *,
         slide: Slide | None = None,
         model: Model | None = None,
@@ -107,7 +107,7 @@ class Segmentation:
 
         Parameters
         ----------
-        path : path
+        path : path or URL
             What `segment` wrote.
         slide : Slide, optional
             Needed to go on where the slide was an array or has moved.
@@ -119,25 +119,21 @@ class Segmentation:
         SegmentationError
             If the folder is no result, or slide or model are not those it was made with.
         """
-        segmentation = cls(Path(path).expanduser(), slide=slide)
+        segmentation = cls(locate(path).expanduser(), slide=slide)
         if model is not None:
             segmentation.attach_model(model)
         return segmentation
 
     @classmethod
     def create(
-        cls, path: Path, slide: Slide, model: Model, fine: Grid, parameters: dict[str, Any]
+        cls, path: Location, slide: Slide, model: Model, fine: Grid, parameters: dict[str, Any]
     ) -> Segmentation:
         """Make an empty result folder."""
         record = new_record(slide, model, fine, parameters)
         tiles = TileGrid(fine.shape, model.card.tile_px, model.card.halo_px)
-        # made beside its place and then moved there: what stands under its name is whole
-        unfinished = path.with_name(f".{path.name}.partial")
-        if unfinished.exists():  # a run was killed right here
-            shutil.rmtree(unfinished)
-        Store(unfinished, Layout(fine, model.card, tiles), create=True)
-        write_record(unfinished, record)
-        unfinished.rename(path)
+        with appearing(path) as folder:
+            Store(folder, Layout(fine, model.card, tiles), create=True)
+            write_record(folder, record)
         return cls(path, slide=slide, model=model)
 
     @property

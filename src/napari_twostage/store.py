@@ -29,14 +29,15 @@ from napari_twostage.compose import thin, upsample
 from napari_twostage.geometry import Box
 from napari_twostage.layout import UNSET
 from napari_twostage.uncertainty import labels as likeliest
+from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_twostage.layout import Layout
+    from napari_twostage.location import Location
     from napari_twostage.tiling import Tile, TileGrid
 
 SURE = 16.0
@@ -53,7 +54,7 @@ class Store:
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
         Folder of the zarr group.
     layout : Layout
         Grids and sizes.
@@ -61,7 +62,7 @@ class Store:
         Make the arrays, empty; else they must be there.
     """
 
-    def __init__(self, path: Path, layout: Layout, *, create: bool = False) -> None:
+    def __init__(self, path: Location, layout: Layout, *, create: bool = False) -> None:
         self.layout = layout
         self.lock = RLock()
         """Held round everything that writes; hold it to make several writes one."""
@@ -69,7 +70,7 @@ class Store:
         self._pending: dict[Tile, Thinned] = {}
         if create:
             self._create(path)
-        group = zarr.open_group(path, mode="r+")
+        group = zarr.open_group(store_at(path), mode="r+")
         self._logits = _array(group, "coarse/logits")
         self._refined = _Plane(_array(group, "refined"), layout.tiles)
         self._edits = _Plane(_array(group, "edits"), layout.tiles)
@@ -79,9 +80,9 @@ class Store:
             if step >= layout.card.ratio
         }
 
-    def _create(self, path: Path) -> None:
+    def _create(self, path: Location) -> None:
         layout, card = self.layout, self.layout.card
-        group = zarr.open_group(path, mode="a")
+        group = zarr.open_group(store_at(path), mode="a")
         core, tile = card.coarse_core_px, card.tile_px
         plan: list[tuple[str, tuple[int, ...], tuple[int, ...], str, Any]] = [
             (

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 def may_wait() -> bool:
     """Whether this thread may wait for others.
 
-    Garbage is collected in whatever thread is at work. In zarr's own, waiting for a thread that
-    waits for zarr would never end.
+    Garbage is collected in whatever thread is at work. In zarr's own or fsspec's, waiting for a
+    thread that waits for it would never end.
     """
-    return threading.current_thread().name != "zarr_io"
+    return threading.current_thread().name not in {"zarr_io", "fsspecIO"}
 
 
 @contextmanager

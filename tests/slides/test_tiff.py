@@ -17,7 +17,7 @@ import tifffile
 from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.slides import open_slide
-from napari_twostage.slides.tiff_level import PositionedFile
+from napari_twostage.slides.byte_source import PositionedFile
 from napari_twostage.slides.tile_cache import TileCache
 
 if TYPE_CHECKING:

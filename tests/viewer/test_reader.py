@@ -8,6 +8,7 @@ import tifffile
 import zarr
 from napari.components import ViewerModel
 from tests.fakes import damage, noise
+from tests.servers import web_server
 
 import napari_twostage as ts
 from napari_twostage.errors import SlideError
@@ -51,6 +52,16 @@ def test_a_slide_is_one_layer_in_micrometres(write_pyramid) -> None:
     assert facts(layer)["slide"].level_shapes[0] == (300, 400)
     assert facts(layer)["mpp_known"]
     assert facts(layer)["result"] is None
+
+
+def test_a_slide_by_url_is_one_layer_too(write_pyramid) -> None:
+    pixels = noise(300, 400)
+    path = write_pyramid(pixels, name="skin.ome.tif")
+    with web_server(path.parent) as server:
+        (layer,) = read(f"{server.url}/{path.name}")
+        assert np.array_equal(layer.data[0], pixels)
+        assert reader.get_reader(f"{server.url}/none.ome.zarr") is None
+        assert reader.get_reader(f"{server.url}/letter.txt") is None
 
 
 def test_napari_caches_the_coarsest_level_so_it_is_in_memory(write_pyramid) -> None:

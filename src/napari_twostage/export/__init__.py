@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ExportError
@@ -13,13 +12,17 @@ from napari_twostage.export.tables import write_areas, write_objects
 from napari_twostage.export.target import replacing
 from napari_twostage.export.tiff_labels import write_tiff
 from napari_twostage.export.zarr_labels import write_zarr
+from napari_twostage.location import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
+    from pathlib import Path
 
     from napari_twostage.export.blocks import Progress
+    from napari_twostage.location import Location
     from napari_twostage.segmentation import Segmentation
+    from napari_twostage.url import Url
 
     Writer = Callable[[Segmentation, Path, Progress], None]
 
@@ -39,15 +42,15 @@ _WRITERS: dict[str, Writer] = {
 
 
 def export(
-    seg: Segmentation, path: str | PathLike[str], *, progress: Progress | None = None
-) -> Path:
+    seg: Segmentation, path: str | PathLike[str] | Url, *, progress: Progress | None = None
+) -> Location:
     """Write a result in the format that the file's name asks for.
 
     Parameters
     ----------
     seg : Segmentation
         What to write. Whatever is not refined yet is written as the coarse pass left it.
-    path : path
+    path : path or URL
         Ends in one of
 
         - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath;
@@ -56,13 +59,14 @@ def export(
         - ``areas.csv``, ``objects.csv``: one row per class, one row per object;
         - ``.png``: an overview: slide, uncertainty, refined tiles and labels side by side.
 
-        An earlier file of that name is replaced when the new one is whole, not before.
+        An earlier file of that name is replaced when the new one is whole, not before. What goes
+        to a URL is written to a temporary folder first.
     progress : callable, optional
         Called now and then with the share that is done, from 0 to 1.
 
     Returns
     -------
-    Path
+    Path or Url
         What was written.
 
     Raises
@@ -70,7 +74,7 @@ def export(
     ExportError
         The ending is unknown, or `path` cannot be written or must not be replaced.
     """
-    path = Path(path)
+    path = locate(path)
     write = _writer(path)
     if path.resolve() == seg.path.resolve():
         raise ExportError(f"{path} is the segmentation itself; choose another name to export to")
@@ -79,7 +83,7 @@ def export(
     return path
 
 
-def _writer(path: Path) -> Writer:
+def _writer(path: Location) -> Writer:
     for ending, write in _WRITERS.items():
         if path.name.lower().endswith(ending):
             return write

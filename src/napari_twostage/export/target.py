@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ExportError
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from napari_twostage.location import Location
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Location) -> Iterator[Path]:
     """Write to the sibling this gives; it takes `path`'s place if the block succeeds.
 
-    What `path` held before stays until then. A failure leaves no sibling behind.
+    What `path` held before stays until then. A failure leaves no sibling behind. For a URL it is
+    a temporary file or folder, which is copied there.
 
     Raises
     ------
@@ -25,6 +30,11 @@ def replacing(path: Path) -> Iterator[Path]:
         The folder is missing, `path` is a folder that no export made, or the disk refuses.
     """
     _check(path)
+    if isinstance(path, Url):
+        with TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            _send(Path(folder) / path.name, path)
+        return
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)  # of an export that was killed
     try:
@@ -39,8 +49,8 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
-def _check(path: Path) -> None:
-    if not path.parent.is_dir():
+def _check(path: Location) -> None:
+    if isinstance(path, Path) and not path.parent.is_dir():
         raise ExportError(
             f"{path.parent} is not a folder, so {path.name} cannot be written there; "
             "make the folder or choose another"
@@ -49,6 +59,13 @@ def _check(path: Path) -> None:
         raise ExportError(
             f"{path} is a folder that no export made and will not be replaced; choose another name"
         )
+
+
+def _send(made: Path, url: Url) -> None:
+    """Put what was made in the place of what is there; see `Url.upload`."""
+    if made.is_dir() and url.is_dir():
+        url.remove_tree()
+    url.upload(made)
 
 
 def _swap(partial: Path, path: Path) -> None:

@@ -35,10 +35,10 @@ from napari_twostage.session.news import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from napari_twostage.export.measure import ClassTally
     from napari_twostage.geometry import Box
+    from napari_twostage.location import Location
     from napari_twostage.models import ModelCard
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.bundle import Bundle
@@ -92,7 +92,7 @@ class SessionCore:
     def __init__(self, *, device: str = "auto", precision: str = "f32") -> None:
         self.slide: Slide | None = None
         self.card: ModelCard | None = None
-        self.out: Path | None = None
+        self.out: Location | None = None
         self.seg: Segmentation | None = None
         self.coarse_done = False
         self.curve: Curve | None = None
@@ -268,7 +268,7 @@ class SessionCore:
             case Exported(path=path):
                 self.exported.emit(path)
 
-    def _take_over(self, out: Path, seg: Segmentation | None) -> None:
+    def _take_over(self, out: Location, seg: Segmentation | None) -> None:
         self.out = out
         self.coarse_done = seg is not None and seg.coarse_complete
         if seg is not None:  # to go on is to go on as it was begun
@@ -337,7 +337,7 @@ class SessionCore:
         after = [*self._leaving, *self._tasks]
         self._tasks.append(Job(name, begin, self._inbox, after, whole=whole))
 
-    def _look_for_result(self, out: Path | None = None) -> None:
+    def _look_for_result(self, out: Location | None = None) -> None:
         """Open what is already known of this slide with this model."""
         slide, bundle = self.slide, self._bundle
         if slide is not None and bundle is not None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from napari_twostage.selection import in_words
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_twostage.export.measure import ClassTally
     from napari_twostage.geometry import Box
+    from napari_twostage.location import Location
     from napari_twostage.segmentation import Segmentation
 
 Kind = Literal["info", "busy", "error"]
@@ -78,7 +77,7 @@ class Patch:
 class Found:
     """What stands where results of this slide and model go."""
 
-    out: Path
+    out: Location
     seg: Segmentation | None
 
 
@@ -101,4 +100,4 @@ class Measured:
 class Exported:
     """A file was written."""
 
-    path: Path
+    path: Location

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import SegmentationError
+from napari_twostage.location import vacant
 from napari_twostage.record import FILE, read_record
 from napari_twostage.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from napari_twostage.location import Location
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.slides.base import Slide
 
@@ -22,20 +24,20 @@ SUFFIX = ".twostage.zarr"
 
 
 def find_result(
-    slide: Slide, bundle: Bundle, out: Path | None = None
-) -> tuple[Path, Segmentation | None]:
+    slide: Slide, bundle: Bundle, out: Location | None = None
+) -> tuple[Location, Segmentation | None]:
     """Find what was done before with this slide and this model.
 
     Parameters
     ----------
     slide, bundle : Slide, Bundle
         What a result must have been made with.
-    out : Path, optional
+    out : Path or Url, optional
         Look here only; else beside the slide, where earlier runs are numbered.
 
     Returns
     -------
-    (Path, Segmentation or None)
+    (Path or Url, Segmentation or None)
         The newest result, or where a new one may be put.
 
     Raises
@@ -44,7 +46,7 @@ def find_result(
         If `out` holds something else.
     """
     if out is not None:
-        if not _taken(out):
+        if vacant(out):
             return out, None
         seg = Segmentation.open(out, slide=slide)
         if seg.record["model"]["sha256"] != bundle.sha256:
@@ -57,7 +59,7 @@ def find_result(
     wanted = (slide.fingerprint(), bundle.sha256)
     newest = None
     for path in _names(slide, bundle):
-        if not _taken(path):
+        if vacant(path):
             break
         if _made_of(path) == wanted:
             newest = path
@@ -66,15 +68,15 @@ def find_result(
     return newest, Segmentation.open(newest, slide=slide)
 
 
-def free_place(slide: Slide, bundle: Bundle, beside: Path | None = None) -> Path:
+def free_place(slide: Slide, bundle: Bundle, beside: Location | None = None) -> Location:
     """Name a folder for a new result: the first of its kind that is not taken."""
     names = _names(slide, bundle) if beside is None else _numbered(beside)
-    return next(path for path in names if not _taken(path))
+    return next(path for path in names if vacant(path))
 
 
-def _names(slide: Slide, bundle: Bundle) -> Iterator[Path]:
-    """Beside the slide, or in the home folder for arrays and slides on read-only disks."""
-    folder = slide.path.absolute().parent if slide.path else None
+def _names(slide: Slide, bundle: Bundle) -> Iterator[Location]:
+    """Beside the slide, or in the home folder for arrays, URLs and slides on read-only disks."""
+    folder = slide.path.absolute().parent if isinstance(slide.path, Path) else None
     if folder is None or not os.access(folder, os.W_OK):
         folder = Path.home() / "napari-twostage"
     stem = slide.path.name.split(".")[0] if slide.path else slide.name
@@ -82,18 +84,14 @@ def _names(slide: Slide, bundle: Bundle) -> Iterator[Path]:
     return _numbered(folder / f"{stem}.{bundle.card.name}{SUFFIX}")
 
 
-def _numbered(path: Path) -> Iterator[Path]:
+def _numbered(path: Location) -> Iterator[Location]:
     stem = re.sub(r"-\d+$", "", path.name.removesuffix(SUFFIX))
     yield path.with_name(f"{stem}{SUFFIX}")
     for number in count(2):
         yield path.with_name(f"{stem}-{number}{SUFFIX}")
 
 
-def _taken(path: Path) -> bool:
-    return path.exists() and (not path.is_dir() or any(path.iterdir()))
-
-
-def _made_of(path: Path) -> tuple[str, str] | None:
+def _made_of(path: Location) -> tuple[str, str] | None:
     """Fingerprint of the slide and hash of the model; None where the folder is no result."""
     if not (path / FILE).exists():
         return None

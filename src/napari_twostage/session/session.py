@@ -17,6 +17,7 @@ import numpy as np
 from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
 from napari_twostage.layout import UNSET
+from napari_twostage.location import locate
 from napari_twostage.models.bundle import Bundle, read_bundle
 from napari_twostage.segmentation import Segmentation
 from napari_twostage.selection import Forecast, Selection
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_twostage.location import Location
     from napari_twostage.models.model import Model
     from napari_twostage.session.jobs import Job
     from napari_twostage.slides.base import Slide
@@ -90,7 +92,7 @@ class Session(SessionCore):
         self.model_changed.emit()
         self._look_for_result()
 
-    def set_out(self, path: str | Path) -> None:
+    def set_out(self, path: str | Location) -> None:
         """Keep results of this slide with this model in this folder; one that is there is opened.
 
         Raises
@@ -100,10 +102,10 @@ class Session(SessionCore):
         """
         self._inputs()
         self.leave()
-        self.out = Path(path).expanduser().absolute()
+        self.out = locate(path).expanduser().absolute()
         self._look_for_result(self.out)
 
-    def open_result(self, path: str | Path) -> None:
+    def open_result(self, path: str | Location) -> None:
         """Go on with a result folder: its slide must be set, its model comes from its record.
 
         Raises
@@ -319,10 +321,10 @@ class Session(SessionCore):
         seg = self._result
         self._do("measure", lambda job: work.measure(seg, job))
 
-    def export(self, path: str | Path) -> None:
+    def export(self, path: str | Location) -> None:
         """Write the result in the format that the name asks for; see `export.export`."""
         seg = self._result
-        self._do("export", lambda job: work.write_file(seg, Path(path), job))
+        self._do("export", lambda job: work.write_file(seg, locate(path), job))
 
     def as_python(self) -> str:
         """The script that makes this result again, without a window."""

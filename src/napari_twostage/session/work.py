@@ -20,11 +20,11 @@ from napari_twostage.session.places import find_result, free_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box
+    from napari_twostage.location import Location
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.model import Model
@@ -100,7 +100,7 @@ class Heard:
                 self.tiles[tuple(np.transpose(step.chip.tiles))] = True
 
 
-def look(slide: Slide, bundle: Bundle, out: Path | None) -> Iterator[object]:
+def look(slide: Slide, bundle: Bundle, out: Location | None) -> Iterator[object]:
     """Open what is already known of a slide with a model; loads no weights."""
     path, seg = find_result(slide, bundle, out)
     if seg is not None:
@@ -114,7 +114,7 @@ def look(slide: Slide, bundle: Bundle, out: Path | None) -> Iterator[object]:
 def coarse(
     slide: Slide,
     bundle: Bundle,
-    out: Path | None,
+    out: Location | None,
     known: Segmentation | None,
     shelf: Shelf,
     *,
@@ -214,7 +214,7 @@ def measure(seg: Segmentation, job: Job) -> Iterator[object]:
     yield Measured(tally(seg, lambda done: job.report(Progress("measure", done, 1))))
 
 
-def write_file(seg: Segmentation, path: Path, job: Job) -> Iterator[object]:
+def write_file(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:
     """Export."""
     written = export(seg, path, progress=lambda done: job.report(Progress("export", done, 1)))
     yield Exported(written)

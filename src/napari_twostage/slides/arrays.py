@@ -16,11 +16,10 @@ from napari_twostage.slides.base import Slide
 from napari_twostage.slides.scale import resolve_mpp
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Scale, Shape
+    from napari_twostage.location import Location
 
 _COLOURS = {3, 4}
 _SAMPLES_PER_AXIS = 4
@@ -69,7 +68,7 @@ class ArraySlide(Slide):
         mpp: Scale,
         mpp_source: str,
         format: str,  # noqa: A002 - as in Slide
-        path: Path | None = None,
+        path: Location | None = None,
         channel: int | None = None,
         channel_axis: int | None = None,
     ) -> None:
@@ -132,7 +131,7 @@ def open_arrays(
     mpp: float | Scale | None = None,
     channel: int | str | None = None,
     format: str = "array",  # noqa: A002 - as in Slide
-    path: Path | None = None,
+    path: Location | None = None,
 ) -> ArraySlide:
     """Use an array, or a list of levels, as a slide.
 

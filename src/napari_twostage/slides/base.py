@@ -14,11 +14,12 @@ from napari_twostage.slides.resample import resample, source_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from types import TracebackType
 
     import dask.array as da
     from numpy.typing import NDArray
+
+    from napari_twostage.location import Location
 
 _SAME_RESOLUTION = 1.005
 """A level may be this much coarser than asked and still serve: half a per cent is invisible,
@@ -49,7 +50,7 @@ class Slide(ABC):
         Where the pixel size was found, in words.
     format : str
         What kind of file or array this is, in words.
-    path : Path or None
+    path : Path, Url or None
         The file or folder; None for an array.
     factors : sequence of (float, float), optional
         Level-0 pixels per pixel (y, x) of each level, where the format states them; else they
@@ -66,7 +67,7 @@ class Slide(ABC):
         mpp: Scale,
         mpp_source: str,
         format: str,  # noqa: A002 - the word that users read in the record
-        path: Path | None = None,
+        path: Location | None = None,
         factors: Sequence[Scale] | None = None,
     ) -> None:
         self.name = name

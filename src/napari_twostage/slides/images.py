@@ -8,9 +8,8 @@ from napari_twostage.errors import SlideError
 from napari_twostage.slides.arrays import open_arrays
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_twostage.geometry import Scale
+    from napari_twostage.location import Location
     from napari_twostage.slides.arrays import ArraySlide
 
 _CODECS = (
@@ -30,14 +29,14 @@ def image_codec(start: bytes) -> str | None:
 
 
 def open_image(
-    path: Path, codec: str, *, mpp: float | Scale | None, channel: int | str | None
+    path: Location, codec: str, *, mpp: float | Scale | None, channel: int | str | None
 ) -> ArraySlide:
     """Open a plain image.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    path : Path or Url
+        The file, which is read as a whole.
     codec : str
         As `image_codec` names it.
     mpp : float or (float, float)

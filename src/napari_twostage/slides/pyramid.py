@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.geometry import Box
+from napari_twostage.location import locate, remove_tree, write_whole
 from napari_twostage.slides.base import Slide, reflected
+from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Shape
+    from napari_twostage.location import Location
 
     Damage = list[tuple[Box, str]]
 
@@ -35,7 +36,7 @@ _CONTENTS = "napari_twostage_contents"
 """Attribute of the group, by which a folder is known to be ours to delete."""
 
 
-def build_pyramid(slide: Slide, folder: str | Path) -> Iterator[float]:
+def build_pyramid(slide: Slide, folder: str | Location) -> Iterator[float]:
     """Add coarser levels to a slide, in a folder beside it.
 
     The slide's smallest level is read once, block by block, and each block is averaged to all
@@ -50,7 +51,7 @@ def build_pyramid(slide: Slide, folder: str | Path) -> Iterator[float]:
     slide : Slide
         May already have some levels; none is added when its smallest is at most
         `COARSE_ENOUGH_PX` on the longest side.
-    folder : str or Path
+    folder : str, Path or Url
         Made by this function, with all it contains belonging to the pyramid.
 
     Yields
@@ -68,7 +69,7 @@ def build_pyramid(slide: Slide, folder: str | Path) -> Iterator[float]:
     Damaged file tiles do not stop the building: they are left blank, and remembered, so that
     reading a place that depends on them raises ReadError.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     if _read_marker(slide, folder) is not None:
         yield 1.0
         return
@@ -86,14 +87,14 @@ def build_pyramid(slide: Slide, folder: str | Path) -> Iterator[float]:
     yield 1.0
 
 
-def with_pyramid(slide: Slide, folder: str | Path) -> Slide:
+def with_pyramid(slide: Slide, folder: str | Location) -> Slide:
     """Join a slide and the levels that `build_pyramid` made of it.
 
     Parameters
     ----------
     slide : Slide
         Still read for its own levels; closed with the slide returned.
-    folder : str or Path
+    folder : str, Path or Url
         As given to `build_pyramid`.
 
     Returns
@@ -106,7 +107,7 @@ def with_pyramid(slide: Slide, folder: str | Path) -> Slide:
     SlideError
         If the folder holds no finished pyramid of this slide.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     damage = _read_marker(slide, folder)
     if damage is None:
         raise SlideError(
@@ -252,14 +253,14 @@ def _tiles(box: Box, tile: Shape) -> Iterator[Box]:
             yield Box.at(top, left, *tile).intersect(box)
 
 
-def _start_over(slide: Slide, folder: Path) -> list[zarr.Array[Any]]:
+def _start_over(slide: Slide, folder: Location) -> list[zarr.Array[Any]]:
     """Make empty arrays for the new levels, in place of whatever pyramid is there."""
     import zarr
 
     if folder.exists():
         _refuse_foreign(folder)
-        shutil.rmtree(folder)
-    group = zarr.create_group(folder, attributes={_CONTENTS: "pyramid"})
+        remove_tree(folder)
+    group = zarr.create_group(store_at(folder), attributes={_CONTENTS: "pyramid"})
     return [
         group.create_array(
             str(step),
@@ -271,12 +272,15 @@ def _start_over(slide: Slide, folder: Path) -> list[zarr.Array[Any]]:
     ]
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Location) -> None:
     """Raise SlideError unless the folder is empty or was made by `build_pyramid`."""
     import zarr
 
     try:
-        ours = not any(folder.iterdir()) or _CONTENTS in zarr.open_group(folder, mode="r").attrs
+        ours = (
+            not any(folder.iterdir())
+            or _CONTENTS in zarr.open_group(store_at(folder), mode="r").attrs
+        )
     except (OSError, ValueError):
         ours = False
     if not ours:
@@ -285,11 +289,11 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _open_arrays(folder: Path, count: int) -> list[zarr.Array[Any]]:
+def _open_arrays(folder: Location, count: int) -> list[zarr.Array[Any]]:
     """Open the arrays of a finished pyramid."""
     import zarr
 
-    return [zarr.open_array(folder / str(step), mode="r") for step in range(1, count + 1)]
+    return [zarr.open_array(store_at(folder / str(step)), mode="r") for step in range(1, count + 1)]
 
 
 def _identity(slide: Slide) -> list[Any]:
@@ -298,18 +302,16 @@ def _identity(slide: Slide) -> list[Any]:
     return [slide.fingerprint(), shapes, slide.channels, str(slide.dtype)]
 
 
-def _write_marker(slide: Slide, folder: Path, damage: Damage) -> None:
+def _write_marker(slide: Slide, folder: Location, damage: Damage) -> None:
     """Declare the pyramid finished, in one step that cannot happen by half."""
     record = {
         "slide": _identity(slide),
         "damage": [[box.top, box.left, box.bottom, box.right, why] for box, why in damage],
     }
-    draft = folder / f"{_MARKER}.tmp"
-    draft.write_text(json.dumps(record))
-    draft.replace(folder / _MARKER)
+    write_whole(folder / _MARKER, json.dumps(record).encode())
 
 
-def _read_marker(slide: Slide, folder: Path) -> Damage | None:
+def _read_marker(slide: Slide, folder: Location) -> Damage | None:
     """The damage noted when the pyramid was finished; None if it is not, or not this slide's."""
     try:
         record = json.loads((folder / _MARKER).read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import struct
 import threading
@@ -14,21 +15,23 @@ import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.slides.base import Slide
+from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.scale import resolve_mpp
-from napari_twostage.slides.tiff_level import PositionedFile, TiffLevel, tiff_level
+from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
 from napari_twostage.slides.tiff_metadata import channel_names, pixel_size
 from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid
 from napari_twostage.slides.tile_cache import TileCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import tifffile
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box, Scale, Shape
+    from napari_twostage.location import Location
+    from napari_twostage.slides.byte_source import PositionedFile
 
 _FORMATS = {
     "svs": "Aperio SVS",
@@ -49,8 +52,10 @@ class TiffSlide(Slide):
 
     Parameters
     ----------
-    path : Path
-        The file.
+    path : Path or Url
+        The file's place.
+    file : PositionedFile or RemoteFile
+        The file itself; closed with the slide.
     levels : sequence of TiffLevel
         Finest first.
     mpp, mpp_source, format
@@ -63,7 +68,8 @@ class TiffSlide(Slide):
 
     def __init__(
         self,
-        path: Path,
+        path: Location,
+        file: PositionedFile | RemoteFile,
         levels: Sequence[TiffLevel],
         *,
         mpp: Scale,
@@ -85,7 +91,7 @@ class TiffSlide(Slide):
         self._tiff_levels = tuple(levels)
         self._channel = channel
         self._cache = TileCache(cache_bytes)
-        self._file = PositionedFile(path)
+        self._file = file
 
     def tile_shape(self, level: int) -> Shape:
         """Rows and columns of the file's tiles or strips."""
@@ -103,21 +109,39 @@ class TiffSlide(Slide):
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        size = self.path.stat().st_size if self.path else 0
-        digest.update(repr((size, self._channel, self.level_shapes, self.dtype.str)).encode())
+        facts = (self._file.size, self._channel, self.level_shapes, self.dtype.str)
+        digest.update(repr(facts).encode())
         for level in self._tiff_levels:
             digest.update(level.offsets.tobytes())
             digest.update(level.counts.tobytes())
-            offsets, counts = level.offsets.ravel(), level.counts.ravel()
-            for index in np.unique(np.linspace(0, len(offsets) - 1, _SAMPLE_TILES).astype(int)):
-                count = min(int(counts[index]), _SAMPLE_BYTES)
-                digest.update(self._file.read(int(offsets[index]), count))
+            sample = np.unique(np.linspace(0, level.offsets.size - 1, _SAMPLE_TILES).astype(int))
+            offsets = level.offsets.ravel()[sample].tolist()
+            counts = level.counts.ravel()[sample].clip(max=_SAMPLE_BYTES).tolist()
+            if isinstance(self._file, RemoteFile):
+                self._file.fetch(zip(offsets, counts, strict=True))
+            for offset, count in zip(offsets, counts, strict=True):
+                digest.update(self._file.read(offset, count))
         return digest.hexdigest()
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
         pixels = np.empty((*box.shape, self.channels), self.dtype)
+        if isinstance(self._file, RemoteFile):
+            self._fetch(self._file, box, level)
         self._cache.fill(pixels, box, level, self._tiff_levels[level].tile, self._read_tile)
         return pixels
+
+    def _fetch(self, file: RemoteFile, box: Box, level: int) -> None:
+        """Ask for all tiles of a box at once: one after the other, each costs a round trip."""
+        rows, columns = self.tile_shape(level)
+        cells = box.scaled((1 / rows, 1 / columns))
+        file.fetch(
+            self._tiff_levels[level].spans(
+                (row, column)
+                for row in range(cells.top, cells.bottom)
+                for column in range(cells.left, cells.right)
+                if (level, row, column) not in self._cache
+            )
+        )
 
     def _read_tile(self, level: int, row: int, column: int) -> NDArray[Any]:
         try:
@@ -130,7 +154,7 @@ class TiffSlide(Slide):
 
 
 def open_tiff(
-    path: Path,
+    path: Location,
     *,
     mpp: float | Scale | None = None,
     channel: int | str | None = None,
@@ -140,7 +164,7 @@ def open_tiff(
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
         The file.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0, instead of what the file states.
@@ -156,14 +180,15 @@ def open_tiff(
     """
     import tifffile
 
+    file = byte_source(path)
     try:
-        with _tifffile_complaints() as complaints, tifffile.TiffFile(path) as tif:
+        with _tifffile_complaints() as complaints, tifffile.TiffFile(_handle(path, file)) as tif:
             series = main_series(tif)
             _check_chain(complaints)
             check_plane(tif, series)
             index = _channel_index(tif, series, channel)
             levels = [_level(tif, part, index) for part in pyramid(tif, series)]
-            _check_complete(path, levels)
+            _check_complete(file.size, levels)
             stated = pixel_size(tif, series)
             kind = _FORMATS.get(series.kind, "TIFF")
     except SlideError as error:
@@ -176,6 +201,7 @@ def open_tiff(
     size, source = resolve_mpp(mpp, stated, path.name)
     return TiffSlide(
         path,
+        file,
         levels,
         mpp=size,
         mpp_source=source,
@@ -183,6 +209,11 @@ def open_tiff(
         channel=index,
         cache_bytes=cache_bytes,
     )
+
+
+def _handle(path: Location, file: PositionedFile | RemoteFile) -> str | io.BufferedReader:
+    """Give what tifffile opens."""
+    return io.BufferedReader(SeekableFile(file)) if isinstance(file, RemoteFile) else str(path)
 
 
 @contextmanager
@@ -247,9 +278,9 @@ def _check_chain(complaints: Sequence[str]) -> None:
         raise SlideError("is truncated: some of its images are cut off; copy it again")
 
 
-def _check_complete(path: Path, levels: Sequence[TiffLevel]) -> None:
+def _check_complete(size: int, levels: Sequence[TiffLevel]) -> None:
     """Refuse a file that ends before its last tile."""
-    end, size = max(level.end for level in levels), path.stat().st_size
+    end = max(level.end for level in levels)
     if end > size:
         raise SlideError(
             f"is truncated: its tiles reach to byte {end:,}, the file has {size:,}; copy it again"

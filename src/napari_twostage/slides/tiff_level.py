@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,13 +11,13 @@ import numpy as np
 from napari_twostage.errors import ReadError, SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     import tifffile
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Shape
+    from napari_twostage.slides.byte_source import PositionedFile, RemoteFile
 
     Decode = Callable[[bytes, int], NDArray[Any]]
 
@@ -35,36 +32,6 @@ _PIECE_BYTES = 1 << 30
 """The largest tile or strip that is decoded; it has to be held as a whole."""
 # what tifffile and imagecodecs raise on damaged data; every codec error is a RuntimeError
 _DECODE_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OSError, EOFError)
-
-
-class PositionedFile:
-    """A file that several threads read at once, each at its own position.
-
-    Parameters
-    ----------
-    path : Path
-        To open.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        # lazy levels outlive the block that opened the slide: the last of them closes the file
-        self._closing = weakref.finalize(self, os.close, self._descriptor)
-        self._lock = threading.Lock()
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Read `count` bytes, or fewer where the file ends early."""
-        if not self._closing.alive:
-            raise ValueError("the slide was closed")
-        if hasattr(os, "pread"):
-            return os.pread(self._descriptor, count, offset)
-        with self._lock:  # Windows has no positioned read
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.read(self._descriptor, count)
-
-    def close(self) -> None:
-        """Close the file; reading afterwards raises ValueError."""
-        self._closing()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +63,13 @@ class TiffLevel:
         """The file position behind the last byte of any tile."""
         return int((self.offsets + self.counts)[self.counts > 0].max(initial=0))
 
-    def read_tile(self, file: PositionedFile, row: int, column: int) -> NDArray[Any]:
+    def spans(self, cells: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Positions in the file and lengths of tiles (row, column), of all planes."""
+        for row, column in cells:
+            offsets, counts = self.offsets[:, row, column], self.counts[:, row, column]
+            yield from zip(offsets.tolist(), counts.tolist(), strict=True)
+
+    def read_tile(self, file: PositionedFile | RemoteFile, row: int, column: int) -> NDArray[Any]:
         """Read and decode one tile, cut to the level.
 
         Returns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,9 @@ class TileCache:
         mine.set_result(tile)
         return tile
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._tiles
+
     def fill(
         self,
         pixels: NDArray[Any],
@@ -68,6 +71,8 @@ class TileCache:
         level: int,
         tile: Shape,
         load: Callable[[int, int, int], NDArray[Any]],
+        *,
+        at_once: int = 1,
     ) -> None:
         """Put a box of a level together from tiles.
 
@@ -82,8 +87,12 @@ class TileCache:
             Rows and columns of a tile.
         load : callable
             Given level, row and column of a tile, makes it: (height, width, C).
+        at_once : int
+            Threads that load missing tiles: several where tiles are waited for, by URL.
         """
         rows, columns = tile
+        if at_once > 1:
+            self._load_all(box.scaled((1 / rows, 1 / columns)), level, load, at_once)
         for row in range(box.top // rows, -(-box.bottom // rows)):
             for column in range(box.left // columns, -(-box.right // columns)):
                 part = Box.at(row * rows, column * columns, rows, columns).intersect(box)
@@ -91,6 +100,19 @@ class TileCache:
                 pixels[part.shift(-box.top, -box.left).slices] = held[
                     part.shift(-row * rows, -column * columns).slices
                 ]
+
+    def _load_all(
+        self, cells: Box, level: int, load: Callable[[int, int, int], NDArray[Any]], at_once: int
+    ) -> None:
+        keys = [
+            (level, row, column)
+            for row in range(cells.top, cells.bottom)
+            for column in range(cells.left, cells.right)
+            if (level, row, column) not in self
+        ]
+        if len(keys) > 1:
+            with ThreadPoolExecutor(min(at_once, len(keys)), "fetch") as pool:
+                list(pool.map(lambda key: self.get(key, partial(load, *key)), keys))
 
     def clear(self) -> None:
         """Drop every tile."""

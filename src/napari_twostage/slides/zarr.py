@@ -7,7 +7,6 @@ import json
 import math
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +14,14 @@ import zarr
 
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.geometry import Box, level_factors
+from napari_twostage.location import locate
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.ngff import Multiscale, parse_multiscale
 from napari_twostage.slides.scale import resolve_mpp
 from napari_twostage.slides.tile_cache import TileCache
+from napari_twostage.url import Url
+from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Scale, Shape
+    from napari_twostage.location import Location
 
     Array = zarr.Array[Any]
 
@@ -40,10 +43,12 @@ _MOST_CELLS = 16
 
 _SAMPLES_PER_AXIS = 4
 _SAMPLE_PX = 64
+_AT_ONCE = 8
+"""Cells on their way at a time by URL, where each is waited for."""
 
 
 def open_ome_zarr(
-    path: str | Path,
+    path: str | Location,
     *,
     mpp: float | Scale | None = None,
     channel: int | str | None = None,
@@ -53,7 +58,7 @@ def open_ome_zarr(
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or Url
         The image's folder, or a folder written by bioformats2raw, of which the first image is
         taken.
     mpp : float or (float, float), optional
@@ -73,7 +78,7 @@ def open_ome_zarr(
     SlideError
         If this is no OME-Zarr image, is a stack, states no pixel size, or needs a channel.
     """
-    path = Path(path)
+    path = locate(path)
     group = _open_group(path)
     image = parse_multiscale(group.attrs.asdict(), path.name)
     arrays = _open_levels(group, image, path.name)
@@ -95,7 +100,7 @@ class OmeZarrSlide(Slide):
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
         The image's folder.
     image : Multiscale
         Its metadata.
@@ -113,7 +118,7 @@ class OmeZarrSlide(Slide):
 
     def __init__(
         self,
-        path: Path,
+        path: Location,
         image: Multiscale,
         arrays: Sequence[Array],
         *,
@@ -158,7 +163,8 @@ class OmeZarrSlide(Slide):
             return self._read_array(box, level)
         pixels = np.empty((*box.shape, self.channels), self.dtype)
         try:
-            self._cache.fill(pixels, box, level, cell, self._read_cell)
+            at_once = _AT_ONCE if isinstance(self.path, Url) else 1
+            self._cache.fill(pixels, box, level, cell, self._read_cell, at_once=at_once)
         except ReadError:  # of a chunk, perhaps, that the box does not touch
             return self._read_array(box, level)
         return pixels
@@ -234,12 +240,12 @@ def _pick_channel(
         raise SlideError(f"{name} {error}") from None
 
 
-def _open_group(path: Path) -> zarr.Group:
+def _open_group(path: Location) -> zarr.Group:
     """Open the group that holds one image's metadata."""
-    if not path.exists():
+    if not isinstance(path, Url) and not path.exists():
         raise SlideError(f"{path} does not exist; check the path")
     try:
-        node = zarr.open(path, mode="r")
+        node = zarr.open(store_at(path), mode="r")
         if isinstance(node, zarr.Group) and _is_collection(node.attrs.asdict()):
             node = node["0"]
     except _UNREADABLE as error:

@@ -13,10 +13,11 @@ from napari_twostage.viewer.reader import get_reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from napari_twostage.location import Location
 
 
-def launch(paths: Sequence[Path]) -> None:
+def launch(paths: Sequence[Location]) -> None:
     """Open slides or results in a new window, with the panel, and wait until it is closed.
 
     Raises
@@ -33,7 +34,7 @@ def launch(paths: Sequence[Path]) -> None:
     napari.run()
 
 
-def _read(path: Path) -> list[Layer]:
+def _read(path: Location) -> list[Layer]:
     read = get_reader(str(path))
     if read is None:
         raise SlideError(

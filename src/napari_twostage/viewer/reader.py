@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import MissingPixelSizeError, SlideError, TwoStageError
+from napari_twostage.location import is_folder, locate
 from napari_twostage.record import FILE as RECORD
 from napari_twostage.slides import open_slide
 from napari_twostage.viewer.levels import label_levels, slide_levels
@@ -18,6 +19,7 @@ from napari_twostage.viewer.settings import KEY, display_cache_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari_twostage.location import Location
     from napari_twostage.segmentation import Segmentation
     from napari_twostage.slides.base import Slide
 
@@ -43,15 +45,15 @@ def get_reader(path: str | Sequence[str]) -> Read | None:
     """
     if not isinstance(path, str):
         return None
-    place = Path(path)
-    if place.is_dir():
+    place = locate(path)
+    if is_folder(place):
         if (place / RECORD).is_file():
             return read_result
         return read_slide if any((place / mark).is_file() for mark in _ZARR_MARKS) else None
     suffix = place.suffix.lower()
     if suffix in _FOR_OPENSLIDE:
         return read_slide if find_spec("openslide") else None
-    if suffix in (".tif", ".tiff") and _is_no_plane(place):
+    if suffix in (".tif", ".tiff") and isinstance(place, Path) and _is_no_plane(place):
         return None
     return read_slide if suffix in _SLIDES else None
 
@@ -130,7 +132,7 @@ def _channel_layers(path: str) -> list[LayerData]:
     return layers
 
 
-def _slide_layer(slide: Slide, mpp_known: bool, result: Path | None = None) -> LayerData:
+def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) -> LayerData:
     shown = slide
     if needs_overview(slide):
         shown = OverviewSlide(slide)

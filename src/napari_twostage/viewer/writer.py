@@ -8,7 +8,7 @@ from napari_twostage.errors import ExportError
 from napari_twostage.viewer.settings import KEY
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from napari_twostage.location import Location
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:  # noqa: ANN401, ARG001
@@ -39,12 +39,12 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:  # no
     return [str(export(Segmentation.open(_result(meta)), path))]
 
 
-def _result(meta: dict[str, Any]) -> Path:
+def _result(meta: dict[str, Any]) -> Location:
     ours = meta.get("metadata", {}).get(KEY, {})
     if ours.get("role") != "labels" or not ours.get("result"):
         raise ExportError(
             f"layer {meta.get('name')} shows no saved result of a two-stage segmentation; "
             "save that result's labels layer, or choose another format"
         )
-    found: Path = ours["result"]
+    found: Location = ours["result"]
     return found

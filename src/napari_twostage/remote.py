@@ -1,0 +1,138 @@
+"""Filesystems behind URLs: fsspec's, with errors that say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from napari_twostage.errors import TransferError, TwoStageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    import aiohttp
+    from fsspec import AbstractFileSystem
+
+    Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+
+_TRIES, _PAUSE_S = 3, 0.5
+_CONNECT_S, _SILENCE_S = 20, 60
+"""How long a web server may take to be connected to, and to send the next bytes."""
+_EXTRAS = dict.fromkeys(("http", "https"), "'napari-twostage[remote]'")
+_EXTRAS |= dict.fromkeys(("s3", "s3a"), "'napari-twostage[s3]'")
+_NOTHING_THERE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""What is no failure but an answer, of reading,"""
+_TAKEN = (FileExistsError,)
+"""and of writing."""
+
+
+def filesystem(url: str, *, asynchronous: bool = False) -> tuple[AbstractFileSystem, str]:
+    """Find the filesystem of a URL.
+
+    Credentials and endpoints are taken from where each backend looks for them: ``AWS_PROFILE``,
+    ``AWS_ENDPOINT_URL``, ``FSSPEC_S3_ANON`` and the like.
+
+    Parameters
+    ----------
+    url : str
+        With scheme.
+    asynchronous : bool
+        Give one whose coroutines are awaited in the caller's own event loop.
+
+    Returns
+    -------
+    (filesystem, path in it)
+
+    Raises
+    ------
+    TransferError
+        Where the scheme is unknown, or its backend is not installed.
+    """
+    scheme = url.partition("://")[0]
+    try:
+        from fsspec.core import url_to_fs
+
+        # listings are never kept: other machines write, too
+        options: dict[str, Any] = {"use_listings_cache": False, **_web_options(scheme)}
+        fs, path = url_to_fs(url, asynchronous=asynchronous, **options)
+    except ImportError as error:
+        needed = _EXTRAS.get(scheme, "the package it names")
+        raise TransferError(f"{url} cannot be opened: {error.msg}; pip install {needed}") from error
+    except ValueError as error:
+        raise TransferError(
+            f"{url} has a scheme that is not known ({error}); expected a path, s3://, https:// or "
+            "another of fsspec's"
+        ) from error
+    return fs, str(path)
+
+
+@contextmanager
+def transfer(url: str, *, writing: bool = False) -> Iterator[None]:
+    """Turn what backends raise, whose errors share no base class, into one line.
+
+    Raises
+    ------
+    TransferError
+        For whatever goes wrong. Answers pass as they are: FileNotFoundError and its like where
+        something was to be read, FileExistsError where it was to be written.
+    """
+    answers: tuple[type[OSError], ...] = _TAKEN if writing else _NOTHING_THERE
+    try:
+        yield
+    except TwoStageError:
+        raise
+    except answers as answer:
+        cause = answer.__cause__
+        # whatever a web server answers, or if it does not, fsspec may call a file missing
+        if type(cause).__module__.startswith("aiohttp") and getattr(cause, "status", 0) != 404:
+            raise TransferError(f"{url} {_reason(cause)}") from answer
+        raise
+    except Exception as error:
+        raise TransferError(f"{url} {_reason(error)}") from error
+
+
+def _reason(error: BaseException | None) -> str:
+    """Say what is wrong with a URL, and what may help."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    status = getattr(error, "status", None)
+    if isinstance(error, PermissionError) or status in {401, 403}:
+        return f"may not be opened ({text}); check the address and your credentials"
+    if isinstance(error, FileNotFoundError):
+        return f"cannot be written ({text}); make its bucket or folder first"
+    if status in {405, 501}:
+        return f"takes no files ({text}); write to a folder of this machine or an object store"
+    if type(error).__name__ == "NoCredentialsError":
+        return (
+            "needs credentials, none were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true for a public bucket"
+        )
+    return f"cannot be reached ({text}); check the address and the network, then try again"
+
+
+@cache
+def _web_options(scheme: str) -> dict[str, Any]:
+    """How patient to be with web servers; other backends try again by themselves."""
+    if scheme not in {"http", "https"}:
+        return {}
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
+    return {"client_kwargs": {"timeout": timeout, "middlewares": (_try_again,)}}
+
+
+async def _try_again(request: aiohttp.ClientRequest, send: Handler) -> aiohttp.ClientResponse:
+    """Ask a web server that is overloaded, or was gone for a moment, up to three times."""
+    import aiohttp
+
+    for attempt in range(1, _TRIES):
+        try:
+            response = await send(request)
+            if (response.status != 429 and response.status < 500) or response.status == 501:
+                return response
+            response.release()
+        except aiohttp.ClientConnectionError:
+            pass
+        await asyncio.sleep(attempt * _PAUSE_S)
+    return await send(request)
