@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_twostage.geometry import Box
 from napari_twostage.tiling import MERGED_SIDES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, ItemsView, Iterable
+
     from napari_twostage.layout import Layout
     from napari_twostage.tiling import Tile
+
+Item = TypeVar("Item")
 
 Field = tuple[int, int]
 """Row and column of a field in its grid."""
@@ -74,6 +79,16 @@ class FieldGrid:
         side = self._side(windows)
         rows, columns = (-(-length // side) for length in self.layout.fine.shape)
         return rows * columns
+
+
+def grouped(
+    items: Iterable[Item], field_of: Callable[[Item], Field]
+) -> ItemsView[Field, list[Item]]:
+    """Gather what lies in the same field; fields in the order of their first items."""
+    groups: defaultdict[Field, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[field_of(item)].append(item)
+    return groups.items()
 
 
 @dataclass(frozen=True, slots=True)

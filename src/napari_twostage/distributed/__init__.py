@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from napari_twostage.distributed.cluster import Cluster
-from napari_twostage.distributed.connect import connect
+from napari_twostage.distributed.connection import connect
 
 __all__ = ["Cluster", "connect"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -14,16 +12,15 @@ import numpy as np
 from napari_twostage.distributed import worker
 from napari_twostage.distributed.handover import Job
 from napari_twostage.errors import ClusterError, SegmentationError, TwoStageError
-from napari_twostage.fields import FieldGrid, FieldRefined, FieldSegmented
+from napari_twostage.fields import FieldGrid, FieldRefined, FieldSegmented, grouped
 from napari_twostage.pipeline import CoarsePassStarted, TilesSelected
 from napari_twostage.selection import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
     from distributed import Client, Future
 
-    from napari_twostage.distributed.handover import RefinedField, SegmentedField
     from napari_twostage.fields import Field, FieldStep
     from napari_twostage.geometry import Box
     from napari_twostage.pipeline import Step
@@ -31,12 +28,20 @@ if TYPE_CHECKING:
     from napari_twostage.selection import Selection
 
 Item = TypeVar("Item")
-Key = TypeVar("Key", bound="Hashable")
+Report = TypeVar("Report")
 
 IN_FLIGHT = 2
-"""Fields handed out for each that can be worked on: the next is there when one is done."""
+"""Tasks handed out for each thread of a worker: the next is there when one is done."""
+BATCHES = 8
+"""Full batches of a model that a task may hold: the last, not full, then weighs little."""
+TASKS_EACH = 4
+"""Tasks that a thread should get where there is little to do: it ends with the slowest."""
 RETRIES = 2
-"""Times that a field which failed is tried again."""
+"""Times that a task which failed is tried again."""
+LOST = (
+    "the connection to the scheduler was lost; what is recorded is kept: start the scheduler and "
+    "its workers again, and repeat the command to go on"
+)
 
 
 class Cluster:
@@ -60,9 +65,11 @@ class Cluster:
         self._device = device
 
     @property
-    def places(self) -> int:
-        """Fields that workers take on at once; it grows when workers join."""
-        return sum(self._client.nthreads().values())
+    def threads(self) -> int:
+        """Tasks that workers take on at once; it grows when workers join."""
+        self._check_connection()
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
 
     def check(self, seg: Segmentation) -> None:
         """Refuse a slide that is an array, which only this process has.
@@ -103,9 +110,9 @@ class Cluster:
         SegmentationError
             If a field fails again and again.
         """
-        seg.refresh()  # from now on only workers write what the overview lags behind
+        seg.refresh()  # from now on workers bring the overview up to date
         job = Job(str(seg.path.absolute()), uuid4().hex, self._device)
-        job.clear()
+        job.begin()
         try:
             yield CoarsePassStarted(len(windows))
             yield from self._segment(seg, job, windows)
@@ -114,96 +121,104 @@ class Cluster:
             yield TilesSelected(plan)
             yield from self._refine(seg, job, plan)
         finally:
-            job.clear()
+            job.end()
 
     def _segment(
         self, seg: Segmentation, job: Job, windows: Sequence[Box]
     ) -> Iterator[FieldSegmented]:
         fields = FieldGrid(seg.layout)
-        tasks = _grouped(windows, fields.of_window)
-        done: SegmentedField
-        for field, done in self._in_waves(worker.segment_field, job, tasks):
-            seg.store.put_aside(fields.box(field), job.take("coarse", field))
-            for core, unreadable, found in done.windows:
+        tasks = self._packed(grouped(windows, fields.of_window), seg.model.coarse_batch)
+        for done in self._in_waves(worker.segment_fields, job, tasks):
+            seg.store.put_aside(fields.box(done.field), job.take("coarse", done.field))
+            for core, found, unreadable in done.windows:
                 seg.ledger.window_done(core, unreadable)
                 seg.findings.window_done(core, found)
-            yield FieldSegmented(field, len(done.windows), done.worker)
+            yield FieldSegmented(done.field, len(done.windows), done.worker)
 
     def _refine(self, seg: Segmentation, job: Job, plan: Plan) -> Iterator[FieldRefined]:
         fields = FieldGrid(seg.layout)
         # a field comes as early as the best of its tiles
-        tasks = _grouped(plan.tiles, fields.of_tile)
+        tasks = self._packed(grouped(plan.tiles, fields.of_tile), seg.model.refine_batch)
         unedited = np.zeros(seg.tiles.shape, bool)
-        done: RefinedField
-        for field, done in self._in_waves(worker.refine_field, job, tasks):
-            seg.store.put_aside(fields.box(field), job.take("refine", field))
+        for done in self._in_waves(worker.refine_fields, job, tasks):
+            seg.store.put_aside(fields.box(done.field), job.take("refine", done.field))
             seg.ledger.tiles_refined(done.refined)
             seg.ledger.overview_fresh()
             for tiles, reason in done.failed:
                 seg.ledger.tiles_failed(tiles, reason)
             seg.store.mark_written(seg.ledger.refined, unedited)
             count = len(done.refined) + sum(len(tiles) for tiles, _ in done.failed)
-            yield FieldRefined(field, count, done.worker)
+            yield FieldRefined(done.field, count, done.worker)
 
     def _select(self, seg: Segmentation, job: Job, wanted: Selection) -> Plan:
         if wanted.budget_s is None:
             return seg.select(wanted)
         future = self._client.submit(worker.seconds_per_tile, job, pure=False, retries=RETRIES)
-        return seg.select(wanted, seconds_per_tile=self._result(future) / self.places)
+        workers = len(self._client.nthreads())
+        return seg.select(wanted, seconds_per_tile=self._result(future) / workers)
+
+    def _packed(
+        self, fields: Collection[tuple[Field, list[Item]]], batch: int
+    ) -> Iterator[list[Item]]:
+        """Pack fields, whole and in their order, into tasks of a few batches."""
+        total = sum(len(items) for _, items in fields)
+        shared_out = total // (batch * self.threads * TASKS_EACH)
+        most = batch * min(max(1, shared_out), BATCHES)
+        task: list[Item] = []
+        for _, items in fields:
+            if task and len(task) + len(items) > most:
+                yield task
+                task = []
+            task = task + items
+        if task:
+            yield task
 
     def _in_waves(
         self,
-        work: Callable[[Job, Field, list[Item]], Any],
+        work: Callable[[Job, list[Item]], list[Report]],
         job: Job,
-        tasks: Iterable[tuple[Field, list[Item]]],
-    ) -> Iterator[tuple[Field, Any]]:
-        """Hand tasks out in order, a bounded number at once; yield results as they come."""
+        tasks: Iterator[list[Item]],
+    ) -> Iterator[Report]:
+        """Hand tasks out in order, a bounded number at once; yield reports as they come."""
         from distributed import as_completed
 
-        source = iter(tasks)
-        field_of: dict[Future[Any], Field] = {}
+        handed_out: set[Future[list[Report]]] = set()
         completed = as_completed([], loop=self._client.loop)
         try:
             while True:
-                room = IN_FLIGHT * max(1, self.places) - len(field_of)
-                for field, items in islice(source, max(0, room)):
-                    future = self._client.submit(
-                        work, job, field, items, pure=False, retries=RETRIES
-                    )
-                    field_of[future] = field
+                room = IN_FLIGHT * self.threads - len(handed_out)
+                for items in islice(tasks, max(0, room)):
+                    future = self._client.submit(work, job, items, pure=False, retries=RETRIES)
+                    handed_out.add(future)
                     completed.add(future)
-                if not field_of:
+                if not handed_out:
                     return
                 future = next(completed)
-                yield field_of.pop(future), self._result(future)
+                handed_out.remove(future)
+                yield from self._result(future)
         finally:
-            with suppress(CancelledError, OSError, RuntimeError):  # the scheduler may be gone
-                self._client.cancel(list(field_of))
+            if self._client.status == "running":
+                self._client.cancel(list(handed_out))
 
-    def _result(self, future: Future[Any]) -> Any:  # noqa: ANN401 - what the task returns
+    def _result(self, future: Future[Report]) -> Report:
         try:
             return future.result()
-        except CancelledError as error:
-            raise ClusterError(
-                "the connection to the scheduler was lost; what is recorded is kept: start the "
-                "scheduler and its workers again, and repeat the command to go on"
-            ) from error
         except TwoStageError as error:
             raise SegmentationError(
                 f"a worker says: {error}; slide, model and result folder must be there for all "
                 "workers, under the same paths as here"
             ) from error
         except Exception as error:
+            if isinstance(error, CancelledError):
+                raise ClusterError(LOST) from error
+            self._check_connection()
             raise SegmentationError(
                 f"a task failed {1 + RETRIES} times on the cluster, at last with "
                 f"{type(error).__name__}: {' '.join(str(error).split())}; "
                 "the workers' logs have more; repeat the command to go on"
             ) from error
 
-
-def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> Iterable[tuple[Key, list[Item]]]:
-    """Gather items of the same key, in the order in which each key comes first."""
-    groups: defaultdict[Key, list[Item]] = defaultdict(list)
-    for item in items:
-        groups[key(item)].append(item)
-    return groups.items()
+    def _check_connection(self) -> None:
+        """Say at once that the scheduler is gone: calls would wait for it to come back."""
+        if self._client.status != "running":
+            raise ClusterError(LOST)

@@ -29,7 +29,7 @@ Levels = dict[int, "NDArray[np.uint8]"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run that processes take part in; equal for all its tasks, and for no other run."""
+    """A run that processes take part in: as long as its folder for what is handed over is there."""
 
     folder: str
     """Of the result, under a path that all of them know."""
@@ -38,18 +38,31 @@ class Job:
     device: str
     """As for `load_model`."""
 
+    def begin(self) -> None:
+        """End runs that were killed before, whose tasks may still be at work, and begin this."""
+        self.end()
+        self._place.mkdir(parents=True)
+
+    def end(self) -> None:
+        """Let tasks that are still at work drop what they do."""
+        shutil.rmtree(self._place.parent, ignore_errors=True)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the owner of the run still wants what tasks do."""
+        return self._place.exists()
+
     def leave(self, stage: str, field: Field, levels: Levels) -> None:
         """Leave a field's part of the shared levels for the owner."""
         if levels:
             path = self._file(stage, field)
-            path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".partial.npz")
             named = {str(step): pixels for step, pixels in levels.items()}
             np.savez(unfinished, allow_pickle=False, **named)
             unfinished.replace(path)
 
     def take(self, stage: str, field: Field) -> Levels:
-        """Take over what was left for a field; empty where its levels are all its own."""
+        """Take over what was left for a field; empty where it shares no level."""
         path = self._file(stage, field)
         if not path.exists():
             return {}
@@ -58,26 +71,27 @@ class Job:
         path.unlink()
         return levels
 
-    def clear(self) -> None:
-        """Remove what this run, and those killed before it, left behind."""
-        shutil.rmtree(Path(self.folder) / FOLDER, ignore_errors=True)
+    @property
+    def _place(self) -> Path:
+        return Path(self.folder) / FOLDER / self.run
 
     def _file(self, stage: str, field: Field) -> Path:
-        return Path(self.folder) / FOLDER / self.run / f"{stage}-{field[0]}-{field[1]}.npz"
+        return self._place / f"{stage}-{field[0]}-{field[1]}.npz"
 
 
 class WindowReport(NamedTuple):
     """A coarse window whose pixels are on disk."""
 
     core: Box
-    unreadable: dict[Tile, str]
     found: WindowFindings
+    unreadable: dict[Tile, str]
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentedField:
     """What a worker reports of stage 1 in a field."""
 
+    field: Field
     worker: Worker
     windows: list[WindowReport]
 
@@ -86,6 +100,7 @@ class SegmentedField:
 class RefinedField:
     """What a worker reports of stage 2 in a field."""
 
+    field: Field
     worker: Worker
     refined: list[Tile]
     """Tiles whose pixels are on disk."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -66,6 +67,9 @@ def connect(
         else:
             local = stack.enter_context(_local_cluster(workers or 0, threads))
             client = stack.enter_context(_client(local.scheduler_address, patience_s))
+            from napari_twostage.distributed.interrupt import LeaveInterruptsToOwner
+
+            client.register_plugin(LeaveInterruptsToOwner())
         yield Cluster(client, device=device)
 
 
@@ -102,9 +106,10 @@ def _local_cluster(workers: int, threads: int | None) -> LocalCluster:
     with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
         return LocalCluster(
             n_workers=workers,
-            threads_per_worker=1,  # a field at a time, whose model has threads of its own
+            threads_per_worker=2,  # one task computes, another writes; see `worker`
             processes=True,
             memory_limit=None,  # a run bounds its memory itself
-            dashboard_address=None,
+            silence_logs=logging.CRITICAL,  # what the user can act on comes as an error
+            dashboard_address="127.0.0.1:0",  # any free port
             env={"OMP_NUM_THREADS": str(each)},
         )
