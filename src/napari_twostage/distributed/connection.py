@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.distributed.cluster import Cluster
 from napari_twostage.errors import ClusterError
+from napari_twostage.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +64,7 @@ def connect(
         raise ClusterError("give the address of a scheduler, or a number of workers to start")
     with ExitStack() as stack:
         if scheduler is not None:
+            _find(scheduler, patience_s)
             client = stack.enter_context(_client(scheduler, patience_s))
             _wait_for_a_worker(client, scheduler, patience_s)
         else:
@@ -73,16 +76,30 @@ def connect(
         yield Cluster(client, device=device)
 
 
-def _client(address: str, patience_s: float) -> Client:
-    from distributed import Client
+def _find(address: str, patience_s: float) -> None:
+    """Make sure of a scheduler: a client that finds none may hang when it is collected."""
+    from distributed.comm.core import connect as reach
+    from distributed.security import Security
+
+    async def knock() -> None:
+        keys = Security().get_connection_args("client")
+        comm = await reach(address, timeout=patience_s, **keys)
+        await comm.close()
 
     try:
-        return Client(address, timeout=patience_s, set_as_default=False)
+        with pool(1, "knock") as thread:  # this one may have a loop of its own: in a notebook
+            thread.submit(asyncio.run, knock()).result()
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no scheduler answers at {address}; expected tcp://host:port of a dask scheduler: "
             "start one with 'dask scheduler', or check the address"
         ) from error
+
+
+def _client(address: str, patience_s: float) -> Client:
+    from distributed import Client
+
+    return Client(address, timeout=patience_s, set_as_default=False)
 
 
 def _wait_for_a_worker(client: Client, address: str, patience_s: float) -> None:
