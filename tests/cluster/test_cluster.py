@@ -11,6 +11,7 @@ from tests.cluster.helpers import run_entry, write_folder
 from tests.proofs.helpers import assert_same, outcome, tissue_pixels
 
 from napari_twostage import Segmentation, iter_segment, load_model, open_slide, segment
+from napari_twostage.batch import segment_all
 from napari_twostage.errors import SegmentationError
 from napari_twostage.fields import FieldGrid, FieldRefined, FieldSegmented
 from napari_twostage.pipeline import (
@@ -115,3 +116,18 @@ def test_what_a_worker_cannot_open_is_one_line(
     with pytest.raises(SegmentationError, match=r"a worker says: .* does not exist") as caught:
         segment(case.slide, model, tmp_path / "out.zarr", cluster=cluster, **case.settings)
     assert "\n" not in str(caught.value)
+
+
+def test_a_batch_goes_over_a_cluster(case: Case, cluster: Cluster, tmp_path: Path) -> None:
+    slides = [tmp_path / "a" / "slide.tif", tmp_path / "b" / "slide.tif"]
+    for slide in slides:
+        slide.parent.mkdir()
+        shutil.copy(case.slide, slide)
+    for _ in range(2):  # the damaged tile is tried again
+        rows = list(
+            segment_all(slides, case.model, tmp_path / "out", cluster=cluster, **case.settings)
+        )
+        assert [row.status for row in rows] == ["failed tiles"] * 2
+    for row in rows:
+        assert row.summary is not None
+        assert_same(outcome(Segmentation.open(row.summary["out"])), case.expected)

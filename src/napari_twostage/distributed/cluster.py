@@ -34,8 +34,8 @@ IN_FLIGHT = 2
 """Tasks handed out for each thread of a worker: the next is there when one is done."""
 BATCHES = 8
 """Full batches of a model that a task may hold: the last, not full, then weighs little."""
-TASKS_EACH = 4
-"""Tasks that a thread should get where there is little to do: it ends with the slowest."""
+TASKS_EACH = 2
+"""Tasks that a thread should get, however small, before they grow: the last ends the run."""
 RETRIES = 2
 """Times that a task which failed is tried again."""
 LOST = (
@@ -91,8 +91,7 @@ class Cluster:
         """Do what is left of both stages; see `run.run`, which the user calls.
 
         A field is recorded, by this process alone, once its pixels are on disk. Closing the
-        generator takes back what is handed out; fields that are being worked on come to their
-        end unrecorded.
+        generator takes back what is handed out; workers drop what they are at.
 
         Parameters
         ----------
