@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.distributed import Cluster
 
-SHAPE = (1403, 677)
+SHAPE = (1403, 549)
 """So high that a level of the overview has chunks that fields share; odd at the edges."""
 DAMAGED_TILE = 21
 

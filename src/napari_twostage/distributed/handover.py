@@ -8,6 +8,7 @@ a small file beside them, so that no pixel passes the scheduler or the owner's c
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,7 +46,11 @@ class Job:
 
     def end(self) -> None:
         """Let tasks that are still at work drop what they do."""
-        shutil.rmtree(self._place.parent, ignore_errors=True)
+        folder = self._place.parent
+        ended = folder.with_name(f"{FOLDER}-{self.run}")
+        with suppress(FileNotFoundError):
+            folder.rename(ended)  # at once: what is removed file by file, a task may still add to
+            shutil.rmtree(ended)
 
     @property
     def goes_on(self) -> bool:
