@@ -7,6 +7,7 @@ to the byte.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ class ChunkWriter:
         path = self._folder / self._array.metadata.encode_chunk_key(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         # beside its place and then moved there: neither a reader nor a crash meets half a chunk
-        unfinished = path.with_name(f"{path.name}.partial")
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
         unfinished.write_bytes(zstd.compress(pixels.tobytes(), self._level))
         unfinished.replace(path)
 

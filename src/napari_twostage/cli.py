@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(segment)
     _slide_options(segment)
     _region(segment, "segment only this part")
+    _cluster_options(segment)
 
     refine = _verb(verbs, "refine", "refine more of a result")
     refine.add_argument("result", type=locate)
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _criteria(refine)
     _region(refine, "only tiles that touch this part; alone: all of them")
     refine.add_argument("--dry-run", action="store_true", help="only say what it would cost")
+    _cluster_options(refine)
 
     export = _verb(verbs, "export", "write a result to files, by their endings")
     export.add_argument("result", type=locate)
@@ -97,12 +99,14 @@ def _parser() -> argparse.ArgumentParser:
 
     batch = _verb(verbs, "batch", "segment many slides with one model")
     batch.add_argument("slides", type=locate, nargs="+", metavar="SLIDE")
-    batch.add_argument("--out", type=Path, required=True, help="folder for results and summary.csv")
-    batch.set_defaults(region=None)
+    batch.add_argument(
+        "--out", type=locate, required=True, help="folder for results and summary.csv"
+    )
     _model_options(batch)
     _criteria(batch)
     _run_options(batch)
     _slide_options(batch)
+    _cluster_options(batch)
 
     view = _verb(verbs, "view", "open napari with the panel")
     view.add_argument("paths", type=locate, nargs="*", metavar="PATH", help="slides or results")
@@ -160,6 +164,16 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         "--no-tissue", dest="tissue", action="store_false", help="segment glass as well"
     )
     verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+def _cluster_options(verb: argparse.ArgumentParser) -> None:
+    cluster = verb.add_mutually_exclusive_group()
+    cluster.add_argument(
+        "--scheduler", metavar="ADDRESS", help="compute on this dask cluster: tcp://host:8786"
+    )
+    cluster.add_argument(
+        "--workers", type=int, metavar="N", help="compute in N processes of this machine"
+    )
 
 
 def _slide_options(verb: argparse.ArgumentParser) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from napari_twostage.batch import TABLE, aligned, segment_all
 from napari_twostage.engine import iter_segment, working_grid
 from napari_twostage.errors import (
     SegmentationError,
@@ -36,10 +35,10 @@ from napari_twostage.summary import lines, summarise
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-    from napari_twostage.location import Location
+    from napari_twostage.distributed import Cluster
     from napari_twostage.models.card import ModelCard
-    from napari_twostage.models.model import Model
 
 Result = tuple[dict[str, Any], list[str], int]
 """What a verb found: for machines, for people, and the exit code."""
@@ -51,7 +50,7 @@ def demo(options: Namespace) -> Result:
     """Segment the sample slide and draw an overview."""
     out = options.out or Path("demo")
     options.slide, options.out = sample_slide(), out / "CMU-1-Small-Region.twostage.zarr"
-    options.region = options.mpp = options.channel = None
+    options.region = options.mpp = options.channel = options.scheduler = options.workers = None
     summary, text, code = segment(options)
     picture = export(Segmentation.open(summary["out"]), out / "overview.png")
     return (
@@ -64,15 +63,14 @@ def demo(options: Namespace) -> Result:
 def segment(options: Namespace) -> Result:
     """Segment one slide in two stages."""
     model = load_model(options.model, device=options.device, precision=options.precision)
-    return _segment(options, model, options.slide, options.out)
-
-
-def _segment(options: Namespace, model: Model, source: Location, out: Location) -> Result:
-    with open_slide(source, mpp=options.mpp, channel=options.channel) as slide:
+    with (
+        open_slide(options.slide, mpp=options.mpp, channel=options.channel) as slide,
+        _cluster(options) as cluster,
+    ):
         steps = iter_segment(
             slide,
             model,
-            out,
+            options.out,
             threshold=options.threshold,
             fraction=options.fraction,
             budget_s=options.budget,
@@ -82,11 +80,26 @@ def _segment(options: Namespace, model: Model, source: Location, out: Location) 
             uncertainty=options.uncertainty,
             channel=options.channel,
             overwrite=options.overwrite,
+            cluster=cluster,
         )
         watch(steps, progress=not options.quiet)
-        seg = Segmentation.open(out, slide=slide, model=model)
+        seg = Segmentation.open(options.out, slide=slide, model=model)
         summary = summarise(seg)
     return summary, lines(summary), SOME_FAILED if seg.failures else DONE
+
+
+def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
+    """The cluster that was asked for; None where this process is to compute."""
+    if options.scheduler is None and options.workers is None:
+        return nullcontext()
+    from napari_twostage.distributed import connect
+
+    return connect(
+        options.scheduler,
+        workers=options.workers,
+        device=options.device,
+        precision=options.precision,
+    )
 
 
 def refine(options: Namespace) -> Result:
@@ -112,7 +125,8 @@ def refine(options: Namespace) -> Result:
             "expected_dice_before": plan.expected_dice_before,
         }
         return summary, [plan.describe()], DONE
-    seg.refine(wanted, progress=not options.quiet)
+    with _cluster(options) as cluster:
+        seg.refine(wanted, progress=not options.quiet, cluster=cluster)
     summary = summarise(seg)
     return summary, lines(summary), SOME_FAILED if seg.failures else DONE
 
@@ -220,41 +234,28 @@ def _card_lines(card: ModelCard) -> list[str]:
 def batch(options: Namespace) -> Result:
     """Segment many slides; one that fails does not stop the others."""
     model = load_model(options.model, device=options.device, precision=options.precision)
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows, text, code = [], [], DONE
-    for source in options.slides:
-        out = options.out / f"{source.name}.twostage.zarr"
-        try:
-            summary, _, slide_code = _segment(options, model, source, out)
-            row = {"slide": str(source), "status": "failed tiles" if slide_code else "done"}
-            row |= _row(summary)
-            code = max(code, slide_code)
-        except TwoStageError as error:
-            row, code = {"slide": str(source), "status": str(error)}, SOME_FAILED
-            sys.stderr.write(f"{source}: {error}\n")
-        rows.append(row)
-        text.append(" · ".join(f"{value}" for value in row.values()))
-        _write_table(options.out / "summary.csv", rows)
-    return {"slides": rows, "table": str(options.out / "summary.csv")}, text, code
-
-
-def _row(summary: dict[str, Any]) -> dict[str, Any]:
-    row = {
-        "result": summary["out"],
-        "tissue_mm2": round(summary["tissue_mm2"], 4),
-        "fraction_refined": round(summary["fraction_refined"], 4),
-        "failed_tiles": summary["tiles"]["failed"],
-        "seconds": round(sum(summary["seconds"].values()), 1),
-    }
-    return row | {f"{c['name']}_mm2": round(c["area_mm2"], 6) for c in summary["classes"]}
-
-
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    columns = max(rows, key=len)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        writer.writerows(rows)
+    with _cluster(options) as cluster:
+        rows = list(
+            segment_all(
+                options.slides,
+                model,
+                options.out,
+                mpp=options.mpp,
+                channel=options.channel,
+                threshold=options.threshold,
+                fraction=options.fraction,
+                budget_s=options.budget,
+                refine=options.refine,
+                tissue=options.tissue,
+                uncertainty=options.uncertainty,
+                overwrite=options.overwrite,
+                progress=not options.quiet,
+                cluster=cluster,
+            )
+        )
+    table = [row.as_dict() for row in rows]
+    code = DONE if all(row.whole for row in rows) else SOME_FAILED
+    return {"slides": table, "table": str(options.out / TABLE)}, aligned(table), code
 
 
 def box(text: str) -> Box:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from napari_twostage.distributed.cluster import Cluster
+    from napari_twostage.fields import FieldStep
     from napari_twostage.location import Location
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
@@ -81,23 +83,26 @@ def iter_segment(
     fraction: float | None = None,
     budget_s: float | None = None,
     refine: Refine = "selected",
+    cluster: Cluster | None = None,
     **options: Any,  # noqa: ANN401 - those of `prepare`
-) -> Iterator[Step]:
+) -> Iterator[Step | FieldStep]:
     """Segment step by step; parameters as for `segment`.
 
     Nothing runs until the first step is asked for; closing the iterator cancels, and calling
     again with the same arguments goes on.
     """
-    wanted = _wanted(threshold, fraction, budget_s, refine)
+    wanted = wanted_tiles(threshold, fraction, budget_s, refine)
     seg = prepare(slide, model, out, **options)
-    if wanted is None:
-        wanted = Selection(threshold=seg.card.default_threshold)
-    yield from carry_out(seg, wanted)
+    yield from carry_out(seg, wanted or model_choice(seg), cluster=cluster)
 
 
 def carry_out(
-    seg: Segmentation, wanted: Selection, *, focus: Focus | None = None
-) -> Iterator[Step]:
+    seg: Segmentation,
+    wanted: Selection,
+    *,
+    focus: Focus | None = None,
+    cluster: Cluster | None = None,
+) -> Iterator[Step | FieldStep]:
     """Run what is left of both stages; where there is nothing to segment, leave no folder behind.
 
     Parameters
@@ -108,10 +113,12 @@ def carry_out(
         What to refine.
     focus : callable, optional
         See `pipeline.Work`.
+    cluster : Cluster, optional
+        See `segment`.
     """
     fresh = not seg.tissue_known
     try:
-        yield from run(seg, wanted, focus=focus)
+        yield from run(seg, wanted, focus=focus, cluster=cluster)
     except SlideError:
         if fresh and not seg.tissue_known:
             remove_tree(seg.path)
@@ -132,7 +139,8 @@ def segment(
     uncertainty: str | None = None,
     channel: int | str | None = None,
     overwrite: bool = False,
-    progress: bool | Callable[[Step], None] | None = None,
+    progress: bool | Callable[[Step | FieldStep], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> Segmentation:
     """Segment a slide: coarsely over the tissue, finely where that is uncertain.
 
@@ -162,6 +170,9 @@ def segment(
         Replace an earlier result in `out`.
     progress : bool or callable, optional
         True shows bars on stderr; a callable is given each step.
+    cluster : Cluster, optional
+        From `distributed.connect`: have both stages done by its workers, with the same labels.
+        Its steps are `fields.FieldStep` in place of windows and chips.
 
     Returns
     -------
@@ -186,6 +197,7 @@ def segment(
         uncertainty=uncertainty,
         channel=channel,
         overwrite=overwrite,
+        cluster=cluster,
     )
     watch(steps, progress)
     return Segmentation.open(locate(out).expanduser().absolute(), slide=opened, model=loaded)
@@ -224,7 +236,12 @@ def working_grid(slide: Slide, card: ModelCard) -> Grid:
     return Grid(shape, (y, x), (card.fine_mpp, card.fine_mpp))
 
 
-def _wanted(
+def model_choice(seg: Segmentation) -> Selection:
+    """What is refined where nobody says what: tiles above the model's own threshold."""
+    return Selection(threshold=seg.card.default_threshold)
+
+
+def wanted_tiles(
     threshold: float | None, fraction: float | None, budget_s: float | None, refine: Refine
 ) -> Selection | None:
     """The selection that was asked for; None for the model's own threshold."""

@@ -31,6 +31,10 @@ class SegmentationError(TwoStageError):
     """A result folder that cannot be opened, resumed or changed as asked."""
 
 
+class ClusterError(TwoStageError):
+    """A cluster that cannot be started or reached, or whose scheduler was lost."""
+
+
 class ExportError(TwoStageError):
     """A result that cannot be written where or as asked."""
 

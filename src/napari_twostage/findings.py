@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from napari_twostage.store import Store
     from napari_twostage.tissue import Tissue
     from napari_twostage.uncertainty import Measure
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFindings:
+    """What stage 1 found out about the tiles of a window; a hundredth of its pixels."""
+
+    statistics: TileStatistics
+    heat: NDArray[np.uint8]
+    """Cells of `HeatMap`."""
 
 
 class Findings:
@@ -81,14 +90,19 @@ class Findings:
             return TileStatistics(**load_arrays(self._statistics_file))
         statistics = TileStatistics.empty(self._store.layout.tiles.shape)
         for core in self._ledger.windows:
-            part = self._summarise(self._store.read_logits(core))
+            part = self._statistics_of(self._store.read_logits(core))
             statistics.put(part, *self._first_tile(core))
         return statistics
 
-    def window_done(self, core: Box, logits: NDArray[np.float16]) -> None:
-        """Take in a coarse window, from its logits as they are on disk."""
-        self.statistics.put(self._summarise(logits), *self._first_tile(core))
-        self.heat.write(core, self._measure(probabilities(logits)))
+    def of_window(self, logits: NDArray[np.float16]) -> WindowFindings:
+        """Work out what is to be kept of a coarse window, from its logits as they are on disk."""
+        doubt = self._measure(probabilities(logits))
+        return WindowFindings(self._statistics_of(logits), self.heat.cells(doubt))
+
+    def window_done(self, core: Box, found: WindowFindings) -> None:
+        """Keep what was found out about a coarse window."""
+        self.statistics.put(found.statistics, *self._first_tile(core))
+        self.heat.write_cells(core, found.heat)
 
     def save_statistics(self) -> None:
         """Keep them, once the coarse pass is complete: opening a result must not read logits."""
@@ -101,7 +115,7 @@ class Findings:
             self._seen.add(file)
         return file in self._seen
 
-    def _summarise(self, logits: NDArray[np.float16]) -> TileStatistics:
+    def _statistics_of(self, logits: NDArray[np.float16]) -> TileStatistics:
         return tile_statistics(logits, self._store.layout.card.coarse_tile_px, self._measure)
 
     def _first_tile(self, core: Box) -> tuple[int, int]:

@@ -56,13 +56,21 @@ class HeatMap:
         doubt : (core.height, core.width) float array
             In [0, 1]; NaN outside the tissue.
         """
+        self.write_cells(core, self.cells(doubt))
+
+    def cells(self, doubt: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """Average the uncertainty of a coarse window, as for `write`, over cells."""
         known = np.nan_to_num(doubt, nan=0.0)
         rows, columns = (np.arange(0, length, self._cell) for length in known.shape)
         sums = np.add.reduceat(np.add.reduceat(known, rows, axis=0), columns, axis=1)
         areas = np.outer(
             np.diff(rows, append=known.shape[0]), np.diff(columns, append=known.shape[1])
         )
-        means = np.rint(255 * np.clip(sums / areas, 0, 1)).astype(np.uint8)
+        means: NDArray[np.uint8] = np.rint(255 * np.clip(sums / areas, 0, 1)).astype(np.uint8)
+        return means
+
+    def write_cells(self, core: Box, means: NDArray[np.uint8]) -> None:
+        """Keep the cells of a coarse window."""
         top, left = core.top // self._cell, core.left // self._cell
         place = slice(top, top + means.shape[0]), slice(left, left + means.shape[1])
         self._array[place] = means

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from tqdm import tqdm
 
+from napari_twostage.fields import FieldRefined, FieldSegmented, FieldStep
 from napari_twostage.pipeline import (
     ChipFailed,
     ChipRefined,
@@ -26,7 +27,7 @@ class Bars:
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
 
-    def take(self, step: Step) -> None:
+    def take(self, step: Step | FieldStep) -> None:
         """Show a step."""
         match step:
             case PyramidGrown(fraction=fraction):
@@ -39,6 +40,10 @@ class Bars:
                 self._start("refine ", plan.n_tiles, "tile")
             case CoarseWindowDone():
                 self._advance(1)
+            case FieldSegmented(windows=windows):
+                self._advance(windows)
+            case FieldRefined(tiles=tiles):
+                self._advance(tiles)
             case ChipRefined(chip=chip) | ChipFailed(chip=chip):
                 self._advance(len(chip.tiles))
 

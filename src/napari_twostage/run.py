@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_twostage.errors import SlideError
+from napari_twostage.fields import FieldRefined, FieldSegmented, FieldStep, Worker
 from napari_twostage.geometry import Box
 from napari_twostage.pipeline import (
     ChipFailed,
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from napari_twostage.distributed.cluster import Cluster
+    from napari_twostage.findings import WindowFindings
     from napari_twostage.pipeline import Focus
     from napari_twostage.segmentation import Segmentation
+    from napari_twostage.tiling import Tile
 
 OVERVIEW_LIMIT_PX = 4096 * 4096
 """A slide whose coarsest level is larger is given a pyramid."""
@@ -47,20 +52,26 @@ REFRESH_TILES = 1000
 """and by how many: they are held in memory, and every reader of the overview goes over them."""
 
 
-STAGE: dict[type[Step], str] = {
+STAGE: dict[type[Step | FieldStep], str] = {
     PyramidGrown: "pyramid",
     CoarsePassStarted: "tissue",
     CoarseWindowDone: "coarse",
     TilesSelected: "coarse",
     ChipRefined: "refine",
     ChipFailed: "refine",
+    FieldSegmented: "coarse",
+    FieldRefined: "refine",
 }
 """What a run was doing when a step came."""
 
 
 def run(
-    seg: Segmentation, wanted: Selection | Plan, *, focus: Focus | None = None
-) -> Iterator[Step]:
+    seg: Segmentation,
+    wanted: Selection | Plan,
+    *,
+    focus: Focus | None = None,
+    cluster: Cluster | None = None,
+) -> Iterator[Step | FieldStep]:
     """Do what is left of both stages, and keep it.
 
     A step is yielded once it is on disk. Closing the iterator cancels the rest; a later run with
@@ -74,36 +85,55 @@ def run(
         What to refine once the coarse pass is complete.
     focus : callable, optional
         Tells what is looked at, a box of the fine grid: that comes first.
+    cluster : Cluster, optional
+        Have it done there, field by field; what is looked at does not count then.
     """
     selection = wanted.selection if isinstance(wanted, Plan) else wanted
-    entry = {**run_entry(seg.model), "wanted": selection.as_dict()}
+    entry = {**run_entry(seg.model), "wanted": selection.as_dict(), "finished": False}
+    workers: Counter[Worker] = Counter()
     seconds = dict.fromkeys(("pyramid", "tissue", "coarse", "refine"), 0.0)
     stage, started = "pyramid", time.perf_counter()
     before = int(seg.ledger.refined.sum())
-    steps = _steps(seg, wanted, focus or nowhere)
+    steps = _steps(seg, wanted, focus or nowhere, cluster)
     try:
         for step in steps:
             stage = STAGE[type(step)]
             seconds[stage] += time.perf_counter() - started
             if isinstance(step, TilesSelected):
                 entry["plan"] = {"tiles": step.plan.n_tiles, "fraction": step.plan.fraction}
+            if isinstance(step, FieldStep):
+                workers[step.worker] += 1
             yield step
             started = time.perf_counter()  # what the taker did with the step is not counted
+        entry["finished"] = True
     finally:
         steps.close()  # what is on its way to the disk belongs to this run
         seconds[stage] += time.perf_counter() - started
         entry["refined"] = int(seg.ledger.refined.sum()) - before
         entry["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         entry["notices"] = seg.model.notices
+        if cluster is not None:
+            entry |= _done_by(workers)
         seg.end_run(entry)
 
 
+def _done_by(workers: Counter[Worker]) -> dict[str, Any]:
+    """Name the processes of a cluster in a run's entry, in place of this one."""
+    listed = [{**asdict(worker), "fields": fields} for worker, fields in workers.items()]
+    return {"compute": None, "threads": None, "workers": listed}
+
+
 def _steps(
-    seg: Segmentation, wanted: Selection | Plan, focus: Focus
-) -> Generator[Step, None, None]:
+    seg: Segmentation, wanted: Selection | Plan, focus: Focus, cluster: Cluster | None
+) -> Generator[Step | FieldStep, None, None]:
+    if cluster is not None:
+        cluster.check(seg)
     yield from _add_levels(seg)
     if not seg.tissue_known:
         _look_for_tissue(seg)
+    if cluster is not None:
+        yield from cluster.both_stages(seg, _windows_left(seg), wanted)
+        return
     work = Work(
         model=seg.model,
         fine=seg.view(seg.grid),
@@ -201,11 +231,11 @@ def _write(seg: Segmentation, step: Step) -> None:
     """Pixels first, then the ledger: what is recorded is on disk."""
     match step:
         case CoarseWindowDone():
-            _write_window(seg, step)
-        case ChipRefined(chip=chip, labels=labels):
-            for tile in chip.tiles:
-                place = seg.tiles.core(tile).shift(-chip.core.top, -chip.core.left)
-                seg.store.write_tile(tile, labels[place.slices])
+            found, unreadable = write_window(seg, step)
+            seg.ledger.window_done(step.core, unreadable)
+            seg.findings.window_done(step.core, found)
+        case ChipRefined(chip=chip):
+            write_chip(seg, step)
             seg.ledger.tiles_refined(chip.tiles)
             if seg.store.n_pending >= REFRESH_TILES:
                 seg.refresh()
@@ -213,7 +243,10 @@ def _write(seg: Segmentation, step: Step) -> None:
             seg.ledger.tiles_failed(chip.tiles, reason)
 
 
-def _write_window(seg: Segmentation, step: CoarseWindowDone) -> None:
+def write_window(
+    seg: Segmentation, step: CoarseWindowDone
+) -> tuple[WindowFindings, dict[Tile, str]]:
+    """Write the pixels of a window; returns what else is to be kept of it, and lost tiles."""
     logits = step.logits.copy()
     for tile in seg.tiles_of_window(step.core):
         if not seg.tissue[tile] or tile in step.unreadable:
@@ -221,11 +254,20 @@ def _write_window(seg: Segmentation, step: CoarseWindowDone) -> None:
             logits[:, *place.slices] = np.nan
     unreadable = {tile: why for tile, why in step.unreadable.items() if seg.tissue[tile]}
     seg.store.write_window(step.core, logits)
-    seg.ledger.window_done(step.core, unreadable)
-    seg.findings.window_done(step.core, logits)
+    return seg.findings.of_window(logits), unreadable
 
 
-def watch(steps: Iterator[Step], progress: bool | Callable[[Step], None] | None) -> None:
+def write_chip(seg: Segmentation, step: ChipRefined) -> None:
+    """Write the pixels of a chip."""
+    chip = step.chip
+    for tile in chip.tiles:
+        place = seg.tiles.core(tile).shift(-chip.core.top, -chip.core.left)
+        seg.store.write_tile(tile, step.labels[place.slices])
+
+
+def watch(
+    steps: Iterator[Step | FieldStep], progress: bool | Callable[[Step | FieldStep], None] | None
+) -> None:
     """Take all steps; show bars for True, call `progress` with each step if it can be called."""
     if callable(progress):
         for step in steps:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_twostage.distributed.cluster import Cluster
+    from napari_twostage.fields import FieldStep
     from napari_twostage.geometry import Region
     from napari_twostage.location import Location
     from napari_twostage.models import LabelClass
@@ -361,7 +363,7 @@ class Segmentation:
         """Stage 2's time for a tile, from the last run on this machine; None where none was."""
         for entry in reversed(self.record["runs"]):
             done = entry.get("refined", 0)
-            if done and entry["machine"] == platform.node():
+            if done and entry["machine"] == platform.node() and "workers" not in entry:
                 return float(entry["seconds"]["refine"] / done)
         return None
 
@@ -408,13 +410,21 @@ class Segmentation:
         return tuple(polygons)
 
     def iter_refine(
-        self, wanted: Plan | Selection, *, focus: Focus | None = None
-    ) -> Iterator[Step]:
+        self,
+        wanted: Plan | Selection,
+        *,
+        focus: Focus | None = None,
+        cluster: Cluster | None = None,
+    ) -> Iterator[Step | FieldStep]:
         """Refine step by step; see `run.run`."""
-        return run(self, wanted, focus=focus)
+        return run(self, wanted, focus=focus, cluster=cluster)
 
     def refine(
-        self, plan: Plan | Selection, *, progress: bool | Callable[[Step], None] | None = None
+        self,
+        plan: Plan | Selection,
+        *,
+        progress: bool | Callable[[Step | FieldStep], None] | None = None,
+        cluster: Cluster | None = None,
     ) -> Segmentation:
         """Refine the tiles of a plan, after what is left of the coarse pass.
 
@@ -424,8 +434,10 @@ class Segmentation:
             From `plan`.
         progress : bool or callable, optional
             True shows bars on stderr; a callable is given each step.
+        cluster : Cluster, optional
+            From `distributed.connect`: have it done there.
         """
-        watch(self.iter_refine(plan), progress)
+        watch(self.iter_refine(plan, cluster=cluster), progress)
         return self
 
     def end_run(self, entry: dict[str, Any]) -> None:

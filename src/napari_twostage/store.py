@@ -74,11 +74,12 @@ class Store:
         self._logits = _array(group, "coarse/logits")
         self._refined = _Plane(_array(group, "refined"), layout.tiles)
         self._edits = _Plane(_array(group, "edits"), layout.tiles)
-        self._overview = {
+        self._levels = {
             step: _array(group, f"overview/{step}")
             for step in layout.steps
             if step >= layout.card.ratio
         }
+        self._overview: dict[int, zarr.Array[Any] | _Patch] = {**self._levels}
 
     def _create(self, path: Location) -> None:
         layout, card = self.layout, self.layout.card
@@ -161,6 +162,41 @@ class Store:
             for tile in self.layout.tiles.touching(box):
                 self._pending[tile] = self._thin_tile(tile)
 
+    # -- one of several processes -------------------------------------------------------------
+
+    def set_aside(self, box: Box, step: int) -> dict[int, NDArray[np.uint8]]:
+        """Write a box only from now on, and nothing of it to chunks that others share.
+
+        Parameters
+        ----------
+        box : Box
+            Of the fine grid; whole chunks of every level up to `step`.
+        step : int
+            Fine pixels per pixel of the coarsest level that may be written.
+
+        Returns
+        -------
+        dict of int to (height, width) array
+            The box at the levels beyond, by fine pixels per pixel: they change as the box is
+            written, for `put_aside` of whoever owns the shared chunks.
+        """
+        with self.lock:
+            self._stale.clear()  # what others left behind is theirs
+            self._pending.clear()
+            patches = {
+                beyond: _Patch(array, box.scaled(1 / beyond))
+                for beyond, array in self._levels.items()
+                if beyond > step
+            }
+            self._overview = {**self._levels, **patches}
+        return {beyond: patch.pixels for beyond, patch in patches.items()}
+
+    def put_aside(self, box: Box, levels: dict[int, NDArray[np.uint8]]) -> None:
+        """Take over what `set_aside` returned, from a process that is done with the box."""
+        with self.lock:
+            for step, pixels in levels.items():
+                self._levels[step][box.scaled(1 / step).slices] = pixels
+
     # -- reading ------------------------------------------------------------------------------
 
     def read_logits(self, box: Box) -> NDArray[np.float16]:
@@ -231,7 +267,9 @@ class Store:
             self._stale.clear()
             self._pending.clear()
 
-    def _write_thinned(self, array: zarr.Array[Any], step: int, tiles: dict[Tile, Thinned]) -> None:
+    def _write_thinned(
+        self, array: zarr.Array[Any] | _Patch, step: int, tiles: dict[Tile, Thinned]
+    ) -> None:
         boxes = [self.layout.tiles.box(tile).scaled(1 / step) for tile in tiles]
         frame = Box(
             min(box.top for box in boxes),
@@ -300,6 +338,27 @@ class _Plane:
         np.copyto(place, over, where=over != UNSET)
 
 
+class _Patch:
+    """A box of an array in memory, read and written as if it were the array."""
+
+    def __init__(self, array: zarr.Array[Any], box: Box) -> None:
+        self.pixels = _read(array, box)
+        self._box = box
+
+    def __getitem__(self, place: tuple[slice, slice]) -> NDArray[np.uint8]:
+        return self.pixels[self._inside(place)]
+
+    def __setitem__(self, place: tuple[slice, slice], pixels: NDArray[np.uint8]) -> None:
+        self.pixels[self._inside(place)] = pixels
+
+    def _inside(self, place: tuple[slice, slice]) -> tuple[slice, slice]:
+        rows, columns = place
+        top, left = self._box.top, self._box.left
+        return slice(rows.start - top, rows.stop - top), slice(
+            columns.start - left, columns.stop - left
+        )
+
+
 def _bounds(mask: NDArray[np.bool_]) -> Box:
     """The smallest box round what is True in a mask; there must be some."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -332,5 +391,5 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
-def _read(array: zarr.Array[Any], box: Box) -> NDArray[np.uint8]:
+def _read(array: zarr.Array[Any] | _Patch, box: Box) -> NDArray[np.uint8]:
     return np.array(array[box.slices], np.uint8)

@@ -1,0 +1,230 @@
+"""A run on a cluster: fields are handed out, their pixels are written there, recorded here."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
+
+import numpy as np
+
+from napari_twostage.distributed import worker
+from napari_twostage.distributed.handover import Job
+from napari_twostage.errors import ClusterError, SegmentationError, TwoStageError
+from napari_twostage.fields import FieldGrid, FieldRefined, FieldSegmented, grouped
+from napari_twostage.pipeline import CoarsePassStarted, TilesSelected
+from napari_twostage.selection import Plan
+from napari_twostage.url import Url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+
+    from distributed import Client, Future
+
+    from napari_twostage.fields import Field, FieldStep
+    from napari_twostage.geometry import Box
+    from napari_twostage.pipeline import Step
+    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.selection import Selection
+
+Item = TypeVar("Item")
+Report = TypeVar("Report")
+
+IN_FLIGHT = 2
+"""Tasks handed out for each thread of a worker: the next is there when one is done."""
+BATCHES = 8
+"""Full batches of a model that a task may hold: the last, not full, then weighs little."""
+TASKS_EACH = 2
+"""Tasks that a thread should get, however small, before they grow: the last ends the run."""
+RETRIES = 2
+"""Times that a task which failed is tried again."""
+LOST = (
+    "the connection to the scheduler was lost; what is recorded is kept: start the scheduler and "
+    "its workers again, and repeat the command to go on"
+)
+
+
+class Cluster:
+    """Processes, here or elsewhere, that runs can be given to.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to a scheduler. Its workers must know slides, results and models under the
+        same paths as this process.
+    device, precision : str
+        What workers compute on; as for `load_model`.
+
+    Examples
+    --------
+    >>> seg = segment(slide, "nuclei", out, cluster=Cluster(client))  # doctest: +SKIP
+    """
+
+    def __init__(self, client: Client, *, device: str = "auto", precision: str = "f32") -> None:
+        self._client = client
+        self._device = device
+        self._precision = precision
+
+    @property
+    def threads(self) -> int:
+        """Tasks that workers take on at once; it grows when workers join."""
+        self._check_connection()
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
+
+    def check(self, seg: Segmentation) -> None:
+        """Refuse a slide that is an array, which only this process has, and a result by URL.
+
+        Raises
+        ------
+        SegmentationError
+            For either.
+        """
+        if isinstance(seg.path, Url):
+            raise SegmentationError(
+                f"a cluster writes to a folder that all its workers see, found {seg.path}; name "
+                "one on a shared disk, or leave out the cluster"
+            )
+        if seg.slide.path is None:
+            raise SegmentationError(
+                f"{seg.name} is an array, which other processes cannot open; save it as "
+                "OME-Zarr or OME-TIFF and segment that, or leave out the cluster"
+            )
+
+    def both_stages(
+        self, seg: Segmentation, windows: Sequence[Box], wanted: Selection | Plan
+    ) -> Generator[Step | FieldStep, None, None]:
+        """Do what is left of both stages; see `run.run`, which the user calls.
+
+        A field is recorded, by this process alone, once its pixels are on disk. Closing the
+        generator takes back what is handed out; workers drop what they are at.
+
+        Parameters
+        ----------
+        seg : Segmentation
+            Its tissue is known.
+        windows : sequence of Box
+            Cores of the coarse windows that are left.
+        wanted : Selection or Plan
+            What to refine.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is lost.
+        SegmentationError
+            If a field fails again and again.
+        """
+        seg.refresh()  # from now on workers bring the overview up to date
+        job = Job(str(seg.path.absolute()), uuid4().hex, self._device, self._precision)
+        job.begin()
+        try:
+            yield CoarsePassStarted(len(windows))
+            yield from self._segment(seg, job, windows)
+            seg.findings.save_statistics()
+            plan = wanted if isinstance(wanted, Plan) else self._select(seg, job, wanted)
+            yield TilesSelected(plan)
+            yield from self._refine(seg, job, plan)
+        finally:
+            job.end()
+
+    def _segment(
+        self, seg: Segmentation, job: Job, windows: Sequence[Box]
+    ) -> Iterator[FieldSegmented]:
+        fields = FieldGrid(seg.layout)
+        tasks = self._packed(grouped(windows, fields.of_window), seg.model.coarse_batch)
+        for done in self._in_waves(worker.segment_fields, job, tasks):
+            seg.store.put_aside(fields.box(done.field), job.take("coarse", done.field))
+            for core, found, unreadable in done.windows:
+                seg.ledger.window_done(core, unreadable)
+                seg.findings.window_done(core, found)
+            yield FieldSegmented(done.field, len(done.windows), done.worker)
+
+    def _refine(self, seg: Segmentation, job: Job, plan: Plan) -> Iterator[FieldRefined]:
+        fields = FieldGrid(seg.layout)
+        # a field comes as early as the best of its tiles
+        tasks = self._packed(grouped(plan.tiles, fields.of_tile), seg.model.refine_batch)
+        unedited = np.zeros(seg.tiles.shape, bool)
+        for done in self._in_waves(worker.refine_fields, job, tasks):
+            seg.store.put_aside(fields.box(done.field), job.take("refine", done.field))
+            seg.ledger.tiles_refined(done.refined)
+            seg.ledger.overview_fresh()
+            for tiles, reason in done.failed:
+                seg.ledger.tiles_failed(tiles, reason)
+            seg.store.mark_written(seg.ledger.refined, unedited)
+            count = len(done.refined) + sum(len(tiles) for tiles, _ in done.failed)
+            yield FieldRefined(done.field, count, done.worker)
+
+    def _select(self, seg: Segmentation, job: Job, wanted: Selection) -> Plan:
+        if wanted.budget_s is None:
+            return seg.select(wanted)
+        future = self._client.submit(worker.seconds_per_tile, job, pure=False, retries=RETRIES)
+        workers = len(self._client.nthreads())
+        return seg.select(wanted, seconds_per_tile=self._result(future) / workers)
+
+    def _packed(
+        self, fields: Collection[tuple[Field, list[Item]]], batch: int
+    ) -> Iterator[list[Item]]:
+        """Pack fields, whole and in their order, into tasks of a few batches."""
+        total = sum(len(items) for _, items in fields)
+        shared_out = total // (batch * self.threads * TASKS_EACH)
+        most = batch * min(max(1, shared_out), BATCHES)
+        task: list[Item] = []
+        for _, items in fields:
+            if task and len(task) + len(items) > most:
+                yield task
+                task = []
+            task = task + items
+        if task:
+            yield task
+
+    def _in_waves(
+        self,
+        work: Callable[[Job, list[Item]], list[Report]],
+        job: Job,
+        tasks: Iterator[list[Item]],
+    ) -> Iterator[Report]:
+        """Hand tasks out in order, a bounded number at once; yield reports as they come."""
+        from distributed import as_completed
+
+        handed_out: set[Future[list[Report]]] = set()
+        completed = as_completed([], loop=self._client.loop)
+        try:
+            while True:
+                room = IN_FLIGHT * self.threads - len(handed_out)
+                for items in islice(tasks, max(0, room)):
+                    future = self._client.submit(work, job, items, pure=False, retries=RETRIES)
+                    handed_out.add(future)
+                    completed.add(future)
+                if not handed_out:
+                    return
+                future = next(completed)
+                handed_out.remove(future)
+                yield from self._result(future)
+        finally:
+            if self._client.status == "running":
+                self._client.cancel(list(handed_out))
+
+    def _result(self, future: Future[Report]) -> Report:
+        try:
+            return future.result()
+        except TwoStageError as error:
+            raise SegmentationError(
+                f"a worker says: {error}; slide, model and result folder must be there for all "
+                "workers, under the same paths as here"
+            ) from error
+        except Exception as error:
+            if isinstance(error, CancelledError):
+                raise ClusterError(LOST) from error
+            self._check_connection()
+            raise SegmentationError(
+                f"a task failed {1 + RETRIES} times on the cluster, at last with "
+                f"{type(error).__name__}: {' '.join(str(error).split())}; "
+                "the workers' logs have more; repeat the command to go on"
+            ) from error
+
+    def _check_connection(self) -> None:
+        """Say at once that the scheduler is gone: calls would wait for it to come back."""
+        if self._client.status != "running":
+            raise ClusterError(LOST)

@@ -1,0 +1,150 @@
+"""What runs in a worker process: one of both stages over a few fields.
+
+A task waits for its turn with the model, and then for its turn with the disk, so a worker of two
+threads computes one task while it writes another.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import contextmanager
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from napari_twostage.distributed.handover import RefinedField, SegmentedField, WindowReport
+from napari_twostage.errors import SegmentationError
+from napari_twostage.fields import FieldGrid, Worker, grouped
+from napari_twostage.models import load_model
+from napari_twostage.pipeline import ChipFailed, ChipRefined, Work, coarse_pass, refine_tiles
+from napari_twostage.run import write_chip, write_window
+from napari_twostage.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from napari_twostage.distributed.handover import Job
+    from napari_twostage.fields import Field
+    from napari_twostage.geometry import Box
+    from napari_twostage.models.model import Model
+    from napari_twostage.pipeline import CoarseWindowDone
+    from napari_twostage.tiling import Tile
+
+Step = TypeVar("Step")
+
+KEPT_OPEN = 4
+"""Results, with their slides, and models that a process keeps open."""
+
+_model_turn = Lock()
+"""One task at a time computes: the model has the cores of a process to itself."""
+_disk_turn = Lock()
+"""One task at a time writes: a store writes one field at a time."""
+
+
+def segment_fields(job: Job, cores: Sequence[Box]) -> list[SegmentedField]:
+    """Run stage 1 over windows, given by their cores: all that are left of their fields."""
+    with _model_turn:
+        seg = _opened(job)
+        steps = _while_wanted(job, coarse_pass(_work(seg, cores)))
+    fields = FieldGrid(seg.layout)
+    with _disk_turn:
+        return [
+            _write_windows(seg, job, field, own)
+            for field, own in grouped(steps, lambda step: fields.of_window(step.core))
+        ]
+
+
+def refine_fields(job: Job, tiles: Sequence[Tile]) -> list[RefinedField]:
+    """Run stage 2 over tiles: all that are chosen of their fields."""
+    with _model_turn:
+        seg = _opened(job)
+        steps = _while_wanted(job, refine_tiles(_work(seg, []), tiles))
+    fields = FieldGrid(seg.layout)
+    with _disk_turn:
+        return [
+            _write_chips(seg, job, field, own)
+            for field, own in grouped(steps, lambda step: fields.of_tile(step.chip.tiles[0]))
+        ]
+
+
+def seconds_per_tile(job: Job) -> float:
+    """Stage 2's time for a tile in this process, measured once."""
+    with _model_turn:
+        return _opened(job).model.seconds_per_tile
+
+
+def _write_windows(
+    seg: Segmentation, job: Job, field: Field, steps: list[CoarseWindowDone]
+) -> SegmentedField:
+    with _only(seg, job, "coarse", field):
+        windows = [WindowReport(step.core, *write_window(seg, step)) for step in steps]
+    return SegmentedField(field, _this(seg.model), windows)
+
+
+def _write_chips(
+    seg: Segmentation, job: Job, field: Field, steps: list[ChipRefined | ChipFailed]
+) -> RefinedField:
+    refined = [step for step in steps if isinstance(step, ChipRefined)]
+    with _only(seg, job, "refine", field):
+        for step in refined:
+            write_chip(seg, step)
+        seg.store.refresh_overview()
+    return RefinedField(
+        field,
+        _this(seg.model),
+        [tile for step in refined for tile in step.chip.tiles],
+        [(step.chip.tiles, step.reason) for step in steps if isinstance(step, ChipFailed)],
+    )
+
+
+@contextmanager
+def _only(seg: Segmentation, job: Job, stage: str, field: Field) -> Iterator[None]:
+    """Write one field only; its part of what fields share is left for the owner."""
+    fields = FieldGrid(seg.layout)
+    shared = seg.store.set_aside(fields.box(field), fields.step)
+    yield
+    job.leave(stage, field, shared)
+
+
+def _while_wanted(job: Job, steps: Iterable[Step]) -> list[Step]:
+    """Take all steps, unless the run ends meanwhile: its task would then write behind its back."""
+    taken = []
+    for step in steps:
+        if not job.goes_on:
+            raise SegmentationError(f"{job.folder}: the run that this task belongs to has ended")
+        taken.append(step)
+    return taken
+
+
+@lru_cache(KEPT_OPEN)
+def _opened(job: Job) -> Segmentation:
+    """Open the result as it is when this process comes to the run."""
+    seg = Segmentation.open(job.folder)
+    made_with = seg.record["model"]
+    seg.attach_model(_loaded(made_with["source"], made_with["sha256"], job.device, job.precision))
+    return seg
+
+
+@lru_cache(KEPT_OPEN)
+def _loaded(
+    source: str,
+    sha256: str,  # noqa: ARG001 - tells versions apart
+    device: str,
+    precision: str,
+) -> Model:
+    return load_model(source, device=device, precision=precision)
+
+
+def _work(seg: Segmentation, windows: Sequence[Box]) -> Work:
+    return Work(
+        model=seg.model,
+        fine=seg.view(seg.grid),
+        coarse=seg.view(seg.coarse_grid),
+        tiles=seg.tiles,
+        windows=windows,
+    )
+
+
+def _this(model: Model) -> Worker:
+    return Worker(platform.node(), os.getpid(), str(model.compute), model.threads)

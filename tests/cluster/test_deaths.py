@@ -1,0 +1,104 @@
+"""Processes that are killed, come late or are stopped cost time, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cluster.helpers import WAIT_S, Countdown, dask_processes, run_entry, wait_for
+from tests.proofs.helpers import assert_same, outcome
+
+from napari_twostage import Segmentation
+from napari_twostage.cli import STOPPED
+from napari_twostage.distributed import connect
+from napari_twostage.errors import ClusterError
+from napari_twostage.fields import FieldRefined, FieldSegmented
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cluster.helpers import Case
+
+    from napari_twostage.fields import FieldStep
+    from napari_twostage.pipeline import Step
+
+
+def kill(step: FieldStep) -> None:
+    """Kill the process that a step comes from; the next task is there already."""
+    os.kill(step.worker.process, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_workers_are_killed_in_both_stages(case: Case, threads: int, tmp_path: Path) -> None:
+    first, second = Countdown(FieldSegmented, 3, kill), Countdown(FieldRefined, 3, kill)
+
+    def listen(step: Step | FieldStep) -> None:
+        first(step)
+        second(step)
+
+    with connect(workers=2, threads=threads, device="cpu") as cluster:
+        seg = case.segment(tmp_path / "out.zarr", cluster=cluster, progress=listen)
+    assert_same(outcome(seg), case.expected)
+    killed = {first.step.worker.process, second.step.worker.process}
+    assert killed < {worker["process"] for worker in run_entry(seg)["workers"]}
+
+
+@pytest.mark.slow
+def test_a_late_worker_works_and_a_lost_scheduler_costs_no_field(
+    case: Case, threads: int, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.zarr"
+    with dask_processes(tmp_path, threads) as dask:
+        address = dask.scheduler()
+        dask.worker()
+        with connect(address, device="cpu", patience_s=WAIT_S) as cluster:
+
+            def one_more(_: FieldStep) -> None:
+                before = cluster.threads
+                dask.worker()
+                wait_for(lambda: cluster.threads > before)
+
+            late = Countdown(FieldSegmented, 1, one_more)
+            lost = Countdown(FieldRefined, 3, lambda _: dask.kill_all())
+
+            def listen(step: Step | FieldStep) -> None:
+                late(step)
+                lost(step)
+
+            with pytest.raises(ClusterError, match=r"the scheduler was lost; .* repeat") as caught:
+                case.segment(out, cluster=cluster, progress=listen)
+            assert "\n" not in str(caught.value)
+        broken = Segmentation.open(out)
+        assert len({worker["process"] for worker in run_entry(broken)["workers"]}) == 2
+        assert 0 < run_entry(broken)["refined"] < run_entry(broken)["plan"]["tiles"]
+
+        address = dask.scheduler()
+        dask.worker()
+        with connect(address, device="cpu", patience_s=WAIT_S) as cluster:
+            seg = case.segment(out, cluster=cluster)
+    assert_same(outcome(seg), case.expected)
+    again = run_entry(seg)["plan"]["tiles"]
+    assert again < run_entry(broken)["plan"]["tiles"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_recorded(case: Case, tmp_path: Path) -> None:
+    out = tmp_path / "out.zarr"
+    command = case.command(out, "--workers", "2", "--device", "cpu")
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        journal = out / "journal.jsonl"
+        wait_for(lambda: journal.exists() and journal.stat().st_size > 0)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all at once
+        _, said = process.communicate(timeout=WAIT_S)
+    assert process.returncode == STOPPED
+    assert said.strip().startswith("stopped; what was computed is kept. To go on: ")
+    assert "Traceback" not in said
+    assert not (out / "handover").exists()
+    seg = case.segment(out)
+    assert len(seg.record["runs"]) == 2
+    assert_same(outcome(seg), case.expected)

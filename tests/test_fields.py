@@ -1,0 +1,121 @@
+"""Fields part the slide, and no chunk of the arrays that they are written to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import make_card
+
+from napari_twostage.fields import MOST_FIELDS, FieldGrid, grouped
+from napari_twostage.geometry import Box, Grid
+from napari_twostage.layout import Layout
+from napari_twostage.store import Store
+from napari_twostage.tiling import TileGrid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+sides = st.integers(1, 5000)
+
+
+def layout_of(height: int, width: int, **changes: object) -> Layout:
+    card = make_card(**changes)
+    grid = Grid((height, width), (1.0, 1.0), (0.5, 0.5))
+    return Layout(grid, card, TileGrid(grid.shape, card.tile_px, card.halo_px))
+
+
+def windows(layout: Layout) -> list[Box]:
+    return list(layout.coarse.box.blocks(layout.card.coarse_core_px))
+
+
+@given(height=sides, width=sides)
+def test_windows_and_tiles_lie_in_one_field_each(height: int, width: int) -> None:
+    layout = layout_of(height, width)
+    fields, ratio = FieldGrid(layout), layout.card.ratio
+    shared_out = grouped(windows(layout), fields.of_window)
+    assert 1 <= len(shared_out) <= MOST_FIELDS
+    for field, cores in shared_out:
+        box = fields.box(field)
+        assert all(box.contains(core.scaled(ratio).clip(layout.fine.shape)) for core in cores)
+        for tile in layout.tiles.touching(box):
+            assert fields.of_tile(tile) == field
+    assert sum(fields.box(field).area for field, _ in shared_out) == height * width
+
+
+@pytest.mark.parametrize("shape", [(600, 900), (2500, 1700)])
+def test_no_two_fields_share_a_chunk_up_to_their_step(
+    shape: tuple[int, int], tmp_path: Path
+) -> None:
+    layout = layout_of(*shape)
+    fields = FieldGrid(layout)
+    Store(tmp_path, layout, create=True)
+    arrays = [("refined", 1), ("edits", 1), ("coarse/logits", layout.card.ratio)]
+    arrays += [(f"overview/{s}", s) for s in layout.steps if layout.card.ratio <= s <= fields.step]
+    shared_out = [field for field, _ in grouped(windows(layout), fields.of_window)]
+    assert len(shared_out) > 1
+    for name, step in arrays:
+        array = zarr.open_array(tmp_path / name, mode="r")
+        rows, columns = array.chunks[-2:]
+        owners: dict[tuple[int, int], tuple[int, int]] = {}
+        for field in shared_out:
+            box = fields.box(field).scaled(1 / step)
+            for row in range(box.top // rows, -(-box.bottom // rows)):
+                for column in range(box.left // columns, -(-box.right // columns)):
+                    assert owners.setdefault((row, column), field) == field
+
+
+def test_merged_chips_do_not_cross_fields() -> None:
+    layout = layout_of(700, 900, mergeable=True, coarse_window_px=8, context=False)
+    fields = FieldGrid(layout)
+    rows, columns = layout.tiles.shape
+    everything = [(row, column) for row in range(rows) for column in range(columns)]
+    together = set(layout.tiles.chips(everything, merge=True))
+    apart = {
+        chip
+        for _, tiles in grouped(everything, fields.of_tile)
+        for chip in layout.tiles.chips(tiles, merge=True)
+    }
+    assert any(len(chip.tiles) == 16 for chip in together)
+    assert apart == together
+
+
+def test_a_large_slide_has_larger_fields() -> None:
+    small, large = (FieldGrid(layout_of(side, side)) for side in (300, 30_000))
+    assert small.windows == 1
+    assert large.windows > 1
+    assert large.step == large.windows * small.step
+
+
+def test_what_is_set_aside_reaches_the_shared_levels_through_the_owner(tmp_path: Path) -> None:
+    layout = layout_of(2100, 40)
+    fields = FieldGrid(layout)
+    assert max(layout.steps) > fields.step
+    rng = np.random.default_rng(0)
+    whole = Store(tmp_path / "whole", layout, create=True)
+    owner = Store(tmp_path / "parts", layout, create=True)
+    worker = Store(tmp_path / "parts", layout)
+    for field, cores in grouped(windows(layout), fields.of_window):
+        shared = worker.set_aside(fields.box(field), fields.step)
+        assert set(shared) == {step for step in layout.steps if step > fields.step}
+        tile = next(layout.tiles.touching(fields.box(field)))
+        labels = rng.integers(0, 2, (16, 16), np.uint8)
+        logits = {core: rng.normal(size=(1, *core.shape)).astype(np.float16) for core in cores}
+        for store in (worker, whole):
+            for core in cores:
+                store.write_window(core, logits[core])
+            store.write_tile(tile, labels)
+            store.refresh_overview()
+        owner.put_aside(fields.box(field), shared)
+    for step in layout.steps:
+        if step >= layout.card.ratio:
+            found, expected = (
+                zarr.open_array(tmp_path / name / f"overview/{step}", mode="r")[:]
+                for name in ("parts", "whole")
+            )
+            np.testing.assert_array_equal(found, expected)
+            assert 0 < np.mean(expected) < 1
