@@ -141,6 +141,7 @@ BAD = {
     "no such device": ["segment", "CROP", "--out", "OUT", "--device", "abacus"],
     "a region beyond the slide": ["segment", "CROP", "--out", "OUT", "--region", "900,900,10,10"],
     "a fraction above 1": ["segment", "CROP", "--out", "OUT", "--fraction", "2"],
+    "no workers": ["segment", "CROP", "--out", "OUT", "--workers", "0"],
     "a criterion too many": [
         "segment", "CROP", "--out", "OUT", "--refine", "all", "--fraction", "0.5",
     ],
