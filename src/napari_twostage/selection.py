@@ -15,8 +15,11 @@ import numpy as np
 
 from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
+from napari_twostage.tiling import Tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Region
@@ -107,7 +110,7 @@ class Forecast:
 class Plan(Forecast):
     """Tiles that would be refined, and what is expected of it."""
 
-    tiles: tuple[Tile, ...]
+    tiles: Sequence[Tile]
     """Not refined yet, in the order of refinement."""
     selection: Selection
     """What was asked for."""
@@ -238,13 +241,24 @@ class Ranking:
         float
             In [0, 1]; 1 where no foreground is expected at all.
         """
-        mended = np.where(refined, self.gain, 0.0)
+        return self._dice_with(np.flatnonzero(refined))
+
+    def _dice_with(self, refined: NDArray[np.intp]) -> float:
+        """Expected Dice if the tiles of these flat indices are refined."""
+        hits, misses, wrong = self._expected
+        kept = hits.sum() + self.gain * misses[refined].sum()
+        total = 2 * kept + wrong.sum() - self.gain * wrong[refined].sum()
+        return float(2 * kept / total) if total > 0 else 1.0
+
+    @cached_property
+    def _expected(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Hits, misses and all wrong pixels of each tile, flat; 0 where it has no score."""
         statistics = self.statistics
-        hits = np.nansum(statistics.hits + mended * statistics.misses, dtype=np.float64)
-        errors = statistics.false_alarms + statistics.misses.astype(np.float64)
-        wrong = np.nansum((1 - mended) * errors)
-        total = 2 * hits + wrong
-        return float(2 * hits / total) if total > 0 else 1.0
+        hits, misses, false_alarms = (
+            np.nan_to_num(part.ravel().astype(np.float64))
+            for part in (statistics.hits, statistics.misses, statistics.false_alarms)
+        )
+        return hits, misses, misses + false_alarms
 
     def curve(self, refined: NDArray[np.bool_], seconds_per_tile: float | None) -> Curve:
         """Work out what every threshold would cost and bring.
@@ -297,17 +311,16 @@ class Ranking:
             Measured on this machine.
         """
         left = selected[~refined.ravel()[selected]]
-        after = refined.copy()
-        after.ravel()[left] = True
-        rows, columns = np.unravel_index(left, refined.shape)
+        before = np.flatnonzero(refined)
+        places = np.stack(np.unravel_index(left, refined.shape), axis=1)
         return Plan(
             n_tiles=len(left),
             selected=len(selected),
             fraction=len(selected) / max(1, len(self.order)),
             estimated_seconds=None if seconds_per_tile is None else len(left) * seconds_per_tile,
-            expected_dice=self.expected_dice(after),
-            expected_dice_before=self.expected_dice(refined),
-            tiles=tuple(zip(rows.tolist(), columns.tolist(), strict=True)),
+            expected_dice=self._dice_with(np.concatenate([before, left])),
+            expected_dice_before=self._dice_with(before),
+            tiles=Tiles(places),
             selection=selection,
         )
 

@@ -3,23 +3,74 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from napari_twostage.geometry import Box, Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from napari_twostage.geometry import Polygons
 
 Tile = tuple[int, int]
 """Row and column of a tile in its grid."""
+
+
+class Tiles(Sequence[Tile]):
+    """Many tiles, in an order; like a tuple of them, but made at once however many there are.
+
+    Parameters
+    ----------
+    places : (n, 2) int array
+        Row and column of each.
+
+    Examples
+    --------
+    >>> tiles = Tiles(np.array([[0, 1], [1, 0]]))
+    >>> tiles[1], len(tiles), tiles == ((0, 1), (1, 0))
+    ((1, 0), 2, True)
+    """
+
+    def __init__(self, places: NDArray[np.integer]) -> None:
+        self._places = places
+
+    @overload
+    def __getitem__(self, index: int) -> Tile: ...
+    @overload
+    def __getitem__(self, index: slice) -> Tiles: ...
+    def __getitem__(self, index: int | slice) -> Tile | Tiles:
+        if isinstance(index, slice):
+            return Tiles(self._places[index])
+        row, column = self._places[index].tolist()
+        return row, column
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Tile]:
+        rows, columns = self._places.T.tolist() or ((), ())
+        return zip(rows, columns, strict=True)
+
+    def __array__(
+        self, dtype: DTypeLike | None = None, *, copy: bool | None = None
+    ) -> NDArray[Any]:
+        return np.array(self._places, dtype=dtype, copy=copy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} tiles>"
 
 
 class TileState(IntEnum):
