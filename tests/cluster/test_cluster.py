@@ -52,7 +52,7 @@ def test_the_outcome_is_that_of_one_process(
     assert sum(worker["fields"] for worker in workers) == len(segmented) + len(refined)
     assert len({worker["process"] for worker in workers}) == 2
     computing = {(worker["compute"], worker["threads"]) for worker in workers}
-    assert computing == {(str(choose()), threads)}
+    assert computing == {(str(choose("cpu")), threads)}
     assert not (seg.path / "handover").exists()
 
     here = Segmentation.open(case.done)
