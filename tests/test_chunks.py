@@ -1,4 +1,4 @@
-"""A chunk that is written quickly is the file that zarr would have written."""
+"""What is written quickly are the files that zarr would have written."""
 
 from __future__ import annotations
 
@@ -10,73 +10,82 @@ import zarr
 from zarr.codecs import GzipCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from napari_twostage.chunks import ChunkWriter
+from napari_twostage.chunks import ChunkFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHAPE, SIDE = (40, 50), 16
+Place = tuple[slice, ...]
+
+KINDS: dict[str, dict[str, Any]] = {
+    "labels": {"shape": (40, 50), "chunks": (16, 16), "dtype": "uint8", "fill_value": 255},
+    "overview": {"shape": (40, 50), "chunks": (64, 64), "dtype": "uint8", "fill_value": 0},
+    "logits": {
+        "shape": (2, 40, 50),
+        "chunks": (2, 16, 16),
+        "dtype": "float16",
+        "fill_value": np.nan,
+    },
+}
 
 
-def make(store: Any, compressor: Any = None) -> zarr.Array[Any]:
-    return zarr.create_array(
-        store,
-        name="plane",
-        shape=SHAPE,
-        chunks=(SIDE, SIDE),
-        dtype="uint8",
-        fill_value=255,
-        compressors=compressor or ZstdCodec(level=1),
-    )
+def make(store: Any, kind: str, compressor: Any = None) -> zarr.Array[Any]:
+    chosen = compressor or ZstdCodec(level=1)
+    return zarr.create_array(store, name="plane", compressors=chosen, **KINDS[kind])
 
 
-def pieces() -> list[tuple[tuple[int, int], np.ndarray]]:
-    """Cut a plane into chunks: those of the last row and column are not whole."""
-    plane = np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8)
-    plane[:SIDE, :SIDE] = 255  # a chunk of nothing
-    return [
-        (
-            (row, column),
-            plane[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE],
-        )
-        for row in range(3)
-        for column in range(4)
-    ]
+def pieces(array: zarr.Array[Any], count: int = 40) -> list[tuple[Place, np.ndarray]]:
+    """Boxes anywhere, of whole chunks and of parts, some of them of nothing."""
+    rng = np.random.default_rng(0)
+    found: list[tuple[Place, np.ndarray]] = []
+    for _ in range(count):
+        top, left = (int(rng.integers(0, length - 1)) for length in array.shape[-2:])
+        if rng.random() < 0.5:  # from a chunk's corner, as a run writes
+            top -= top % array.chunks[-2]
+            left -= left % array.chunks[-1]
+        height, width = rng.integers(1, 33, 2)
+        box = (slice(top, min(top + height, array.shape[-2])), slice(left, left + int(width)))
+        box = (box[0], slice(left, min(left + int(width), array.shape[-1])))
+        shape = (*array.shape[:-2], *(part.stop - part.start for part in box))
+        values = rng.integers(0, 3, shape).astype(array.dtype)
+        if rng.random() < 0.3:
+            values[:] = array.fill_value
+        found.append(((slice(None),) * (len(shape) - 2) + box, values))
+    return found
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def test_files_are_those_of_zarr_to_the_byte(tmp_path: Path) -> None:
-    theirs, writer = make(tmp_path / "zarr"), ChunkWriter(make(tmp_path / "ours"))
-    for index, pixels in pieces():
-        writer.write(index, pixels)
-        top, left = index[0] * SIDE, index[1] * SIDE
-        theirs[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    assert files(tmp_path / "ours") == files(tmp_path / "zarr")
-    assert len(files(tmp_path / "ours")) == 1 + 1 + 11  # group, array, chunks of something
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_are_those_of_zarr_to_the_byte(kind: str, tmp_path: Path) -> None:
+    theirs, ours = make(tmp_path / "zarr", kind), ChunkFiles(make(tmp_path / "ours", kind))
+    for place, values in pieces(theirs):
+        theirs[place] = values
+        ours[place] = values
+        assert files(tmp_path / "ours") == files(tmp_path / "zarr")
+        assert np.array_equal(ours[place], values, equal_nan=kind == "logits")
+    assert any("/c/" in name for name in files(tmp_path / "ours"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", ["memory", "gzip"])
+def test_other_stores_and_codecs_are_left_to_zarr(what: str, kind: str, tmp_path: Path) -> None:
+    store, codec = (MemoryStore(), None) if what == "memory" else (tmp_path, GzipCodec(level=1))
+    array = make(store, kind, codec)
+    ours, plane = ChunkFiles(array), np.full(array.shape, array.fill_value, array.dtype)
+    for place, values in pieces(array):
+        ours[place] = plane[place] = values
+    assert np.array_equal(array[:], plane, equal_nan=kind == "logits")
 
 
 def test_a_chunk_that_becomes_nothing_is_removed(tmp_path: Path) -> None:
-    array = make(tmp_path)
-    writer = ChunkWriter(array)
-    writer.write((1, 1), np.ones((SIDE, SIDE), np.uint8))
-    writer.write((1, 1), np.full((SIDE, SIDE), 255, np.uint8))
-    assert (array[:] == 255).all()
+    ours = ChunkFiles(make(tmp_path, "labels"))
+    place = (slice(16, 32), slice(16, 32))
+    ours[place] = np.ones((16, 16), np.uint8)
+    assert len(list(tmp_path.rglob("c/1/1"))) == 1
+    ours[place] = np.full((16, 16), 255, np.uint8)
     assert not list(tmp_path.rglob("c/1/1"))
-
-
-@pytest.mark.parametrize("what", ["memory", "gzip"])
-def test_other_stores_and_codecs_are_left_to_zarr(what: str, tmp_path: Path) -> None:
-    array = make(MemoryStore()) if what == "memory" else make(tmp_path, GzipCodec(level=1))
-    writer = ChunkWriter(array)
-    for index, pixels in pieces():
-        writer.write(index, pixels)
-        top, left = index[0] * SIDE, index[1] * SIDE
-        found = array[top : top + pixels.shape[0], left : left + pixels.shape[1]]
-        assert np.array_equal(found, pixels)
+    assert (ours[place] == 255).all()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import zarr
 
+from napari_twostage.chunks import ChunkFiles
 from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class HeatMap:
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
         """(H, W) on `grid`: 255 is an uncertainty of 1; 0 outside the tissue and where not seen."""
-        return np.asarray(self._array[:], np.uint8)
+        return np.asarray(self._array[:, :], np.uint8)
 
     def write(self, core: Box, doubt: NDArray[np.floating]) -> None:
         """Keep the uncertainty of a coarse window.
@@ -77,13 +78,14 @@ class HeatMap:
         self.pixels[place] = means
 
     @cached_property
-    def _array(self) -> zarr.Array[Any]:
+    def _array(self) -> ChunkFiles:
         if (self._path / "zarr.json").exists():
-            return zarr.open_array(store_at(self._path), mode="r+")
-        return zarr.create_array(
+            return ChunkFiles(zarr.open_array(store_at(self._path), mode="r+"))
+        array = zarr.create_array(
             store_at(self._path),
             shape=self.grid.shape,
             chunks=(self._chunk, self._chunk),
             dtype="uint8",
             fill_value=0,
         )
+        return ChunkFiles(array)

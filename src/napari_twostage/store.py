@@ -24,7 +24,7 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from napari_twostage.chunks import ChunkWriter
+from napari_twostage.chunks import ChunkFiles
 from napari_twostage.compose import thin, upsample
 from napari_twostage.geometry import Box
 from napari_twostage.layout import UNSET
@@ -79,7 +79,7 @@ class Store:
             for step in layout.steps
             if step >= layout.card.ratio
         }
-        self._overview: dict[int, zarr.Array[Any] | _Patch] = {**self._levels}
+        self._overview: dict[int, ChunkFiles | _Patch] = {**self._levels}
 
     def _create(self, path: Location) -> None:
         layout, card = self.layout, self.layout.card
@@ -268,7 +268,7 @@ class Store:
             self._pending.clear()
 
     def _write_thinned(
-        self, array: zarr.Array[Any] | _Patch, step: int, tiles: dict[Tile, Thinned]
+        self, array: ChunkFiles | _Patch, step: int, tiles: dict[Tile, Thinned]
     ) -> None:
         boxes = [self.layout.tiles.box(tile).scaled(1 / step) for tile in tiles]
         frame = Box(
@@ -301,21 +301,16 @@ class _Plane:
     Asking for a chunk that is not there costs as much as reading one.
     """
 
-    def __init__(self, array: zarr.Array[Any], tiles: TileGrid) -> None:
+    def __init__(self, array: ChunkFiles, tiles: TileGrid) -> None:
         self._array = array
-        self._chunks = ChunkWriter(array)
         self._tile_px = tiles.tile_px
         self.written = np.zeros(tiles.shape, bool)
 
     def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
         """Keep whole tiles."""
-        cells = box.scaled(1 / self._tile_px)
-        if cells.area == 1:
-            self._chunks.write((cells.top, cells.left), labels)
-        else:
-            self._array[box.slices] = labels
+        self._array[box.slices] = labels
         # only now: a reader may ask at any moment
-        self.written[cells.slices] = True
+        self.written[box.scaled(1 / self._tile_px).slices] = True
 
     def read(self, box: Box) -> NDArray[np.uint8]:
         """Labels of a box inside the plane; `UNSET` where there are none."""
@@ -341,7 +336,7 @@ class _Plane:
 class _Patch:
     """A box of an array in memory, read and written as if it were the array."""
 
-    def __init__(self, array: zarr.Array[Any], box: Box) -> None:
+    def __init__(self, array: ChunkFiles, box: Box) -> None:
         self.pixels = _read(array, box)
         self._box = box
 
@@ -384,12 +379,12 @@ def _by_chunk(tiles: Iterable[Tile], per_chunk: int) -> Iterable[list[Tile]]:
     return groups.values()
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+def _array(group: zarr.Group, name: str) -> ChunkFiles:
     array = group[name]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is no array")
-    return array
+    return ChunkFiles(array)
 
 
-def _read(array: zarr.Array[Any] | _Patch, box: Box) -> NDArray[np.uint8]:
+def _read(array: ChunkFiles | _Patch, box: Box) -> NDArray[np.uint8]:
     return np.array(array[box.slices], np.uint8)

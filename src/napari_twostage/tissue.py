@@ -120,6 +120,9 @@ def overview_grid(slide: Slide, mpp: float = OVERVIEW_MPP, pixels: int = OVERVIE
     height, width = slide.level_shapes[0]
     wanted = max(mpp / math.sqrt(slide.mpp[0] * slide.mpp[1]), math.sqrt(height * width / pixels))
     factor = max(1, round(wanted))
+    step = max(slide.factors[slide.level_for((factor, factor))])
+    if step == round(step):  # whole pixels of a level that is there are averaged much faster
+        factor = round(step) * max(1, math.ceil(wanted / step - 0.1))
     level0 = Grid((height, width), (1.0, 1.0), slide.mpp)
     return level0.coarser(factor)
 
