@@ -58,7 +58,7 @@ SAME_SHARE = 0.01
 def main() -> None:
     """Time ours on every device, forward on every device, and the peers, in turn."""
     options = common.parse(make_parser())
-    side = QUICK_SIDE if options.quick else SIDE
+    side = QUICK_SIDE if options.quick else options.side
     path = common.big_slide(options.slides, side, side, tissue=1)
     models = [common.load(options.model, device) for device in options.device]
     for model in models:
@@ -89,6 +89,7 @@ def make_parser() -> ArgumentParser:
     parser = common.parser(__doc__)
     parser.add_argument("--model", default="nuclei", help="bundled name, folder or zip")
     parser.add_argument("--device", nargs="+", default=["cpu"], help="one or more (default cpu)")
+    parser.add_argument("--side", type=int, default=SIDE, help=f"of the slide (default {SIDE})")
     parser.add_argument(
         "--peer-python", dest="peers", nargs="+", type=peer_python, default=[],
         metavar="NAME=PYTHON", help=f"interpreters of {' and '.join(PEERS)}",
