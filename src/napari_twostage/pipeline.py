@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
@@ -314,8 +315,9 @@ def _touches(places: NDArray[np.integer], view: Box) -> NDArray[np.bool_]:
 
 
 def _compute_ahead(
-    compute: Callable[[list[Item]], Sequence[Made]], batches: Iterable[list[Item]]
-) -> Iterator[tuple[Item, Made]]:
+    compute: Callable[[list[Item]], Sequence[Made]],
+    batches: Generator[list[Item], None, None],
+) -> Generator[tuple[Item, Made], None, None]:
     """Compute batches in one thread of their own, and hand out item by item what was made."""
     waiting: deque[tuple[list[Item], Future[Sequence[Made]]]] = deque()
 
@@ -323,7 +325,8 @@ def _compute_ahead(
         batch, future = waiting.popleft()
         return zip(batch, future.result(), strict=True)
 
-    with pool(1, "compute", drop_waiting=True) as owner:
+    # closed here and now: an error's traceback would keep it, and its threads, for a while
+    with closing(batches), pool(1, "compute", drop_waiting=True) as owner:
         for batch in batches:
             waiting.append((batch, owner.submit(compute, batch)))
             if len(waiting) > COMPUTE_AHEAD:
@@ -334,7 +337,7 @@ def _compute_ahead(
 
 def _read_ahead(
     read: Callable[[Item], Read], items: Iterable[Item], batch: int
-) -> Iterator[list[tuple[Item, Read]]]:
+) -> Generator[list[tuple[Item, Read]], None, None]:
     """Read items in threads, a bounded number ahead, and hand them out in order, in batches."""
     waiting: deque[tuple[Item, Future[Read]]] = deque()
     source = iter(items)

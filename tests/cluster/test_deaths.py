@@ -18,6 +18,7 @@ from napari_twostage.errors import ClusterError
 from napari_twostage.fields import FieldRefined, FieldSegmented
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.cluster.helpers import Case
@@ -84,12 +85,24 @@ def test_a_late_worker_works_and_a_lost_scheduler_costs_no_field(
     assert again < run_entry(broken)["plan"]["tiles"]
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Let children take SIGINT as in a terminal: they inherit that background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("heeded")
 def test_ctrl_c_keeps_what_is_recorded(case: Case, tmp_path: Path) -> None:
     out = tmp_path / "out.zarr"
     command = case.command(out, "--workers", "2", "--device", "cpu")
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         journal = out / "journal.jsonl"
         wait_for(lambda: journal.exists() and journal.stat().st_size > 0)

@@ -18,7 +18,8 @@ from tests.proofs.helpers import (
     write_tiff,
 )
 
-from napari_twostage import Box, Plan, Segmentation, TileState, open_slide, segment
+from napari_twostage import Box, Plan, Segmentation, TileState, load_model, open_slide, segment
+from napari_twostage.models.backends import eager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,13 +135,16 @@ class Regrouped:
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_another_batch_of_the_networks_changes_rounding_only(
-    model: Model, batch: int, monkeypatch: pytest.MonkeyPatch
+    batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Why that batch is pinned: libraries choose kernels by shape, and so their last bits."""
+    """Why torch's batch is pinned: it chooses kernels by shape, and so their last bits."""
+    model = load_model("nuclei", device="cpu")
     side = model.card.tile_px + 2 * model.card.halo_px
     pixels = tissue_pixels(side + 60, side + 60)
     windows = [pixels[at : at + side, at : at + side] for at in (0, 20, 60)]
     expected = model.refine(windows)
-    monkeypatch.setattr(model, "refine_batch", batch)
-    found = np.concatenate([model.refine([window]) for window in windows])
+    monkeypatch.setattr(eager, "BATCH_PX", batch * side**2)
+    other = load_model("nuclei", device="cpu")
+    assert other.refine_batch == batch
+    found = np.concatenate([other.refine([window]) for window in windows])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)

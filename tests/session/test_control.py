@@ -273,7 +273,16 @@ def test_closing_ends_all_threads_and_can_be_repeated(tmp_path: Path) -> None:
     threading.Timer(0.05, model.release).start()
     session.close()
     session.close()
-    ours = ("coarse", "refine", "measure", "catch up", "look for results", "write", "read-ahead")
+    ours = (
+        "coarse",
+        "refine",
+        "measure",
+        "catch up",
+        "look for results",
+        "write",
+        "read-ahead",
+        "compute",
+    )
     started = [thread.name for thread in set(threading.enumerate()) - before]
     assert not [name for name in started if name.startswith(ours)]
 

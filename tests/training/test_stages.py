@@ -61,7 +61,8 @@ def test_training_on_crops_and_the_engine_give_the_networks_identical_inputs(
     folder = tmp_path / "bundle"
     write_bundle(folder, draft_card(config, tmp_path), module.state_dict())
     model = Model(read_bundle(folder), "cpu")
-    inferred = record(model._module.stage1), record(model._module.stage2)
+    run = model._backend._module
+    inferred = record(run.stage1), record(run.stage2)
     model.refine(list(batch.images.numpy()))
     count = len(batch.images)
     for one, other in zip(trained, inferred, strict=True):
