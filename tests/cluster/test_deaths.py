@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from napari_twostage import Segmentation
 from napari_twostage.cli import STOPPED
 from napari_twostage.distributed import connect
 from napari_twostage.errors import ClusterError
-from napari_twostage.fields import FieldRefined, FieldSegmented
+from napari_twostage.fields import FieldRefined, FieldSegmented, FieldStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from tests.cluster.helpers import Case
 
-    from napari_twostage.fields import FieldStep
     from napari_twostage.pipeline import Step
 
 
@@ -61,13 +61,18 @@ def test_a_late_worker_works_and_a_lost_scheduler_costs_no_field(
                 before = cluster.threads
                 dask.worker()
                 wait_for(lambda: cluster.threads > before)
+                # else the other may be done before it has imported torch
+                cluster._client.run(import_module, "napari_twostage.models.model")
 
             late = Countdown(FieldSegmented, 1, one_more)
-            lost = Countdown(FieldRefined, 3, lambda _: dask.kill_all())
+            seen: set[int] = set()
 
             def listen(step: Step | FieldStep) -> None:
                 late(step)
-                lost(step)
+                if isinstance(step, FieldStep):
+                    seen.add(step.worker.process)
+                if isinstance(step, FieldRefined) and len(seen) == 2:
+                    dask.kill_all()
 
             with pytest.raises(ClusterError, match=r"the scheduler was lost; .* repeat") as caught:
                 case.segment(out, cluster=cluster, progress=listen)
