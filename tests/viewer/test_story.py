@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from napari.layers import Labels
 
 import napari_twostage as ts
+from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
 from napari_twostage.session import RunState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.viewer.conftest import Window
@@ -47,6 +50,19 @@ def finish(window: Window) -> None:
     assert window.part("status").kind != "error", window.status
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the window time to show each batch of the coarse pass, however fast the machine is."""
+    coarse = Model.coarse
+
+    def later(model: Model, windows: Sequence[np.ndarray]) -> np.ndarray:
+        time.sleep(0.3)
+        return coarse(model, windows)
+
+    monkeypatch.setattr(Model, "coarse", later)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_from_the_slide_to_corrected_labels(open_window, tmp_path) -> None:
     path = tmp_path / "CMU-1-Small-Region.svs"
     shutil.copy(sample_slide(), path)

@@ -64,7 +64,7 @@ class OpenVinoBackend:
 
     def batch(self, stage: Stage, side_px: int) -> int:  # noqa: ARG002 - both stages alike
         """Windows that keep all threads busy, with little waiting at the end."""
-        rounds = max(2, BATCH_PX // side_px**2 // self.threads)
+        rounds = max(1, BATCH_PX // side_px**2 // self.threads)
         return rounds * self.threads
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
