@@ -56,7 +56,7 @@ def test_cells_are_block_means_whatever_the_order_of_windows(
         heat = HeatMap(tmp_path_factory.mktemp("heat") / "heat", made)
         for window in order:
             core = windows[window] if isinstance(window, np.integer) else window
-            heat.write(core, doubt[core.slices])
+            heat.write(core, heat.cells(doubt[core.slices]))
         assert heat.pixels.shape == heat.grid.shape == expected.shape
         assert np.abs(heat.pixels - expected).max() <= 1e-6 + 1  # halves may round either way
         assert np.mean(heat.pixels != expected) < 0.02
@@ -65,9 +65,9 @@ def test_cells_are_block_means_whatever_the_order_of_windows(
 def test_where_nothing_is_known_it_is_cold(tmp_path: Path) -> None:
     heat = HeatMap(tmp_path / "heat", layout((400, 400)))
     assert not heat.pixels.any()
-    heat.write(Box(0, 0, 96, 96), np.full((96, 96), np.nan))
+    heat.write(Box(0, 0, 96, 96), heat.cells(np.full((96, 96), np.nan)))
     assert not heat.pixels.any()
-    heat.write(Box(0, 0, 96, 96), np.ones((96, 96)))
+    heat.write(Box(0, 0, 96, 96), heat.cells(np.ones((96, 96))))
     assert (heat.pixels[:32, :32] == 255).all()
     assert not heat.pixels[32:].any()
     assert not heat.pixels[:, 32:].any()
@@ -75,7 +75,7 @@ def test_where_nothing_is_known_it_is_cold(tmp_path: Path) -> None:
 
 def test_the_measure_of_several_classes_may_exceed_one(tmp_path: Path) -> None:
     heat = HeatMap(tmp_path / "heat", layout((96, 96)))
-    heat.write(Box(0, 0, 24, 24), np.full((24, 24), 1.4))
+    heat.write(Box(0, 0, 24, 24), heat.cells(np.full((24, 24), 1.4)))
     assert (heat.pixels == 255).all()
 
 
@@ -84,19 +84,19 @@ def test_a_tile_of_few_coarse_pixels_has_a_cell_for_each(tmp_path: Path) -> None
     assert heat.grid.shape == (16, 16)
     assert make_card().coarse_tile_px < CELLS
     doubt = doubt_of((8, 8))
-    heat.write(Box(8, 0, 16, 8), doubt)
+    heat.write(Box(8, 0, 16, 8), heat.cells(doubt))
     np.testing.assert_array_equal(heat.pixels[8:, :8], np.rint(255 * np.nan_to_num(doubt)))
 
 
 def test_it_survives_reopening_and_may_be_opened_before_it_is_made(tmp_path: Path) -> None:
     made, doubt = layout((384, 384)), doubt_of((96, 96))
     first = HeatMap(tmp_path / "heat", made)
-    first.write(Box(0, 0, 48, 96), doubt[:48])
+    first.write(Box(0, 0, 48, 96), first.cells(doubt[:48]))
     second = HeatMap(tmp_path / "heat", made)
     np.testing.assert_array_equal(second.pixels, first.pixels)
-    second.write(Box(48, 0, 96, 96), doubt[48:])
+    second.write(Box(48, 0, 96, 96), second.cells(doubt[48:]))
     whole = HeatMap(tmp_path / "whole", made)
-    whole.write(Box(0, 0, 96, 96), doubt)
+    whole.write(Box(0, 0, 96, 96), whole.cells(doubt))
     np.testing.assert_array_equal(HeatMap(tmp_path / "heat", made).pixels, whole.pixels)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import platform
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from napari_twostage.models.allocator import tune_allocator
+from napari_twostage.timing import processor_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,17 +72,7 @@ def time_in_turn(
 def machine_facts() -> str:
     """What the seconds were measured on, in a line for a caption."""
     return (
-        f"{_processor()}, {torch.get_num_threads()} threads, "
+        f"{processor_name()}, {torch.get_num_threads()} threads, "
         f"{torch.backends.cpu.get_cpu_capability()}, {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
-
-
-def _processor() -> str:
-    """The processor's name; Python itself knows it on few systems."""
-    facts = Path("/proc/cpuinfo")
-    if sys.platform.startswith("linux") and facts.exists():
-        for line in facts.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

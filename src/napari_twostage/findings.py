@@ -11,7 +11,7 @@ import numpy as np
 from napari_twostage.geometry import Grid
 from napari_twostage.heat import HeatMap
 from napari_twostage.npz import load_arrays, save_arrays
-from napari_twostage.uncertainty import TileStatistics, probabilities, tile_statistics
+from napari_twostage.uncertainty import TileStatistics, labels, probabilities, summarise_tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,19 +90,22 @@ class Findings:
             return TileStatistics(**load_arrays(self._statistics_file))
         statistics = TileStatistics.empty(self._store.layout.tiles.shape)
         for core in self._ledger.windows:
-            part = self._statistics_of(self._store.read_logits(core))
+            part = self.of_window(self._store.read_logits(core)).statistics
             statistics.put(part, *self._first_tile(core))
         return statistics
 
     def of_window(self, logits: NDArray[np.float16]) -> WindowFindings:
         """Work out what is to be kept of a coarse window, from its logits as they are on disk."""
-        doubt = self._measure(probabilities(logits))
-        return WindowFindings(self._statistics_of(logits), self.heat.cells(doubt))
+        probability = probabilities(logits)
+        doubt = self._measure(probability)
+        side = self._store.layout.card.coarse_tile_px
+        statistics = summarise_tiles(labels(logits) > 0, probability, doubt, side)
+        return WindowFindings(statistics, self.heat.cells(doubt))
 
     def window_done(self, core: Box, found: WindowFindings) -> None:
         """Keep what was found out about a coarse window."""
         self.statistics.put(found.statistics, *self._first_tile(core))
-        self.heat.write_cells(core, found.heat)
+        self.heat.write(core, found.heat)
 
     def save_statistics(self) -> None:
         """Keep them, once the coarse pass is complete: opening a result must not read logits."""
@@ -114,9 +117,6 @@ class Findings:
         if file not in self._seen and file.exists():
             self._seen.add(file)
         return file in self._seen
-
-    def _statistics_of(self, logits: NDArray[np.float16]) -> TileStatistics:
-        return tile_statistics(logits, self._store.layout.card.coarse_tile_px, self._measure)
 
     def _first_tile(self, core: Box) -> tuple[int, int]:
         side = self._store.layout.card.coarse_tile_px

@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 
 from napari_twostage.chunks import ChunkFiles
+from napari_twostage.uncertainty import block_areas, block_sums
 from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
@@ -47,35 +48,25 @@ class HeatMap:
         """(H, W) on `grid`: 255 is an uncertainty of 1; 0 outside the tissue and where not seen."""
         return np.asarray(self._array[:, :], np.uint8)
 
-    def write(self, core: Box, doubt: NDArray[np.floating]) -> None:
-        """Keep the uncertainty of a coarse window.
+    def cells(self, doubt: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """Average the uncertainty of a coarse window over cells.
 
         Parameters
         ----------
-        core : Box
-            In coarse pixels; starts at a tile's corner.
-        doubt : (core.height, core.width) float array
-            In [0, 1]; NaN outside the tissue.
+        doubt : (height, width) float array
+            In [0, 1]; NaN outside the tissue. Starts at a tile's corner.
         """
-        self.write_cells(core, self.cells(doubt))
-
-    def cells(self, doubt: NDArray[np.floating]) -> NDArray[np.uint8]:
-        """Average the uncertainty of a coarse window, as for `write`, over cells."""
         known = np.nan_to_num(doubt, nan=0.0)
-        rows, columns = (np.arange(0, length, self._cell) for length in known.shape)
-        sums = np.add.reduceat(np.add.reduceat(known, rows, axis=0), columns, axis=1)
-        areas = np.outer(
-            np.diff(rows, append=known.shape[0]), np.diff(columns, append=known.shape[1])
-        )
-        means: NDArray[np.uint8] = np.rint(255 * np.clip(sums / areas, 0, 1)).astype(np.uint8)
-        return means
+        means = block_sums(known, self._cell) / block_areas(known.shape, self._cell)
+        cells: NDArray[np.uint8] = np.rint(255 * np.clip(means, 0, 1)).astype(np.uint8)
+        return cells
 
-    def write_cells(self, core: Box, means: NDArray[np.uint8]) -> None:
-        """Keep the cells of a coarse window."""
+    def write(self, core: Box, cells: NDArray[np.uint8]) -> None:
+        """Keep the cells of a coarse window: its core in coarse pixels, from a tile's corner."""
         top, left = core.top // self._cell, core.left // self._cell
-        place = slice(top, top + means.shape[0]), slice(left, left + means.shape[1])
-        self._array[place] = means
-        self.pixels[place] = means
+        place = slice(top, top + cells.shape[0]), slice(left, left + cells.shape[1])
+        self._array[place] = cells
+        self.pixels[place] = cells
 
     @cached_property
     def _array(self) -> ChunkFiles:

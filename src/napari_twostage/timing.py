@@ -110,10 +110,18 @@ def time_in_turn(candidates: Mapping[str, Candidate], rounds: int = ROUNDS) -> d
 def describe_processor() -> str:
     """Name, number and features of the processors, as far as the system tells."""
     facts = _cpu_facts()
-    name = facts.get("model name") or platform.processor() or platform.machine()
     flags = facts.get("flags", facts.get("Features", "")).split()
-    described = [name, f"{os.cpu_count()} processors", *(f for f in FEATURES if f in flags)]
+    described = [
+        processor_name(),
+        f"{os.cpu_count()} processors",
+        *(f for f in FEATURES if f in flags),
+    ]
     return ", ".join(described)
+
+
+def processor_name() -> str:
+    """The processor's name; Python itself knows it on few systems."""
+    return _cpu_facts().get("model name") or platform.processor() or platform.machine()
 
 
 def _cpu_facts() -> dict[str, str]:

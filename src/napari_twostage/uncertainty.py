@@ -191,26 +191,55 @@ def tile_statistics(logits: NDArray[np.floating], tile: int, measure: Measure) -
         Scores are means over the pixels that exist.
     """
     probability = probabilities(logits)
-    predicted = labels(logits)
-    foreground = predicted > 0
+    return summarise_tiles(labels(logits) > 0, probability, measure(probability), tile)
+
+
+def summarise_tiles(
+    foreground: NDArray[np.bool_],
+    probability: NDArray[np.float32],
+    doubt: NDArray[np.float32],
+    tile: int,
+) -> TileStatistics:
+    """Summarise a field whose probabilities are known; see `tile_statistics`.
+
+    Parameters
+    ----------
+    foreground : (H, W) bool array
+        Whether a pixel is labelled as any class but the background.
+    probability : (C, H, W) float32 array
+    doubt : (H, W) float32 array
+        What one of `MEASURES` makes of it.
+    tile : int
+        Side of a tile.
+    """
     hits = foreground * probability.max(axis=0)  # NaN stays NaN
     misses = 1 - probability[0] - hits
     # of a pixel labelled foreground, mass on other foreground classes is a false alarm as well
     if len(probability) == 2:
         misses *= ~foreground
 
-    rows, columns = (np.arange(0, length, tile) for length in predicted.shape)
-    areas = np.outer(
-        np.diff(rows, append=predicted.shape[0]), np.diff(columns, append=predicted.shape[1])
-    ).astype(np.float32)
-
     def total(values: NDArray[np.floating]) -> NDArray[np.float32]:
-        sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
-        return np.asarray(sums, dtype=np.float32)
+        return np.asarray(block_sums(values, tile), dtype=np.float32)
 
+    areas: NDArray[np.float32] = block_areas(foreground.shape, tile).astype(np.float32)
     return TileStatistics(
-        score=total(measure(probability)) / areas,
+        score=total(doubt) / areas,
         hits=total(hits),
         false_alarms=total(foreground - hits),
         misses=total(misses),
     )
+
+
+def block_sums(values: NDArray[np.floating], side: int) -> NDArray[np.floating]:
+    """Sums over squares of an (H, W) array; the last of a row or column may be cut."""
+    rows, columns = (np.arange(0, length, side) for length in values.shape)
+    sums: NDArray[np.floating] = np.add.reduceat(
+        np.add.reduceat(values, rows, axis=0), columns, axis=1
+    )
+    return sums
+
+
+def block_areas(shape: tuple[int, ...], side: int) -> NDArray[np.intp]:
+    """Pixels of the squares of `block_sums`."""
+    rows, columns = (np.diff(np.arange(0, length, side), append=length) for length in shape)
+    return np.outer(rows, columns)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from napari_twostage.errors import ModelError
+from napari_twostage.models.backends.base import BATCH_PX
 from napari_twostage.models.module import build_module
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from napari_twostage.models.backends.base import Compute, Stage
     from napari_twostage.models.bundle import Bundle
 
-BATCH_PX = 300_000
-"""Pixels of one batch on a CPU: enough for two to eight cores, little enough for 1 GiB."""
 GPU_SHARE = 0.5
 """Of the memory that is free on a GPU, for one batch."""
 GPU_MOST = 64

@@ -22,6 +22,7 @@ import platformdirs
 import torch
 
 from napari_twostage.errors import ModelError
+from napari_twostage.models.backends.base import BATCH_PX
 from napari_twostage.models.module import build_module
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 CONVERTED = "network.xml"
 KEPT = 24
 """Converted networks that stay on disk, some 13 MB each; the oldest go."""
-BATCH_PX = 300_000
-"""Pixels that are best handed over at once."""
 
 
 class OpenVinoBackend:
