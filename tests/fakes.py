@@ -56,6 +56,8 @@ class FakeModel:
         Let a refined pixel depend on its whole window, as most networks' do.
     refine_batch : int
         Windows that `refine` takes at most.
+    abreast : int
+        Threads that a run computes in.
     """
 
     compute = Compute("fake", "1", "cpu", "f32", "it is enough for a test")
@@ -65,11 +67,17 @@ class FakeModel:
     seconds_per_tile = 0.25
 
     def __init__(
-        self, card: ModelCard | None = None, *, looks_far: bool = False, refine_batch: int = 3
+        self,
+        card: ModelCard | None = None,
+        *,
+        looks_far: bool = False,
+        refine_batch: int = 3,
+        abreast: int = 1,
     ) -> None:
         self.card = card or make_card()
         self.bundle = Bundle(self.card, b"no weights", "fake")
         self.refine_batch = refine_batch
+        self.abreast = abreast
         self.looks_far = looks_far
         self.calls = 0
 

@@ -71,9 +71,11 @@ def refined(job: Work, tiles: list[Tile] | tuple[Tile, ...]) -> dict[Tile, bytes
     return found
 
 
-def test_the_coarse_pass_comes_first_and_tiles_in_the_order_of_the_plan() -> None:
+@pytest.mark.parametrize("abreast", [1, 2])
+def test_the_coarse_pass_comes_first_and_tiles_in_the_order_of_the_plan(abreast: int) -> None:
     wanted = ((3, 1), (0, 0), (2, 5), (8, 5))
-    steps = list(segment_slide(work(), lambda: plan(wanted)))
+    model = FakeModel(refine_batch=1, abreast=abreast)
+    steps = list(segment_slide(work(model), lambda: plan(wanted)))
     windows = len(work().windows)
     assert steps[0] == CoarsePassStarted(windows)
     assert all(isinstance(step, CoarseWindowDone) for step in steps[1 : windows + 1])
@@ -96,8 +98,9 @@ def test_the_plan_is_asked_for_once_every_window_was_taken() -> None:
     assert asked == 1
 
 
-AHEAD = READ_AHEAD + COMPUTE_AHEAD + 1
-"""Batches that are begun before the first is handed out."""
+def ahead(model: FakeModel) -> int:
+    """Chips that are begun before the first is handed out."""
+    return model.refine_batch * (READ_AHEAD + COMPUTE_AHEAD + model.abreast)
 
 
 def test_nothing_runs_before_the_first_step() -> None:
@@ -108,13 +111,14 @@ def test_nothing_runs_before_the_first_step() -> None:
     assert not job.fine.asked
 
 
-def test_reading_ahead_is_bounded_and_closing_cancels() -> None:
-    job = work()
+@pytest.mark.parametrize("abreast", [1, 2])
+def test_reading_ahead_is_bounded_and_closing_cancels(abreast: int) -> None:
+    job = work(FakeModel(abreast=abreast))
     steps = refine_tiles(job, ALL)
     next(steps)
     steps.close()
-    assert len(job.fine.asked) <= job.model.refine_batch * AHEAD < len(ALL)
-    assert 1 <= job.model.calls <= 1 + COMPUTE_AHEAD
+    assert len(job.fine.asked) <= ahead(job.model) < len(ALL)
+    assert 1 <= job.model.calls <= abreast + COMPUTE_AHEAD
 
 
 def test_coarse_cores_partition_the_plane_and_hold_its_logits() -> None:
@@ -250,14 +254,15 @@ def test_coarse_windows_in_view_come_first(views: list[Box | None], every: int) 
     assert found == [fine[box] for box in in_order(list(fine), focus.shown)]
 
 
-def test_a_pan_takes_effect_within_what_is_read_ahead() -> None:
+@pytest.mark.parametrize("abreast", [1, 2])
+def test_a_pan_takes_effect_within_what_is_read_ahead(abreast: int) -> None:
     view: list[Box | None] = [None]
-    job = work(focus=lambda: view[0])
+    job = work(FakeModel(abreast=abreast), focus=lambda: view[0])
     steps = refine_tiles(job, ALL)
     next(steps)
     last = job.tiles.core((8, 5))
     view[0] = last
-    following = [step.chip.core for step in islice(steps, job.model.refine_batch * AHEAD)]
+    following = [step.chip.core for step in islice(steps, ahead(job.model))]
     assert last in following
 
 

@@ -68,6 +68,10 @@ class Predictor(Protocol):
     card: ModelCard
 
     @property
+    def abreast(self) -> int:
+        """Batches that are best under way at once, each from a thread of its own."""
+
+    @property
     def coarse_batch(self) -> int:
         """Windows that are best given to `coarse` at once."""
 
@@ -197,7 +201,7 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
     places = _corners(work.windows) * card.ratio
     ordered = (work.windows[index] for index in _in_view_first(places, work.focus))
     batches = _read_ahead(read, ordered, model.coarse_batch)
-    for (core, (_, unreadable)), logits in _compute_ahead(compute, batches):
+    for (core, (_, unreadable)), logits in _compute_ahead(compute, batches, model.abreast):
         yield _coarse_step(work, core, logits, unreadable)
 
 
@@ -257,7 +261,7 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
         return [made[index] for index in range(len(batch))]
 
     batches = _read_ahead(read, _chips(work, tiles), model.refine_batch)
-    for (chip, _), logits in _compute_ahead(compute, batches):
+    for (chip, _), logits in _compute_ahead(compute, batches, model.abreast):
         if isinstance(logits, ReadError):
             yield ChipFailed(chip, str(logits))
         else:
@@ -317,8 +321,9 @@ def _touches(places: NDArray[np.integer], view: Box) -> NDArray[np.bool_]:
 def _compute_ahead(
     compute: Callable[[list[Item]], Sequence[Made]],
     batches: Generator[list[Item], None, None],
+    abreast: int,
 ) -> Generator[tuple[Item, Made], None, None]:
-    """Compute batches in one thread of their own, and hand out item by item what was made."""
+    """Compute batches in threads of their own; hand out in order, item by item, what was made."""
     waiting: deque[tuple[list[Item], Future[Sequence[Made]]]] = deque()
 
     def taken() -> Iterator[tuple[Item, Made]]:
@@ -326,10 +331,10 @@ def _compute_ahead(
         return zip(batch, future.result(), strict=True)
 
     # closed here and now: an error's traceback would keep it, and its threads, for a while
-    with closing(batches), pool(1, "compute", drop_waiting=True) as owner:
+    with closing(batches), pool(abreast, "compute", drop_waiting=True) as owners:
         for batch in batches:
-            waiting.append((batch, owner.submit(compute, batch)))
-            if len(waiting) > COMPUTE_AHEAD:
+            waiting.append((batch, owners.submit(compute, batch)))
+            if len(waiting) >= abreast + COMPUTE_AHEAD:
                 yield from taken()
         while waiting:
             yield from taken()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from training.tables.table import Table
 
 OUT = Path("runs/benchmarks")
+FULL_BATCHES = 4
+"""Batches that a model is timed with, in one call: one alone ends with idle processors."""
 TIMES = ("seconds", "[fastest, slowest]", "CPU seconds")
 """Columns of every table, as `cells` fills them."""
 

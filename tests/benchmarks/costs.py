@@ -119,12 +119,11 @@ def parts(
         with open_slide(big) as whole:
             find_tissue(whole)
 
+    windows = [window] * (common.FULL_BATCHES * model.coarse_batch)
+    fines = [tile] * (common.FULL_BATCHES * model.refine_batch)
     calls: dict[str, tuple[Callable[[], object], int]] = {
-        "core_s_per_window": (
-            partial(model.coarse, [window] * model.coarse_batch),
-            model.coarse_batch,
-        ),
-        "core_s_per_tile": (partial(model.refine, [tile] * model.refine_batch), model.refine_batch),
+        "core_s_per_window": (partial(model.coarse, windows), len(windows)),
+        "core_s_per_tile": (partial(model.refine, fines), len(fines)),
         "core_s_per_read": (read_field, len(boxes)),
         "core_s_per_chunk": (write_tiles, len(drawn)),
         "owner_s_per_field": (append, LINES),

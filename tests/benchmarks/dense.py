@@ -126,12 +126,13 @@ def chips(slide: Slide, model: Model) -> list[Chip]:
 
 
 def batches(slide: Slide, model: Model) -> Iterator[list[Chip]]:
-    """The same in batches of one shape."""
+    """The same, several batches of one shape at once: no processor waits where a batch ends."""
+    count = common.FULL_BATCHES * model.refine_batch
     ordered = sorted(chips(slide, model), key=lambda chip: chip.window.shape)
     for _, group in groupby(ordered, key=lambda chip: chip.window.shape):
         same = list(group)
-        for start in range(0, len(same), model.refine_batch):
-            yield same[start : start + model.refine_batch]
+        for start in range(0, len(same), count):
+            yield same[start : start + count]
 
 
 def forward(slide: Slide, model: Model) -> Seconds:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +44,11 @@ class Model:
         self.compute = backends.choose(device, precision)
         """What runs it, and why that."""
         self._backend = backends.start(bundle, self.compute)
-        self._lock = Lock()
+
+    @property
+    def abreast(self) -> int:
+        """Batches that keep the backend busiest when threads hand them over at once."""
+        return self._backend.abreast
 
     @property
     def coarse_batch(self) -> int:
@@ -103,5 +106,4 @@ class Model:
         return self.card.tile_px + 2 * self.card.halo_px
 
     def _run(self, stage: Stage, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        with self._lock:  # a run computes in a thread of its own, and a panel may ask beside it
-            return self._backend.run(stage, np.stack(windows))
+        return self._backend.run(stage, np.stack(windows))

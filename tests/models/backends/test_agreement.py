@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,6 +74,27 @@ def test_openvino_gives_a_window_the_same_logits_in_any_company() -> None:
     together = model.refine(windows)
     for index, window in enumerate(windows):
         assert np.array_equal(model.refine([window])[0], together[index])
+
+
+def test_openvino_may_be_called_from_many_threads() -> None:
+    model = load_model("nuclei", device="openvino")
+    windows = tissue(model.card.tile_px + 2 * model.card.halo_px, 7)
+    expected = model.refine(windows)
+    with ThreadPoolExecutor(5) as callers:
+        calls = [callers.submit(model.refine, windows[-count:]) for count in (7, 1, 4, 3, 7, 2)]
+        for call in calls:
+            assert np.array_equal(call.result(), expected[-len(call.result()) :])
+
+
+def test_openvino_goes_on_after_a_call_that_failed() -> None:
+    model = load_model("nuclei", device="openvino")
+    side = model.card.tile_px + 2 * model.card.halo_px
+    (window,) = tissue(side, 1)
+    expected = model.refine([window] * 9)
+    for _ in range(3 * model.threads):  # more than there are requests
+        with pytest.raises(ValueError, match="invalid literal"):
+            model.refine([np.full(window.shape, "no pixel")] * 2)
+    assert np.array_equal(model.refine([window] * 9), expected)
 
 
 def test_openvino_gives_the_same_logits_with_any_number_of_threads(

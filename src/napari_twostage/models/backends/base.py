@@ -38,10 +38,14 @@ class Compute:
 
 
 class Backend(Protocol):
-    """A model that is ready to run; its calls come from one thread at a time."""
+    """A model that is ready to run; any thread may call it, and several may at once."""
 
     notices: list[str]
     """What a run's record should say of it: that a batch had to be halved, say."""
+
+    @property
+    def abreast(self) -> int:
+        """Calls of `run` that keep it busiest when they are under way at once."""
 
     @property
     def threads(self) -> int:

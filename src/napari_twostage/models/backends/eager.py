@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,8 @@ class EagerBackend:
         With a device that torch knows.
     """
 
+    abreast = 1  # one operation has all threads
+
     def __init__(self, bundle: Bundle, compute: Compute) -> None:
         self.notices: list[str] = []
         self._device = torch.device(compute.device)
@@ -47,6 +50,7 @@ class EagerBackend:
             network.to(DTYPES[compute.precision])
         self._module = module
         self._batches: dict[tuple[Stage, int], int] = {}
+        self._lock = Lock()
 
     @property
     def threads(self) -> int:
@@ -62,6 +66,10 @@ class EagerBackend:
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, H, W, 3) pixels to (N, K, H, W) logits; out of memory, the batch is halved."""
+        with self._lock:  # a run computes in a thread of its own, and a panel may ask beside it
+            return self._run_batches(stage, windows)
+
+    def _run_batches(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
         side = max(windows.shape[1:3])
         while True:
             size = self.batch(stage, side)

@@ -1,8 +1,10 @@
 """OpenVINO on a CPU: both networks compiled, for windows of one shape each.
 
-A window is a request of its own, computed by one thread; as many are under way as there are
+A window is a request of its own, computed by one thread; as many are computed at once as there are
 threads. That is faster than batches, whose threads wait for each other at every layer, and it makes
 a window's logits the same whatever was computed beside it and however many threads there are.
+Twice as many requests are there: one call's windows wait in line when the other's end, so that
+no thread is idle between two calls.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ import hashlib
 import logging
 import shutil
 import tempfile
+from collections import deque
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import openvino as ov
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.two_stage import TwoStage
 
+Requests: TypeAlias = "SimpleQueue[ov.InferRequest]"
+
 CONVERTED = "network.xml"
 KEPT = 24
 """Converted networks that stay on disk, some 13 MB each; the oldest go."""
@@ -51,13 +58,16 @@ class OpenVinoBackend:
     compute : Compute
     """
 
+    abreast = 2
+
     def __init__(self, bundle: Bundle, compute: Compute) -> None:
         self.notices: list[str] = []
         self.threads = torch.get_num_threads()
         self._bundle = bundle
         self._precision = compute.precision
         self._core = ov.Core()
-        self._requests: dict[tuple[Stage, tuple[int, ...]], ov.AsyncInferQueue] = {}
+        self._idle: dict[tuple[Stage, tuple[int, ...]], Requests] = {}
+        self._compiling = Lock()
         if not any(cache_folder().glob(f"{bundle.sha256[:16]}*")):
             _ = self._module  # weights that do not fit are refused now, not in a run
 
@@ -68,29 +78,50 @@ class OpenVinoBackend:
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, H, W, 3) pixels to (N, K, H, W) logits."""
-        requests = self._compiled(stage, windows.shape[1:])
-        logits: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(windows)
+        idle = self._requests(stage, windows.shape[1:])
+        logits: list[NDArray[np.float32]] = []
+        started: deque[ov.InferRequest] = deque()
 
-        def keep(request: ov.InferRequest, index: int) -> None:
-            logits[index] = request.get_output_tensor(0).data[0].copy()
+        def finish() -> None:
+            request = started.popleft()
+            try:
+                request.wait()
+                logits.append(request.get_output_tensor(0).data[0].copy())
+            finally:
+                idle.put(request)
 
-        requests.set_callback(keep)
-        for index in range(len(windows)):
-            requests.start_async({0: windows[index : index + 1]}, index)
-        requests.wait_all()
+        try:
+            for index in range(len(windows)):
+                while (request := _next(idle, wait=not started)) is None:
+                    finish()
+                started.append(request)
+                request.start_async({0: windows[index : index + 1]}, share_inputs=True)
+            while started:
+                finish()
+        finally:  # after an error; `windows` must outlive what reads them
+            while started:
+                with suppress(RuntimeError):
+                    finish()
         return np.stack(logits)
 
-    def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.AsyncInferQueue:
+    def _requests(self, stage: Stage, shape: tuple[int, ...]) -> Requests:
+        """Those that nobody uses, of the network for windows of a shape."""
         key = (stage, shape)
-        if key not in self._requests:
-            options = {
-                "INFERENCE_PRECISION_HINT": self._precision,
-                "INFERENCE_NUM_THREADS": self.threads,
-                "NUM_STREAMS": self.threads,
-            }
-            network = self._core.compile_model(self._converted(stage, shape), "CPU", options)
-            self._requests[key] = ov.AsyncInferQueue(network, self.threads)
-        return self._requests[key]
+        with self._compiling:
+            if key not in self._idle:
+                network = self._compiled(stage, shape)
+                self._idle[key] = SimpleQueue()
+                for _ in range(self.abreast * self.threads):
+                    self._idle[key].put(network.create_infer_request())
+        return self._idle[key]
+
+    def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.CompiledModel:
+        options = {
+            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_NUM_THREADS": self.threads,
+            "NUM_STREAMS": self.threads,
+        }
+        return self._core.compile_model(self._converted(stage, shape), "CPU", options)
 
     def _converted(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
         sizes = "x".join(str(side) for side in shape[:2])
@@ -125,6 +156,14 @@ class OpenVinoBackend:
     @cached_property
     def _module(self) -> TwoStage:
         return build_module(self._bundle)
+
+
+def _next(idle: Requests, *, wait: bool) -> ov.InferRequest | None:
+    """An idle request, or None where there is none and it is not to be waited for."""
+    try:
+        return idle.get(block=wait)
+    except Empty:
+        return None
 
 
 def _translate(exported: torch.export.ExportedProgram) -> ov.Model:
