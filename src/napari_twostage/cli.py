@@ -146,7 +146,7 @@ def _device(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--precision",
         default="f32",
-        help="f32, or faster and a little less exact where the device has it: bf16, fp16",
+        help="f32, or faster and a little less exact where the device has it: bf16, fp16, int8",
     )
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sample_data.make_big_slide import write_big_slide
 
 from napari_twostage import load_model
-from napari_twostage.models.bundle import CARD, WEIGHTS, read_bundle
+from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.machine import describe_machine
 from napari_twostage.timing import ROUNDS, Timing, describe_processor
 
@@ -109,8 +109,7 @@ def load(model: str, device: str, ratio: int | None = None) -> Model:
         return load_model(model, device=name, precision=precision)
     bundle = read_bundle(model)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / CARD).write_text(replace(bundle.card, ratio=ratio).to_json())
-        (Path(folder) / WEIGHTS).write_bytes(bundle.weights)
+        replace(bundle, card=replace(bundle.card, ratio=ratio)).save(Path(folder))
         return load_model(folder, device=name, precision=precision)
 
 

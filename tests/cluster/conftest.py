@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from tests.cluster.helpers import Case, write_folder
+from tests.cluster.helpers import Case
 from tests.models.random_model import random_bundle
 from tests.proofs.helpers import outcome, overwrite_tile, tissue_pixels, write_tiff
 
@@ -35,7 +35,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp("case")
     slide = write_tiff(folder / "slide.tif", tissue_pixels(*SHAPE))
     overwrite_tile(slide, DAMAGED_TILE, b"\xff" * 64)
-    model = load_model(write_folder(random_bundle(), folder / "model"), device="cpu")
+    random_bundle().save(folder / "model")
+    model = load_model(folder / "model", device="cpu")
     done = folder / "one-process.zarr"
     case = Case(slide, model, {"fraction": 0.4, "tissue": False}, done, {})
     return case._replace(expected=outcome(case.segment(done)))

@@ -13,14 +13,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_twostage import Segmentation, segment
-from napari_twostage.models.bundle import CARD, WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari_twostage.fields import FieldStep
-    from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.model import Model
     from napari_twostage.pipeline import Step
 
@@ -52,14 +50,6 @@ class Case(NamedTuple):
         words = [sys.executable, "-m", "napari_twostage", "segment", str(self.slide)]
         words += ["--out", str(out), "--model", self.model.bundle.source, "--quiet", "--no-tissue"]
         return [*words, "--fraction", str(self.settings["fraction"]), *options]
-
-
-def write_folder(bundle: Bundle, folder: Path) -> Path:
-    """Write a bundle as its bytes are, for other processes to load."""
-    folder.mkdir()
-    (folder / CARD).write_text(bundle.card.to_json())
-    (folder / WEIGHTS).write_bytes(bundle.weights)
-    return folder
 
 
 class Countdown:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.cluster.helpers import run_entry, write_folder
+from tests.cluster.helpers import run_entry
 from tests.proofs.helpers import assert_same, outcome, tissue_pixels
 
 from napari_twostage import Segmentation, iter_segment, load_model, open_slide, segment
@@ -112,7 +112,8 @@ def test_an_array_stays_in_its_process(case: Case, cluster: Cluster, tmp_path: P
 def test_what_a_worker_cannot_open_is_one_line(
     case: Case, cluster: Cluster, tmp_path: Path
 ) -> None:
-    folder = write_folder(case.model.bundle, tmp_path / "model")
+    folder = tmp_path / "model"
+    case.model.bundle.save(folder)
     model = load_model(folder, device="cpu")
     shutil.rmtree(folder)  # as on a machine that does not have it
     with pytest.raises(SegmentationError, match=r"a worker says: .* does not exist") as caught:

@@ -12,7 +12,14 @@ from tests.models.random_model import random_module, small_card
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
-from napari_twostage.models.bundle import CARD, WEIGHTS, bundled_names, read_bundle, write_bundle
+from napari_twostage.models.bundle import (
+    CARD,
+    QUANTISED,
+    WEIGHTS,
+    bundled_names,
+    read_bundle,
+    write_bundle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +38,8 @@ def folder(tmp_path: Path) -> Path:
 def zipped(folder: Path, inside: str) -> Path:
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as archive:
-        for file in (CARD, WEIGHTS):
-            archive.write(folder / file, inside + file)
+        for file in folder.iterdir():
+            archive.write(file, inside + file.name)
     return path
 
 
@@ -48,6 +55,21 @@ def test_what_is_written_is_read(folder: Path) -> None:
 @pytest.mark.parametrize("inside", ["", "mine/"])
 def test_a_zip_holds_the_same_model(folder: Path, inside: str) -> None:
     assert read_bundle(zipped(folder, inside)).sha256 == read_bundle(folder).sha256
+
+
+@pytest.mark.parametrize("inside", ["", "mine/"])
+def test_networks_in_integers_travel_with_it_and_are_no_other_model(
+    folder: Path, inside: str, tmp_path: Path
+) -> None:
+    before = read_bundle(folder)
+    assert before.quantised is None
+    (folder / QUANTISED).write_bytes(b"integers")
+    bundle = read_bundle(zipped(folder, inside))
+    assert bundle.quantised == read_bundle(folder).quantised == b"integers"
+    assert bundle.sha256 == before.sha256
+    bundle.save(tmp_path / "copy")
+    for file in folder.iterdir():
+        assert (tmp_path / "copy" / file.name).read_bytes() == file.read_bytes()
 
 
 def test_the_checksum_follows_card_and_weights(folder: Path) -> None:

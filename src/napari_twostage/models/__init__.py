@@ -23,14 +23,14 @@ def load_model(model: str | Path, *, device: str = "auto", precision: str = "f32
     Parameters
     ----------
     model : str or path
-        A bundled name (``nuclei``), or a folder or zip with ``card.json`` and
-        ``weights.safetensors``.
+        A bundled name (``nuclei``), or a folder or zip with ``card.json``,
+        ``weights.safetensors`` and, for ``int8``, ``int8.safetensors``.
     device : str
         ``auto`` takes a GPU where there is one, else OpenVINO where it is installed, else torch on
         the CPU; or ``cpu`` (torch), ``openvino``, ``cuda``, ``mps``. `Model.compute` says why.
     precision : str
-        ``f32``, or where the device has them ``bf16`` or ``fp16``: faster, with labels that differ
-        a little.
+        ``f32``, or where the device has them ``bf16``, ``fp16`` or, with OpenVINO and a model
+        that carries it, ``int8``: faster, with labels that differ a little.
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""A model on disk: ``card.json`` beside ``weights.safetensors``, in a folder or a zip."""
+"""A model on disk: ``card.json`` beside ``weights.safetensors``, in a folder or a zip.
+
+``int8.safetensors`` may stand beside them, see `quantised`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from napari_twostage.models.card import ModelCard
 if TYPE_CHECKING:
     from torch import Tensor
 
-CARD, WEIGHTS = "card.json", "weights.safetensors"
+CARD, WEIGHTS, QUANTISED = "card.json", "weights.safetensors", "int8.safetensors"
 BUNDLED = Path(__file__).parent / "bundled"
 UNREADABLE_ZIP = (
     KeyError,  # no weights beside the card
@@ -35,6 +38,8 @@ class Bundle:
     weights: bytes
     source: str
     """A bundled name, or the absolute path it was read from."""
+    quantised: bytes | None = None
+    """Networks in 8-bit integers, where they were made; what they hold follows from the weights."""
 
     @property
     def sha256(self) -> str:
@@ -42,6 +47,14 @@ class Bundle:
         digest = hashlib.sha256(self.card.to_json().encode())
         digest.update(self.weights)
         return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write the same bytes as a bundle folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CARD).write_text(self.card.to_json())
+        (folder / WEIGHTS).write_bytes(self.weights)
+        if self.quantised is not None:
+            (folder / QUANTISED).write_bytes(self.quantised)
 
     def tensors(self) -> dict[str, Tensor]:
         """Decode the weights; nothing is unpickled.
@@ -109,11 +122,13 @@ def write_bundle(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> N
 def _from_folder(folder: Path, source: str) -> Bundle:
     try:
         text, weights = (folder / CARD).read_text(), (folder / WEIGHTS).read_bytes()
+        file = folder / QUANTISED
+        quantised = file.read_bytes() if file.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{folder} is no model: it must hold {CARD} and {WEIGHTS} ({error})"
         ) from error
-    return Bundle(ModelCard.from_json(text, source), weights, source)
+    return Bundle(ModelCard.from_json(text, source), weights, source, quantised)
 
 
 def _from_zip(path: Path) -> Bundle:
@@ -122,8 +137,11 @@ def _from_zip(path: Path) -> Bundle:
             card = next((n for n in archive.namelist() if Path(n).name == CARD), None)
             if card is None:
                 raise ModelError(f"{path} holds no {CARD}; a model has {CARD} and {WEIGHTS}")
-            weights = archive.read(card[: -len(CARD)] + WEIGHTS)
+            folder = card.removesuffix(CARD)
+            weights = archive.read(folder + WEIGHTS)
+            has_integers = folder + QUANTISED in archive.namelist()
+            quantised = archive.read(folder + QUANTISED) if has_integers else None
             text = archive.read(card).decode()
     except UNREADABLE_ZIP as error:
         raise ModelError(f"{path} is no usable model: {error}") from error
-    return Bundle(ModelCard.from_json(text, str(path)), weights, str(path))
+    return Bundle(ModelCard.from_json(text, str(path)), weights, str(path), quantised)

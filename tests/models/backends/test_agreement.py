@@ -13,7 +13,7 @@ from tests.models.random_model import random_bundle
 from napari_twostage import Box, load_model, open_slide
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import openvino
-from napari_twostage.models.backends.choice import _has_bf16
+from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
 
@@ -22,12 +22,21 @@ if TYPE_CHECKING:
 
 F32_TOLERANCE = 1e-3
 """Of logits, of which the surest are near 10; seen: 1e-5."""
-BF16_FLIPPED = 0.01
-"""Share of pixels whose label bf16 may change; seen: 0.003."""
+FLIPPED = 0.01
+"""Share of pixels whose label a lower precision may change; seen: 0.003."""
 CORNER = (1431, 742)
 """Where the sample slide's densest tissue begins."""
 
-needs_bf16 = pytest.mark.skipif(not _has_bf16(), reason="this CPU only emulates bfloat16")
+LOWER = [
+    pytest.param(
+        device,
+        precision,
+        marks=pytest.mark.skipif(
+            not multiplies(precision), reason=f"this CPU only emulates {precision}"
+        ),
+    )
+    for device, precision in (("cpu", "bf16"), ("openvino", "bf16"), ("openvino", "int8"))
+]
 
 
 def tissue(side: int, count: int) -> list[np.ndarray]:
@@ -58,18 +67,20 @@ def test_openvino_in_f32_agrees_with_torch(expected: list[np.ndarray]) -> None:
         assert np.abs(ours - theirs).max() < F32_TOLERANCE
 
 
-@needs_bf16
-@pytest.mark.parametrize("device", ["cpu", "openvino"])
-def test_bf16_changes_few_labels(device: str, expected: list[np.ndarray]) -> None:
-    found = both_stages(load_model("nuclei", device=device, precision="bf16"))
+@pytest.mark.parametrize(("device", "precision"), LOWER)
+def test_a_lower_precision_changes_few_labels(
+    device: str, precision: str, expected: list[np.ndarray]
+) -> None:
+    found = both_stages(load_model("nuclei", device=device, precision=precision))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == np.float32
         assert not np.array_equal(ours, theirs)  # else it is float32 after all
-        assert ((ours > 0) != (theirs > 0)).mean() < BF16_FLIPPED
+        assert ((ours > 0) != (theirs > 0)).mean() < FLIPPED
 
 
-def test_openvino_gives_a_window_the_same_logits_in_any_company() -> None:
-    model = load_model("nuclei", device="openvino")
+@pytest.mark.parametrize(("device", "precision"), [("openvino", "f32"), *LOWER])
+def test_a_window_has_the_same_logits_in_any_company(device: str, precision: str) -> None:
+    model = load_model("nuclei", device=device, precision=precision)
     windows = tissue(model.card.tile_px + 2 * model.card.halo_px, 7)
     together = model.refine(windows)
     for index, window in enumerate(windows):

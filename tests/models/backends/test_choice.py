@@ -42,17 +42,20 @@ def test_an_absent_device_is_refused_in_one_line(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "precision"), [("cpu", "fp16"), ("openvino", "fp16"), ("cpu", "f64")]
+    ("device", "precision"),
+    [("cpu", "fp16"), ("openvino", "fp16"), ("cpu", "int8"), ("cpu", "f64")],
 )
 def test_a_precision_that_is_not_offered_is_refused(device: str, precision: str) -> None:
     with pytest.raises(ModelError, match=f"'{precision}' is not offered on {device}; choose f32"):
         choose(device, precision)
 
 
-@pytest.mark.parametrize("device", ["cpu", "openvino"])
-def test_a_cpu_that_only_emulates_bf16_is_not_given_it(
-    device: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("device", "precision"), [("cpu", "bf16"), ("openvino", "bf16"), ("openvino", "int8")]
+)
+def test_a_cpu_is_not_given_what_it_only_emulates(
+    device: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
-    with pytest.raises(ModelError, match="does not compute in bf16"):
-        choose(device, "bf16")
+    with pytest.raises(ModelError, match=f"does not compute in {precision}"):
+        choose(device, precision)

@@ -12,13 +12,18 @@ from napari_twostage.models.backends.base import Compute
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "mps")
 """``cpu`` is torch's; torch's other names, such as ``cuda:1``, are taken as well."""
-PRECISIONS = ("f32", "bf16", "fp16")
+PRECISIONS = ("f32", "bf16", "fp16", "int8")
 OFFERED = {
     "cpu": ("f32", "bf16"),
-    "openvino": ("f32", "bf16"),
+    "openvino": ("f32", "bf16", "int8"),
     "cuda": ("f32", "bf16", "fp16"),
     "mps": ("f32", "fp16"),
 }
+INSTRUCTIONS = {
+    "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "int8": ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "dotprod"),
+}
+"""Any of them will do, as torch calls them."""
 
 
 def choose(device: str = "auto", precision: str = "f32") -> Compute:
@@ -95,12 +100,12 @@ def _require_precision(precision: str, device: str) -> None:
         raise ModelError(
             f"precision '{precision}' is not offered on {device}; choose {', '.join(offered)}"
         )
-    if precision == "bf16" and device in ("cpu", "openvino") and not _has_bf16():
-        raise ModelError("this CPU does not compute in bf16; leave the precision at f32")
+    if device in ("cpu", "openvino") and not multiplies(precision):
+        raise ModelError(f"this CPU does not compute in {precision}; leave the precision at f32")
 
 
-def _has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself; where it is emulated, f32 is faster."""
+def multiplies(precision: str) -> bool:
+    """Whether the CPU itself multiplies in a precision; where that is emulated, f32 is faster."""
     # a function of newer torch
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return precision == "f32" or any(capabilities.get(name) for name in INSTRUCTIONS[precision])

@@ -28,7 +28,9 @@ import torch
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.base import BATCH_PX
+from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.models.module import build_module
+from napari_twostage.models.quantised import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +52,8 @@ class OpenVinoBackend:
     """Both networks in OpenVINO.
 
     Converting takes seconds, so what was converted is kept in the user's cache folder, by the
-    hash of the bundle and the shape of its windows.
+    hash of the bundle and the shape of its windows. Networks in 8-bit integers come with the
+    bundle; what of them is not in integers is computed in bf16 where the CPU has it.
 
     Parameters
     ----------
@@ -68,6 +71,7 @@ class OpenVinoBackend:
         self._core = ov.Core()
         self._idle: dict[tuple[Stage, tuple[int, ...]], Requests] = {}
         self._compiling = Lock()
+        self._quantised = unpack(bundle) if compute.precision == "int8" else None
         if not any(cache_folder().glob(f"{bundle.sha256[:16]}*")):
             _ = self._module  # weights that do not fit are refused now, not in a run
 
@@ -116,14 +120,22 @@ class OpenVinoBackend:
         return self._idle[key]
 
     def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.CompiledModel:
+        precision = self._precision
+        if self._quantised:
+            network = self._core.read_model(*self._quantised[stage])
+            network.reshape([1, *shape])
+            precision = "bf16" if multiplies("bf16") else "f32"
+        else:
+            network = self.network(stage, shape)
         options = {
-            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": self.threads,
         }
-        return self._core.compile_model(self._converted(stage, shape), "CPU", options)
+        return self._core.compile_model(network, "CPU", options)
 
-    def _converted(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
+    def network(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
+        """Convert a stage for windows of a (H, W, 3) shape, or take what was converted before."""
         sizes = "x".join(str(side) for side in shape[:2])
         # of the versions, too: what another one converted may not be what this one would
         versions = hashlib.sha256(f"{ov.__version__} {torch.__version__}".encode()).hexdigest()
