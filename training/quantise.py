@@ -1,8 +1,8 @@
-"""Networks in 8-bit integers for a model: ``python -m training.quantise --model M --data D``.
+"""Networks in 8-bit integers for a model: ``python -m training.quantise --model M IMAGES...``.
 
-Ranges of activations come from windows that the engine itself reads of training images; weights
-are rounded by NNCF. The file is written into the model's folder, for `--precision int8`.
-`python -m training.precision --on openvino:f32 openvino:int8` then says what it costs in Dice.
+Ranges of activations come from windows that the engine itself reads of images or slides like those
+that the model is for; no masks are needed. Weights are rounded by NNCF. The file is written into
+the model's folder, for ``--precision int8``; `training.precision` says what it costs in Dice.
 """
 
 from __future__ import annotations
@@ -16,74 +16,96 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino as ov
+from tqdm import tqdm
 
-from napari_twostage.errors import ModelError
+from napari_twostage.engine import segment
+from napari_twostage.errors import ModelError, TwoStageError
 from napari_twostage.models.backends import choose
 from napari_twostage.models.backends.openvino import OpenVinoBackend
 from napari_twostage.models.bundle import QUANTISED, read_bundle
 from napari_twostage.models.model import Model
 from napari_twostage.models.quantised import pack
-from training.datasets import DatasetError, load_split
-from training.outcomes import run_engine
+from napari_twostage.slides import open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from napari_twostage.models.backends import Stage
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.slides.base import Slide
 
-IMAGES, WINDOWS = 60, 300
+WINDOWS = 300
+"""Of each stage, that ranges are taken from."""
 KEPT_EXACT = 3
 """Convolutions from the input on that stay in floating point. With the model `nuclei` and all in
-integers 0.8 % of the pixels of stage 2 change, with these kept 0.09 %: dark images use a hundredth
-of the range."""
+integers 0.8 % of the pixels of stage 2 change, with these kept 0.09 %: dark images use
+little of the range."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Quantise both stages; 2 for what the user must correct."""
     parser = argparse.ArgumentParser(prog="python -m training.quantise", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle folder; it is added to")
-    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv")
-    parser.add_argument("--split", default="train")
+    parser.add_argument("images", type=Path, nargs="+", help="images or slides; 60 images will do")
+    parser.add_argument("--mpp", type=float, help="µm per pixel, of images that state none")
     parser.add_argument(
-        "--images", type=int, default=IMAGES, help=f"at random (default {IMAGES}, 0 for all)"
+        "--no-tissue", dest="tissue", action="store_false", help="take windows of glass as well"
     )
     options = parser.parse_args(arguments)
     try:
         bundle = read_bundle(options.model.absolute())
-        choose("openvino")  # which must be there
-        samples = load_split(options.data, options.split)
-    except (DatasetError, ModelError) as error:
+        listening = Listening(bundle)
+        each = -(-WINDOWS // len(options.images))
+        for path in tqdm(options.images, unit="image"):
+            with open_slide(path, mpp=options.mpp and (options.mpp,) * 2) as slide:
+                show(listening, slide, each, tissue=options.tissue)
+        packed = quantise(bundle, listening.seen)
+    except TwoStageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    rng = np.random.default_rng(0)
-    chosen = rng.permutation(len(samples))[: options.images or None]
-    listening = Listening(bundle)
-    run_engine(listening, [samples[index] for index in chosen])
     file = options.model / QUANTISED
-    file.write_bytes(quantise(bundle, listening.seen))
+    file.write_bytes(packed)
     sys.stdout.write(f"{file}: {file.stat().st_size / 1e6:.1f} MB\n")
     return 0
 
 
 class Listening(Model):
-    """A model that keeps the windows it is given."""
+    """A model that keeps windows that it is given: of all so far, each as likely as any other."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle, "openvino")
         self.seen: dict[Stage, list[NDArray[np.uint8]]] = {"coarse": [], "refine": []}
+        self._count = {"coarse": 0, "refine": 0}
+        self._rng = np.random.default_rng(0)
 
     def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Stage 1, as `Model.coarse`."""
-        self.seen["coarse"].extend(windows)
+        self._keep("coarse", windows)
         return super().coarse(windows)
 
     def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Stage 2, as `Model.refine`."""
-        self.seen["refine"].extend(windows)
+        self._keep("refine", windows)
         return super().refine(windows)
+
+    def _keep(self, stage: Stage, windows: Iterable[NDArray[np.uint8]]) -> None:
+        kept = self.seen[stage]
+        for window in windows:
+            self._count[stage] += 1
+            place = int(self._rng.integers(self._count[stage]))
+            if len(kept) < WINDOWS:
+                kept.append(window)
+            elif place < WINDOWS:
+                kept[place] = window
+
+
+def show(model: Model, slide: Slide, tiles: int, *, tissue: bool) -> None:
+    """Run the engine over a slide: all of stage 1, and stage 2 on its most uncertain tiles."""
+    with tempfile.TemporaryDirectory() as folder:
+        seg = segment(slide, model, Path(folder) / "out.zarr", refine="none", tissue=tissue)
+        seg.refine(seg.plan(n_tiles=tiles))
 
 
 def quantise(bundle: Bundle, seen: dict[Stage, list[NDArray[np.uint8]]]) -> bytes:
@@ -93,21 +115,27 @@ def quantise(bundle: Bundle, seen: dict[Stage, list[NDArray[np.uint8]]]) -> byte
     ----------
     bundle : Bundle
     seen : dict of lists of (H, W, 3) uint8 arrays
-        Windows of each stage, those of one stage of one shape.
+        Windows of each stage; those count that have the first one's shape.
 
     Returns
     -------
     bytes
         Of the bundle's file ``int8.safetensors``.
+
+    Raises
+    ------
+    ModelError
+        If a stage has no window.
     """
+    if not all(seen.values()):
+        raise ModelError("there is no tissue in these images; give others, or --no-tissue")
     os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to the vendor
     import nncf
 
     backend = OpenVinoBackend(bundle, choose("openvino"))
-    rng = np.random.default_rng(0)
     networks: dict[Stage, tuple[bytes, bytes]] = {}
     for stage, windows in seen.items():
-        chosen = rng.permutation(len(windows))[:WINDOWS]
+        alike = [window[None] for window in windows if window.shape == windows[0].shape]
         network = backend.network(stage, windows[0].shape)
         names = [
             operation.get_friendly_name()
@@ -116,8 +144,8 @@ def quantise(bundle: Bundle, seen: dict[Stage, list[NDArray[np.uint8]]]) -> byte
         ]
         quantised = nncf.quantize(
             network,
-            nncf.Dataset([windows[index][None] for index in chosen]),
-            subset_size=len(chosen),
+            nncf.Dataset(alike),
+            subset_size=len(alike),
             preset=nncf.QuantizationPreset.PERFORMANCE,
             ignored_scope=nncf.IgnoredScope(names=names[:KEPT_EXACT]),
         )

@@ -23,7 +23,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.location import is_folder
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import bundled_names, read_bundle
-from napari_twostage.models.machine import describe_machine
+from napari_twostage.models.machine import describe_choice, describe_machine
 from napari_twostage.record import FILE
 from napari_twostage.run import watch
 from napari_twostage.samples import sample_slide
@@ -185,7 +185,7 @@ def info(options: Namespace) -> Result:
 
 
 def _machine() -> Result:
-    summary = {**describe_machine(), "models": bundled_names()}
+    summary = {**describe_machine(), **describe_choice(), "models": bundled_names()}
     return summary, [f"{name:15} {_plain(value)}" for name, value in summary.items()], DONE
 
 

@@ -82,9 +82,11 @@ def thin(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """
     if factor == 1:
         return labels
+    middle = factor // 2
+    if all(n % factor == 0 for n in labels.shape):
+        return labels[middle::factor, middle::factor].copy()
     rows, columns = (
-        np.minimum(np.arange(math.ceil(n / factor)) * factor + factor // 2, n - 1)
-        for n in labels.shape
+        np.minimum(np.arange(math.ceil(n / factor)) * factor + middle, n - 1) for n in labels.shape
     )
     return labels[np.ix_(rows, columns)]
 

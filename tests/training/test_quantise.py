@@ -9,6 +9,7 @@ import pytest
 from tests.training.make_dataset import make_dataset
 
 from napari_twostage import load_model
+from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.models.bundle import read_bundle
 from training import quantise
@@ -25,7 +26,8 @@ def test_one_command_adds_networks_in_integers_that_label_alike(tmp_path: Path) 
     bundle = read_bundle("nuclei")
     bundle.save(folder)
     (folder / "int8.safetensors").unlink()
-    words = ["--model", str(folder), "--data", str(data), "--images", "2"]
+    images = [str(data / "images" / f"{name}.png") for name in ("a", "b", "c")]
+    words = ["--model", str(folder), "--mpp", "0.5", "--no-tissue", *images]
     assert quantise.main(words) == 0
     assert read_bundle(folder).sha256 == bundle.sha256
     (sample,) = load_split(data, "test")
@@ -40,12 +42,27 @@ def test_one_command_adds_networks_in_integers_that_label_alike(tmp_path: Path) 
     assert not np.array_equal(*logits)  # else they are floating-point numbers after all
 
 
-def test_what_is_no_model_or_no_data_is_said_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("model", "image", "said"),
+    [("none", "glass.png", "none' does not exist"), ("mine", "none.png", "none.png")],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    model: str, image: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--model", str(tmp_path / "none"), "--data", str(tmp_path)]
-    assert quantise.main(words) == 2
-    assert "does not exist" in capsys.readouterr().err
     read_bundle("nuclei").save(tmp_path / "mine")
-    assert quantise.main(["--model", str(tmp_path / "mine"), "--data", str(tmp_path)]) == 2
-    assert "manifest.csv" in capsys.readouterr().err
+    words = ["--model", str(tmp_path / model), str(tmp_path / image), "--mpp", "0.5"]
+    assert quantise.main(words) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_model_keeps_some_of_all_windows_that_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quantise, "WINDOWS", 20)
+    listening = quantise.Listening(read_bundle("nuclei"))
+    listening._keep("refine", [np.full((1, 1, 3), value, np.uint8) for value in range(200)])
+    kept = [int(window.max()) for window in listening.seen["refine"]]
+    assert len(set(kept)) == 20
+    assert min(kept) < 60 < 140 < max(kept)
+    with pytest.raises(ModelError, match="no tissue"):
+        quantise.quantise(listening.bundle, listening.seen)
