@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from napari_twostage.distributed import Cluster
-    from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.bundle import Bundle
 
 Result = tuple[dict[str, Any], list[str], int]
 """What a verb found: for machines, for people, and the exit code."""
@@ -211,12 +211,14 @@ def view(options: Namespace) -> Result:
 def models(options: Namespace) -> Result:
     """List the bundled models, or show a card."""
     names = [options.model] if options.model else bundled_names()
-    cards = [read_bundle(name).card for name in names]
-    text = [line for card in cards for line in _card_lines(card)]
-    return {"models": [json.loads(card.to_json()) for card in cards]}, text, DONE
+    bundles = [read_bundle(name) for name in names]
+    text = [line for bundle in bundles for line in _model_lines(bundle)]
+    return {"models": [json.loads(bundle.card.to_json()) for bundle in bundles]}, text, DONE
 
 
-def _card_lines(card: ModelCard) -> list[str]:
+def _model_lines(bundle: Bundle) -> list[str]:
+    card = bundle.card
+    integers = "in it" if bundle.quantised else "not in it; see `python -m training.quantise`"
     classes = ", ".join(f"{c.value} {c.name} {c.color}" for c in card.classes)
     text = [
         f"{card.name} {card.version}: {card.description}",
@@ -227,6 +229,7 @@ def _card_lines(card: ModelCard) -> list[str]:
         f"{card.default_threshold} on {card.uncertainty}",
         f"  trained   {card.training_data}",
         f"  licence   {card.licence}",
+        f"  int8      {integers}",
     ]
     return text + [f"  measured  {key}: {value}" for key, value in card.metrics.items()]
 

@@ -46,7 +46,7 @@ def unpack(bundle: Bundle) -> dict[Stage, tuple[bytes, bytes]]:
 
     if bundle.quantised is None:
         raise ModelError(
-            f"{bundle.source} has no networks in 8-bit integers; take --precision bf16, "
+            f"{bundle.source} has no networks in 8-bit integers; choose precision bf16 or f32, "
             "or add them with `python -m training.quantise`"
         )
     try:
@@ -59,7 +59,7 @@ def unpack(bundle: Bundle) -> dict[Stage, tuple[bytes, bytes]]:
     except (SafetensorError, KeyError) as error:
         raise ModelError(
             f"{bundle.source}: its networks in 8-bit integers are damaged: {error}; get the model "
-            "again, or take --precision bf16"
+            "again, or choose precision bf16 or f32"
         ) from error
     if origin != hashlib.sha256(bundle.weights).digest():
         raise ModelError(
