@@ -22,11 +22,11 @@ class Costs:
     coarse_halo_px: int = 32
     field_px: int = 1792
     """Side of a field, the task of a worker: whole coarse windows, at most 1024 fields a slide."""
-    core_s_per_window: float = 0.158
-    core_s_per_tile: float = 0.0212
-    core_s_per_read: float = 0.0013
+    core_s_per_window: float = 0.134
+    core_s_per_tile: float = 0.0172
+    core_s_per_read: float = 0.0012
     """Decoding a tile of the file."""
-    core_s_per_chunk: float = 0.0014
+    core_s_per_chunk: float = 0.00105
     """Compressing and writing a chunk."""
     file_tile_px: int = 512
     file_tile_bytes: float = 84_600.0
@@ -35,9 +35,9 @@ class Costs:
     overview_bytes_per_window: float = 26_000.0
     overview_requests: int = 6
     """Of a field: its chunks of the overview, and its part of the levels that the owner writes."""
-    owner_s_per_field: float = 2.4e-5
+    owner_s_per_field: float = 3.3e-5
     """Appending a field's line to the journal."""
-    owner_s_per_slide: float = 1.2
+    owner_s_per_slide: float = 0.58
     """Opening a slide and finding its tissue."""
 
 

@@ -42,11 +42,9 @@ def load_model(model: str | Path, *, device: str = "auto", precision: str = "f32
     ModelError
         If it is no such bundle, or cannot run on the device, or not in that precision.
     """
-    from napari_twostage.models.allocator import tune_allocator
     from napari_twostage.models.bundle import read_bundle
 
     bundle = read_bundle(model)
-    tune_allocator()  # before torch makes its first large tensor
-    from napari_twostage.models.model import Model
+    from napari_twostage.models.model import Model  # torch, which a wrong path need not load
 
     return Model(bundle, device, precision)

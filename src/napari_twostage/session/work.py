@@ -67,9 +67,6 @@ class Shelf:
 
     def take(self, bundle: Bundle) -> Model:
         """The model of a bundle; takes seconds the first time."""
-        from napari_twostage.models.allocator import tune_allocator
-
-        tune_allocator()  # before torch makes its first large tensor
         from napari_twostage.models.model import Model
 
         with self._lock:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from napari_twostage.errors import ModelError
+from napari_twostage.models.allocator import tune_allocator
 from napari_twostage.models.backends.base import BATCH_PX
 from napari_twostage.models.module import build_module
 
@@ -45,6 +46,7 @@ class EagerBackend:
     def __init__(self, bundle: Bundle, compute: Compute) -> None:
         self.notices: list[str] = []
         self._device = torch.device(compute.device)
+        tune_allocator()  # before the first large tensor; OpenVINO keeps its own memory
         module = build_module(bundle).to(self._device)
         for network in (module.stage1, module.stage2):  # pixels are normalised in float32
             network.to(DTYPES[compute.precision])

@@ -29,7 +29,6 @@ import torch
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.base import BATCH_PX
 from napari_twostage.models.backends.choice import multiplies
-from napari_twostage.models.module import build_module
 from napari_twostage.models.quantised import unpack
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class OpenVinoBackend:
         self._idle: dict[tuple[Stage, tuple[int, ...]], Requests] = {}
         self._compiling = Lock()
         self._quantised = unpack(bundle) if compute.precision == "int8" else None
-        if not any(cache_folder().glob(f"{bundle.sha256[:16]}*")):
+        if not (self._quantised or any(cache_folder().glob(f"{bundle.sha256[:16]}*"))):
             _ = self._module  # weights that do not fit are refused now, not in a run
 
     def batch(self, stage: Stage, side_px: int) -> int:  # noqa: ARG002 - both stages alike
@@ -167,6 +166,9 @@ class OpenVinoBackend:
 
     @cached_property
     def _module(self) -> TwoStage:
+        # only where there is something to convert: torchvision is 160 MB and half a second
+        from napari_twostage.models.module import build_module
+
         return build_module(self._bundle)
 
 
