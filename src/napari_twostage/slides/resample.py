@@ -109,12 +109,14 @@ def _block_average(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.
     down = pixels[::rows].astype(total)
     for row in range(1, rows):
         down += pixels[row::rows]
-    across = down[:, ::columns].copy()
-    for column in range(1, columns):
-        across += down[:, column::columns]
-    across += total.type(area // 2)
-    across //= total.type(area)
-    averages: NDArray[np.generic] = across.astype(pixels.dtype)
+    averages = np.empty((len(down), down.shape[1] // columns, pixels.shape[2]), pixels.dtype)
+    for channel in range(pixels.shape[2]):  # loops over a pixel's three values take three times
+        across = down[:, ::columns, channel].copy()
+        for column in range(1, columns):
+            across += down[:, column::columns, channel]
+        across += total.type(area // 2)
+        across //= total.type(area)
+        averages[..., channel] = across
     return averages
 
 
