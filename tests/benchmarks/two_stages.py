@@ -5,13 +5,14 @@
 Dense is stage 2 over every tile that holds tissue, with the same halo and the same backend.
 Two stages are all they take: finding the tissue, the coarse pass, the selection, stage 2. Both
 read, compute and write. The cost model knows the networks alone: seconds of a window of stage 1 and
-of stage 2, measured before the rounds with nothing else going on, times the windows of each;
+of stage 2, measured in turn with the runs, times the windows of each;
 halos count, as windows have them. Its ratio in multiply-accumulates stands beside.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ from napari_twostage.timing import Timing, time_in_turn, timed
 from training.tables.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -74,14 +76,17 @@ def main() -> None:
     warm_up(model)
     with open_slide(common.big_slide(options.slides, side, side, TISSUE)) as slide:
         windows, tiles = count(slide, model, options.out)
-        by_seconds = Costs(*seconds_per_window(model), windows, tiles)
         by_macs = Costs(*macs_per_window(model), windows, tiles)
-        ways = {DENSE: lambda: time_stages(slide, model, refine="all")["refine"]}
+        alone = forward_passes(model)
+        ways = {name: partial(timed, run) for name, (run, _) in alone.items()}
+        ways[DENSE] = lambda: time_stages(slide, model, refine="all")["refine"]
         for fraction in FRACTIONS:
             ways[name_of(fraction)] = lambda fraction=fraction: total(
                 time_stages(slide, model, fraction=fraction)
             )
         timings = time_in_turn(ways, options.rounds)
+    seconds = (timings[name].median / number for name, (_, number) in alone.items())
+    by_seconds = Costs(*seconds, windows, tiles)
     table, goals = tabulate(timings, by_seconds, by_macs)
     notes = [
         f"{slide.name}: {tiles} tiles of {model.card.tile_px} px hold tissue, in {windows} coarse "
@@ -106,20 +111,19 @@ def count(slide: Slide, model: Model, folder: Path) -> tuple[int, int]:
     return len(seg.ledger.windows), int(seg.tissue.sum())
 
 
-def seconds_per_window(model: Model) -> tuple[float, float]:
-    """Seconds of a window of each stage when no processor waits: the median of nine."""
+def forward_passes(model: Model) -> dict[str, tuple[Callable[[], object], int]]:
+    """Of each stage, a call that computes windows with no processor waiting, and their number."""
     card = model.card
     fine = card.tile_px + 2 * card.halo_px
-    found = []
+    found: dict[str, tuple[Callable[[], object], int]] = {}
     for run, batch, side in (
         (model.coarse, model.coarse_batch, card.coarse_window_px),
         (model.refine, model.refine_batch, fine),
     ):
         shape = common.FULL_BATCHES * batch, side, side, 3
         windows = list(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-        spent = [timed(lambda run=run, windows=windows: run(windows)).wall for _ in range(9)]
-        found.append(float(np.median(spent)) / len(windows))
-    return found[0], found[1]
+        found[run.__name__] = partial(run, windows), len(windows)
+    return found
 
 
 def macs_per_window(model: Model) -> tuple[float, float]:
