@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -95,6 +97,24 @@ def test_openvino_may_be_called_from_many_threads() -> None:
         calls = [callers.submit(model.refine, windows[-count:]) for count in (7, 1, 4, 3, 7, 2)]
         for call in calls:
             assert np.array_equal(call.result(), expected[-len(call.result()) :])
+
+
+FIRST_CALLS = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from napari_twostage import load_model
+
+model = load_model("nuclei", device="openvino")
+windows = [np.zeros((160, 160, 3), np.uint8)] * 2
+with ThreadPoolExecutor(2) as callers:
+    found = [call.result() for call in [callers.submit(model.refine, windows) for _ in range(2)]]
+assert np.array_equal(*found)
+"""
+
+
+def test_the_very_first_calls_of_a_process_may_come_from_two_threads() -> None:
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", FIRST_CALLS], check=True, timeout=120)
 
 
 def test_openvino_goes_on_after_a_call_that_failed() -> None:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 Requests: TypeAlias = "SimpleQueue[ov.InferRequest]"
 
 CONVERTED = "network.xml"
+COMPILING = Lock()
+"""One at a time in a process, whatever the model."""
 KEPT = 24
 """Converted networks that stay on disk, some 13 MB each; the oldest go."""
 
@@ -69,7 +71,6 @@ class OpenVinoBackend:
         self._precision = compute.precision
         self._core = ov.Core()
         self._idle: dict[tuple[Stage, tuple[int, ...]], Requests] = {}
-        self._compiling = Lock()
         self._quantised = unpack(bundle) if compute.precision == "int8" else None
         if not (self._quantised or any(cache_folder().glob(f"{bundle.sha256[:16]}*"))):
             _ = self._module  # weights that do not fit are refused now, not in a run
@@ -110,12 +111,14 @@ class OpenVinoBackend:
     def _requests(self, stage: Stage, shape: tuple[int, ...]) -> Requests:
         """Those that nobody uses, of the network for windows of a shape."""
         key = (stage, shape)
-        with self._compiling:
+        with COMPILING:
             if key not in self._idle:
                 network = self._compiled(stage, shape)
-                self._idle[key] = SimpleQueue()
+                idle: Requests = SimpleQueue()
                 for _ in range(self.abreast * self.threads):
-                    self._idle[key].put(network.create_infer_request())
+                    idle.put(network.create_infer_request())
+                _try_out(idle, shape)
+                self._idle[key] = idle
         return self._idle[key]
 
     def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.CompiledModel:
@@ -170,6 +173,18 @@ class OpenVinoBackend:
         from napari_twostage.models.module import build_module
 
         return build_module(self._bundle)
+
+
+def _try_out(idle: Requests, shape: tuple[int, ...]) -> None:
+    """Compute a window once, alone.
+
+    OpenVINO's binding sets itself up with the first array it meets, and two threads that both
+    come first wait for each other for ever.
+    """
+    request = idle.get()
+    request.infer({0: np.zeros((1, *shape), np.uint8)}, share_inputs=True)
+    _ = request.get_output_tensor(0).data[0].copy()
+    idle.put(request)
 
 
 def _next(idle: Requests, *, wait: bool) -> ov.InferRequest | None:
