@@ -11,17 +11,23 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import napari
 from PIL import Image
 from qtpy.QtWidgets import QAbstractButton, QApplication
 
+from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from napari_twostage.viewer import TwoStageWidget
 
@@ -37,6 +43,19 @@ def main(folder: Path) -> None:
         viewer.window.resize(*SIZE)
         walk(viewer, slide, folder)
         viewer.close()
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Slow stage 2 down: on the sample slide it is over before a picture is taken."""
+    refine = Model.refine
+
+    def later(model: Model, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        time.sleep(1.0)
+        return refine(model, windows)
+
+    with patch.object(Model, "refine", later):
+        yield
 
 
 def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
@@ -67,10 +86,11 @@ def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
     show(panel, "uncertainty", "refine")
     shoot("panel-3-threshold")
 
-    press(panel, "refine_uncertain")
-    wait_for(lambda: panel.session.seg.ledger.refined.sum() > 15)
-    shoot("panel-4-refining")
-    wait_for(lambda: not panel.session.busy)
+    with unhurried():
+        press(panel, "refine_uncertain")
+        wait_for(lambda: panel.session.seg.ledger.refined.sum() > 15)
+        shoot("panel-4-refining")
+        wait_for(lambda: not panel.session.busy)
 
     press(panel, "next_place")
     settle(1.0)
