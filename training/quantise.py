@@ -18,6 +18,7 @@ import numpy as np
 import openvino as ov
 from tqdm import tqdm
 
+from napari_twostage.commands import pixel_size
 from napari_twostage.engine import segment
 from napari_twostage.errors import ModelError, TwoStageError
 from napari_twostage.models.backends import choose
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.quantise", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="bundle folder; it is added to")
     parser.add_argument("images", type=Path, nargs="+", help="images or slides; 60 images will do")
-    parser.add_argument("--mpp", type=float, help="µm per pixel, of images that state none")
+    parser.add_argument("--mpp", type=pixel_size, help="µm per pixel, of images that state none")
     parser.add_argument(
         "--no-tissue", dest="tissue", action="store_false", help="take windows of glass as well"
     )
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listening = Listening(bundle)
         each = -(-WINDOWS // len(options.images))
         for path in tqdm(options.images, unit="image"):
-            with open_slide(path, mpp=options.mpp and (options.mpp,) * 2) as slide:
+            with open_slide(path, mpp=options.mpp) as slide:
                 show(listening, slide, each, tissue=options.tissue)
         packed = quantise(bundle, listening.seen)
     except TwoStageError as error:
