@@ -76,16 +76,21 @@ def test_after_a_pause_nothing_is_computed_but_what_is_at_work(tmp_path: Path, s
     np.testing.assert_array_equal(whole_labels(session.seg), whole_labels(seg))
 
 
+def let_pass(session: Session, model: HeldModel, stage: str, pieces: int) -> None:
+    """Let so many pieces be computed; return when the job waits for the next one."""
+    for _ in range(pieces):
+        model.step()
+        model.wait_begun()
+    poll_until(session, lambda: n_done(session, stage) == pieces)
+    assert not model.begun.acquire(timeout=QUIET_S)
+
+
 @pytest.mark.parametrize("stage", ["coarse", "refine"])
 def test_after_cancel_nothing_is_computed_and_what_is_done_is_kept_and_told(
     tmp_path: Path, stage: str
 ) -> None:
     session, model, ear = held(tmp_path, stage)
-    for _ in range(2):
-        model.step()
-        model.wait_begun()
-    poll_until(session, lambda: n_done(session, stage) == 2)
-    assert not model.begun.acquire(timeout=QUIET_S)  # by now the job waits for the third
+    let_pass(session, model, stage, 2)
     session.cancel()
     assert session.state is RunState.CANCELLING
     model.release()
@@ -112,9 +117,7 @@ def test_after_cancel_nothing_is_computed_and_what_is_done_is_kept_and_told(
 
 def test_what_is_told_after_cancel_are_the_labels_on_disk(tmp_path: Path) -> None:
     session, model, ear = held(tmp_path, "refine")
-    for _ in range(4):
-        model.step()
-        model.wait_begun()
+    let_pass(session, model, "refine", 4)
     session.cancel()
     model.release()
     session.wait(PATIENCE_S)
