@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from napari_twostage.url import Url
+
 
 class WebServer(ThreadingHTTPServer):
     """Serves the files of a folder, in parts where asked to.
@@ -104,10 +106,7 @@ def web_server(folder: Path) -> Iterator[WebServer]:
 
 @contextmanager
 def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Run an S3 server in a process of its own; gives the URL of an empty bucket.
-
-    Once in a process: s3fs keeps the address that it met first.
-    """
+    """Run an S3 server in a process of its own; gives the URL of an empty bucket."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     for name, value in {
@@ -125,8 +124,9 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     )
     try:
         _wait_for(port, server)
-        store = fsspec.filesystem("s3", skip_instance_cache=True)
-        store.mkdir("bucket")
+        store = fsspec.get_filesystem_class("s3")
+        store.clear_instance_cache()  # one made before has another server's address
+        store().mkdir("bucket")
         yield "s3://bucket"
     finally:
         server.kill()
@@ -142,6 +142,16 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
         else:
             return
     raise RuntimeError("the object store did not start")
+
+
+def count_events(out: Url) -> int:
+    """How many events the journal of a result holds."""
+    try:
+        text = (out / "journal.jsonl").read_bytes()
+        rest = [part.read_bytes() for part in (out / "journal").iterdir()]
+    except FileNotFoundError:
+        return 0
+    return b"".join([text, *rest]).count(b"\n")
 
 
 @contextmanager

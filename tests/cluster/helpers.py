@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_twostage.fields import FieldStep
+    from napari_twostage.location import Location
     from napari_twostage.models.model import Model
     from napari_twostage.pipeline import Step
 
@@ -45,7 +46,7 @@ class Case(NamedTuple):
         shutil.copytree(self.done, out)
         return Segmentation.open(out)
 
-    def command(self, out: Path, *options: str) -> list[str]:
+    def command(self, out: Location, *options: str) -> list[str]:
         """Do the same on the command line."""
         words = [sys.executable, "-m", "napari_twostage", "segment", str(self.slide)]
         words += ["--out", str(out), "--model", self.model.bundle.source, "--quiet", "--no-tissue"]
@@ -92,12 +93,18 @@ class DaskProcesses:
             "--death-timeout", "30", "--local-directory", self._file.parent,
         )  # fmt: skip
 
+    def kill_last(self) -> None:
+        """kill -9 what was started last."""
+        self._kill(self._running.pop())
+
     def kill_all(self) -> None:
         """kill -9 everything, the first started first."""
-        for process in self._running:
-            os.killpg(process.pid, signal.SIGKILL)  # with what a nanny has started
-            process.wait()
-        self._running.clear()
+        while self._running:
+            self._kill(self._running.pop(0))
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        os.killpg(process.pid, signal.SIGKILL)  # with what a nanny has started
+        process.wait()
 
     def _start(self, *words: object) -> None:
         command = [sys.executable, "-m", "distributed.cli.dask_" + str(words[0])]

@@ -8,15 +8,21 @@ import subprocess
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from tests.cluster.helpers import WAIT_S, Countdown, dask_processes, run_entry, wait_for
 from tests.proofs.helpers import assert_same, outcome
+from tests.servers import count_events, object_store
 
 from napari_twostage import Segmentation
 from napari_twostage.cli import STOPPED
+from napari_twostage.commands import SOME_FAILED
 from napari_twostage.distributed import connect
+from napari_twostage.distributed.cluster import NO_WORKER
 from napari_twostage.errors import ClusterError
 from napari_twostage.fields import FieldRefined, FieldSegmented, FieldStep
+from napari_twostage.models.backends import choose
+from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +54,8 @@ def test_workers_are_killed_in_both_stages(case: Case, threads: int, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_late_worker_works_and_a_lost_scheduler_costs_no_field(
-    case: Case, threads: int, tmp_path: Path
+def test_a_late_worker_works_and_losing_all_costs_no_field(
+    case: Case, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.zarr"
     with dask_processes(tmp_path, threads) as dask:
@@ -83,8 +89,18 @@ def test_a_late_worker_works_and_a_lost_scheduler_costs_no_field(
 
         address = dask.scheduler()
         dask.worker()
+        said: list[str] = []
+
+        def come_back(line: str) -> None:
+            said.append(line)
+            dask.worker()
+
+        monkeypatch.setattr("napari_twostage.distributed.cluster.PATIENCE_S", 0.5)
+        monkeypatch.setattr("napari_twostage.distributed.cluster.log.warning", come_back)
+        alone = Countdown(FieldRefined, 1, lambda _: dask.kill_last())
         with connect(address, device="cpu", patience_s=WAIT_S) as cluster:
-            seg = case.segment(out, cluster=cluster)
+            seg = case.segment(out, cluster=cluster, progress=alone)
+    assert said == [NO_WORKER]
     assert_same(outcome(seg), case.expected)
     again = run_entry(seg)["plan"]["tiles"]
     assert again < run_entry(broken)["plan"]["tiles"]
@@ -120,3 +136,27 @@ def test_ctrl_c_keeps_what_is_recorded(case: Case, tmp_path: Path) -> None:
     seg = case.segment(out)
     assert len(seg.record["runs"]) == 2
     assert_same(outcome(seg), case.expected)
+
+
+@pytest.mark.slow
+def test_the_owner_of_a_run_on_an_object_store_is_killed(
+    case: Case, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("moto")
+    with object_store(monkeypatch) as bucket, dask_processes(tmp_path, threads) as dask:
+        out = Url(f"{bucket}/out.zarr")
+        address = dask.scheduler()
+        dask.worker()
+        options = "--scheduler", address, "--device", "cpu"
+        with subprocess.Popen(case.command(out, *options)) as process:
+            wait_for(lambda: count_events(out) >= 2)
+            process.kill()
+        assert (out / "handover").is_dir()  # so its tasks are at work still
+        assert not np.isfinite(Segmentation.open(out).scores).all()
+
+        again = subprocess.run(case.command(out, *options), check=False)
+        assert again.returncode == SOME_FAILED  # the damaged tile
+        seg = Segmentation.open(out)
+        assert_same(outcome(seg), case.expected)
+        assert not (out / "handover").is_dir()
+        assert {worker["compute"] for worker in run_entry(seg)["workers"]} == {str(choose("cpu"))}

@@ -17,7 +17,7 @@ import pytest
 import tifffile
 import zarr
 from tests.proofs.helpers import assert_same, outcome, tissue_pixels, write_tiff
-from tests.servers import memory, object_store, web_server
+from tests.servers import count_events, memory, object_store, web_server
 
 from napari_twostage import Box, Segmentation, export, segment
 from napari_twostage.cli import main
@@ -283,11 +283,11 @@ def test_killed_runs_on_an_object_store_end_in_the_same_bytes(
         Url(slide).upload(slides / "slide.tif")
         for lines in (1, 3, 5):
             child = _start(slide, out)
-            while child.poll() is None and _lines(Url(out)) < lines:
+            while child.poll() is None and count_events(Url(out)) < lines:
                 time.sleep(0.02)
             child.send_signal(signal.SIGKILL)
             assert child.wait() == -signal.SIGKILL
-            assert _lines(Url(out)) >= lines
+            assert count_events(Url(out)) >= lines
         assert _start(slide, out).wait() == 0
         seg = Segmentation.open(out)
         assert_same(outcome(seg), expected)
@@ -302,13 +302,3 @@ def _start(slide: str, out: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "napari_twostage", "segment", slide, "--out", out]
     options = ["--fraction", "0.5", "--no-tissue", "--quiet"]
     return subprocess.Popen([*command, *options], env=dict(os.environ), stdout=subprocess.DEVNULL)
-
-
-def _lines(out: Url) -> int:
-    """How many events the journal holds."""
-    try:
-        text = (out / "journal.jsonl").read_bytes()
-        rest = [part.read_bytes() for part in (out / "journal").iterdir()]
-    except FileNotFoundError:
-        return 0
-    return b"".join([text, *rest]).count(b"\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from concurrent.futures import CancelledError
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -15,18 +17,19 @@ from napari_twostage.errors import ClusterError, SegmentationError, TwoStageErro
 from napari_twostage.fields import FieldGrid, FieldRefined, FieldSegmented, grouped
 from napari_twostage.pipeline import CoarsePassStarted, TilesSelected
 from napari_twostage.selection import Plan
-from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
-    from distributed import Client, Future
+    from distributed import Client, Future, as_completed
 
     from napari_twostage.fields import Field, FieldStep
     from napari_twostage.geometry import Box
     from napari_twostage.pipeline import Step
     from napari_twostage.segmentation import Segmentation
     from napari_twostage.selection import Selection
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Report = TypeVar("Report")
@@ -39,6 +42,14 @@ TASKS_EACH = 2
 """Tasks that a thread should get, however small, before they grow: the last ends the run."""
 RETRIES = 2
 """Times that a task which failed is tried again."""
+POLL_S = 0.02
+"""How often to look whether a task has ended."""
+PATIENCE_S = 10
+"""How long nothing may end before it is asked whether there are workers at all."""
+NO_WORKER = (
+    "no worker is left on the cluster; the run goes on as soon as there is one: start it with "
+    "'dask worker', or press Ctrl-C and repeat the command later"
+)
 LOST = (
     "the connection to the scheduler was lost; what is recorded is kept: start the scheduler and "
     "its workers again, and repeat the command to go on"
@@ -74,18 +85,13 @@ class Cluster:
         return max(1, sum(threads.values()))
 
     def check(self, seg: Segmentation) -> None:
-        """Refuse a slide that is an array, which only this process has, and a result by URL.
+        """Refuse a slide that is an array, which only this process has.
 
         Raises
         ------
         SegmentationError
-            For either.
+            For that.
         """
-        if isinstance(seg.path, Url):
-            raise SegmentationError(
-                f"a cluster writes to a folder that all its workers see, found {seg.path}; name "
-                "one on a shared disk, or leave out the cluster"
-            )
         if seg.slide.path is None:
             raise SegmentationError(
                 f"{seg.name} is an array, which other processes cannot open; save it as "
@@ -199,12 +205,25 @@ class Cluster:
                     completed.add(future)
                 if not handed_out:
                     return
+                self._wait_for_one(completed)
                 future = next(completed)
                 handed_out.remove(future)
                 yield from self._result(future)
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(handed_out))
+
+    def _wait_for_one(self, completed: as_completed) -> None:
+        """Wait until a task has ended; say so, once, if there is no worker to end it."""
+        said, look_at = False, time.monotonic() + PATIENCE_S
+        while not completed.has_ready():
+            time.sleep(POLL_S)
+            if not said and time.monotonic() > look_at:
+                look_at = time.monotonic() + PATIENCE_S
+                self._check_connection()
+                said = not self._client.nthreads()
+                if said:
+                    log.warning(NO_WORKER)
 
     def _result(self, future: Future[Report]) -> Report:
         try:

@@ -7,20 +7,22 @@ a small file beside them, so that no pixel passes the scheduler or the owner's c
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
+from napari_twostage.location import locate, remove_tree
+from napari_twostage.npz import load_arrays, save_arrays
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_twostage.fields import Field, Worker
     from napari_twostage.findings import WindowFindings
     from napari_twostage.geometry import Box
+    from napari_twostage.location import Location
     from napari_twostage.tiling import Tile
 
 FOLDER = "handover"
@@ -30,10 +32,10 @@ Levels = dict[int, "NDArray[np.uint8]"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run that processes take part in: as long as its folder for what is handed over is there."""
+    """A run that processes take part in, for as long as its mark lies in the result."""
 
     folder: str
-    """Of the result, under a path that all of them know."""
+    """Of the result: a path or URL that all of them know."""
     run: str
     """What tells the run from all others."""
     device: str
@@ -44,44 +46,47 @@ class Job:
         """End runs that were killed before, whose tasks may still be at work, and begin this."""
         self.end()
         self._place.mkdir(parents=True)
+        self._mark.write_bytes(b"")
 
     def end(self) -> None:
         """Let tasks that are still at work drop what they do."""
         folder = self._place.parent
-        ended = folder.with_name(f"{FOLDER}-{self.run}")
         with suppress(FileNotFoundError):
-            folder.rename(ended)  # at once: what is removed file by file, a task may still add to
-            shutil.rmtree(ended)
+            if isinstance(folder, Path):
+                # at once: what is removed file by file, a task may still add to
+                folder = folder.rename(folder.with_name(f"{FOLDER}-{self.run}"))
+            remove_tree(folder)
 
     @property
     def goes_on(self) -> bool:
         """Whether the owner of the run still wants what tasks do."""
-        return self._place.exists()
+        return self._mark.exists()
 
     def leave(self, stage: str, field: Field, levels: Levels) -> None:
         """Leave a field's part of the shared levels for the owner."""
         if levels:
-            path = self._file(stage, field)
-            unfinished = path.with_suffix(".partial.npz")
             named = {str(step): pixels for step, pixels in levels.items()}
-            np.savez(unfinished, allow_pickle=False, **named)
-            unfinished.replace(path)
+            save_arrays(self._file(stage, field), **named)
 
     def take(self, stage: str, field: Field) -> Levels:
         """Take over what was left for a field; empty where it shares no level."""
-        path = self._file(stage, field)
-        if not path.exists():
+        file = self._file(stage, field)
+        try:
+            levels = load_arrays(file)
+        except FileNotFoundError:
             return {}
-        with np.load(path, allow_pickle=False) as saved:
-            levels = {int(step): saved[step] for step in saved.files}
-        path.unlink()
-        return levels
+        file.unlink()
+        return {int(step): pixels for step, pixels in levels.items()}
 
     @property
-    def _place(self) -> Path:
-        return Path(self.folder) / FOLDER / self.run
+    def _place(self) -> Location:
+        return locate(self.folder) / FOLDER / self.run
 
-    def _file(self, stage: str, field: Field) -> Path:
+    @property
+    def _mark(self) -> Location:
+        return self._place / "goes-on"
+
+    def _file(self, stage: str, field: Field) -> Location:
         return self._place / f"{stage}-{field[0]}-{field[1]}.npz"
 
 

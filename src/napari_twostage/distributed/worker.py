@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
@@ -35,6 +36,8 @@ Step = TypeVar("Step")
 
 KEPT_OPEN = 4
 """Results, with their slides, and models that a process keeps open."""
+ASK_EVERY_S = 1
+"""How often a task asks whether its run goes on: of an object store, each costs a round trip."""
 
 _model_turn = Lock()
 """One task at a time computes: the model has the cores of a process to itself."""
@@ -101,6 +104,7 @@ def _write_chips(
 @contextmanager
 def _only(seg: Segmentation, job: Job, stage: str, field: Field) -> Iterator[None]:
     """Write one field only; its part of what fields share is left for the owner."""
+    _require_wanted(job)
     fields = FieldGrid(seg.layout)
     shared = seg.store.set_aside(fields.box(field), fields.step)
     yield
@@ -108,13 +112,21 @@ def _only(seg: Segmentation, job: Job, stage: str, field: Field) -> Iterator[Non
 
 
 def _while_wanted(job: Job, steps: Iterable[Step]) -> list[Step]:
-    """Take all steps, unless the run ends meanwhile: its task would then write behind its back."""
+    """Take all steps, unless the run ends meanwhile."""
     taken = []
+    asked = float("-inf")
     for step in steps:
-        if not job.goes_on:
-            raise SegmentationError(f"{job.folder}: the run that this task belongs to has ended")
+        if time.monotonic() - asked > ASK_EVERY_S:
+            _require_wanted(job)
+            asked = time.monotonic()
         taken.append(step)
     return taken
+
+
+def _require_wanted(job: Job) -> None:
+    """Let a task fail whose run has ended: it would write behind the back of the next one."""
+    if not job.goes_on:
+        raise SegmentationError(f"{job.folder}: the run that this task belongs to has ended")
 
 
 @lru_cache(KEPT_OPEN)
