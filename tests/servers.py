@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+from fsspec.asyn import sync as fsspec_sync
+from zarr.core.sync import sync as zarr_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,13 +126,29 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     )
     try:
         _wait_for(port, server)
-        store = fsspec.get_filesystem_class("s3")
-        store.clear_instance_cache()  # one made before has another server's address
-        store().mkdir("bucket")
+        fsspec.filesystem("s3").mkdir("bucket")
         yield "s3://bucket"
     finally:
+        _forget_stores()
         server.kill()
         server.wait()
+
+
+def _forget_stores() -> None:
+    """Close the sessions of all S3 filesystems, which the next server's must not take over.
+
+    fsspec closes those of its own event loop, on a busy machine in vain; those of zarr's are closed
+    by nobody, and Python would warn of them in whatever test runs when they are collected.
+    """
+    kind = fsspec.get_filesystem_class("s3")
+    for store in kind._cache.values():
+        if store._s3 is None:
+            continue
+        if store.asynchronous:
+            zarr_sync(store._s3.__aexit__(None, None, None))
+        else:
+            fsspec_sync(store.loop, store._s3.__aexit__, None, None, None)
+    kind.clear_instance_cache()
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
