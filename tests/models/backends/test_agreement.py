@@ -15,7 +15,7 @@ from tests.models.random_model import random_bundle
 from napari_twostage import Box, load_model, open_slide
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import openvino
-from napari_twostage.models.backends.choice import multiplies
+from napari_twostage.models.backends.choice import OFFERED, multiplies
 from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
 
@@ -29,15 +29,25 @@ FLIPPED = 0.01
 CORNER = (1431, 742)
 """Where the sample slide's densest tissue begins."""
 
-LOWER = [
-    pytest.param(
-        device,
-        precision,
-        marks=pytest.mark.skipif(
-            not multiplies(precision), reason=f"this CPU only emulates {precision}"
-        ),
+GPUS = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+
+
+def needing(device: str, precision: str = "f32") -> pytest.MarkDecorator:
+    """Skip a test where the machine has no such GPU, or its CPU only emulates the precision."""
+    if device in GPUS:
+        return pytest.mark.skipif(not GPUS[device], reason=f"there is no {device} here")
+    return pytest.mark.skipif(
+        not multiplies(precision), reason=f"this CPU only emulates {precision}"
     )
-    for device, precision in (("cpu", "bf16"), ("openvino", "bf16"), ("openvino", "int8"))
+
+
+OTHERS = [pytest.param(device, marks=needing(device)) for device in ("openvino", *GPUS)]
+"""Than torch on the CPU, in float32."""
+LOWER = [
+    pytest.param(device, precision, marks=needing(device, precision))
+    for device, precisions in OFFERED.items()
+    for precision in precisions
+    if precision != "f32"
 ]
 
 
@@ -62,8 +72,9 @@ def expected() -> list[np.ndarray]:
     return both_stages(load_model("nuclei", device="cpu"))
 
 
-def test_openvino_in_f32_agrees_with_torch(expected: list[np.ndarray]) -> None:
-    found = both_stages(load_model("nuclei", device="openvino"))
+@pytest.mark.parametrize("device", OTHERS)
+def test_f32_agrees_with_torch_on_the_cpu(device: str, expected: list[np.ndarray]) -> None:
+    found = both_stages(load_model("nuclei", device=device))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).max() < F32_TOLERANCE
@@ -89,8 +100,9 @@ def test_a_window_has_the_same_logits_in_any_company(device: str, precision: str
         assert np.array_equal(model.refine([window])[0], together[index])
 
 
-def test_openvino_may_be_called_from_many_threads() -> None:
-    model = load_model("nuclei", device="openvino")
+@pytest.mark.parametrize("device", OTHERS)
+def test_many_threads_may_call(device: str) -> None:
+    model = load_model("nuclei", device=device)
     windows = tissue(model.card.tile_px + 2 * model.card.halo_px, 7)
     expected = model.refine(windows)
     with ThreadPoolExecutor(5) as callers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,8 @@ from napari_twostage.models.model import Model
 
 if TYPE_CHECKING:
     import torch
+
+    from napari_twostage.models.backends import Stage
 
 SIDE = 64
 
@@ -53,6 +57,27 @@ def test_out_of_memory_the_batch_is_halved_and_the_run_goes_on(model: Model) -> 
         "out of memory: refine in batches of 4 in place of 8",
         "out of memory: refine in batches of 2 in place of 4",
     ]
+
+
+def test_two_calls_that_find_the_same_batch_too_large_halve_it_once(model: Model) -> None:
+    backend = model._backend
+    assert backend.batch("refine", SIDE) == 8
+    expected = backend.run("refine", np.stack(windows(5)))
+    limit_memory(model, 4)
+    both_know, sizes = Barrier(2), backend.batch
+
+    def batch(stage: Stage, side_px: int) -> int:
+        size = sizes(stage, side_px)
+        if size == 8:
+            both_know.wait(60)
+        return size
+
+    backend.batch = batch  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as threads:
+        calls = [threads.submit(backend.run, "refine", np.stack(windows(5))) for _ in range(2)]
+        found = [call.result() for call in calls]
+    assert np.abs(found - expected).max() < 1e-4
+    assert model.notices == ["out of memory: refine in batches of 4 in place of 8"]
 
 
 def test_no_memory_for_one_window_is_said_in_one_line(model: Model) -> None:
