@@ -11,6 +11,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from napari_twostage.models.backends.choice import multiplies
 from training.batches import prefetch
 from training.checkpoint import Checkpoint, load_weights, save_weights
 from training.log import Log
@@ -90,8 +91,10 @@ def train_step(
     torch.manual_seed((stage.seed << 32) + step)  # dropout, whatever ran before
     for group in optimiser.param_groups:
         group["lr"] = stage.config.learning_rate * _schedule(stage.config, step / stage.steps)
-    half = config.precision == "bf16"
-    with torch.autocast(batch.images.device.type, dtype=torch.bfloat16, enabled=half):
+    # a CPU that only emulates bfloat16 takes ten times as long in it
+    place = batch.images.device.type
+    half = config.precision == "bf16" and (place != "cpu" or multiplies("bf16"))
+    with torch.autocast(place, dtype=torch.bfloat16, enabled=half):
         # apart from what drew the batch, so that its drawings can change alone
         logits, target = stage.forward(batch, np.random.default_rng((stage.seed, step, 1)))
     loss = compute_loss(logits.float(), target, config.loss)
