@@ -52,6 +52,7 @@ def draft_card(config: TrainConfig, data: Path) -> ModelCard:
         fine_mpp=fine_mpp,
         mpp_range=stated.mpp_range or mpp_range(fine_mpp),
         ratio=int(network.ratio),
+        fine_ratio=network.fine_ratio,
         tile_px=stated.tile_px or window - 2 * halo,
         halo_px=halo,
         coarse_window_px=stated.coarse_window_px,

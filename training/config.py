@@ -105,6 +105,8 @@ class NetworkConfig:
     """Of the network's class, such as ``backbone``."""
     fine_options: dict[str, Any] | None = None
     """Of stage 2's network, where they differ; it then takes over no weights of stage 1."""
+    fine_ratio: int = 1
+    """Fine pixels per pixel that stage 2 sees, at most `ratio`; its logits are enlarged."""
     refiner: dict[str, Any] | None = None
     """Options of the `LocalRefiner` that is trained jointly in a second network's place."""
 
@@ -236,6 +238,7 @@ class TrainConfig:
             unit = ratio**2 if self.kind == "two_stage" else ratio
             fits = self.whole_images.size_px % unit == 0
             require(fits, f"size_px must be a multiple of {unit}, to part into tiles")
+            require(self.network.fine_ratio == 1, "whole images need a fine_ratio of 1")
             require(self.tiles.count <= ratio**2, f"an image has only {ratio**2} tiles")
         if self.card is not None:
             stated = self.card.fine_mpp or self.data.mpp

@@ -52,6 +52,7 @@ def build_module(config: TrainConfig, *, weights: str | None = None) -> TwoStage
         stage1,
         stage2,
         ratio=int(network.ratio),  # a single model's, which need not be whole, is not looked at
+        fine_ratio=network.fine_ratio,
         context=network.context,
         mean=network.mean,
         std=network.std,

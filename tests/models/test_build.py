@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.models.random_model import small_card
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.build import ARCHITECTURES, build_network, build_two_stage
@@ -42,6 +43,16 @@ def test_what_cannot_be_built_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(ModelError, match=rf"\A[^\n]*{named}[^\n]*\Z"):
         build_network(architecture)
+
+
+def test_a_window_that_stage_2_cannot_halve_is_refused() -> None:
+    card = small_card(ratio=4, fine_ratio=2, halo_px=32, context=False)
+    with torch.device("meta"):
+        assert build_two_stage(replace(card, fine_ratio=1)).fine_ratio == 1
+        with pytest.raises(ModelError, match=r"expected .* to be a multiple of 64, found 96"):
+            build_two_stage(card)
+        with pytest.raises(ModelError, match=r"expected .* to be a multiple of 128, found 96"):
+            build_two_stage(replace(card, fine_ratio=1, context=True))
 
 
 def test_the_second_stage_may_be_wider_and_context_needs_as_many_features() -> None:

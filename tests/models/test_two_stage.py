@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.fakes import noise
 from tests.models.random_model import random_module, small_card
+from torch.nn import functional
 
 from napari_twostage.geometry import Grid
 from napari_twostage.models.two_stage import coarsen
@@ -39,6 +40,17 @@ def test_context_is_seen_by_stage_2_only_where_the_card_says_so() -> None:
             module.stage1.features = lambda x: torch.ones(len(x), 8, *x.shape[-2:])
             outputs[context] = torch.equal(module.refine(images()), before)
     assert outputs == {False: True, True: False}
+
+
+def test_stage_2_may_compute_on_averaged_pixels() -> None:
+    cards = [small_card(ratio=4, fine_ratio=ratio, context=False) for ratio in (1, 2)]
+    whole, halved = map(random_module, cards)
+    with torch.inference_mode():
+        small = whole.refine(coarsen(images(2), 2))
+        found = halved.refine(images(2))
+    assert found.shape == (2, 1, 64, 64)
+    enlarged = functional.interpolate(small, (64, 64), mode="bilinear", align_corners=False)
+    assert torch.equal(found, enlarged)
 
 
 def test_training_stage_2_leaves_model_1_alone() -> None:

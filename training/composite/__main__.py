@@ -120,6 +120,7 @@ def _load_dense(run: Path, model: Model) -> Model:
         fine_architecture=None,
         refiner=None,
         ratio=1,
+        fine_ratio=1,
         context=False,
         coarse_window_px=DENSE_WINDOW_PX,
         coarse_halo_px=32,

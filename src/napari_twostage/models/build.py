@@ -68,16 +68,33 @@ def build_two_stage(card: ModelCard) -> TwoStage:
     Raises
     ------
     ModelError
-        If the architecture is unknown or an option does not fit.
+        If the architecture is unknown, an option does not fit, or a network cannot halve stage 2's
+        windows as often as it does.
     """
     stage1 = build_network({**card.architecture, "outputs": card.outputs})
-    return TwoStage(
+    module = TwoStage(
         stage1,
         build_network({**(card.fine_architecture or card.architecture), "outputs": card.outputs})
         if card.refiner is None
         else build_refiner(card.refiner, card.outputs, stage1),
         ratio=card.ratio,
+        fine_ratio=card.fine_ratio,
         context=card.context,
         mean=card.mean,
         std=card.std,
     )
+    if card.context or card.refiner is not None:
+        _require_whole(card, card.ratio * stage1.stride)
+    if not isinstance(module.stage2, LocalRefiner):
+        _require_whole(card, card.fine_ratio * module.stage2.stride)
+    return module
+
+
+def _require_whole(card: ModelCard, unit_px: int) -> None:
+    """Refuse sizes of stage 2's windows that are no multiple of what a network needs."""
+    window_px = card.tile_px + 2 * card.halo_px
+    if window_px % unit_px:
+        raise ModelError(
+            f"card of model '{card.name}': expected tile_px + 2 halo_px to be a multiple of "
+            f"{unit_px}, found {window_px}; correct tile_px or halo_px"
+        )

@@ -46,6 +46,9 @@ class ModelCard:
     """A level of this pixel size is used as it is; others are resampled to `fine_mpp`."""
     ratio: int
     """Fine pixels per coarse pixel: a power of two."""
+    fine_ratio: int = 1
+    """Fine pixels per pixel that stage 2 computes on, whose logits are enlarged bilinearly: a power
+    of two. More than 1 where full resolution shows no more than it costs."""
     tile_px: int
     """Side of a tile in fine pixels: a multiple of twice the ratio."""
     halo_px: int
@@ -100,6 +103,12 @@ class ModelCard:
             ),
             "ratio is a power of two, 1 or more": lambda: (
                 self.ratio > 0 and self.ratio & (self.ratio - 1) == 0
+            ),
+            "fine_ratio is a power of two from 1 to ratio": lambda: (
+                0 < self.fine_ratio <= self.ratio and self.fine_ratio & (self.fine_ratio - 1) == 0
+            ),
+            "fine_ratio is 1 where there is a refiner": lambda: (
+                self.refiner is None or self.fine_ratio == 1
             ),
             "tile_px is a positive multiple of ratio": lambda: (
                 self.tile_px > 0 and self.tile_px % self.ratio == 0

@@ -37,11 +37,22 @@ def coarsen(images: Tensor, ratio: int) -> Tensor:
     -------
     (N, H / ratio, W / ratio, 3) uint8 tensor
     """
+    if ratio == 1:
+        return images
     count, height, width, channels = images.shape
     blocks = images.view(count, height // ratio, ratio, width // ratio, ratio, channels)
     total = blocks.sum(dim=(2, 4), dtype=torch.int32)
     # halves are rounded up, as in a slide's average of whole blocks
     return torch.div(total + ratio**2 // 2, ratio**2, rounding_mode="floor").to(torch.uint8)
+
+
+def enlarge(logits: Tensor, ratio: int) -> Tensor:
+    """Enlarge (N, K, H, W) logits by an integer ratio, bilinearly."""
+    if ratio == 1:
+        return logits
+    # by size: a factor would let exported graphs round the sides in ways of their own
+    size = [ratio * side for side in logits.shape[-2:]]
+    return functional.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
 class TwoStage(nn.Module):
@@ -55,6 +66,8 @@ class TwoStage(nn.Module):
         from close by.
     ratio : int
         Fine pixels per coarse pixel.
+    fine_ratio : int
+        Fine pixels per pixel that stage 2 computes on; of another network, not of a refiner.
     context : bool
         Whether stage 2 adds Model 1's penultimate features to its own.
     mean, std : three floats
@@ -75,6 +88,7 @@ class TwoStage(nn.Module):
         stage2: Network | LocalRefiner,
         *,
         ratio: int,
+        fine_ratio: int = 1,
         context: bool,
         mean: Sequence[float],
         std: Sequence[float],
@@ -90,6 +104,7 @@ class TwoStage(nn.Module):
         self.stage1 = stage1
         self.stage2 = stage2
         self.ratio = ratio
+        self.fine_ratio = fine_ratio
         self.context = context
         # the card carries them, so they are no part of the weights
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -141,14 +156,14 @@ class TwoStage(nn.Module):
         """
         if isinstance(self.stage2, LocalRefiner):
             return self.run_both(images)[1]
-        features = self.stage2.features(self.normalise(images))
+        features = self.stage2.features(self.normalise(coarsen(images, self.fine_ratio)))
         if self.context:
             with torch.no_grad():  # training stage 2 leaves Model 1 as it is
                 context = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
             features = features + functional.interpolate(
                 context, size=features.shape[-2:], mode="nearest"
             )
-        return self.stage2.classify(features)
+        return enlarge(self.stage2.classify(features), self.fine_ratio)
 
     def run_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Stage 1 and a local refiner over the same fine windows: coarse and refined logits.

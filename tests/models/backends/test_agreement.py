@@ -157,6 +157,7 @@ def test_openvino_gives_the_same_logits_with_any_number_of_threads(
     "changes",
     [
         {"context": True},
+        {"ratio": 4, "fine_ratio": 2, "context": False},
         {"refiner": {"width": 16}, "halo_px": 48},
         {"architecture": {"name": "fcn"}},
         {"architecture": {"name": "deeplabv3"}},
