@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +37,25 @@ class Augmentation:
     """Share of crops that are blurred a little."""
 
 
+class Crops(NamedTuple):
+    """What is drawn for a step."""
+
+    images: torch.Tensor
+    """(N, S, S, 3) uint8."""
+    masks: torch.Tensor
+    """(N, S, S) int64 class values, 0 the background."""
+    taught: torch.Tensor | None
+    """(N, K, S, S) float32 probabilities of the classes, of a teacher, if samples have one."""
+
+
+class Crop(NamedTuple):
+    """One of them, before its colours are changed: values in [0, 1]."""
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.int64]
+    taught: NDArray[np.float32] | None
+
+
 def is_bright_field(image: NDArray[np.generic]) -> bool:
     """Whether an image, in values up to 255, is stained tissue on a bright ground."""
     return bool(image.mean() > 115)
@@ -51,7 +70,7 @@ def draw_batch(
     augmentation: Augmentation,
     rng: np.random.Generator,
     classes: int = 1,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> Crops:
     """Draw a training batch.
 
     Parameters
@@ -65,18 +84,17 @@ def draw_batch(
     rng : Generator
     classes : int
         Highest value that masks can have.
-
-    Returns
-    -------
-    images : (count, size_px, size_px, 3) uint8 tensor
-    masks : (count, size_px, size_px) int tensor
-        Class values, 0 the background.
     """
     chosen = rng.choice(len(samples), size=count, p=weights)
     crops = [_crop(samples[index], size_px, augmentation, rng, classes) for index in chosen]
-    images = np.stack([_recolour(image, augmentation, rng) for image, _ in crops])
-    masks = np.stack([mask for _, mask in crops])
-    return torch.from_numpy(images), torch.from_numpy(masks)
+    images = np.stack([_recolour(crop.image, augmentation, rng) for crop in crops])
+    masks = np.stack([crop.mask for crop in crops])
+    taught = [crop.taught for crop in crops if crop.taught is not None]
+    return Crops(
+        torch.from_numpy(images),
+        torch.from_numpy(masks),
+        torch.from_numpy(np.stack(taught)) if taught else None,
+    )
 
 
 def _crop(
@@ -85,21 +103,25 @@ def _crop(
     augmentation: Augmentation,
     rng: np.random.Generator,
     classes: int,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> Crop:
     bright = is_bright_field(sample.image)
     low, high = np.log(augmentation.bright_field_scale if bright else augmentation.scale)
     side = round(size_px / float(np.exp(rng.uniform(low, high))))
     height, width = sample.mask.shape
     below, right = max(0, side - height), max(0, side - width)
     # symmetric padding may repeat, so images smaller than half the crop work too
-    image = np.pad(sample.image, ((0, below), (0, right), (0, 0)), mode="symmetric")
-    mask = np.pad(sample.mask, ((0, below), (0, right)), mode="symmetric")
-    top = rng.integers(0, mask.shape[0] - side + 1)
-    left = rng.integers(0, mask.shape[1] - side + 1)
-    window = slice(top, top + side), slice(left, left + side)
+    top = rng.integers(0, max(height, side) - side + 1)
+    left = rng.integers(0, max(width, side) - side + 1)
+
+    def cut(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        padding = ((0, below), (0, right), (0, 0))[: plane.ndim]
+        padded = np.pad(plane, padding, mode="symmetric") if below or right else plane
+        return padded[top : top + side, left : left + side]
+
     # a plane for each class: values of classes cannot be blended, shares of them can
-    planes = 255 * (mask[window][..., None] == np.arange(1, classes + 1)).astype(np.uint8)
-    both = np.concatenate([image[window], planes], axis=-1)
+    planes = 255 * (cut(sample.mask)[..., None] == np.arange(1, classes + 1)).astype(np.uint8)
+    taught = [] if sample.taught is None else [cut(sample.taught.transpose(1, 2, 0))]
+    both = np.concatenate([cut(sample.image), planes, *taught], axis=-1)
     both = np.rot90(both, int(rng.integers(4)))
     if rng.random() < 0.5:
         both = both[:, ::-1]
@@ -108,9 +130,13 @@ def _crop(
         tensor, size=(size_px, size_px), mode="bilinear", antialias=True
     )
     pixels = resized[0].permute(1, 2, 0).numpy()
-    shares = pixels[..., 3:]
+    shares = pixels[..., 3 : 3 + classes]
     background = 1 - shares.sum(axis=-1, keepdims=True)
-    return pixels[..., :3], np.concatenate([background, shares], axis=-1).argmax(axis=-1)
+    return Crop(
+        pixels[..., :3],
+        np.concatenate([background, shares], axis=-1).argmax(axis=-1),
+        np.ascontiguousarray(pixels[..., 3 + classes :].transpose(2, 0, 1)) if taught else None,
+    )
 
 
 def _recolour(

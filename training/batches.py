@@ -34,10 +34,13 @@ class Batch(NamedTuple):
     """(N, H, W, 3) uint8."""
     masks: Tensor
     """(N, H, W) int64 class values."""
+    taught: Tensor | None = None
+    """(N, K, H, W) probabilities of the classes, of a teacher."""
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device."""
-        return Batch(self.images.to(device), self.masks.to(device))
+        taught = None if self.taught is None else self.taught.to(device)
+        return Batch(self.images.to(device), self.masks.to(device), taught)
 
 
 def make_draw(
@@ -58,7 +61,7 @@ def _draw_crops(
     seed: int,
     step: int,
 ) -> Batch:
-    images, masks = draw_batch(
+    crops = draw_batch(
         samples,
         weights,
         size_px=stage.crop_px,
@@ -67,7 +70,7 @@ def _draw_crops(
         rng=np.random.default_rng((seed, step)),
         classes=max(1, len(config.data.classes)),
     )
-    return Batch(images, masks)
+    return Batch(*crops)
 
 
 def _draw_weights(samples: Sequence[Sample], bright_field_weight: float) -> NDArray[np.float64]:

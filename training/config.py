@@ -207,6 +207,8 @@ class TrainConfig:
     stage1: StageConfig
     stage2: StageConfig | None = None
     loss: LossConfig = field(default_factory=LossConfig)
+    distillation: float = 0.0
+    """How much of the loss compares with a teacher's answers, in [0, 1]; of crops only."""
     precision: Literal["bf16", "float32"] = "bf16"
     """Of activations while training; weights are float32 either way."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -220,6 +222,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         ratio = self.network.ratio
+        require(0 <= self.distillation <= 1, "distillation must be in [0, 1]")
+        crops = self.whole_images is None and self.kind != "joint"
+        require(crops or not self.distillation, "distillation needs crops, and no joint training")
         listed = [stage for stage in (self.stage1, self.stage2) if stage is not None]
         if self.kind == "two_stage":
             require(self.stage2 is not None, "kind two_stage needs a [stage2]")

@@ -15,7 +15,7 @@ from napari_twostage.models.backends.choice import multiplies
 from training.batches import prefetch
 from training.checkpoint import Checkpoint, load_weights, save_weights
 from training.log import Log
-from training.losses import compute_loss
+from training.losses import compute_loss, distillation_loss
 from training.validate import validate
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ def train_step(
         # apart from what drew the batch, so that its drawings can change alone
         logits, target = stage.forward(batch, np.random.default_rng((stage.seed, step, 1)))
     loss = compute_loss(logits.float(), target, config.loss)
+    if batch.taught is not None:
+        share = config.distillation
+        loss = (1 - share) * loss + share * distillation_loss(logits.float(), batch.taught)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()

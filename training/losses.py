@@ -57,6 +57,23 @@ def focal_loss(logits: Tensor, target: Tensor, *, alpha: float, gamma: float) ->
     return (-weight * (1 - log_p.exp()) ** gamma * log_p).mean()
 
 
+def distillation_loss(logits: Tensor, taught: Tensor) -> Tensor:
+    """Cross-entropy against a teacher's probabilities, and one minus their Dice.
+
+    Parameters
+    ----------
+    logits : (N, K, H, W) tensor
+    taught : (N, C, H, W) tensor
+        Probabilities of the classes, the background left out: C = 1 where K = 1, else K − 1.
+    """
+    if logits.shape[1] == 1:
+        surprise = functional.binary_cross_entropy_with_logits(logits, taught)
+    else:
+        background = 1 - taught.sum(1, keepdim=True)
+        surprise = functional.cross_entropy(logits, torch.cat([background, taught], 1))
+    return surprise + _dice_loss(logits, taught, smooth=1.0)
+
+
 def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     """One minus the Dice coefficient of probabilities, averaged over images and classes.
 
@@ -71,10 +88,14 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tenso
     ----------
     Milletari et al., V-Net, 3DV 2016 (without the squares).
     """
-    single = logits.shape[1] == 1
-    probability = logits.sigmoid() if single else logits.softmax(1)[:, 1:]
-    values = torch.arange(1, probability.shape[1] + 1, device=target.device)
-    truth = (target[:, None] == values[:, None, None]).to(probability.dtype)
+    values = torch.arange(1, max(2, logits.shape[1]), device=target.device)
+    truth = (target[:, None] == values[:, None, None]).to(logits.dtype)
+    return _dice_loss(logits, truth, smooth)
+
+
+def _dice_loss(logits: Tensor, truth: Tensor, smooth: float) -> Tensor:
+    """Take shares of the classes (N, C, H, W), the background left out, for the truth."""
+    probability = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1:]
     shared = (probability * truth).flatten(2).sum(2)
     total = probability.flatten(2).sum(2) + truth.flatten(2).sum(2)
     return (1 - (2 * shared + smooth) / (total + smooth)).mean()

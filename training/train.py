@@ -27,6 +27,7 @@ from training.loop import train_stage
 from training.pretrained import build_module
 from training.samples import open_samples
 from training.stages import list_stages
+from training.teacher import teach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="RUN",
         help="folders of single models that become stage 1, or both stages, and are not trained",
     )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="RUN",
+        help="folder of a single model that is learned from, where the configuration says how much",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument(
         "--set",
@@ -61,7 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config, options.set)
-        run(config, options.data, options.out, device=options.device, parts=options.parts)
+        run(
+            config,
+            options.data,
+            options.out,
+            device=options.device,
+            parts=options.parts,
+            teacher=options.teacher,
+        )
     except (ConfigError, DatasetError, ModelError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -75,6 +89,7 @@ def run(
     *,
     device: str = "auto",
     parts: Sequence[Path] = (),
+    teacher: Path | None = None,
 ) -> None:
     """Train all stages, and make a bundle where the configuration has a card.
 
@@ -89,6 +104,9 @@ def run(
         ``auto`` takes CUDA or MPS where there is one, else the CPU.
     parts : sequence of path
         Folders of single models' runs; see `checkpoint.take_over`.
+    teacher : path, optional
+        Folder of a single model's run; see `teacher.teach`. Needed where the configuration has a
+        `distillation`.
 
     Raises
     ------
@@ -98,7 +116,14 @@ def run(
     tune_allocator()
     torch.manual_seed(config.seed)
     place = pick_device(device)
+    if (teacher is None) != (config.distillation == 0):
+        raise ConfigError(
+            f"expected a teacher and a distillation above 0, or neither; found {teacher} and "
+            f"{config.distillation:g}; give --teacher RUN and --set distillation=0.5"
+        )
     training, validation = open_samples(config, data)
+    if teacher is not None:
+        training = teach(training, teacher, config)
     module = build_module(config).to(place)
     claim(out, config)
     take_over(parts, out)

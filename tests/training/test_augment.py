@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.augment import Augmentation, draw_batch, is_bright_field
+from training.augment import Augmentation, Crops, draw_batch, is_bright_field
 from training.datasets import Sample
 
 STILL = Augmentation(
@@ -37,9 +37,7 @@ def sample(height: int, width: int, *, ground: int = 40) -> Sample:
     return Sample("s", image, mask)
 
 
-def draw(
-    samples: list[Sample], augmentation: Augmentation, seed: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
+def draw(samples: list[Sample], augmentation: Augmentation, seed: int = 0) -> Crops:
     weights = np.full(len(samples), 1 / len(samples))
     rng = np.random.default_rng(seed)
     return draw_batch(samples, weights, size_px=48, count=6, augmentation=augmentation, rng=rng)
@@ -48,7 +46,7 @@ def draw(
 @pytest.mark.parametrize("shape", [(90, 120), (30, 200), (20, 21)])
 @pytest.mark.parametrize("ground", [40, 220])
 def test_batches_have_one_shape_whatever_the_images(shape: tuple[int, int], ground: int) -> None:
-    images, masks = draw([sample(*shape, ground=ground)], Augmentation())
+    images, masks, _ = draw([sample(*shape, ground=ground)], Augmentation())
     assert images.shape == (6, 48, 48, 3)
     assert images.dtype == torch.uint8
     assert masks.shape == (6, 48, 48)
@@ -59,14 +57,14 @@ def test_batches_have_one_shape_whatever_the_images(shape: tuple[int, int], grou
 def test_the_same_seed_draws_the_same_batch_and_another_one_another() -> None:
     samples = [sample(90, 120), sample(100, 80, ground=220)]
     first, again, other = (draw(samples, Augmentation(), seed) for seed in (3, 3, 4))
-    for one, two in zip(first, again, strict=True):
-        assert torch.equal(one, two)
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.masks, again.masks)
     assert not torch.equal(first[0], other[0])
 
 
 @pytest.mark.parametrize("shape", [(90, 120), (20, 21)])
 def test_masks_go_where_their_images_go(shape: tuple[int, int]) -> None:
-    images, masks = draw([sample(*shape)], STILL)
+    images, masks, _ = draw([sample(*shape)], STILL)
     assert torch.equal(images[..., 0] > 100, masks > 0)
     assert len({mask.numpy().tobytes() for mask in masks}) > 1, "crops differ"
 
@@ -75,7 +73,7 @@ def test_masks_go_where_their_images_go_at_other_sizes() -> None:
     scaled = Augmentation(
         scale=(0.6, 1.5), brightness=0.0, contrast=0.0, gamma=0.0, grey=0.0, blur=0.0
     )
-    images, masks = draw([sample(150, 150)], scaled)
+    images, masks, _ = draw([sample(150, 150)], scaled)
     assert ((images[..., 0] > 100) == (masks > 0)).float().mean() > 0.99
 
 
@@ -86,7 +84,7 @@ def test_several_classes_go_where_their_images_go(scale: tuple[float, float]) ->
     mask[:, 30:70], mask[60:90, 70:120] = 1, 3
     image = np.repeat((20 + 60 * mask)[..., None], 3, axis=2).astype(np.uint8)
     moved = replace(STILL, scale=scale)
-    images, masks = draw_batch(
+    images, masks, _ = draw_batch(
         [Sample("s", image, mask)],
         np.ones(1),
         size_px=64,
@@ -99,9 +97,22 @@ def test_several_classes_go_where_their_images_go(scale: tuple[float, float]) ->
     assert ((images[..., 0].float() - 20 - 60 * masks).abs() < 5).float().mean() > 0.95
 
 
+@pytest.mark.parametrize("shape", [(150, 150), (20, 21)])
+def test_what_was_taught_goes_where_its_image_goes(shape: tuple[int, int]) -> None:
+    pupil = sample(*shape)
+    taught = np.stack([255 * pupil.mask, np.full(shape, 51, np.uint8)])
+    moved = replace(STILL, scale=(0.6, 1.5))
+    _, masks, shares = draw([replace(pupil, taught=taught)], moved)
+    assert shares is not None
+    assert (shares.shape, shares.dtype) == ((6, 2, 48, 48), torch.float32)
+    assert torch.equal(shares[:, 0] > 0.5, masks > 0)
+    torch.testing.assert_close(shares[:, 1], torch.full_like(shares[:, 1], 0.2))
+    assert draw([pupil], moved).taught is None
+
+
 def test_dark_fields_are_never_darkened_to_nothing() -> None:
     """Their nuclei stay brighter than the ground."""
-    images, masks = draw([sample(120, 120)], Augmentation(blur=0.0), seed=1)
+    images, masks, _ = draw([sample(120, 120)], Augmentation(blur=0.0), seed=1)
     for image, mask in zip(images.float(), masks, strict=True):
         if mask.unique().numel() == 2:
             assert image[mask > 0].mean() > image[mask == 0].mean() + 20
@@ -110,7 +121,7 @@ def test_dark_fields_are_never_darkened_to_nothing() -> None:
 def test_weights_decide_what_is_drawn() -> None:
     samples = [sample(90, 90), sample(90, 90, ground=220)]
     rng = np.random.default_rng(0)
-    images, _ = draw_batch(
+    images, _, _ = draw_batch(
         samples, np.array([0.0, 1.0]), size_px=32, count=8, augmentation=STILL, rng=rng
     )
     assert all(is_bright_field(image.numpy()) for image in images)

@@ -139,6 +139,8 @@ dense = "dense"
 candidates = [
     { name = "dense", config = "tiny.toml", changes = { kind = "single", "network.ratio" = 1 } },
     { name = "half", config = "tiny.toml", changes = { kind = "single" } },
+    { name = "taught", config = "tiny.toml", teacher = "dense", \
+changes = { kind = "single", distillation = 0.5 } },
     { name = "pair", config = "tiny.toml", parts = ["half", "dense"], \
 changes = { "network.context" = false } },
     { name = "joint", config = "tiny.toml", changes = { kind = "joint", "card.tile_px" = 32, \
@@ -217,12 +219,21 @@ def test_a_frontier_without_its_dense_run_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('dense = "dense"', 'dense = "thick"', "dense must be one of dense, half, pair, joint"),
+        (
+            'dense = "dense"',
+            'dense = "thick"',
+            "dense must be one of dense, half, taught, pair, joint",
+        ),
         ('name = "half"', 'name = "dense"', "names of their own"),
         ("folds = 2", "seeds = 0", "seeds must be 1 or more"),
         ("folds = 2", "folds = 2\nfolds_run = 3", "folds_run must be at most folds"),
         ("tiny.toml", "tinier.toml", "tinier.toml"),
-        ('["half", "dense"]', '["joint", "pair"]', "parts must be among dense, half, joint"),
+        ('teacher = "dense"', 'teacher = "pair"', "teachers must be among dense, half, joint"),
+        (
+            '["half", "dense"]',
+            '["joint", "pair"]',
+            "parts must be among dense, half, joint",
+        ),
     ],
 )
 def test_a_faulty_study_is_refused_in_one_line(

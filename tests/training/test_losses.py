@@ -9,7 +9,13 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from training.config import LossConfig
-from training.losses import compute_loss, cross_entropy, focal_loss, soft_dice_loss
+from training.losses import (
+    compute_loss,
+    cross_entropy,
+    distillation_loss,
+    focal_loss,
+    soft_dice_loss,
+)
 
 SURE, UNSURE = math.log(9), 0.0
 """Logits of the probabilities 0.9 and 0.5."""
@@ -59,6 +65,16 @@ def test_three_values_by_hand() -> None:
     # class 1 is nowhere and 0.5 of it is predicted; class 2 is on one pixel, 0.7 predicted
     dice = 1 - ((0 + 1) / (0.5 + 0 + 1) + (2 * 0.6 + 1) / (0.7 + 1 + 1)) / 2
     assert soft_dice_loss(logits, target).item() == pytest.approx(dice, rel=1e-5)
+
+
+def test_a_teacher_that_is_sure_is_the_truth() -> None:
+    expected = cross_entropy(LOGITS, TARGET) + soft_dice_loss(LOGITS, TARGET)
+    torch.testing.assert_close(distillation_loss(LOGITS, TARGET[:, None].float()), expected)
+    three = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    classes = three.argmax(1).roll(1, 0)
+    shares = torch.stack([classes == value for value in (1, 2)], 1).float()
+    expected = cross_entropy(three, classes) + soft_dice_loss(three, classes)
+    torch.testing.assert_close(distillation_loss(three, shares), expected)
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, paper, soft_dice_loss])

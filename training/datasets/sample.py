@@ -26,6 +26,8 @@ class Sample:
     """(H, W, 3) uint8."""
     mask: NDArray[np.uint8]
     """(H, W), 0 background, 1 to K the classes."""
+    taught: NDArray[np.uint8] | None = None
+    """(K, H, W) probabilities of the classes in 255ths, as a teacher gives them."""
 
 
 class Samples(Sequence[Sample]):
@@ -91,7 +93,8 @@ class KeptSamples(Sequence[Sample]):
         sample = self._kept.get(index)
         if sample is None:
             sample = self._samples[index]
-            size = sample.image.nbytes + sample.mask.nbytes
+            planes = (sample.image, sample.mask, sample.taught)
+            size = sum(plane.nbytes for plane in planes if plane is not None)
             if size <= self._left:
                 self._left -= size
                 self._kept[index] = sample

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def train_all(trials: Sequence[Trial], device: str, jobs: int = 1) -> None:
-    """Train what is not finished, in order; what has parts of other runs comes after all of these.
+    """Train what is not finished, in order; what needs other runs comes after all of these.
 
     Parameters
     ----------
     trials : sequence of Trial
-        Those with parts last.
+        By their level.
     device : str
         As `training.train.run` takes it.
     jobs : int
@@ -39,7 +39,7 @@ def train_all(trials: Sequence[Trial], device: str, jobs: int = 1) -> None:
     with ProcessPoolExecutor(
         jobs, multiprocessing.get_context("spawn"), initializer=_share, initargs=(threads,)
     ) as pool:
-        for _, ready in groupby(trials, key=lambda trial: trial.parts is None):
+        for _, ready in groupby(trials, key=lambda trial: trial.level):
             for done in [pool.submit(trial.train, device) for trial in ready]:
                 done.result()
 

@@ -33,6 +33,13 @@ class Candidate:
     parts: tuple[str] | tuple[str, str] | None = None
     """Single models that become stage 1, or both stages, as they are: the very networks that are
     compared alone. What is left is trained, and the configuration's [card] makes them a bundle."""
+    teacher: str | None = None
+    """A single model that it learns from, as much as its `distillation` says."""
+
+    @property
+    def level(self) -> int:
+        """When it can be trained: 0 at once, 1 after its teacher, 2 after its parts."""
+        return 2 if self.parts else int(self.teacher is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +76,16 @@ class Study:
         trained = {candidate.name for candidate in self.candidates if candidate.parts is None}
         named = {part for candidate in self.candidates for part in candidate.parts or ()}
         require(named <= trained, f"parts must be among {', '.join(sorted(trained))}")
+        alone = {candidate.name for candidate in self.candidates if candidate.level == 0}
+        teachers = {candidate.teacher for candidate in self.candidates if candidate.teacher}
+        require(teachers <= alone, f"teachers must be among {', '.join(sorted(alone))}")
 
     def all_trials(self, data: Path, runs: Path) -> list[Trial]:
-        """List what all candidates are trained on: fold after fold, parts before what has them."""
+        """List what all candidates are trained on: fold after fold, what others need before."""
         listed = [
             trial for candidate in self.candidates for trial in self.trials(candidate, data, runs)
         ]
-        return sorted(listed, key=lambda trial: (trial.parts is not None, trial.fold, trial.seed))
+        return sorted(listed, key=lambda trial: (trial.level, trial.fold, trial.seed))
 
     def trials(self, candidate: Candidate, data: Path, runs: Path) -> Iterator[Trial]:
         """List what a candidate is trained on."""
@@ -96,8 +106,18 @@ class Study:
                 )
                 place = f"fold {fold} seed {seed}"
                 parts = candidate.parts and tuple(runs / name / place for name in candidate.parts)
-                folder = runs / candidate.name / place
-                yield Trial(candidate.name, fold, seed, config, data, folder, parts)
+                teacher = candidate.teacher and runs / candidate.teacher / place
+                yield Trial(
+                    candidate.name,
+                    fold,
+                    seed,
+                    config,
+                    data,
+                    runs / candidate.name / place,
+                    parts or (),
+                    teacher or None,
+                    candidate.level,
+                )
 
 
 @dataclass(frozen=True)
@@ -110,8 +130,12 @@ class Trial:
     config: TrainConfig
     data: Path
     folder: Path
-    parts: tuple[Path, ...] | None = None
+    parts: tuple[Path, ...] = ()
     """Folders of the single models that its first stages are."""
+    teacher: Path | None = None
+    """Folder of the single model that it learns from."""
+    level: int = 0
+    """Of its candidate."""
 
     @property
     def single(self) -> bool:
@@ -126,7 +150,14 @@ class Trial:
 
     def train(self, device: str) -> None:
         """Run it to its end, or on from where it was killed; a finished one is checked only."""
-        run(self.config, self.data, self.folder, device=device, parts=self.parts or ())
+        run(
+            self.config,
+            self.data,
+            self.folder,
+            device=device,
+            parts=self.parts,
+            teacher=self.teacher,
+        )
 
     def open_test(self) -> tuple[Samples, list[str]]:
         """The images it has not seen, and the group of each."""
