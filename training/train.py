@@ -17,6 +17,7 @@ import torch
 from napari_twostage.errors import ModelError
 from napari_twostage.models.allocator import tune_allocator
 from napari_twostage.models.backends.choice import pick_device
+from napari_twostage.models.build import build_two_stage
 from napari_twostage.models.bundle import CARD
 from training.calibrate import calibrate
 from training.card import draft_card
@@ -121,6 +122,10 @@ def run(
             f"expected a teacher and a distillation above 0, or neither; found {teacher} and "
             f"{config.distillation:g}; give --teacher RUN and --set distillation=0.5"
         )
+    card = None if config.card is None else draft_card(config, data)
+    if card is not None:
+        with torch.device("meta"):  # what does not fit together is said before the training
+            build_two_stage(card)
     training, validation = open_samples(config, data)
     if teacher is not None:
         training = teach(training, teacher, config)
@@ -132,8 +137,7 @@ def run(
         if stage.name == "stage1" and config.stage2 is not None and config.network.transfer:
             module.transfer()
     # the card is what a bundle gets last
-    if config.card is not None and not (out / BUNDLE / CARD).exists():
-        card = draft_card(config, data)
+    if card is not None and not (out / BUNDLE / CARD).exists():
         calibrate(out / BUNDLE, card, module.cpu().state_dict(), validation)
 
 

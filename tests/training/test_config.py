@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from napari_twostage.models.build import build_two_stage
+from training.card import draft_card
 from training.config import ConfigError, load_config
 from training.pretrained import build_module
 
@@ -67,6 +69,9 @@ def test_shipped_configurations_load(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.toml")
     assert (config.stage2 is None) == (config.kind != "two_stage")
     assert len(config.network.mean) == 3
+    if config.card is not None:
+        with torch.device("meta"):
+            build_two_stage(draft_card(config, Path("data")))
 
 
 @pytest.mark.parametrize("architecture", ["fcn", "deeplabv3", "unet", "segnet"])

@@ -45,6 +45,17 @@ def test_a_run_with_a_card_ends_in_a_model_that_segments(tmp_path: Path, data: P
     assert seg.read_labels(seg.grid.box).shape == pixels.shape[:2]
 
 
+def test_sizes_that_do_not_fit_are_refused_before_the_training(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = CROPS.replace("halo_px = 16", "halo_px = 8").replace("crop_px = 64", "crop_px = 48")
+    assert start(tmp_path, text, data) == 2
+    said = capsys.readouterr().err
+    assert "expected tile_px + 2 halo_px to be a multiple of 64, found 48" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_without_a_card_ends_in_weights(tmp_path: Path, data: Path) -> None:
     text, _, _ = CROPS.partition("[card]")
     assert start(tmp_path, text, data) == 0
