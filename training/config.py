@@ -112,6 +112,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         require(self.ratio >= 1, "ratio must be 1 or more")
+        require(self.fine_ratio >= 1, "fine_ratio must be 1 or more")
         require(min(self.std) > 0, "std must be positive")
         differ = self.fine_options is not None
         require(not (differ and self.transfer), "fine_options need transfer = false")
@@ -233,6 +234,7 @@ class TrainConfig:
             require(self.whole_images is None, "kind joint is trained on crops")
         if self.kind != "single":
             require(ratio == int(ratio), "ratio must be a whole number where there are two stages")
+            require(ratio % self.network.fine_ratio == 0, "ratio must be a multiple of fine_ratio")
         if self.whole_images is None:
             for stage in listed:
                 require(stage.crop_px > 0, "crops need a crop_px in each stage, or a size_px")

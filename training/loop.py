@@ -91,10 +91,9 @@ def train_step(
     torch.manual_seed((stage.seed << 32) + step)  # dropout, whatever ran before
     for group in optimiser.param_groups:
         group["lr"] = stage.config.learning_rate * _schedule(stage.config, step / stage.steps)
-    # a CPU that only emulates bfloat16 takes ten times as long in it
-    place = batch.images.device.type
-    half = config.precision == "bf16" and (place != "cpu" or multiplies("bf16"))
-    with torch.autocast(place, dtype=torch.bfloat16, enabled=half):
+    device = batch.images.device
+    half = config.precision == "bf16" and is_fast_in_bf16(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         # apart from what drew the batch, so that its drawings can change alone
         logits, target = stage.forward(batch, np.random.default_rng((stage.seed, step, 1)))
     loss = compute_loss(logits.float(), target, config.loss)
@@ -105,6 +104,11 @@ def train_step(
     loss.backward()
     optimiser.step()
     return loss.detach()
+
+
+def is_fast_in_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 saves time; a CPU that only emulates it takes ten times as long in it."""
+    return device.type != "cpu" or multiplies("bf16")
 
 
 def make_optimiser(stage: Stage) -> Optimizer:

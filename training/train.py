@@ -24,7 +24,7 @@ from training.card import draft_card
 from training.checkpoint import claim, take_over
 from training.config import ConfigError, load_config
 from training.datasets import DatasetError
-from training.loop import train_stage
+from training.loop import is_fast_in_bf16, train_stage
 from training.pretrained import build_module
 from training.samples import open_samples
 from training.stages import list_stages
@@ -130,6 +130,8 @@ def run(
     if teacher is not None:
         training = teach(training, teacher, config)
     module = build_module(config).to(place)
+    if config.precision == "bf16" and not is_fast_in_bf16(place):
+        sys.stderr.write("this CPU only emulates bfloat16: training in float32\n")
     claim(out, config)
     take_over(parts, out)
     for stage in list_stages(config, module, training):

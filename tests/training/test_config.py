@@ -50,6 +50,7 @@ FAULTS = {
     "a word for a number": ("batch = 2", 'batch = "two"'),
     "a fraction for a count": ("batch = 2", "batch = 2.5"),
     "a truth for a number": ("learning_rate = 1e-3", "learning_rate = true"),
+    "a second stage at no resolution": ("ratio = 1", "ratio = 1\nfine_ratio = 0"),
     "a wider second stage that takes over the first": ("ratio = 1", "ratio = 1\nfine_options = {}"),
     "too few channels": ("mean = [0.5, 0.5, 0.5]", "mean = [0.5, 0.5]"),
     "an impossible value": ("batch = 2", "batch = 0"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.training.make_dataset import make_dataset
-from tests.training.tiny_run import CROPS, LIGHT
+from tests.training.tiny_run import CROPS, LIGHT, make_config
 
 from napari_twostage import load_model
 from napari_twostage.engine import segment
@@ -54,6 +54,23 @@ def test_sizes_that_do_not_fit_are_refused_before_the_training(
     assert "expected tile_px + 2 halo_px to be a multiple of 64, found 48" in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_where_bfloat16_is_only_emulated_a_run_says_that_it_is_in_float32(
+    tmp_path: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    weights = {}
+    for name, fast, precision in (("a", True, "float32"), ("b", False, "bf16")):
+        monkeypatch.setattr("training.loop.multiplies", lambda _, fast=fast: fast)
+        config = make_config(tmp_path, CROPS, "kind=single", f"precision={precision}")
+        train.run(config, data, tmp_path / name, device="cpu")
+        weights[name] = (tmp_path / name / "stage1.safetensors").read_bytes()
+        said = "this CPU only emulates bfloat16: training in float32" in capsys.readouterr().err
+        assert said == (name == "b")
+    assert weights["a"] == weights["b"]
 
 
 def test_a_run_without_a_card_ends_in_weights(tmp_path: Path, data: Path) -> None:
