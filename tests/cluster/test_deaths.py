@@ -22,6 +22,7 @@ from napari_twostage.distributed.cluster import NO_WORKER
 from napari_twostage.errors import ClusterError
 from napari_twostage.fields import FieldRefined, FieldSegmented, FieldStep
 from napari_twostage.models.backends import choose
+from napari_twostage.pipeline import TilesSelected
 from napari_twostage.url import Url
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def test_a_late_worker_works_and_losing_all_costs_no_field(
 
         monkeypatch.setattr("napari_twostage.distributed.cluster.PATIENCE_S", 0.5)
         monkeypatch.setattr("napari_twostage.distributed.cluster.log.warning", come_back)
-        alone = Countdown(FieldRefined, 1, lambda _: dask.kill_last())
+        # before it is given a task: of those that are left, one may be all
+        alone = Countdown(TilesSelected, 1, lambda _: dask.kill_last())
         with connect(address, device="cpu", patience_s=WAIT_S) as cluster:
             seg = case.segment(out, cluster=cluster, progress=alone)
     assert said == [NO_WORKER]
