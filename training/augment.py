@@ -10,6 +10,8 @@ import torch
 from skimage.color import hed2rgb, rgb2hed
 from torch.nn import functional
 
+from training.batch import Batch
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,19 +39,8 @@ class Augmentation:
     """Share of crops that are blurred a little."""
 
 
-class Crops(NamedTuple):
-    """What is drawn for a step."""
-
-    images: torch.Tensor
-    """(N, S, S, 3) uint8."""
-    masks: torch.Tensor
-    """(N, S, S) int64 class values, 0 the background."""
-    taught: torch.Tensor | None
-    """(N, K, S, S) float32 probabilities of the classes, of a teacher, if samples have one."""
-
-
 class Crop(NamedTuple):
-    """One of them, before its colours are changed: values in [0, 1]."""
+    """One of a batch, before its colours are changed: values in [0, 1]."""
 
     image: NDArray[np.float32]
     mask: NDArray[np.int64]
@@ -70,7 +61,7 @@ def draw_batch(
     augmentation: Augmentation,
     rng: np.random.Generator,
     classes: int = 1,
-) -> Crops:
+) -> Batch:
     """Draw a training batch.
 
     Parameters
@@ -90,7 +81,7 @@ def draw_batch(
     images = np.stack([_recolour(crop.image, augmentation, rng) for crop in crops])
     masks = np.stack([crop.mask for crop in crops])
     taught = [crop.taught for crop in crops if crop.taught is not None]
-    return Crops(
+    return Batch(
         torch.from_numpy(images),
         torch.from_numpy(masks),
         torch.from_numpy(np.stack(taught)) if taught else None,

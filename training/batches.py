@@ -6,41 +6,25 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from training.augment import draw_batch, is_bright_field
+from training.batch import Batch
 from training.whole import change_image, resize_image, resize_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from training.config import StageConfig, TrainConfig
     from training.datasets import Sample
     from training.whole import WholeImages
 
 WORKERS = min(8, os.cpu_count() or 1)
-
-
-class Batch(NamedTuple):
-    """Images and their truth."""
-
-    images: Tensor
-    """(N, H, W, 3) uint8."""
-    masks: Tensor
-    """(N, H, W) int64 class values."""
-    taught: Tensor | None = None
-    """(N, K, H, W) probabilities of the classes, of a teacher."""
-
-    def to(self, device: torch.device) -> Batch:
-        """Copy to a device."""
-        taught = None if self.taught is None else self.taught.to(device)
-        return Batch(self.images.to(device), self.masks.to(device), taught)
 
 
 def make_draw(
@@ -61,7 +45,7 @@ def _draw_crops(
     seed: int,
     step: int,
 ) -> Batch:
-    crops = draw_batch(
+    return draw_batch(
         samples,
         weights,
         size_px=stage.crop_px,
@@ -70,7 +54,6 @@ def _draw_crops(
         rng=np.random.default_rng((seed, step)),
         classes=max(1, len(config.data.classes)),
     )
-    return Batch(*crops)
 
 
 def _draw_weights(samples: Sequence[Sample], bright_field_weight: float) -> NDArray[np.float64]:

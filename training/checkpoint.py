@@ -98,6 +98,17 @@ def read_claim(folder: Path) -> TrainConfig:
         ) from error
 
 
+def require_finished(run: Path) -> None:
+    """Refuse a single model's run that has no weights yet.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not (run / STAGE1).exists():
+        raise ConfigError(f"expected a finished run in {run}, found no {STAGE1}; train it")
+
+
 def take_over(parts: Sequence[Path], folder: Path) -> None:
     """Make single models the first stages of a run: a stage whose weights are there is not trained.
 
@@ -114,8 +125,7 @@ def take_over(parts: Sequence[Path], folder: Path) -> None:
         If one of them is not finished.
     """
     for part, name in zip(parts, (STAGE1, STAGE2), strict=False):
-        if not (part / STAGE1).exists():
-            raise ConfigError(f"expected a finished run in {part}, found no {STAGE1}; train it")
+        require_finished(part)
         shutil.copyfile(part / STAGE1, folder / name)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from napari_twostage.models import refiner
 from napari_twostage.models.cost import count_macs
 from napari_twostage.models.two_stage import coarsen
 from napari_twostage.uncertainty import MEASURES, probabilities
@@ -81,7 +82,7 @@ class Segmented:
 
 def enlarge(logits: Tensor, shape: tuple[int, int]) -> Tensor:
     """Resize (K, H, W) logits to (K, *shape) bilinearly, pixel centres aligned."""
-    return functional.interpolate(logits[None], size=shape, mode="bilinear", align_corners=False)[0]
+    return refiner.enlarge(logits[None], shape)[0]
 
 
 def run_two_stages(module: TwoStage, image: NDArray[np.uint8], rules: Rules) -> Segmented:

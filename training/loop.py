@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from training.batches import Batch
+    from training.batch import Batch
     from training.config import StageConfig, TrainConfig
     from training.datasets import Sample
     from training.stages import Stage

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn import functional
 
+from napari_twostage.models.refiner import enlarge
 from napari_twostage.models.two_stage import TwoStage, coarsen
-from training.batches import Batch, make_draw
+from training.batches import make_draw
 from training.datasets import KeptSamples
 from training.samplers import choose_tiles
 from training.tiles import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from training.batch import Batch
     from training.config import StageConfig, TilesConfig, TrainConfig
     from training.datasets import Sample
 
@@ -133,7 +135,7 @@ def coarse_at_full_size(module: TwoStage, ratio: float) -> Predict:
         small = _reduce(images, ratio)
         height, width = small.shape[1:3]
         logits = module.coarse(_fill_up(small, module.stage1.stride))
-        return _enlarge(logits[..., :height, :width], images)
+        return enlarge(logits[..., :height, :width], images.shape[1:3])
 
     return module.coarse if ratio == 1 else predict
 
@@ -162,17 +164,12 @@ def _fill_up(images: Tensor, multiple: int) -> Tensor:
     return filled.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _enlarge(logits: Tensor, images: Tensor) -> Tensor:
-    height, width = images.shape[1:3]
-    return functional.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-
-
 def _both_and_compare(
     module: TwoStage, batch: Batch, _: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Both outputs, one after the other, so that either loss counts alike."""
     coarse, refined = module.run_both(batch.images)
-    both = torch.cat([_enlarge(coarse, batch.images), refined])
+    both = torch.cat([enlarge(coarse, batch.images.shape[1:3]), refined])
     return both, torch.cat([batch.masks, batch.masks])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from napari_twostage.uncertainty import probabilities
-from training.checkpoint import STAGE1, read_claim
+from training.checkpoint import read_claim, require_finished
 from training.config import ConfigError
 from training.datasets import Sample
 from training.infer import prepare
@@ -77,8 +77,7 @@ def teach(samples: Sequence[Sample], run: Path, config: TrainConfig) -> TaughtSa
     ConfigError
         If the teacher is not finished, was trained on other images, or tells other classes apart.
     """
-    if not (run / STAGE1).exists():
-        raise ConfigError(f"expected a finished run in {run}, found no {STAGE1}; train it")
+    require_finished(run)
     teacher = read_claim(run)
     if (teacher.data, teacher.seed) != (config.data, config.seed):
         raise ConfigError(

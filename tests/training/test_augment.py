@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
-from training.augment import Augmentation, Crops, draw_batch, is_bright_field
+from training.augment import Augmentation, draw_batch, is_bright_field
 from training.datasets import Sample
+
+if TYPE_CHECKING:
+    from training.batch import Batch
 
 STILL = Augmentation(
     scale=(1.0, 1.0),
@@ -37,7 +41,7 @@ def sample(height: int, width: int, *, ground: int = 40) -> Sample:
     return Sample("s", image, mask)
 
 
-def draw(samples: list[Sample], augmentation: Augmentation, seed: int = 0) -> Crops:
+def draw(samples: list[Sample], augmentation: Augmentation, seed: int = 0) -> Batch:
     weights = np.full(len(samples), 1 / len(samples))
     rng = np.random.default_rng(seed)
     return draw_batch(samples, weights, size_px=48, count=6, augmentation=augmentation, rng=rng)

@@ -36,11 +36,6 @@ class Candidate:
     teacher: str | None = None
     """A single model that it learns from, as much as its `distillation` says."""
 
-    @property
-    def level(self) -> int:
-        """When it can be trained: 0 at once, 1 after its teacher, 2 after its parts."""
-        return 2 if self.parts else int(self.teacher is not None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -76,8 +71,12 @@ class Study:
         trained = {candidate.name for candidate in self.candidates if candidate.parts is None}
         named = {part for candidate in self.candidates for part in candidate.parts or ()}
         require(named <= trained, f"parts must be among {', '.join(sorted(trained))}")
-        alone = {candidate.name for candidate in self.candidates if candidate.level == 0}
         teachers = {candidate.teacher for candidate in self.candidates if candidate.teacher}
+        alone = {
+            candidate.name
+            for candidate in self.candidates
+            if candidate.parts is None and candidate.teacher is None
+        }
         require(teachers <= alone, f"teachers must be among {', '.join(sorted(alone))}")
 
     def all_trials(self, data: Path, runs: Path) -> list[Trial]:
@@ -105,8 +104,8 @@ class Study:
                     [f"{key}={_toml(value)}" for key, value in changes.items()],
                 )
                 place = f"fold {fold} seed {seed}"
-                parts = candidate.parts and tuple(runs / name / place for name in candidate.parts)
-                teacher = candidate.teacher and runs / candidate.teacher / place
+                parts = tuple(runs / name / place for name in candidate.parts or ())
+                teacher = runs / candidate.teacher / place if candidate.teacher else None
                 yield Trial(
                     candidate.name,
                     fold,
@@ -114,9 +113,8 @@ class Study:
                     config,
                     data,
                     runs / candidate.name / place,
-                    parts or (),
-                    teacher or None,
-                    candidate.level,
+                    parts,
+                    teacher,
                 )
 
 
@@ -134,8 +132,11 @@ class Trial:
     """Folders of the single models that its first stages are."""
     teacher: Path | None = None
     """Folder of the single model that it learns from."""
-    level: int = 0
-    """Of its candidate."""
+
+    @property
+    def level(self) -> int:
+        """When it can be trained: 0 at once, 1 after its teacher, 2 after its parts."""
+        return 2 if self.parts else int(self.teacher is not None)
 
     @property
     def single(self) -> bool:

@@ -91,17 +91,18 @@ class LocalRefiner(nn.Module):
         -------
         (N, K, H, W) tensor
         """
-        enlarged = _enlarge(logits, images.shape[-2], images.shape[-1])
+        enlarged = enlarge(logits, images.shape[-2:])
         seen = torch.cat([images, (enlarged / TYPICAL_LOGIT).clamp(-2, 2)], dim=1)
         blocks = functional.pixel_unshuffle(seen, BLOCK)
-        x = self.stem(torch.cat([blocks, _enlarge(features, *blocks.shape[-2:])], dim=1))
+        x = self.stem(torch.cat([blocks, enlarge(features, blocks.shape[-2:])], dim=1))
         for layer in self.body:
             x = x + layer(x)
         return enlarged + functional.pixel_shuffle(self.last(x), BLOCK)
 
 
-def _enlarge(maps: Tensor, height: int, width: int) -> Tensor:
-    return functional.interpolate(maps, (height, width), mode="bilinear", align_corners=False)
+def enlarge(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Resize (N, C, h, w) maps to (N, C, *shape) bilinearly, pixel centres aligned."""
+    return functional.interpolate(maps, tuple(shape), mode="bilinear", align_corners=False)
 
 
 def _convolution(inputs: int, outputs: int, dilation: int) -> nn.Sequential:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.refiner import LocalRefiner
+from napari_twostage.models.refiner import LocalRefiner, enlarge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,15 +44,6 @@ def coarsen(images: Tensor, ratio: int) -> Tensor:
     total = blocks.sum(dim=(2, 4), dtype=torch.int32)
     # halves are rounded up, as in a slide's average of whole blocks
     return torch.div(total + ratio**2 // 2, ratio**2, rounding_mode="floor").to(torch.uint8)
-
-
-def enlarge(logits: Tensor, ratio: int) -> Tensor:
-    """Enlarge (N, K, H, W) logits by an integer ratio, bilinearly."""
-    if ratio == 1:
-        return logits
-    # by size: a factor would let exported graphs round the sides in ways of their own
-    size = [ratio * side for side in logits.shape[-2:]]
-    return functional.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
 class TwoStage(nn.Module):
@@ -163,7 +154,8 @@ class TwoStage(nn.Module):
             features = features + functional.interpolate(
                 context, size=features.shape[-2:], mode="nearest"
             )
-        return enlarge(self.stage2.classify(features), self.fine_ratio)
+        logits = self.stage2.classify(features)
+        return logits if self.fine_ratio == 1 else enlarge(logits, images.shape[1:3])
 
     def run_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Stage 1 and a local refiner over the same fine windows: coarse and refined logits.
