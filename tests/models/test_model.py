@@ -36,7 +36,7 @@ def test_logits_are_bit_identical_at_any_place_among_any_neighbours(
     run = getattr(model, stage)
     wanted = windows(1, seed=7)[0]
     alone = run([wanted])[0]
-    assert model.refine_batch == model.coarse_batch == 4
+    assert model.refine_batch == model.coarse_batch == 4 * model.threads
     assert alone.std() > 0
     for place in range(4):
         batch = windows(4, seed=place)

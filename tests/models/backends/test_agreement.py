@@ -20,6 +20,7 @@ from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 F32_TOLERANCE = 1e-3
@@ -91,7 +92,7 @@ def test_a_lower_precision_changes_few_labels(
         assert ((ours > 0) != (theirs > 0)).mean() < FLIPPED
 
 
-@pytest.mark.parametrize(("device", "precision"), [("openvino", "f32"), *LOWER])
+@pytest.mark.parametrize(("device", "precision"), [("cpu", "f32"), ("openvino", "f32"), *LOWER])
 def test_a_window_has_the_same_logits_in_any_company(device: str, precision: str) -> None:
     model = load_model("nuclei", device=device, precision=precision)
     windows = tissue(model.card.tile_px + 2 * model.card.halo_px, 7)
@@ -100,7 +101,7 @@ def test_a_window_has_the_same_logits_in_any_company(device: str, precision: str
         assert np.array_equal(model.refine([window])[0], together[index])
 
 
-@pytest.mark.parametrize("device", OTHERS)
+@pytest.mark.parametrize("device", ["cpu", *OTHERS])
 def test_many_threads_may_call(device: str) -> None:
     model = load_model("nuclei", device=device)
     windows = tissue(model.card.tile_px + 2 * model.card.halo_px, 7)
@@ -140,15 +141,25 @@ def test_openvino_goes_on_after_a_call_that_failed() -> None:
     assert np.array_equal(model.refine([window] * 9), expected)
 
 
-def test_openvino_gives_the_same_logits_with_any_number_of_threads(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Set torch's number of threads, until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_logits_are_the_same_with_any_number_of_threads(
+    device: str, set_threads: Callable[[int], None]
 ) -> None:
     found = []
     for threads in (1, 2, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        model = load_model("nuclei", device="openvino")
+        set_threads(threads)
+        model = load_model("nuclei", device=device)
         assert model.threads == threads
         found.append(both_stages(model))
+        assert torch.get_num_threads() == threads  # the rest of the process keeps its own
     for logits in found[1:]:
         assert all(np.array_equal(*pair) for pair in zip(logits, found[0], strict=True))
 

@@ -52,7 +52,7 @@ def test_out_of_memory_the_batch_is_halved_and_the_run_goes_on(model: Model) -> 
     limit_memory(model, 2)
     found = model.refine(windows(5))
     assert np.abs(found - expected).max() < 1e-4
-    assert model.refine_batch == 2
+    assert model.refine_batch == 2 * model.threads
     assert model.notices == [
         "out of memory: refine in batches of 4 in place of 8",
         "out of memory: refine in batches of 2 in place of 4",
@@ -61,18 +61,18 @@ def test_out_of_memory_the_batch_is_halved_and_the_run_goes_on(model: Model) -> 
 
 def test_two_calls_that_find_the_same_batch_too_large_halve_it_once(model: Model) -> None:
     backend = model._backend
-    assert backend.batch("refine", SIDE) == 8
+    assert backend.batch("refine", SIDE) == 8 * backend.threads
     expected = backend.run("refine", np.stack(windows(5)))
     limit_memory(model, 4)
-    both_know, sizes = Barrier(2), backend.batch
+    both_know, each = Barrier(2), backend._each
 
-    def batch(stage: Stage, side_px: int) -> int:
-        size = sizes(stage, side_px)
+    def slowly(stage: Stage, side_px: int) -> int:
+        size = each(stage, side_px)
         if size == 8:
             both_know.wait(60)
         return size
 
-    backend.batch = batch  # type: ignore[method-assign]
+    backend._each = slowly  # type: ignore[method-assign]
     with ThreadPoolExecutor(2) as threads:
         calls = [threads.submit(backend.run, "refine", np.stack(windows(5))) for _ in range(2)]
         found = [call.result() for call in calls]

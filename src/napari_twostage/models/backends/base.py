@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 Stage = Literal["coarse", "refine"]
 """Which of the two networks, by the name of `TwoStage`'s method."""
-BATCH_PX = 300_000
-"""Pixels of one batch on a CPU: enough for two to eight cores, little enough for 1 GiB."""
 
 
 @dataclass(frozen=True, slots=True)

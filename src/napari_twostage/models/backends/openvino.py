@@ -27,7 +27,6 @@ import platformdirs
 import torch
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.backends.base import BATCH_PX
 from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.models.quantised import unpack
 
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 
 Requests: TypeAlias = "SimpleQueue[ov.InferRequest]"
 
+BATCH_PX = 300_000
+"""Pixels of one call: enough for two to eight cores, little enough for 1 GiB."""
 CONVERTED = "network.xml"
 COMPILING = Lock()
 """One at a time in a process, whatever the model."""
