@@ -85,14 +85,14 @@ class FakeModel:
         """Be unsure: 8 grey levels a logit."""
         assert len(windows) <= self.coarse_batch
         assert {w.shape for w in windows} == {(self.card.coarse_window_px,) * 2 + (3,)}
-        return np.stack([self._logits(window) / 8 for window in windows])
+        return _less(self.card.coarse_halo_px, [self._logits(window) / 8 for window in windows])
 
     def refine(self, windows: list[np.ndarray]) -> np.ndarray:
         """Be sure, and see more: pixels of the window, at most two away."""
         assert len(windows) <= self.refine_batch
         assert len({window.shape for window in windows}) == 1
         self.calls += 1
-        logits = np.stack([self._logits(window) for window in windows])
+        logits = _less(self.card.halo_px, [self._logits(window) for window in windows])
         if self.looks_far:
             means = [window.mean(dtype=np.float64) - 128 for window in windows]
             logits += np.array(means, np.float32)[:, None, None, None]
@@ -106,6 +106,12 @@ class FakeModel:
         if count == 1:
             return above
         return np.concatenate([np.zeros_like(above[:1]), above])
+
+
+def _less(halo: int, logits: list[np.ndarray]) -> np.ndarray:
+    return np.stack(
+        [each[:, halo : each.shape[1] - halo, halo : each.shape[2] - halo] for each in logits]
+    )
 
 
 def noise(height: int, width: int, *, seed: int = 0, blob_px: int = 9) -> np.ndarray:

@@ -110,7 +110,7 @@ class Cost:
 
     The dense run reads each image whole with one network of stage 2's architecture (stage 1's
     where stage 2 is a local refiner): it pays no halo. Stage 1 costs its share of the pixels,
-    stage 2 its windows, with all that it computes in them, also beyond the image.
+    stage 2 its windows, with all that it computes of their halo, also beyond the image.
     """
 
     dense: float
@@ -128,7 +128,8 @@ class Cost:
         shape = (1, 3, side, side)
         coarse = count_macs(module.stage1, shape) / side**2
         full = coarse if card.refiner else count_macs(module.stage2, shape) / side**2
-        return cls(full, coarse / card.ratio**2, count_macs(_Refine(module), shape))
+        tile = count_macs(_Refine(module, card.halo_px), shape)
+        return cls(full, coarse / card.ratio**2, tile)
 
     def relative(self, outcomes: list[Outcome], threshold: float | None) -> float:
         """Cost of two stages at a threshold over these images; None for stage 1 alone."""
@@ -147,10 +148,11 @@ def count_single(module: TwoStage, ratio: float) -> float:
 class _Refine(nn.Module):
     """Stage 2 as a module that takes numbers: what `count_macs` counts."""
 
-    def __init__(self, module: TwoStage) -> None:
+    def __init__(self, module: TwoStage, halo_px: int) -> None:
         super().__init__()
         self.module = module
+        self.halo_px = halo_px
 
     def forward(self, images: Tensor) -> Tensor:
         """Refine (N, 3, H, W) windows."""
-        return self.module.refine(images.permute(0, 2, 3, 1).to(torch.uint8))
+        return self.module.refine(images.permute(0, 2, 3, 1).to(torch.uint8), self.halo_px)

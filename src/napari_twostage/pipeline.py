@@ -80,10 +80,10 @@ class Predictor(Protocol):
         """Windows that are best given to `refine` at once."""
 
     def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, K, H, W) calibrated logits of coarse windows."""
+        """(N, K, height, width) calibrated logits of coarse windows less their halo."""
 
     def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, K, H, W) logits of fine windows."""
+        """(N, K, height, width) logits of fine windows less their halo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +208,8 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
 def _coarse_step(
     work: Work, core: Box, logits: NDArray[np.float32], unreadable: dict[Tile, str]
 ) -> CoarseWindowDone:
-    card = work.model.card
     inside = core.clip(work.coarse.grid.shape)
-    kept = inside.shift(card.coarse_halo_px - core.top, card.coarse_halo_px - core.left)
-    cropped = logits[:, *kept.slices]
+    cropped = logits[:, *inside.shift(-core.top, -core.left).slices]
     halves = np.clip(cropped, -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float16)
     return CoarseWindowDone(inside, halves, unreadable)
 
@@ -265,8 +263,7 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
         if isinstance(logits, ReadError):
             yield ChipFailed(chip, str(logits))
         else:
-            kept = chip.core.shift(-chip.window.top, -chip.window.left)
-            yield ChipRefined(chip, labels(logits[:, *kept.slices]))
+            yield ChipRefined(chip, labels(logits))
 
 
 def _chips(work: Work, tiles: Sequence[Tile]) -> Iterator[Chip]:

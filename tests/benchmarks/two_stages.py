@@ -131,8 +131,10 @@ def macs_per_window(model: Model) -> tuple[float, float]:
     card = model.card
     module = build_two_stage(card)
     fine = card.tile_px + 2 * card.halo_px
-    coarse = 1, 3, card.coarse_window_px, card.coarse_window_px
-    return count_macs(module.stage1, coarse), count_macs(module.stage2, (1, 3, fine, fine))
+    return (
+        count_macs(module.stage1, (1, 3, *[card.coarse_window_px] * 2), card.coarse_halo_px),
+        count_macs(module.stage2, (1, 3, fine, fine), card.halo_px),
+    )
 
 
 def tabulate(

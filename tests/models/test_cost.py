@@ -10,6 +10,7 @@ from torch import nn
 from torchvision import models as zoo
 
 from napari_twostage.models.cost import count_macs, count_paper_operations, count_parameters
+from napari_twostage.models.lite import LiteUNet
 from napari_twostage.models.resnet import FCN, DeepLabV3, SegNet, UNet
 
 if TYPE_CHECKING:
@@ -81,6 +82,19 @@ def test_a_count_by_hand() -> None:
     norm, pooling = 4 * 6 * 5 * 8, 6 * 5 * 8
     assert count_paper_operations(network, (1, 3, 12, 10)) == convolutions + 80 + norm + pooling
     assert count_parameters(network) == 8 * 3 * 9 + 16 + 8 * 2 * 25 + 8 + 90
+
+
+def test_the_light_network_computes_less_where_only_its_core_is_wanted() -> None:
+    """Of 160 pixels less 16: 136² at the last step up, 72² of 80² at the one before."""
+    network = LiteUNet()
+    last, before = (
+        sum(weight.numel() for name, weight in up.named_parameters() if "0.weight" in name)
+        for up in (network.decoder[4], network.decoder[3])
+    )
+    spared = last * (160**2 - 136**2) + before * (80**2 - 72**2)
+    spared += network.last.weight.numel() * (160**2 - 130**2)
+    whole = count_macs(network, (1, 3, 160, 160))
+    assert count_macs(network, (1, 3, 160, 160), 16) == whole - spared
 
 
 def test_counting_leaves_the_network_alone() -> None:

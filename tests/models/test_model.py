@@ -15,7 +15,8 @@ from napari_twostage.models.backends import eager
 from napari_twostage.models.model import Model
 from napari_twostage.models.module import fold_normalisation
 
-SIDE = 64
+SIDE, CORE = 64, 32
+"""Of windows with and without their halo, in either stage."""
 
 
 @pytest.fixture
@@ -47,13 +48,13 @@ def test_logits_are_bit_identical_at_any_place_among_any_neighbours(
 def test_any_number_of_windows_gives_one_result_each(model: Model) -> None:
     for count in (1, 3, 4, 9):
         logits = model.refine(windows(count))
-        assert logits.shape == (count, 1, SIDE, SIDE)
+        assert logits.shape == (count, 1, CORE, CORE)
         assert logits.dtype == np.float32
 
 
 def test_several_classes_give_a_channel_each_and_one_for_the_background() -> None:
     two = (*small_card().classes, replace(small_card().classes[0], name="other", value=2))
-    assert Model(random_bundle(classes=two), "cpu").coarse(windows(1)).shape == (1, 3, SIDE, SIDE)
+    assert Model(random_bundle(classes=two), "cpu").coarse(windows(1)).shape == (1, 3, CORE, CORE)
 
 
 def test_temperature_divides_the_logits_of_stage_1_only(model: Model) -> None:

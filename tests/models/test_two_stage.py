@@ -53,6 +53,28 @@ def test_stage_2_may_compute_on_averaged_pixels() -> None:
     assert torch.equal(found, enlarged)
 
 
+@pytest.mark.parametrize("halo", [1, 2, 3, 8, 16, 23])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"context": True},
+        {"ratio": 4, "fine_ratio": 2, "context": False},
+        {"refiner": {"width": 16}},
+        *({"architecture": {"name": name}} for name in ("fcn", "deeplabv3", "unet", "segnet")),
+    ],
+    ids=str,
+)
+def test_a_halo_is_seen_and_left_out(changes: dict[str, object], halo: int) -> None:
+    module = random_module(small_card(**changes))
+    with torch.inference_mode():
+        for stage in (module.coarse, module.refine):
+            whole, inner = stage(images(2)), stage(images(2), halo)
+            expected = whole[..., halo:-halo, halo:-halo]
+            assert inner.shape == expected.shape
+            torch.testing.assert_close(inner, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_training_stage_2_leaves_model_1_alone() -> None:
     module = random_module(small_card()).train()
     module.refine(images(2)).square().mean().backward()

@@ -87,8 +87,7 @@ def dense_labels(model: Model, read: Callable[[Box], Pixels], shape: tuple[int, 
         for left in range(0, shape[1], side):
             window = read(Box(top - halo, left - halo, top + side + halo, left + side + halo))
             logits = model.refine([window])[0]
-            whole = logits.argmax(0) if len(logits) > 1 else logits[0] > 0
-            core = whole[halo : halo + side, halo : halo + side]
+            core = logits.argmax(0) if len(logits) > 1 else logits[0] > 0
             rows, columns = min(side, shape[0] - top), min(side, shape[1] - left)
             labels[top : top + rows, left : left + columns] = core[:rows, :columns]
     return labels

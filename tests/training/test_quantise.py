@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +11,19 @@ from tests.training.make_dataset import make_dataset
 
 from napari_twostage import load_model
 from napari_twostage.errors import ModelError
+from napari_twostage.models.backends import choose, openvino
 from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.models.bundle import read_bundle
+from napari_twostage.models.model import Model
+from napari_twostage.models.quantised import pack
 from training import quantise
 from training.datasets import load_split
 from training.outcomes import outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_twostage.models.backends.base import Stage
 
 
 @pytest.mark.skipif(not multiplies("int8"), reason="this CPU only emulates int8")
@@ -40,6 +46,23 @@ def test_one_command_adds_networks_in_integers_that_label_alike(tmp_path: Path) 
     assert (exact != rounded).mean() < 0.02
     logits = [each.logits for each in found]
     assert not np.array_equal(*logits)  # else they are floating-point numbers after all
+
+
+@pytest.mark.skipif(not multiplies("int8"), reason="this CPU only emulates int8")
+def test_networks_that_give_logits_of_the_halo_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = read_bundle("nuclei")
+    monkeypatch.setattr(openvino, "cache_folder", lambda: tmp_path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(openvino, "halo_px", lambda *_: 0)
+        backend = openvino.OpenVinoBackend(bundle, choose("openvino"))
+        whole = quantise._as_bytes(backend.network("refine", (160, 160, 3)))
+    networks: dict[Stage, tuple[bytes, bytes]] = {"coarse": whole, "refine": whole}
+    other = replace(bundle, quantised=pack(networks, bundle.weights))
+    model = Model(other, "openvino", "int8")
+    with pytest.raises(ModelError, match=r"give \[160, 160\] pixels where \[128, 128\] are wanted"):
+        model.refine([np.zeros((160, 160, 3), np.uint8)])
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,9 @@ def _run_two_stages(
         chips = [grid.chip(tile) for tile in chosen[start : start + BATCH]]
         windows = [padded[chip.window.shift(card.halo_px, card.halo_px).slices] for chip in chips]
         with torch.inference_mode():
-            refined = module.refine(torch.from_numpy(np.stack(windows))).numpy()
+            refined = module.refine(torch.from_numpy(np.stack(windows)), card.halo_px).numpy()
         for chip, window in zip(chips, refined, strict=True):
             inside = chip.core.clip(grid.plane)
-            kept = inside.shift(-chip.window.top, -chip.window.left)
+            kept = inside.shift(-chip.core.top, -chip.core.left)
             found[inside.slices] = labels(window[:, *kept.slices])
     return found

@@ -26,7 +26,7 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def count_macs(module: nn.Module, input_shape: Sequence[int]) -> int:
+def count_macs(module: nn.Module, input_shape: Sequence[int], *more: int) -> int:
     """Count the multiply-accumulates of convolutions and matrix products at inference.
 
     The module is left as it is. Shapes alone are computed: it is quick, and takes no memory.
@@ -37,13 +37,15 @@ def count_macs(module: nn.Module, input_shape: Sequence[int]) -> int:
         Takes one tensor.
     input_shape : sequence of int
         Shape of that tensor: (N, C, H, W) for an image network.
+    *more : int
+        What else it takes: a `Network`'s halo.
 
     Examples
     --------
     >>> count_macs(nn.Conv2d(3, 2, kernel_size=5, padding=2), (1, 3, 10, 10))
     15000
     """
-    return _run_shapes(_shadow(module), input_shape)
+    return _run_shapes(_shadow(module), input_shape, *more)
 
 
 def count_paper_operations(module: nn.Module, input_shape: Sequence[int]) -> int:
@@ -80,11 +82,11 @@ def _shadow(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, memo).eval()
 
 
-def _run_shapes(shadow: nn.Module, input_shape: Sequence[int]) -> int:
+def _run_shapes(shadow: nn.Module, input_shape: Sequence[int], *more: int) -> int:
     """Run on a tensor of that shape and no values, and count the multiply-accumulates."""
     dtype = next((parameter.dtype for parameter in shadow.parameters()), torch.float32)
     image = torch.empty(tuple(input_shape), dtype=dtype, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        shadow(image)
+        shadow(image, *more)
     flops: int = counter.get_total_flops()
     return flops // 2

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.ops import Conv2dNormActivation
 
-from napari_twostage.models.network import Network
+from napari_twostage.models.network import Network, trim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,6 +89,9 @@ class InvertedResidual(nn.Module):
 class UpBlock(nn.Module):
     """Double the resolution, take in the encoder's map of that resolution, mix."""
 
+    reach = 2
+    """Pixels at each side of the output that would change if more were known around the input."""
+
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
         self.mix = nn.Sequential(
@@ -139,6 +142,10 @@ class LiteUNet(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Map (N, 3, H, W), sides divisible by 32, to (N, feature_channels, H, W)."""
+        return self.inner_features(x, 0)
+
+    def inner_features(self, x: Tensor, spare: int) -> Tensor:
+        """Leave out of the decoder's maps what the pixels asked for do not depend on."""
         x = functional.relu6(self.stem(x), inplace=True)
         maps: list[Tensor] = []
         for index, group in enumerate(self.encoder):
@@ -146,9 +153,13 @@ class LiteUNet(Network):
             if index in SKIPS:
                 maps.append(x)
         maps.pop()
-        for up in self.decoder:
-            x = up(x, maps.pop() if maps else None)
-        return x
+        *cuts, last = _cuts(spare, len(self.decoder))
+        missing = 0
+        for up, cut in zip(self.decoder, cuts, strict=True):
+            skip = trim(maps.pop(), 2 * cut) if maps else None
+            x = up(trim(x, cut - missing), skip)
+            missing = 2 * cut
+        return trim(x, last - missing)
 
     def load_imagenet(self, published: Mapping[str, Tensor]) -> None:
         """Start the encoder from the published ImageNet weights.
@@ -183,3 +194,11 @@ class LiteUNet(Network):
                 for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
             }
             module.load_state_dict(state)
+
+
+def _cuts(spare: int, ups: int) -> list[int]:
+    """Pixels at each side that can be left out of the input of each `UpBlock` and of the result."""
+    cuts = [spare]
+    for _ in range(ups):
+        cuts.insert(0, max(0, cuts[0] - UpBlock.reach) // 2)
+    return cuts

@@ -70,13 +70,13 @@ class Model:
 
         Returns
         -------
-        (N, K, H, W) float32 array
-            Calibrated logits.
+        (N, K, H - 2 halo, W - 2 halo) float32 array
+            Calibrated logits of all but the card's `coarse_halo_px` at each side.
         """
         return self._run("coarse", windows) / np.float32(self.card.temperature)
 
     def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Stage 2 over windows: any number of one shape, to (N, K, H, W) logits."""
+        """Stage 2 over windows, any number of one shape, to logits of all but their `halo_px`."""
         return self._run("refine", windows)
 
     @property

@@ -6,13 +6,14 @@ module, so training and inference cannot differ in it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from napari_twostage.errors import ModelError
+from napari_twostage.models.network import trim
 from napari_twostage.models.refiner import LocalRefiner, enlarge
 
 if TYPE_CHECKING:
@@ -113,23 +114,25 @@ class TwoStage(nn.Module):
         pixels = images.permute(0, 3, 1, 2).to(self.mean.dtype) / 255
         return ((pixels - self.mean) / self.std).to(self.stage1.last.weight.dtype)
 
-    def coarse(self, images: Tensor) -> Tensor:
+    def coarse(self, images: Tensor, halo: int = 0) -> Tensor:
         """Stage 1.
 
         Parameters
         ----------
         images : (N, H, W, 3) uint8 tensor
             Windows of the slide at the coarse pixel size.
+        halo : int
+            Pixels at each side that are only looked at.
 
         Returns
         -------
-        (N, K, H, W) float tensor
+        (N, K, H - 2 halo, W - 2 halo) float tensor
             Logits: one for a single class against the background, else one a class.
         """
-        logits: Tensor = self.stage1(self.normalise(images))
+        logits: Tensor = self.stage1(self.normalise(images), halo)
         return logits
 
-    def refine(self, images: Tensor) -> Tensor:
+    def refine(self, images: Tensor, halo: int = 0) -> Tensor:
         """Stage 2; depends on the window's pixels only.
 
         Context is recomputed from the window itself, averaged down to the coarse pixel size,
@@ -139,23 +142,42 @@ class TwoStage(nn.Module):
         ----------
         images : (N, H, W, 3) uint8 tensor
             Windows of the slide at the fine pixel size.
+        halo : int
+            Pixels at each side that are only looked at.
 
         Returns
         -------
-        (N, K, H, W) float tensor
+        (N, K, H - 2 halo, W - 2 halo) float tensor
             Logits, as `coarse` gives them.
         """
         if isinstance(self.stage2, LocalRefiner):
-            return self.run_both(images)[1]
-        features = self.stage2.features(self.normalise(coarsen(images, self.fine_ratio)))
+            return trim(self.run_both(images)[1], halo)
         if self.context:
-            with torch.no_grad():  # training stage 2 leaves Model 1 as it is
-                context = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
-            features = features + functional.interpolate(
-                context, size=features.shape[-2:], mode="nearest"
-            )
-        logits = self.stage2.classify(features)
-        return logits if self.fine_ratio == 1 else enlarge(logits, images.shape[1:3])
+            return trim(self._refine_in_context(self.stage2, images), halo)
+        return self._refine_alone(self.stage2, images, halo)
+
+    def _refine_alone(self, stage2: Network, images: Tensor, halo: int) -> Tensor:
+        pixels = self.normalise(coarsen(images, self.fine_ratio))
+        if self.fine_ratio == 1:
+            return cast("Tensor", stage2(pixels, halo))
+        # enlarging looks at the next pixel
+        left_out = max(0, halo // self.fine_ratio - 1)
+        logits = self._enlarged(stage2(pixels, left_out))
+        return trim(logits, halo - left_out * self.fine_ratio)
+
+    def _refine_in_context(self, stage2: Network, images: Tensor) -> Tensor:
+        features = stage2.features(self.normalise(coarsen(images, self.fine_ratio)))
+        with torch.no_grad():  # training stage 2 leaves Model 1 as it is
+            context = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
+        features = features + functional.interpolate(
+            context, size=features.shape[-2:], mode="nearest"
+        )
+        return self._enlarged(stage2.classify(features))
+
+    def _enlarged(self, logits: Tensor) -> Tensor:
+        if self.fine_ratio == 1:
+            return logits
+        return enlarge(logits, [side * self.fine_ratio for side in logits.shape[-2:]])
 
     def run_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Stage 1 and a local refiner over the same fine windows: coarse and refined logits.

@@ -26,12 +26,12 @@ def limit_memory(model: Model, windows: int) -> None:
     """Let a call of the network fail as torch's does where it sees more than so many windows."""
     refine = model._backend._module.refine
 
-    def limited(images: torch.Tensor) -> torch.Tensor:
+    def limited(images: torch.Tensor, halo: int) -> torch.Tensor:
         if len(images) > windows:
             raise RuntimeError(
                 "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"
             )
-        return refine(images)
+        return refine(images, halo)
 
     model._backend._module.refine = limited
 

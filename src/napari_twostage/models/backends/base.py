@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_twostage.models.card import ModelCard
+
 Stage = Literal["coarse", "refine"]
 """Which of the two networks, by the name of `TwoStage`'s method."""
 
@@ -53,7 +55,12 @@ class Backend(Protocol):
         """Windows of that side that are best handed over at once."""
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) pixels to (N, K, H, W) logits.
+        """(N, H, W, 3) pixels to logits of all but the halo: (N, K, H - 2 halo, W - 2 halo).
 
         A window's logits do not depend on the others, nor on how many there are.
         """
+
+
+def halo_px(card: ModelCard, stage: Stage) -> int:
+    """Pixels at each side of a window that a stage looks at, and gives no logits of."""
+    return card.coarse_halo_px if stage == "coarse" else card.halo_px

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.allocator import tune_allocator
+from napari_twostage.models.backends.base import halo_px
 from napari_twostage.models.module import build_module
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class EagerBackend:
         for network in (module.stage1, module.stage2):  # pixels are normalised in float32
             network.to(DTYPES[compute.precision])
         self._module = module
+        self._card = bundle.card
         self._batches: dict[tuple[Stage, int], int] = {}
         self._sizing = RLock()
         self._flagged = Lock()
@@ -85,7 +87,7 @@ class EagerBackend:
         return self._each(stage, side_px) * self._n_workers
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) pixels to (N, K, H, W) logits; out of memory, batches are halved."""
+        """(N, H, W, 3) pixels to logits of all but the halo; out of memory, batches are halved."""
         side = max(windows.shape[1:3])
         while True:
             size = self._each(stage, side)
@@ -108,8 +110,9 @@ class EagerBackend:
         with torch.inference_mode():
             pixels = stacked.to(self._device, non_blocking=True)
             with self._flags():
-                logits: Tensor = getattr(self._module, stage)(pixels)[: len(windows)]
-            result: NDArray[np.float32] = logits.float().cpu().numpy()  # waits for its stream
+                logits: Tensor = getattr(self._module, stage)(pixels, halo_px(self._card, stage))
+            wanted = logits[: len(windows)].float()
+            result: NDArray[np.float32] = wanted.cpu().numpy()  # waits for its stream
             return result
 
     @contextmanager

@@ -27,6 +27,7 @@ import platformdirs
 import torch
 
 from napari_twostage.errors import ModelError
+from napari_twostage.models.backends.base import halo_px
 from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.models.quantised import unpack
 
@@ -82,7 +83,7 @@ class OpenVinoBackend:
         return rounds * self.threads
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) pixels to (N, K, H, W) logits."""
+        """(N, H, W, 3) pixels to logits of all but the halo."""
         idle = self._requests(stage, windows.shape[1:])
         logits: list[NDArray[np.float32]] = []
         started: deque[ov.InferRequest] = deque()
@@ -127,6 +128,7 @@ class OpenVinoBackend:
         if self._quantised:
             network = self._core.read_model(*self._quantised[stage])
             network.reshape([1, *shape])
+            self._require_core(network, stage, shape)
             precision = "bf16" if multiplies("bf16") else "f32"
         else:
             network = self.network(stage, shape)
@@ -137,12 +139,24 @@ class OpenVinoBackend:
         }
         return self._core.compile_model(network, "CPU", options)
 
+    def _require_core(self, network: ov.Model, stage: Stage, shape: tuple[int, ...]) -> None:
+        expected = [side - 2 * self._halo(stage) for side in shape[:2]]
+        found = list(network.output(0).shape)[2:]
+        if found != expected:
+            raise ModelError(
+                f"{self._bundle.source}: its networks in 8-bit integers give {found} pixels where "
+                f"{expected} are wanted; run `python -m training.quantise` again"
+            )
+
+    def _halo(self, stage: Stage) -> int:
+        return halo_px(self._bundle.card, stage)
+
     def network(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
         """Convert a stage for windows of a (H, W, 3) shape, or take what was converted before."""
         sizes = "x".join(str(side) for side in shape[:2])
         # of the versions, too: what another one converted may not be what this one would
         versions = hashlib.sha256(f"{ov.__version__} {torch.__version__}".encode()).hexdigest()
-        name = f"{self._bundle.sha256[:16]}-{stage}-{sizes}-{versions[:8]}"
+        name = f"{self._bundle.sha256[:16]}-{stage}-{sizes}-{self._halo(stage)}-{versions[:8]}"
         kept = cache_folder() / name
         with suppress(RuntimeError, OSError):  # absent, or damaged: it is made again
             return self._core.read_model(kept / CONVERTED)
@@ -158,7 +172,8 @@ class OpenVinoBackend:
         example = torch.zeros((1, *shape), dtype=torch.uint8)
         try:
             with torch.inference_mode():
-                exported = torch.export.export(_Stage(self._module, stage), (example,))
+                whole = _Stage(self._module, stage, self._halo(stage))
+                exported = torch.export.export(whole, (example,))
                 network = _translate(exported)
             network.reshape([1, *shape])
         except Exception as error:
@@ -225,13 +240,14 @@ def _without_chatter() -> Iterator[None]:
 class _Stage(torch.nn.Module):
     """One stage as a module of its own, which is what can be exported."""
 
-    def __init__(self, both: TwoStage, stage: Stage) -> None:
+    def __init__(self, both: TwoStage, stage: Stage, halo: int) -> None:
         super().__init__()
         self.both = both
         self.stage = stage
+        self.halo = halo
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = getattr(self.both, self.stage)(images)
+        logits: torch.Tensor = getattr(self.both, self.stage)(images, self.halo)
         return logits
 
 
