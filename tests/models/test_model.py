@@ -13,7 +13,7 @@ from tests.models.random_model import random_bundle, random_module, small_card
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import eager
 from napari_twostage.models.model import Model
-from napari_twostage.models.module import fold_normalisation
+from napari_twostage.models.module import build_module, fold_normalisation
 
 SIDE, CORE = 64, 32
 """Of windows with and without their halo, in either stage."""
@@ -90,3 +90,14 @@ def test_the_time_of_a_tile_is_measured_once(model: Model) -> None:
     first = model.seconds_per_tile
     assert first > 0
     assert model.seconds_per_tile == first
+
+
+def test_folding_for_inference_leaves_the_logits() -> None:
+    bundle = random_bundle()
+    plain, folded = random_module(bundle.card), build_module(bundle)
+    assert not isinstance(folded.stage1.decoder[0], type(plain.stage1.decoder[0]))
+    images = torch.from_numpy(np.stack(windows(3)))
+    with torch.inference_mode():
+        for stage in ("coarse", "refine"):
+            expected, found = (getattr(module, stage)(images) for module in (plain, folded))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

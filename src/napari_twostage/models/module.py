@@ -9,6 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.build import build_two_stage
+from napari_twostage.models.network import Network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def build_module(bundle: Bundle) -> TwoStage:
-    """Both stages with their weights, normalisation folded in, channels last.
+    """Both stages with their weights, folded for inference, channels last.
 
     Raises
     ------
@@ -35,6 +36,9 @@ def build_module(bundle: Bundle) -> TwoStage:
         ) from error
     module.eval().requires_grad_(requires_grad=False)
     fold_normalisation(module)
+    for network in module.modules():
+        if isinstance(network, Network):
+            network.fold()
     return module.to(memory_format=torch.channels_last)
 
 

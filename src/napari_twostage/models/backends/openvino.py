@@ -47,6 +47,8 @@ BATCH_PX = 300_000
 CONVERTED = "network.xml"
 COMPILING = Lock()
 """One at a time in a process, whatever the model."""
+GRAPH = 2
+"""To be raised when we build another graph of the same bundle: halo and folding are part of it."""
 KEPT = 24
 """Converted networks that stay on disk, some 13 MB each; the oldest go."""
 
@@ -155,8 +157,9 @@ class OpenVinoBackend:
         """Convert a stage for windows of a (H, W, 3) shape, or take what was converted before."""
         sizes = "x".join(str(side) for side in shape[:2])
         # of the versions, too: what another one converted may not be what this one would
-        versions = hashlib.sha256(f"{ov.__version__} {torch.__version__}".encode()).hexdigest()
-        name = f"{self._bundle.sha256[:16]}-{stage}-{sizes}-{self._halo(stage)}-{versions[:8]}"
+        makers = f"{ov.__version__} {torch.__version__} {GRAPH}"
+        versions = hashlib.sha256(makers.encode()).hexdigest()
+        name = f"{self._bundle.sha256[:16]}-{stage}-{sizes}-{versions[:8]}"
         kept = cache_folder() / name
         with suppress(RuntimeError, OSError):  # absent, or damaged: it is made again
             return self._core.read_model(kept / CONVERTED)
