@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.bundle import Bundle
 
 BATCH_PX = 130_000
-"""Pixels of one batch on a core: its activations fit into the caches of one, nearly."""
+"""Pixels of one batch on a core; fewer are slower, and more only take memory."""
 GPU_SHARE = 0.5
 """Of the memory that is free on a GPU, for all batches under way."""
 GPU_MOST = 64
