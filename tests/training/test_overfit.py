@@ -98,7 +98,9 @@ def test_two_classes_train_to_a_bundle_that_the_engine_takes(tmp_path: Path) -> 
     run(config, data, out, device="cpu")
     model = load_model(out / BUNDLE, device="cpu")
     assert [entry.name for entry in model.card.classes] == ["left", "right"]
-    assert model.coarse([np.zeros((64, 64, 3), np.uint8)]).shape == (1, 3, 64, 64)
+    card, side = model.card, model.card.coarse_window_px
+    found = model.coarse([np.zeros((side, side, 3), np.uint8)])
+    assert found.shape == (1, 3, card.coarse_core_px, card.coarse_core_px)
 
 
 @pytest.mark.slow
