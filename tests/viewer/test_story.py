@@ -66,7 +66,7 @@ def seen_while_running(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]
         return min((len(set(pixels) - {0}) for pixels in zip(*seen, strict=True)), default=0)
 
     def later(model: Model, windows: Sequence[np.ndarray]) -> np.ndarray:
-        wanted, end = min(next(calls), STATES), time.monotonic() + 5
+        wanted, end = min(next(calls), STATES), time.monotonic() + 20
         while states() < wanted and time.monotonic() < end:
             time.sleep(0.02)
         return coarse(model, windows)
