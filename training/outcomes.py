@@ -124,7 +124,7 @@ class Cost:
     def of(cls, card: ModelCard) -> Cost:
         """Count those of a model."""
         module = build_two_stage(card)
-        side = card.tile_px + 2 * card.halo_px
+        side = card.window_px
         shape = (1, 3, side, side)
         coarse = count_macs(module.stage1, shape) / side**2
         full = coarse if card.refiner else count_macs(module.stage2, shape) / side**2

@@ -105,7 +105,7 @@ def compare(models: dict[str, Model], samples: Sequence[Sample], rounds: int) ->
     card = next(iter(models.values())).card
     table.caption = (
         f"{card.name} {card.version}, {len(samples)} images, two stages at the default threshold; "
-        f"windows of {card.coarse_window_px} and {card.tile_px + 2 * card.halo_px} px, medians "
+        f"windows of {card.coarse_window_px} and {card.window_px} px, medians "
         f"of {rounds} rounds in turn; {describe_processor()}"
     )
     return table
@@ -118,7 +118,7 @@ def time_windows(models: dict[str, Model], rounds: int) -> dict[str, tuple[float
         calls, counts = {}, {}
         for pair, model in models.items():
             card = model.card
-            side = card.coarse_window_px if stage == "coarse" else card.tile_px + 2 * card.halo_px
+            side = card.coarse_window_px if stage == "coarse" else card.window_px
             counts[pair] = 4 * getattr(model, f"{stage}_batch")
             windows = [np.full((side, side, 3), 128, np.uint8)] * counts[pair]
             calls[pair] = partial(timed, partial(getattr(model, stage), windows))

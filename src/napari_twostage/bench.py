@@ -82,7 +82,7 @@ def _rows(timings: dict[str, Timing]) -> dict[str, dict[str, float]]:
 def warm_up(model: Model) -> None:
     """Run both stages once: the first call allocates, plans, and may compile."""
     card = model.card
-    fine = card.tile_px + 2 * card.halo_px
+    fine = card.window_px
     model.coarse([np.zeros((card.coarse_window_px, card.coarse_window_px, 3), np.uint8)])
     model.refine([np.zeros((fine, fine, 3), np.uint8)])
     model.seconds_per_tile  # noqa: B018 - measured once, before the clock runs

@@ -92,7 +92,7 @@ def parts(
 ) -> dict[str, tuple[Callable[[], Seconds], int]]:
     """What is timed, by the name in `Costs`, and how many times each does it."""
     card, side = model.card, Costs.file_tile_px
-    fine = card.tile_px + 2 * card.halo_px
+    fine = card.window_px
     window = np.asarray(slide.read(Box.at(0, 0, card.coarse_window_px, card.coarse_window_px)))
     tile = np.asarray(slide.read(Box.at(0, 0, fine, fine)))
     boxes = list(PLACE.blocks(side))

@@ -200,7 +200,7 @@ def make_job(slide: Path, model: Model, folder: Path) -> Job:
     """Write the network down, and say how it is to be run."""
     card = model.card
     network = folder / "network.pt"
-    side = card.tile_px + 2 * card.halo_px
+    side = card.window_px
     save_network(model.bundle, network, (model.refine_batch, 3, side, side))
     return Job(
         network=str(network),

@@ -114,7 +114,7 @@ def count(slide: Slide, model: Model, folder: Path) -> tuple[int, int]:
 def forward_passes(model: Model) -> dict[str, tuple[Callable[[], object], int]]:
     """Of each stage, a call that computes windows with no processor waiting, and their number."""
     card = model.card
-    fine = card.tile_px + 2 * card.halo_px
+    fine = card.window_px
     found: dict[str, tuple[Callable[[], object], int]] = {}
     for run, batch, side in (
         (model.coarse, model.coarse_batch, card.coarse_window_px),
@@ -130,7 +130,7 @@ def macs_per_window(model: Model) -> tuple[float, float]:
     """Multiply-accumulates of a window of each stage."""
     card = model.card
     module = build_two_stage(card)
-    fine = card.tile_px + 2 * card.halo_px
+    fine = card.window_px
     return (
         count_macs(module.stage1, (1, 3, *[card.coarse_window_px] * 2), card.coarse_halo_px),
         count_macs(module.stage2, (1, 3, fine, fine), card.halo_px),

@@ -92,9 +92,8 @@ def build_two_stage(card: ModelCard) -> TwoStage:
 
 def _require_whole(card: ModelCard, unit_px: int) -> None:
     """Refuse sizes of stage 2's windows that are no multiple of what a network needs."""
-    window_px = card.tile_px + 2 * card.halo_px
-    if window_px % unit_px:
+    if card.window_px % unit_px:
         raise ModelError(
             f"card of model '{card.name}': expected tile_px + 2 halo_px to be a multiple of "
-            f"{unit_px}, found {window_px}; correct tile_px or halo_px"
+            f"{unit_px}, found {card.window_px}; correct tile_px or halo_px"
         )

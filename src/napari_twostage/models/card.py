@@ -81,6 +81,11 @@ class ModelCard:
         return 1 if len(self.classes) == 1 else len(self.classes) + 1
 
     @property
+    def window_px(self) -> int:
+        """Fine pixels of a side that stage 2 sees of one tile: its core and its halo."""
+        return self.tile_px + 2 * self.halo_px
+
+    @property
     def coarse_core_px(self) -> int:
         """Side of what a coarse window keeps, in coarse pixels."""
         return self.coarse_window_px - 2 * self.coarse_halo_px

@@ -58,7 +58,7 @@ class Model:
     @property
     def refine_batch(self) -> int:
         """Windows that are best given to `refine` at once."""
-        return self._backend.batch("refine", self._window_px)
+        return self._backend.batch("refine", self.card.window_px)
 
     def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Stage 1 over windows.
@@ -92,7 +92,8 @@ class Model:
     @cached_property
     def seconds_per_tile(self) -> float:
         """Stage 2's time for a tile on this machine, measured once: the median of three batches."""
-        windows = [np.zeros((self._window_px, self._window_px, 3), np.uint8)] * self.refine_batch
+        side = self.card.window_px
+        windows = [np.zeros((side, side, 3), np.uint8)] * self.refine_batch
         self.refine(windows)  # the first call allocates and plans
         seconds = []
         for _ in range(3):
@@ -100,10 +101,6 @@ class Model:
             self.refine(windows)
             seconds.append(time.perf_counter() - started)
         return float(np.median(seconds)) / len(windows)
-
-    @property
-    def _window_px(self) -> int:
-        return self.card.tile_px + 2 * self.card.halo_px
 
     def _run(self, stage: Stage, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         return self._backend.run(stage, np.stack(windows))
