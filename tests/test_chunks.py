@@ -1,4 +1,4 @@
-"""What is written quickly are the files that zarr would have written."""
+"""What is written quickly are the files that zarr would write; what is read is what it reads."""
 
 from __future__ import annotations
 
@@ -68,6 +68,33 @@ def test_files_are_those_of_zarr_to_the_byte(kind: str, tmp_path: Path) -> None:
         assert files(tmp_path / "ours") == files(tmp_path / "zarr")
         assert np.array_equal(ours[place], values, equal_nan=kind == "logits")
     assert any("/c/" in name for name in files(tmp_path / "ours"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_box_is_read_as_zarr_reads_it(kind: str, tmp_path: Path) -> None:
+    theirs = make(tmp_path, kind)
+    ours = ChunkFiles(theirs)
+    places = pieces(theirs)
+    for place, values in places[:6]:  # so that some chunks are there, and some are not
+        theirs[place] = values
+    whole = tuple(slice(None) for _ in theirs.shape)
+    nothing = (*whole[:-1], slice(7, 7))
+    beyond = (*whole[:-1], slice(30, 1000))
+    for place in (whole, nothing, beyond, *(place for place, _ in places)):
+        expected, found = np.asarray(theirs[place]), ours[place]
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    ours[whole][:] = 0  # it is the caller's
+    np.testing.assert_array_equal(ours[whole], theirs[whole])
+
+
+def test_a_damaged_chunk_is_an_error_and_not_nothing(tmp_path: Path) -> None:
+    ours = ChunkFiles(make(tmp_path, "labels"))
+    ours[16:32, 16:32] = np.ones((16, 16), np.uint8)
+    (chunk,) = tmp_path.rglob("c/1/1")
+    chunk.write_bytes(chunk.read_bytes()[:-4])
+    with pytest.raises(RuntimeError):
+        ours[:40, :40]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,8 +1,9 @@
-"""Writing a zarr array quickly, as the files that zarr itself would write.
+"""Reading and writing a zarr array quickly, by the files that zarr itself would read and write.
 
-A run writes hundreds of small pieces a second. zarr takes 1.5 to 3 ms of processor time for each,
-most of it in its event loop; encoding a chunk and writing its file takes 0.35 ms. The files are the
-same to the byte.
+A run writes hundreds of small pieces a second, and whoever looks at a slide or exports it reads
+as many. zarr takes 1 to 3 ms of processor time for each, most of it in its event loop, and little
+less for one that is not there; encoding a chunk and writing its file takes 0.35 ms, reading it
+0.07. The files are the same to the byte.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numcodecs import zstd
@@ -19,21 +20,36 @@ from zarr.codecs import BytesCodec, ZstdCodec
 from zarr.storage import LocalStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import zarr
     from numpy.typing import NDArray
 
-    Bounds = list[tuple[int, int]]
+    Slices = tuple[slice, ...]
+
+
+class _Piece(NamedTuple):
+    """What a box of an array and a chunk share."""
+
+    path: Path
+    """The chunk's file."""
+    inside: Slices
+    """Where the piece lies in the chunk."""
+    outside: Slices
+    """Where it lies in the box."""
+    whole: bool
+    """Whether it is all that the array has of the chunk."""
 
 
 class ChunkFiles:
-    """A zarr array whose pieces are written chunk by chunk, without zarr where it has files.
+    """A zarr array that is read and written chunk by chunk, without zarr where it has files.
 
     Two writers must not write the same chunk at once; readers may read at any time.
 
     Parameters
     ----------
     array : zarr.Array
-        Read, and in other stores than folders written, by zarr.
+        Does both itself in other stores than folders, or with other codecs than zstd.
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
@@ -48,36 +64,51 @@ class ChunkFiles:
         """Of the array in its group."""
         return self._array.path
 
-    def __getitem__(self, place: tuple[slice, ...]) -> NDArray[Any]:
-        return np.asarray(self._array[place])
+    def __getitem__(self, place: Slices) -> NDArray[Any]:
+        if self._folder is None:
+            return np.asarray(self._array[place])
+        starts, stops = self._bounds(place)
+        values = np.full(np.subtract(stops, starts), self._array.fill_value, self._array.dtype)
+        for piece in self._pieces(self._folder, starts, stops):
+            chunk = self._read_chunk(piece.path)
+            if chunk is not None:
+                values[piece.outside] = chunk[piece.inside]
+        return values
 
-    def __setitem__(self, place: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def __setitem__(self, place: Slices, values: NDArray[Any]) -> None:
         if self._folder is None:
             self._array[place] = values
             return
-        shape, chunks = self._array.shape, self._array.chunks
-        bounds = [part.indices(length)[:2] for part, length in zip(place, shape, strict=True)]
-        touched = [
-            range(start // side, -(-stop // side))
-            for (start, stop), side in zip(bounds, chunks, strict=True)
-        ]
-        for index in product(*touched):
-            path = self._folder / self._array.metadata.encode_chunk_key(index)
-            self._write_chunk(path, index, bounds, values)
+        for piece in self._pieces(self._folder, *self._bounds(place)):
+            self._write_piece(piece, values[piece.outside])
 
-    def _write_chunk(
-        self, path: Path, index: tuple[int, ...], bounds: Bounds, values: NDArray[Any]
-    ) -> None:
-        inside, source, covered = [], [], True
-        sizes = zip(index, self._array.chunks, self._array.shape, bounds, strict=True)
-        for number, side, length, (start, stop) in sizes:
-            first, last = number * side, min((number + 1) * side, length)
-            low, high = max(start, first), min(stop, last)
-            inside.append(slice(low - first, high - first))
-            source.append(slice(low - start, high - start))
-            covered &= (low, high) == (first, last)
-        chunk = self._nothing() if covered else self._read_chunk(path)
-        chunk[tuple(inside)] = values[tuple(source)]
+    def _bounds(self, place: Slices) -> tuple[list[int], list[int]]:
+        parts = zip(place, self._array.shape, strict=True)
+        bounds = [part.indices(length)[:2] for part, length in parts]
+        return [start for start, _ in bounds], [max(bound) for bound in bounds]
+
+    def _pieces(self, folder: Path, starts: list[int], stops: list[int]) -> Iterator[_Piece]:
+        chunks, shape = self._array.chunks, self._array.shape
+        box = list(zip(starts, stops, chunks, shape, strict=True))
+        for index in product(
+            *(range(start // side, -(-stop // side)) for start, stop, side, _ in box)
+        ):
+            inside, outside, whole = [], [], True
+            for number, (start, stop, side, length) in zip(index, box, strict=True):
+                first, last = number * side, min((number + 1) * side, length)
+                low, high = max(start, first), min(stop, last)
+                inside.append(slice(low - first, high - first))
+                outside.append(slice(low - start, high - start))
+                whole &= (low, high) == (first, last)
+            path = folder / self._array.metadata.encode_chunk_key(index)
+            yield _Piece(path, tuple(inside), tuple(outside), whole)
+
+    def _write_piece(self, piece: _Piece, values: NDArray[Any]) -> None:
+        chunk = None if piece.whole else self._read_chunk(piece.path)
+        if chunk is None:
+            chunk = np.full(self._array.chunks, self._array.fill_value, self._array.dtype)
+        chunk[piece.inside] = values
+        path = piece.path
         if _is_all(chunk, self._array.fill_value):
             path.unlink(missing_ok=True)  # a chunk of nothing is no file
             return
@@ -87,19 +118,19 @@ class ChunkFiles:
         unfinished.write_bytes(zstd.compress(chunk.tobytes(), self._level))
         unfinished.replace(path)
 
-    def _read_chunk(self, path: Path) -> NDArray[Any]:
+    def _read_chunk(self, path: Path) -> NDArray[Any] | None:
+        """Read a chunk of the array; None where it has no file."""
         try:
             data = zstd.decompress(path.read_bytes())
         except FileNotFoundError:
-            return self._nothing()
-        return np.frombuffer(data, self._array.dtype).reshape(self._array.chunks).copy()
-
-    def _nothing(self) -> NDArray[Any]:
-        return np.full(self._array.chunks, self._array.fill_value, self._array.dtype)
+            return None
+        return np.frombuffer(bytearray(data), self._array.dtype).reshape(self._array.chunks)
 
 
 def _is_all(chunk: NDArray[Any], fill: Any) -> bool:  # noqa: ANN401 - of the array's type
-    return bool(np.isnan(chunk).all() if fill != fill else (chunk == fill).all())
+    if fill == fill:
+        return bool(chunk.flat[0] == fill and (chunk == fill).all())
+    return bool(np.isnan(chunk.flat[0]) and np.isnan(chunk).all())
 
 
 def _zstd_level(array: zarr.Array[Any]) -> int | None:
