@@ -176,8 +176,15 @@ def _tidy(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
     keep = areas >= smallest
     keep[0] = False
     filled = ndimage.binary_fill_holes(keep[regions])
-    distance = ndimage.distance_transform_edt(~filled, sampling=grid.mpp)
-    return np.asarray(filled.any() & (distance <= MARGIN_UM))
+    # a few pixels wide: measuring the distance to tissue everywhere takes eight times as long
+    return np.asarray(ndimage.binary_dilation(filled, _disk(MARGIN_UM, grid)))
+
+
+def _disk(radius_um: float, grid: Grid) -> NDArray[np.bool_]:
+    """Pixels within a distance of the middle one."""
+    reach_y, reach_x = (int(radius_um / mpp) for mpp in grid.mpp)
+    y, x = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
+    return np.asarray((y * grid.mpp[0]) ** 2 + (x * grid.mpp[1]) ** 2 <= radius_um**2)
 
 
 def everything(slide: Slide) -> Tissue:

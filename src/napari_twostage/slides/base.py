@@ -112,7 +112,8 @@ class Slide(ABC):
             int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1
         )
         pixels = self._read_inside(inside, level)
-        return pixels[rows - inside.top][:, columns - inside.left]
+        # a third of the time that indexing takes
+        return pixels.take(rows - inside.top, axis=0).take(columns - inside.left, axis=1)
 
     def read_at(self, box: Box, downsample: Scale) -> NDArray[np.generic]:
         """Read pixels of any grid over the slide, from the nearest level that is fine enough.
