@@ -81,6 +81,9 @@ class FakeModel:
         self.looks_far = looks_far
         self.calls = 0
 
+    def warm_up(self, stage: str) -> None:
+        """Be ready."""
+
     def coarse(self, windows: list[np.ndarray]) -> np.ndarray:
         """Be unsure: 8 grey levels a logit."""
         assert len(windows) <= self.coarse_batch

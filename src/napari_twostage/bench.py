@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_twostage.engine import iter_segment
 from napari_twostage.errors import SelectionError
 from napari_twostage.models import load_model
@@ -80,12 +78,9 @@ def _rows(timings: dict[str, Timing]) -> dict[str, dict[str, float]]:
 
 
 def warm_up(model: Model) -> None:
-    """Run both stages once: the first call allocates, plans, and may compile."""
-    card = model.card
-    fine = card.window_px
-    model.coarse([np.zeros((card.coarse_window_px, card.coarse_window_px, 3), np.uint8)])
-    model.refine([np.zeros((fine, fine, 3), np.uint8)])
-    model.seconds_per_tile  # noqa: B018 - measured once, before the clock runs
+    """Run both stages once, before the clock runs."""
+    model.warm_up("coarse")
+    model.seconds_per_tile  # noqa: B018 - measured once, and with it the second stage warms up
 
 
 def time_stages(slide: Slide, model: Model, **arguments: Any) -> Stages:  # noqa: ANN401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from concurrent.futures import wait
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,10 @@ STRIP = 12
 """Coarse windows side by side before the next row begins."""
 WRITES_AHEAD = 32
 """Steps that may wait for the disk."""
+SILENCE_S = 0.1
+"""Where no step was handed on for so long, the next is waited for, not left until one follows,"""
+PATIENCE_S = 0.05
+"""but no longer than so, for the model must not run out of work."""
 REFRESH_S = 10.0
 """How far the overview on disk may lag behind the tiles,"""
 REFRESH_TILES = 1000
@@ -130,7 +135,10 @@ def _steps(
         cluster.check(seg)
     yield from _add_levels(seg)
     if not seg.tissue_known:
-        _look_for_tissue(seg)
+        with pool(1, "warm-up") as meanwhile:
+            if cluster is None:  # an error comes again with the first window
+                meanwhile.submit(seg.model.warm_up, "coarse")
+            _look_for_tissue(seg)
     if cluster is not None:
         yield from cluster.both_stages(seg, _windows_left(seg), wanted)
         return
@@ -196,7 +204,7 @@ def _persist(
 ) -> Iterator[Step]:
     """Write steps in another thread; hand each on when it is on disk."""
     waiting: deque[tuple[Step, Future[None]]] = deque()
-    refreshed = time.perf_counter()
+    refreshed = handed_on = time.perf_counter()
     try:
         for step in steps:
             if not isinstance(step, CoarseWindowDone | ChipRefined | ChipFailed):
@@ -205,20 +213,23 @@ def _persist(
                 yield step  # at once: what comes after it may take long
                 continue
             waiting.append((step, writer.submit(_write, seg, step)))
-            if time.perf_counter() - refreshed > REFRESH_S:
+            now = time.perf_counter()
+            if now - refreshed > REFRESH_S:
                 writer.submit(seg.refresh)
-                refreshed = time.perf_counter()
-            while waiting and (len(waiting) > WRITES_AHEAD or waiting[0][1].done()):
+                refreshed = now
+            patience = PATIENCE_S if now - handed_on > SILENCE_S else 0.0
+            while waiting and (len(waiting) > WRITES_AHEAD or wait({waiting[0][1]}, patience).done):
                 yield _taken(waiting)
+                handed_on, patience = time.perf_counter(), 0.0
         while waiting:
             yield _taken(waiting)
     finally:
         steps.close()
-        shown = writer.submit(seg.refresh)
+        last = writer.submit(seg.refresh)
         if may_wait():
             for _, future in waiting:  # what is computed is kept
                 future.result()
-            shown.result()
+            last.result()
 
 
 def _taken(waiting: deque[tuple[Step, Future[None]]]) -> Step:

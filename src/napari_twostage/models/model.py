@@ -79,6 +79,11 @@ class Model:
         """Stage 2 over windows, any number of one shape, to logits of all but their `halo_px`."""
         return self._run("refine", windows)
 
+    def warm_up(self, stage: Stage) -> None:
+        """Compute one empty window: the first call allocates, plans, and may compile."""
+        side = self.card.coarse_window_px if stage == "coarse" else self.card.window_px
+        self._run(stage, [np.zeros((side, side, 3), np.uint8)])
+
     @property
     def threads(self) -> int:
         """Threads that the backend keeps busy."""
