@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+
+# threads that wait must not spin: with a process a core, they hold what others wait for
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hypothesis import settings
 

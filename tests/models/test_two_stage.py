@@ -10,7 +10,7 @@ from tests.models.random_model import random_module, small_card
 from torch.nn import functional
 
 from napari_twostage.geometry import Grid
-from napari_twostage.models.two_stage import coarsen
+from napari_twostage.models.two_stage import TwoStage, coarsen
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.view import View
 
@@ -53,20 +53,25 @@ def test_stage_2_may_compute_on_averaged_pixels() -> None:
     assert torch.equal(found, enlarged)
 
 
-@pytest.mark.parametrize("halo", [1, 2, 3, 8, 16, 23])
-@pytest.mark.parametrize(
-    "changes",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         {},
         {"context": True},
         {"ratio": 4, "fine_ratio": 2, "context": False},
         {"refiner": {"width": 16}},
-        *({"architecture": {"name": name}} for name in ("fcn", "deeplabv3", "unet", "segnet")),
+        {"architecture": {"name": "fcn"}},
+        {"architecture": {"name": "deeplabv3"}},
+        *({"architecture": {"name": name, "backbone": "resnet18"}} for name in ("unet", "segnet")),
     ],
     ids=str,
 )
-def test_a_halo_is_seen_and_left_out(changes: dict[str, object], halo: int) -> None:
-    module = random_module(small_card(**changes))
+def module(request: pytest.FixtureRequest) -> TwoStage:
+    return random_module(small_card(**request.param))
+
+
+@pytest.mark.parametrize("halo", [1, 2, 3, 8, 16, 23])
+def test_a_halo_is_seen_and_left_out(module: TwoStage, halo: int) -> None:
     with torch.inference_mode():
         for stage in (module.coarse, module.refine):
             whole, inner = stage(images(2)), stage(images(2), halo)

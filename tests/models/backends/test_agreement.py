@@ -172,8 +172,8 @@ def test_logits_are_the_same_with_any_number_of_threads(
         {"refiner": {"width": 16}, "halo_px": 48},
         {"architecture": {"name": "fcn"}},
         {"architecture": {"name": "deeplabv3"}},
-        {"architecture": {"name": "unet"}},
-        {"architecture": {"name": "segnet"}},
+        {"architecture": {"name": "unet", "backbone": "resnet18"}},
+        {"architecture": {"name": "segnet", "backbone": "resnet18"}},
     ],
     ids=str,
 )
