@@ -56,6 +56,7 @@ class Stage:
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """The layers over a coarse result."""
     stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"))
+    stage.ours.redraw()
     yield stage
     stage.session.close()
 
@@ -258,6 +259,7 @@ def test_nothing_lights_up_before_the_coarse_pass_is_done(tmp_path) -> None:
 
 def test_every_state_has_its_own_band_of_the_colours(tmp_path) -> None:
     stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"))
+    stage.wait()
     tiles = stage.ours.tiles
     low, high = tiles.contrast_limits
     values = {state: 2 * int(state) + 1 for state in (*TileState, SELECTED)}
@@ -428,7 +430,7 @@ def test_removing_all_of_our_layers_while_it_runs_stops_nothing(tmp_path) -> Non
     model.hold("coarse")
     session.run_coarse()
     model.step()
-    poll_until(session, lambda: stage.ours.tissue is not None)
+    poll_until(session, lambda: stage.ours.redraw() or stage.ours.tissue is not None)
     for layer in list(stage.viewer.layers):
         if layer is not stage.slide:
             stage.viewer.layers.remove(layer)
@@ -437,6 +439,28 @@ def test_removing_all_of_our_layers_while_it_runs_stops_nothing(tmp_path) -> Non
     assert session.coarse_done
     story(stage)
     session.close()
+
+
+def test_layers_may_come_one_by_one_in_their_order_and_show_what_came_before(tmp_path) -> None:
+    stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"))
+    ours = stage.ours
+    found = []
+    for _ in range(5):
+        ours.redraw(new=1)
+        found.append([role for role in ROLES if getattr(ours, role) is not None])
+    assert found == [list(ROLES[:count]) for count in (2, 3, 4, 4, 4)]
+    assert ours.heat.data.any()
+    assert selected(stage).any()
+    stage.session.close()
+
+
+def test_an_edit_hides_layers_that_were_still_to_come(tmp_path) -> None:
+    stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"))
+    stage.session.edit(Box(0, 0, 40, 40))
+    stage.session.wait(PATIENCE_S)
+    assert not stage.ours.heat.visible
+    assert stage.viewer.layers[-1] is stage.ours.edit
+    stage.session.close()
 
 
 def test_closing_takes_our_layers_away_and_listens_no_more(tmp_path) -> None:

@@ -128,6 +128,10 @@ class Session(SessionCore):
         """Say what is being looked at, a box of the slide's level 0: it is computed first."""
         self._view = view
 
+    def get_ready(self) -> None:
+        """Import what models run on, in a thread, so that the first run begins sooner."""
+        self._do("get ready", lambda _job: work.get_ready(self._shelf))
+
     def set_options(self, *, tissue_only: bool = True, uncertainty: str | None = None) -> None:
         """Choose how the next coarse pass works; a result made otherwise is left as it is."""
         self.tissue_only, self.uncertainty = tissue_only, uncertainty

@@ -60,6 +60,12 @@ class Shelf:
         model = self._model
         return None if model is None else model.compute
 
+    def get_ready(self) -> None:
+        """Import what models run on."""
+        from napari_twostage.models import backends
+
+        backends.kind(backends.choose(self._device, self._precision))
+
     def put(self, model: Model) -> None:
         """Keep a model that is loaded."""
         with self._lock:
@@ -106,6 +112,12 @@ def look(slide: Slide, bundle: Bundle, out: Location | None) -> Iterator[object]
     if seg is not None and seg.coarse_complete:
         yield _curve(seg, seg.seconds_per_tile)
         yield Notice(f"opened what was done before: {path.name}")
+
+
+def get_ready(shelf: Shelf) -> Iterator[object]:
+    """Import what models run on, which takes seconds once in a process."""
+    shelf.get_ready()
+    yield from ()
 
 
 def coarse(

@@ -6,13 +6,15 @@ the layers up to date, as often as the owner likes. Layers of others are never t
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
-from napari_twostage.geometry import Grid
+from napari_twostage.compose import upsample
+from napari_twostage.geometry import Box, Grid
 from napari_twostage.pipeline import ChipRefined
 from napari_twostage.tiling import TileState
 from napari_twostage.viewer.placement import placement
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psygnal import SignalInstance
 
-    from napari_twostage.geometry import Box
     from napari_twostage.models import LabelClass
     from napari_twostage.pipeline import ChipFailed, CoarseWindowDone
     from napari_twostage.segmentation import Segmentation
@@ -82,6 +83,7 @@ class ResultLayers:
         self.tiles: Image | None = None
         self.tissue: Image | None = None
         self.edit: Labels | None = None
+        self._missing: deque[Callable[[Segmentation], None]] = deque()
         self._stale: set[str] = set()
         self._hidden: set[int] = set()
         self._selectable = np.zeros((0, 0), np.float32)
@@ -104,8 +106,15 @@ class ResultLayers:
 
     # -- what the panel asks for --------------------------------------------------------------
 
-    def redraw(self) -> None:
-        """Show what has changed since the last call."""
+    def redraw(self, new: int | None = None) -> None:
+        """Show what has changed since the last call.
+
+        Parameters
+        ----------
+        new : int, optional
+            Add at most so many layers of a result that came: each holds the window for a while.
+        """
+        self._add_missing(new)
         stale, self._stale = self._stale, set()
         if "tiles" in stale:
             self._sum_up_states()
@@ -140,34 +149,15 @@ class ResultLayers:
         seg = self._seg
         if seg is None:
             return
-        self._pyramid = LabelPyramid(seg)
-        self.labels = self._adopt_labels(seg, self._pyramid)
-        tiles = placement(self._slide_layer, seg.grid.coarser(seg.card.tile_px))
-        shape = seg.tiles.shape
-        self.heat = self._add_image(
-            "uncertainty", np.zeros_like(seg.findings.heat.pixels),
-            placement(self._slide_layer, seg.findings.heat.grid), colormap=_HEAT,
-            interpolation2d="linear", contrast_limits=(0, 255),
-        )  # fmt: skip
-        self.tiles = self._add_image(
-            "tiles", np.zeros(shape, np.uint8), tiles, colormap=_tile_colormap(),
-            interpolation2d="nearest", contrast_limits=(0, 2 * len(TILE_COLORS)),
-        )  # fmt: skip
+        self._add_labels(seg)
+        self._missing.extend((self._add_heat, self._add_tiles))
         if seg.tissue_known:
             self._tissue_found()
-        self._stale |= {"heat", "tiles", "labels"}
-        self.redraw()
 
     def _tissue_found(self) -> None:
-        seg = self._seg
-        if seg is None or self.tissue is not None:
+        if self._seg is None or self.tissue is not None or self._add_tissue in self._missing:
             return
-        mask, grid = seg.findings.tissue_mask
-        outline, grid = _outline(mask, grid)
-        self.tissue = self._add_image(
-            "tissue", outline, placement(self._slide_layer, grid), colormap=_TISSUE,
-            interpolation2d="linear", contrast_limits=(0, 1),
-        )  # fmt: skip
+        self._missing.append(self._add_tissue)
 
     def _windows_done(self, steps: list[CoarseWindowDone]) -> None:
         if self._pyramid is not None:
@@ -239,6 +229,7 @@ class ResultLayers:
         seg = self._seg
         if seg is None:
             return
+        self._add_missing(None)
         self._before_edit = [
             (layer, layer.visible)
             for layer in (self.labels, self.heat, self.tiles)
@@ -274,8 +265,18 @@ class ResultLayers:
 
     # -- making and removing ------------------------------------------------------------------
 
-    def _adopt_labels(self, seg: Segmentation, pyramid: LabelPyramid) -> Labels:
-        """The labels' layer: one that the reader made of this result, or a new one."""
+    def _add_missing(self, most: int | None) -> None:
+        """Add layers of the result, at most so many, in their order from below."""
+        seg = self._seg
+        if seg is None:
+            return
+        for _ in range(len(self._missing) if most is None else min(most, len(self._missing))):
+            self._missing.popleft()(seg)
+            self._stale |= {"heat", "tiles", "labels"}
+
+    def _add_labels(self, seg: Segmentation) -> None:
+        """Show labels, in place of a layer that the reader made of this result."""
+        pyramid = self._pyramid = LabelPyramid(seg)
         for layer in self._viewer.layers:
             ours = layer.metadata.get(KEY, {})
             if ours.get("role") == "labels" and ours.get("result") == seg.path:
@@ -292,7 +293,28 @@ class ResultLayers:
         )
         labels.editable = False  # painting is what Edit here is for
         self._add(labels)
-        return labels
+        self.labels = labels
+
+    def _add_heat(self, seg: Segmentation) -> None:
+        self.heat = self._add_image(
+            "uncertainty", np.zeros_like(seg.findings.heat.pixels),
+            placement(self._slide_layer, seg.findings.heat.grid), colormap=_HEAT,
+            interpolation2d="linear", contrast_limits=(0, 255),
+        )  # fmt: skip
+
+    def _add_tiles(self, seg: Segmentation) -> None:
+        place = placement(self._slide_layer, seg.grid.coarser(seg.card.tile_px))
+        self.tiles = self._add_image(
+            "tiles", np.zeros(seg.tiles.shape, np.uint8), place, colormap=_tile_colormap(),
+            interpolation2d="nearest", contrast_limits=(0, 2 * len(TILE_COLORS)),
+        )  # fmt: skip
+
+    def _add_tissue(self, seg: Segmentation) -> None:
+        outline, grid = _outline(*seg.findings.tissue_mask)
+        self.tissue = self._add_image(
+            "tissue", outline, placement(self._slide_layer, grid), colormap=_TISSUE,
+            interpolation2d="linear", contrast_limits=(0, 1),
+        )  # fmt: skip
 
     def _add_image(
         self, role: str, pixels: NDArray[np.generic], place: Placement, **looks: object
@@ -323,6 +345,7 @@ class ResultLayers:
             self._remove(layer)
         self.edit = self.tissue = self.tiles = self.heat = self.labels = None
         self._pyramid = None
+        self._missing.clear()
         self._stale.clear()
 
     def _remove(self, layer: Layer | None) -> None:
@@ -360,11 +383,15 @@ def _tile_colormap() -> Colormap:
 
 def _outline(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.uint8], Grid]:
     """The rim of a mask, smooth and wide enough to be seen with the whole slide in view."""
-    from scipy.ndimage import binary_erosion, gaussian_filter, zoom
+    from scipy.ndimage import binary_erosion, gaussian_filter
 
     finer = max(1, OUTLINE_PX // max(mask.shape))
     smooth = gaussian_filter(mask.astype(np.float32), 1.0, mode="nearest")
-    mask = zoom(smooth, finer, order=1, mode="nearest", grid_mode=True) > 0.5
+    whole = Box.at(0, 0, *mask.shape)
+    enlarged = upsample(
+        lambda box: smooth[None, *box.slices], mask.shape, whole.scaled(finer), finer
+    )
+    mask = enlarged[0] > 0.5
     width = max(1, round(max(mask.shape) / _OUTLINE_SHARE))
     inner = binary_erosion(mask, iterations=width, border_value=1)
     downsample = (grid.downsample[0] / finer, grid.downsample[1] / finer)

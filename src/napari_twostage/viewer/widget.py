@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import napari.viewer  # noqa: TC002 - napari reads the annotation to hand its viewer over
@@ -100,6 +102,8 @@ class TwoStageWidget(QWidget):
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tick)
         self._timer.start(POLL_MS)
+        # napari's labels need it: now, so that the first result does not hold the window for it
+        Thread(target=import_module, args=("pandas",)).start()
         self._layers_changed()
         self.show_session()
 
@@ -230,7 +234,7 @@ class TwoStageWidget(QWidget):
             self._painting_since = None
         elif now >= self._redraw_at:
             for bench in self._benches.values():
-                bench.layers.redraw()
+                bench.layers.redraw(new=1)
             if self._dirty:
                 self._dirty = False
                 self.show_session()
@@ -301,6 +305,7 @@ class TwoStageWidget(QWidget):
             session.open_result(result)
         elif session.card is None:
             session.set_model(bundled_names()[0])
+        session.get_ready()
 
     def _mark(self) -> None:
         self._dirty = True

@@ -12,9 +12,11 @@ from napari_twostage.models.backends.base import Backend, Compute, Stage
 from napari_twostage.models.backends.choice import DEVICES, PRECISIONS, choose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_twostage.models.bundle import Bundle
 
-__all__ = ["DEVICES", "PRECISIONS", "Backend", "Compute", "Stage", "choose", "start"]
+__all__ = ["DEVICES", "PRECISIONS", "Backend", "Compute", "Stage", "choose", "kind", "start"]
 
 
 def start(bundle: Bundle, compute: Compute) -> Backend:
@@ -25,10 +27,15 @@ def start(bundle: Bundle, compute: Compute) -> Backend:
     ModelError
         If the weights do not fit the architecture.
     """
+    return kind(compute)(bundle, compute)
+
+
+def kind(compute: Compute) -> Callable[[Bundle, Compute], Backend]:
+    """The class that computes, with the libraries that it needs: importing them takes seconds."""
     if compute.backend == "openvino":
         from napari_twostage.models.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(bundle, compute)
+        return OpenVinoBackend
     from napari_twostage.models.backends.eager import EagerBackend
 
-    return EagerBackend(bundle, compute)
+    return EagerBackend
