@@ -241,13 +241,10 @@ class Ranking:
         float
             In [0, 1]; 1 where no foreground is expected at all.
         """
-        return self._dice_with(np.flatnonzero(refined))
-
-    def _dice_with(self, refined: NDArray[np.intp]) -> float:
-        """Expected Dice if the tiles of these flat indices are refined."""
         hits, misses, wrong = self._expected
-        kept = hits.sum() + self.gain * misses[refined].sum()
-        total = 2 * kept + wrong.sum() - self.gain * wrong[refined].sum()
+        mended = refined.ravel().astype(np.float64)
+        kept = hits.sum() + self.gain * (misses @ mended)
+        total = 2 * kept + wrong.sum() - self.gain * (wrong @ mended)
         return float(2 * kept / total) if total > 0 else 1.0
 
     @cached_property
@@ -311,16 +308,16 @@ class Ranking:
             Measured on this machine.
         """
         left = selected[~refined.ravel()[selected]]
-        before = np.flatnonzero(refined)
-        places = np.stack(np.unravel_index(left, refined.shape), axis=1)
+        after = refined.copy()
+        after.reshape(-1)[left] = True
         return Plan(
             n_tiles=len(left),
             selected=len(selected),
             fraction=len(selected) / max(1, len(self.order)),
             estimated_seconds=None if seconds_per_tile is None else len(left) * seconds_per_tile,
-            expected_dice=self._dice_with(np.concatenate([before, left])),
-            expected_dice_before=self._dice_with(before),
-            tiles=Tiles(places),
+            expected_dice=self.expected_dice(after),
+            expected_dice_before=self.expected_dice(refined),
+            tiles=Tiles(left, refined.shape[1]),
             selection=selection,
         )
 

@@ -28,18 +28,21 @@ class Tiles(Sequence[Tile]):
 
     Parameters
     ----------
-    places : (n, 2) int array
-        Row and column of each.
+    numbers : (n,) int array
+        Of each, counted row by row.
+    columns : int
+        Tiles in a row.
 
     Examples
     --------
-    >>> tiles = Tiles(np.array([[0, 1], [1, 0]]))
+    >>> tiles = Tiles(np.array([1, 2]), columns=2)
     >>> tiles[1], len(tiles), tiles == ((0, 1), (1, 0))
     ((1, 0), 2, True)
     """
 
-    def __init__(self, places: NDArray[np.integer]) -> None:
-        self._places = places
+    def __init__(self, numbers: NDArray[np.integer], columns: int) -> None:
+        self._numbers = numbers
+        self._columns = columns
 
     @overload
     def __getitem__(self, index: int) -> Tile: ...
@@ -47,21 +50,22 @@ class Tiles(Sequence[Tile]):
     def __getitem__(self, index: slice) -> Tiles: ...
     def __getitem__(self, index: int | slice) -> Tile | Tiles:
         if isinstance(index, slice):
-            return Tiles(self._places[index])
-        row, column = self._places[index].tolist()
-        return row, column
+            return Tiles(self._numbers[index], self._columns)
+        return divmod(int(self._numbers[index]), self._columns)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._numbers)
 
     def __iter__(self) -> Iterator[Tile]:
-        rows, columns = self._places.T.tolist() or ((), ())
-        return zip(rows, columns, strict=True)
+        rows, columns = np.divmod(self._numbers, self._columns)
+        return zip(rows.tolist(), columns.tolist(), strict=True)
 
     def __array__(
         self, dtype: DTypeLike | None = None, *, copy: bool | None = None
     ) -> NDArray[Any]:
-        return np.array(self._places, dtype=dtype, copy=copy)
+        if copy is False:
+            raise ValueError("rows and columns are worked out, which takes a copy")
+        return np.stack(np.divmod(self._numbers, self._columns), axis=1).astype(dtype, copy=False)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
