@@ -242,9 +242,9 @@ class Ranking:
             In [0, 1]; 1 where no foreground is expected at all.
         """
         hits, misses, wrong = self._expected
-        mended = refined.ravel().astype(np.float64)
-        kept = hits.sum() + self.gain * (misses @ mended)
-        total = 2 * kept + wrong.sum() - self.gain * (wrong @ mended)
+        mended = refined.ravel()
+        kept = hits.sum() + self.gain * misses.sum(where=mended)
+        total = 2 * kept + wrong.sum() - self.gain * wrong.sum(where=mended)
         return float(2 * kept / total) if total > 0 else 1.0
 
     @cached_property
