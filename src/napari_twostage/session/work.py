@@ -64,7 +64,7 @@ class Shelf:
         """Import what models run on."""
         from napari_twostage.models import backends
 
-        backends.kind(backends.choose(self._device, self._precision))
+        backends.backend_for(backends.choose(self._device, self._precision))
 
     def put(self, model: Model) -> None:
         """Keep a model that is loaded."""

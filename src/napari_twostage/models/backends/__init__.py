@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.bundle import Bundle
 
-__all__ = ["DEVICES", "PRECISIONS", "Backend", "Compute", "Stage", "choose", "kind", "start"]
+__all__ = ["DEVICES", "PRECISIONS", "Backend", "Compute", "Stage", "backend_for", "choose", "start"]
 
 
 def start(bundle: Bundle, compute: Compute) -> Backend:
@@ -27,10 +27,10 @@ def start(bundle: Bundle, compute: Compute) -> Backend:
     ModelError
         If the weights do not fit the architecture.
     """
-    return kind(compute)(bundle, compute)
+    return backend_for(compute)(bundle, compute)
 
 
-def kind(compute: Compute) -> Callable[[Bundle, Compute], Backend]:
+def backend_for(compute: Compute) -> Callable[[Bundle, Compute], Backend]:
     """The class that computes, with the libraries that it needs: importing them takes seconds."""
     if compute.backend == "openvino":
         from napari_twostage.models.backends.openvino import OpenVinoBackend
