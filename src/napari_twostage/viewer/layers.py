@@ -14,7 +14,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_twostage.compose import upsample
-from napari_twostage.geometry import Box, Grid
+from napari_twostage.geometry import Grid
 from napari_twostage.pipeline import ChipRefined
 from napari_twostage.tiling import TileState
 from napari_twostage.viewer.placement import placement
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psygnal import SignalInstance
 
+    from napari_twostage.geometry import Box
     from napari_twostage.models import LabelClass
     from napari_twostage.pipeline import ChipFailed, CoarseWindowDone
     from napari_twostage.segmentation import Segmentation
@@ -387,9 +388,8 @@ def _outline(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.uint8], Gr
 
     finer = max(1, OUTLINE_PX // max(mask.shape))
     smooth = gaussian_filter(mask.astype(np.float32), 1.0, mode="nearest")
-    whole = Box.at(0, 0, *mask.shape)
     enlarged = upsample(
-        lambda box: smooth[None, *box.slices], mask.shape, whole.scaled(finer), finer
+        lambda box: smooth[None, *box.slices], grid.shape, grid.box.scaled(finer), finer
     )
     mask = enlarged[0] > 0.5
     width = max(1, round(max(mask.shape) / _OUTLINE_SHARE))
