@@ -1,4 +1,4 @@
-"""What is written quickly are the files that zarr would write; what is read is what it reads."""
+"""What is written quickly, zarr reads; and what it writes is read as it reads it."""
 
 from __future__ import annotations
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import CLASSES, make_card
 
 from napari_twostage import store as store_module
+from napari_twostage.chunks import compression
 from napari_twostage.compose import thin, upsample
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.layout import SMALL_PX, UNSET, Layout
@@ -22,8 +24,6 @@ from napari_twostage.uncertainty import labels as likeliest
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import zarr
 
 SIZES = {"tile_px": 64, "coarse_window_px": 36}
 SHAPE = (2107, 603)
@@ -295,3 +295,37 @@ def test_levels_go_on_until_they_are_small_or_a_tile_is_a_pixel(shape: tuple[int
     assert max(layout.level_shapes[-1]) <= SMALL_PX or last == layout.card.tile_px
     assert all(layout.card.tile_px % step == 0 for step in layout.steps)
     assert [2 * step for step in layout.steps[:-1]] == list(layout.steps[1:])
+
+
+def test_a_result_from_before_there_were_shards_is_gone_on_with(tmp_path: Path) -> None:
+    layout, rng = make_layout(SHAPE, **SIZES), np.random.default_rng(4)
+    first, second = rng.integers(0, 2, (2, 64, 64)).astype(np.uint8)
+    Store(tmp_path, layout, create=True)
+    group = zarr.open_group(tmp_path)
+    options = compression((64, 64))
+    group.create_array(
+        "refined", shape=SHAPE, dtype="uint8", fill_value=UNSET, overwrite=True, **options
+    )[64:128, 64:128] = first
+    store = Store(tmp_path, layout)
+    before = np.zeros(layout.tiles.shape, bool)
+    before[1, 1] = True
+    store.mark_written(before, np.zeros_like(before))
+    store.write_tile((1, 2), second)
+    np.testing.assert_array_equal(
+        store.read_labels(Box(64, 64, 128, 192)), np.hstack([first, second])
+    )
+
+
+def test_tiles_written_together_are_those_written_one_by_one(tmp_path: Path) -> None:
+    layout, rng = make_layout(SHAPE, **SIZES), np.random.default_rng(5)
+    squares = {tile: rng.integers(0, 2, (64, 64)).astype(np.uint8) for tile in REFINED}
+    one_by_one, together = (Store(tmp_path / name, layout, create=True) for name in "ab")
+    for tile, square in squares.items():
+        one_by_one.write_tile(tile, square)
+    together.write_tiles(squares)
+    for level, shape in enumerate(layout.level_shapes):
+        found, expected = (
+            store.read_labels(Box(0, 0, *shape), level) for store in (together, one_by_one)
+        )
+        np.testing.assert_array_equal(found, expected)
+        assert expected.any()

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from numpy.typing import NDArray
+
     from napari_twostage.distributed.cluster import Cluster
     from napari_twostage.findings import WindowFindings
     from napari_twostage.pipeline import Focus
@@ -246,7 +248,8 @@ def _write(seg: Segmentation, step: Step) -> None:
             seg.ledger.window_done(step.core, unreadable)
             seg.findings.window_done(step.core, found)
         case ChipRefined(chip=chip):
-            write_chip(seg, step)
+            for tile, labels in squares_of(seg, step).items():
+                seg.store.write_tile(tile, labels)
             seg.ledger.tiles_refined(chip.tiles)
             if seg.store.n_pending >= REFRESH_TILES:
                 seg.refresh()
@@ -268,12 +271,13 @@ def write_window(
     return seg.findings.of_window(logits), unreadable
 
 
-def write_chip(seg: Segmentation, step: ChipRefined) -> None:
-    """Write the pixels of a chip."""
-    chip = step.chip
-    for tile in chip.tiles:
-        place = seg.tiles.core(tile).shift(-chip.core.top, -chip.core.left)
-        seg.store.write_tile(tile, step.labels[place.slices])
+def squares_of(seg: Segmentation, step: ChipRefined) -> dict[Tile, NDArray[np.uint8]]:
+    """Part the labels of a chip by tile."""
+    core = step.chip.core
+    return {
+        tile: step.labels[seg.tiles.core(tile).shift(-core.top, -core.left).slices]
+        for tile in step.chip.tiles
+    }
 
 
 def watch(

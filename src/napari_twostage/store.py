@@ -2,7 +2,8 @@
 
 ======================  ==========================================================
 ``coarse/logits``       (K, H, W) float16 on the coarse grid; NaN outside the tissue
-``refined``             (H, W) uint8 on the fine grid; a chunk is a tile
+``refined``             (H, W) uint8 on the fine grid; a chunk is a tile, in a folder a
+                        shard a coarse window
 ``edits``               the same, what the user painted
 ``overview/2`` ...      composed labels, 2, 4, ... fine pixels a pixel, from the ratio up
 ======================  ==========================================================
@@ -11,20 +12,21 @@ Labels finer than the coarse grid are composed when they are read. From the coar
 are kept, so that looking at a whole slide does not read all of its logits. Writing these for every
 tile would write each of their chunks many times, so what is new is held in memory, thinned, and
 laid over what is read until `Store.refresh_overview` writes it. A chunk is written to a new file
-that then takes the old one's place, so a reader or a crash never meets half a chunk.
+that then takes the old one's place, and a refined tile is appended to its shard before the shard's
+index names it, so a reader or a crash never meets half a chunk.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
 
-from napari_twostage.chunks import ChunkFiles
+from napari_twostage.chunks import ChunkFiles, compression
 from napari_twostage.compose import thin, upsample
 from napari_twostage.geometry import Box
 from napari_twostage.layout import UNSET
@@ -32,7 +34,7 @@ from napari_twostage.uncertainty import labels as likeliest
 from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -85,31 +87,28 @@ class Store:
         layout, card = self.layout, self.layout.card
         group = zarr.open_group(store_at(path), mode="a")
         core, tile = card.coarse_core_px, card.tile_px
-        plan: list[tuple[str, tuple[int, ...], tuple[int, ...], str, Any]] = [
-            (
-                "coarse/logits",
+        labels = layout.fine.shape, (tile, tile), "uint8", UNSET
+        plan: dict[str, tuple[tuple[int, ...], tuple[int, ...], str, Any]] = {
+            "coarse/logits": (
                 (card.outputs, *layout.coarse.shape),
                 (card.outputs, core, core),
                 "float16",
                 np.nan,
             ),
-            ("refined", layout.fine.shape, (tile, tile), "uint8", UNSET),
-            ("edits", layout.fine.shape, (tile, tile), "uint8", UNSET),
-        ]
-        plan += [
-            (f"overview/{step}", layout.level_shapes[level], (core, core), "uint8", 0)
+            "refined": labels,
+            "edits": labels,
+        }
+        plan |= {
+            f"overview/{step}": (layout.level_shapes[level], (core, core), "uint8", 0)
             for level, step in enumerate(layout.steps)
             if step >= card.ratio
-        ]
-        for name, shape, chunks, dtype, fill in plan:
-            group.create_array(
-                name,
-                shape=shape,
-                chunks=chunks,
-                dtype=dtype,
-                fill_value=fill,
-                compressors=ZstdCodec(level=1),
-            )
+        }
+        for name, (shape, chunks, dtype, fill) in plan.items():
+            options = compression(chunks)
+            if name == "refined" and isinstance(path, Path):  # an object cannot be appended to
+                side = core * card.ratio
+                options = compression(chunks, shards=(side, side))
+            group.create_array(name, shape=shape, dtype=dtype, fill_value=fill, **options)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -142,9 +141,23 @@ class Store:
         inside = labels[: box.height, : box.width]
         with self.lock:
             self._refined.write(box, inside)
-            shown = inside.copy()
-            self._edits.lay_over(shown, box)
-            self._pending[tile] = {step: thin(shown, step) for step in self._overview}
+            self._show_tile(tile, box, inside)
+
+    def write_tiles(self, squares: Mapping[Tile, NDArray[np.uint8]]) -> None:
+        """Keep those of several tiles, also while another process writes the same ones."""
+        with self.lock:
+            inside = []
+            for tile, labels in squares.items():
+                box = self.layout.tiles.box(tile)
+                inside.append((tile, box, labels[: box.height, : box.width]))
+            self._refined.write_together([(box, labels) for _, box, labels in inside])
+            for tile, box, labels in inside:
+                self._show_tile(tile, box, labels)
+
+    def _show_tile(self, tile: Tile, box: Box, refined: NDArray[np.uint8]) -> None:
+        shown = refined.copy()
+        self._edits.lay_over(shown, box)
+        self._pending[tile] = {step: thin(shown, step) for step in self._overview}
 
     def read_edits(self, box: Box) -> NDArray[np.uint8]:
         """What the user painted; `UNSET` where nothing."""
@@ -309,7 +322,16 @@ class _Plane:
     def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
         """Keep whole tiles."""
         self._array[box.slices] = labels
-        # only now: a reader may ask at any moment
+        self._mark(box)
+
+    def write_together(self, parts: list[tuple[Box, NDArray[np.uint8]]]) -> None:
+        """Keep whole tiles, which another process may write at the same time."""
+        self._array.write_together([(box.slices, labels) for box, labels in parts])
+        for box, _ in parts:
+            self._mark(box)
+
+    def _mark(self, box: Box) -> None:
+        # only after the pixels: a reader may ask at any moment
         self.written[box.scaled(1 / self._tile_px).slices] = True
 
     def read(self, box: Box) -> NDArray[np.uint8]:

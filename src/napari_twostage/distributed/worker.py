@@ -11,6 +11,7 @@ import platform
 import time
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,7 @@ from napari_twostage.errors import SegmentationError
 from napari_twostage.fields import FieldGrid, Worker, grouped
 from napari_twostage.models import load_model
 from napari_twostage.pipeline import ChipFailed, ChipRefined, Work, coarse_pass, refine_tiles
-from napari_twostage.run import write_chip, write_window
+from napari_twostage.run import squares_of, write_window
 from napari_twostage.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def _write_chips(
 ) -> RefinedField:
     refined = [step for step in steps if isinstance(step, ChipRefined)]
     with _only(seg, job, "refine", field):
-        for step in refined:
-            write_chip(seg, step)
+        squares = (squares_of(seg, step).items() for step in refined)
+        seg.store.write_tiles(dict(chain.from_iterable(squares)))
         seg.store.refresh_overview()
     return RefinedField(
         field,
