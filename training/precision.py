@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_twostage.models.backends import Stage
     from napari_twostage.models.model import Model
     from training.datasets import Sample
 
@@ -114,11 +115,11 @@ def compare(models: dict[str, Model], samples: Sequence[Sample], rounds: int) ->
 def time_windows(models: dict[str, Model], rounds: int) -> dict[str, tuple[float, float]]:
     """Seconds of a coarse and of a fine window on each model, all in turn."""
     found: dict[str, list[float]] = {pair: [] for pair in models}
-    for stage in ("coarse", "refine"):
+    stages: tuple[Stage, ...] = ("coarse", "refine")
+    for stage in stages:
         calls, counts = {}, {}
         for pair, model in models.items():
-            card = model.card
-            side = card.coarse_window_px if stage == "coarse" else card.window_px
+            side = model.side_px(stage)
             counts[pair] = 4 * getattr(model, f"{stage}_batch")
             windows = [np.full((side, side, 3), 128, np.uint8)] * counts[pair]
             calls[pair] = partial(timed, partial(getattr(model, stage), windows))

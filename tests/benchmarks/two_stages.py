@@ -113,12 +113,10 @@ def count(slide: Slide, model: Model, folder: Path) -> tuple[int, int]:
 
 def forward_passes(model: Model) -> dict[str, tuple[Callable[[], object], int]]:
     """Of each stage, a call that computes windows with no processor waiting, and their number."""
-    card = model.card
-    fine = card.window_px
     found: dict[str, tuple[Callable[[], object], int]] = {}
     for run, batch, side in (
-        (model.coarse, model.coarse_batch, card.coarse_window_px),
-        (model.refine, model.refine_batch, fine),
+        (model.coarse, model.coarse_batch, model.side_px("coarse")),
+        (model.refine, model.refine_batch, model.side_px("refine")),
     ):
         shape = common.FULL_BATCHES * batch, side, side, 3
         windows = list(np.random.default_rng(0).integers(0, 256, shape, np.uint8))

@@ -261,6 +261,7 @@ def test_shipped_studies_name_runs_that_can_be_trained(path: Path) -> None:
 def test_single_models_of_a_cost_lie_between_their_neighbours() -> None:
     values = {0.0625: 0.8, 0.25: 0.9, 0.5: 0.89, 1.0: 0.94}
     singles = [Point(str(c), c, np.full(3, v), v) for c, v in values.items()]
+    singles.append(Point("another of that cost", 0.25, np.full(3, 0.87), 0.87))
     hull = frontier_of(singles)
     assert [point.cost for point in hull] == [0.0625, 0.25, 1.0]
     assert single_at(hull, 0.125) == pytest.approx([0.85] * 3)

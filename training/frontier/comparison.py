@@ -112,7 +112,7 @@ def _resample(values: NDArray[np.float64], groups: Sequence[str], seed: int) -> 
 def frontier_of(singles: Sequence[Point]) -> list[Point]:
     """The single models that no mixture of others beats: corners over the logarithm of cost."""
     hull: list[Point] = []
-    for point in sorted(singles, key=lambda point: point.cost):
+    for point in sorted(singles, key=lambda point: (point.cost, -point.mean)):
         if hull and point.mean <= hull[-1].mean:
             continue
         while len(hull) > 1 and _slope(hull[-2], point) >= _slope(hull[-2], hull[-1]):

@@ -53,12 +53,16 @@ class Model:
     @property
     def coarse_batch(self) -> int:
         """Windows that are best given to `coarse` at once."""
-        return self._backend.batch("coarse", self.card.coarse_window_px)
+        return self._backend.batch("coarse", self.side_px("coarse"))
 
     @property
     def refine_batch(self) -> int:
         """Windows that are best given to `refine` at once."""
-        return self._backend.batch("refine", self.card.window_px)
+        return self._backend.batch("refine", self.side_px("refine"))
+
+    def side_px(self, stage: Stage) -> int:
+        """Side of a stage's windows, halo included, in the pixels that they are read at."""
+        return self.card.coarse_window_px if stage == "coarse" else self.card.window_px
 
     def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Stage 1 over windows.
@@ -81,7 +85,7 @@ class Model:
 
     def warm_up(self, stage: Stage) -> None:
         """Compute one empty window: the first call allocates, plans, and may compile."""
-        side = self.card.coarse_window_px if stage == "coarse" else self.card.window_px
+        side = self.side_px(stage)
         self._run(stage, [np.zeros((side, side, 3), np.uint8)])
 
     @property
@@ -97,7 +101,7 @@ class Model:
     @cached_property
     def seconds_per_tile(self) -> float:
         """Stage 2's time for a tile on this machine, measured once: the median of three batches."""
-        side = self.card.window_px
+        side = self.side_px("refine")
         windows = [np.zeros((side, side, 3), np.uint8)] * self.refine_batch
         self.refine(windows)  # the first call allocates and plans
         seconds = []
