@@ -94,7 +94,7 @@ def slider(panel: TwoStageWidget) -> np.ndarray:
     refined = np.zeros(TILES, bool)
     curve = Ranking(TileStatistics(scores, *counts), 0.5).curve(refined, 0.02)
     session, layers = panel.session, panel.layers
-    layers.tiles.data = np.zeros(TILES, np.uint8)
+    layers.tiles.data, layers.cells_per_tile = np.zeros(TILES, np.uint8), 1
     layers.show_tiles(np.ones(TILES, np.uint8), scores)
     session.curve = curve
     panel.show_session()

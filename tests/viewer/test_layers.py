@@ -153,8 +153,8 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
             # the fake model's filter is two fine pixels wide
             assert_there(ours.labels, np.asarray(plane[:]) == 1, step, (step + 2) / resampled + 1)
         tile = seg.card.tile_px / resampled
-        refined = ours.tiles.data == 2 * TileState.REFINED + 1
-        assert_there(ours.tiles, refined, 1, tile + 1)
+        refined = tiles_shown(stage) == 2 * TileState.REFINED + 1
+        assert_there(ours.tiles, refined, ours.cells_per_tile, tile + 1)
         # the outline runs round the mark at the tissue's margin, cut off by the slide's edges
         rim = MARGIN_UM / MPP + 3 * seg.findings.tissue_mask[1].downsample[0]
         outline = only_in(ours.tissue.data > 0, corner)
@@ -208,14 +208,26 @@ def test_all_layers_share_units_and_begin_in_the_slides_corner(tmp_path, frame) 
 
 
 def selected(stage: Stage) -> np.ndarray:
-    return stage.ours.tiles.data == 2 * SELECTED + 1
+    return tiles_shown(stage) == 2 * SELECTED + 1
+
+
+def tiles_shown(stage: Stage) -> np.ndarray:
+    """What the layer shows of each tile, all cells of which must say the same."""
+    ours, seg = stage.ours, stage.session.seg
+    side, (height, width) = ours.cells_per_tile, seg.grid.shape
+    cell = seg.card.tile_px // side
+    assert ours.tiles.data.shape == (-(-height // cell), -(-width // cell))  # no farther
+    first = ours.tiles.data[::side, ::side]
+    rows, columns = (np.arange(length) // side for length in ours.tiles.data.shape)
+    np.testing.assert_array_equal(ours.tiles.data, first[np.ix_(rows, columns)])
+    return first
 
 
 def assert_tiles_shown(stage: Stage) -> None:
     seg = stage.session.seg
     wanted = (seg.scores > stage.session.threshold) & ~seg.ledger.refined
     np.testing.assert_array_equal(selected(stage), wanted)
-    np.testing.assert_array_equal(stage.ours.tiles.data[~wanted], (2 * seg.states + 1)[~wanted])
+    np.testing.assert_array_equal(tiles_shown(stage)[~wanted], (2 * seg.states + 1)[~wanted])
 
 
 def test_dragging_the_threshold_changes_the_tiles_pixels_in_place_and_nothing_else(stage) -> None:

@@ -7,7 +7,7 @@ the layers up to date, as often as the owner likes. Layers of others are never t
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from napari_twostage.pipeline import ChipFailed, CoarseWindowDone
     from napari_twostage.segmentation import Segmentation
     from napari_twostage.session import Patch, Session
+    from napari_twostage.tiling import TileGrid
     from napari_twostage.viewer.placement import Placement
+
+Value = TypeVar("Value", bound=np.generic)
 
 SELECTED = len(TileState)
 """What a tile is shown as that would be refined."""
@@ -84,6 +87,8 @@ class ResultLayers:
         self.tiles: Image | None = None
         self.tissue: Image | None = None
         self.edit: Labels | None = None
+        self.cells_per_tile = 1
+        """Pixels of `tiles` along the side of a tile; cut by the slide's edge, it has fewer."""
         self._missing: deque[Callable[[Segmentation], None]] = deque()
         self._stale: set[str] = set()
         self._hidden: set[int] = set()
@@ -201,8 +206,12 @@ class ResultLayers:
         selectable : (rows, columns) float32 array
             Scores of tiles that may be refined, NaN for all others.
         """
-        self._base, self._selectable = _shade(states), selectable
-        self._mask = np.zeros(states.shape, bool)
+        if self.tiles is None:
+            return
+        shape, side = self.tiles.data.shape, self.cells_per_tile
+        self._base = _enlarge(_shade(states), side, shape)
+        self._selectable = _enlarge(selectable, side, shape)
+        self._mask = np.zeros(shape, bool)
 
     def _light_up(self) -> None:
         """Mark the tiles above the threshold: all that a move of the slider costs."""
@@ -218,8 +227,7 @@ class ResultLayers:
     def _cool_down(seg: Segmentation, heat: Image) -> None:
         """Leave out what was refined: there the doubt of stage 1 no longer counts."""
         side = seg.findings.heat.cells_per_tile
-        rows, columns = heat.data.shape
-        refined = seg.ledger.refined.repeat(side, 0).repeat(side, 1)[:rows, :columns]
+        refined = _enlarge(seg.ledger.refined, side, heat.data.shape)
         np.copyto(heat.data, seg.findings.heat.pixels)
         heat.data[refined] = 0
 
@@ -304,9 +312,11 @@ class ResultLayers:
         )  # fmt: skip
 
     def _add_tiles(self, seg: Segmentation) -> None:
-        place = placement(self._slide_layer, seg.grid.coarser(seg.card.tile_px))
+        self.cells_per_tile = _cells_per_tile(seg.tiles)
+        cells = seg.grid.coarser(seg.card.tile_px // self.cells_per_tile)
         self.tiles = self._add_image(
-            "tiles", np.zeros(seg.tiles.shape, np.uint8), place, colormap=_tile_colormap(),
+            "tiles", np.zeros(cells.shape, np.uint8),
+            placement(self._slide_layer, cells), colormap=_tile_colormap(),
             interpolation2d="nearest", contrast_limits=(0, 2 * len(TILE_COLORS)),
         )  # fmt: skip
 
@@ -364,12 +374,34 @@ def class_colormap(
     return DirectLabelColormap(color_dict=colors)
 
 
+_MOST_CELLS = 16
+"""Along the side of a tile."""
+_CELLS = 250_000
+"""Of all tiles, where each has several: a move of the threshold goes over them."""
 _SHADE_SELECTED = 2 * SELECTED + 1
 
 
 def _shade(states: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What the tiles' image holds for a state: the middle of its band of the colormap."""
     return 2 * states + np.uint8(1)
+
+
+def _cells_per_tile(tiles: TileGrid) -> int:
+    """Enough that the last tiles end with the slide; the fewer there are, the more it is seen."""
+    rows, columns = tiles.shape
+    side = 1
+    while (
+        side < _MOST_CELLS
+        and (2 * side) ** 2 * rows * columns <= _CELLS
+        and tiles.tile_px % (2 * side) == 0
+    ):
+        side *= 2
+    return side
+
+
+def _enlarge(tiles: NDArray[Value], side: int, shape: tuple[int, ...]) -> NDArray[Value]:
+    """Give each tile `side` × `side` cells, as far as the slide reaches."""
+    return tiles.repeat(side, 0).repeat(side, 1)[: shape[0], : shape[1]]
 
 
 def _tile_colormap() -> Colormap:
