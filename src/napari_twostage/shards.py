@@ -1,4 +1,4 @@
-"""Many chunks of a zarr array in one file, each appended when it comes.
+"""The files that chunks of a zarr array are in: one each, or a shard for many.
 
 A shard begins with an index, the place and length of every chunk that it may hold: zarr's codec
 ``sharding_indexed``. zarr writes shards whole; here a chunk is appended first, and then its entry
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import struct
 from collections import defaultdict
 from contextlib import suppress
@@ -24,6 +25,7 @@ Index = tuple[int, ...]
 
 _ENTRY = struct.Struct("<QQ")
 _MISSING = _ENTRY.pack(2**64 - 1, 2**64 - 1)
+_MACHINE = platform.node()
 _APPENDING = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
@@ -151,7 +153,8 @@ class Shards:
 def _write_aside(path: Path, data: bytes) -> Path:
     """Write a file beside its place, from where it can take it at one go."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # machines that share a folder may have processes of one number
+    unfinished = path.with_name(f"{path.name}.{_MACHINE}.{os.getpid()}.partial")
     unfinished.write_bytes(data)
     return unfinished
 
