@@ -84,6 +84,8 @@ def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
     panel.session.threshold = 0.15
     panel.show_session()
     show(panel, "uncertainty", "refine")
+    panel.layers.redraw()  # after a slow painting the panel rests, longer than a picture waits
+    settle(1.0)
     shoot("panel-3-threshold")
 
     with unhurried():

@@ -197,6 +197,6 @@ def _files_of(array: zarr.Array[Any]) -> tuple[Files | Shards | None, int]:
             ),
         ):
             shards = array.shards or array.chunks
-            per_shard = (side // part for side, part in zip(shards, array.chunks, strict=True))
-            return Shards(path_of, tuple(per_shard)), level
+            per_shard = tuple(n // part for n, part in zip(shards, array.chunks, strict=True))
+            return Shards(path_of, per_shard), level
     return None, 0

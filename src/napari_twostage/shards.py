@@ -13,18 +13,18 @@ import platform
 import struct
 from collections import defaultdict
 from contextlib import suppress
-from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 Index = tuple[int, ...]
 
 _ENTRY = struct.Struct("<QQ")
-_MISSING = _ENTRY.pack(2**64 - 1, 2**64 - 1)
+_NOWHERE = 2**64 - 1
+_MISSING = _ENTRY.pack(_NOWHERE, _NOWHERE)
 _MACHINE = platform.node()
 _APPENDING = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
@@ -77,13 +77,14 @@ class Shards:
     def __init__(self, path_of: Callable[[Index], Path], per_shard: Index) -> None:
         self._path_of = path_of
         self._per_shard = per_shard
+        self._count = prod(per_shard)
 
     def read(self, index: Index) -> bytes | None:
         """Read an encoded chunk; None where there is none."""
-        path, place = self._place(index)
+        path, number = self._place(index)
         try:
             with path.open("rb", buffering=0) as file:
-                file.seek(place)
+                file.seek(number * _ENTRY.size)
                 entry = file.read(_ENTRY.size)
                 if entry == _MISSING:
                     return None
@@ -97,36 +98,50 @@ class Shards:
 
     def write(self, index: Index, data: bytes) -> None:
         """Append an encoded chunk, also while another process appends to the same file."""
-        path, place = self._place(index)
+        path, number = self._place(index)
         try:
             start = _append(path, data)
         except FileNotFoundError:
             self._create(path)
             start = _append(path, data)
-        _overwrite(path, place, _ENTRY.pack(start, len(data)))
+        _set_entry(path, number, _ENTRY.pack(start, len(data)))
 
     def remove(self, index: Index) -> None:
         """Let a chunk be missing."""
-        path, place = self._place(index)
+        path, number = self._place(index)
         with suppress(FileNotFoundError):
-            _overwrite(path, place, _MISSING)
+            _set_entry(path, number, _MISSING)
 
     def write_together(self, chunks: Mapping[Index, bytes]) -> None:
         """Replace files by such as hold these chunks too, where nobody appends meanwhile.
 
         Two processes may do so at once, on any file system: the later one's files are whole.
         """
-        shards: defaultdict[Index, dict[Index, bytes]] = defaultdict(dict)
+        shards: defaultdict[Path, dict[int, bytes]] = defaultdict(dict)
         for index, data in chunks.items():
-            shards[self._shard(index)][index] = data
-        for shard, inside in shards.items():
-            held = {index: self.read(index) for index in self._chunks(shard)} | inside
-            path = self._path_of(shard)
+            path, number = self._place(index)
+            shards[path][number] = data
+        for path, inside in shards.items():
+            held = dict(enumerate(self._read_all(path))) | inside
             _write_aside(path, _joined(list(held.values()))).replace(path)
+
+    def _read_all(self, path: Path) -> list[bytes | None]:
+        """Read the chunks of a shard, in the order of its index."""
+        try:
+            shard = path.read_bytes()
+        except FileNotFoundError:
+            return [None] * self._count
+        index = shard[: self._count * _ENTRY.size]
+        if len(index) < self._count * _ENTRY.size:
+            raise RuntimeError(f"{path} is cut short")
+        return [
+            None if start == _NOWHERE else shard[start : start + length]
+            for start, length in _ENTRY.iter_unpack(index)
+        ]
 
     def _create(self, path: Path) -> None:
         """Make a shard without chunks, unless another process was first."""
-        unfinished = _write_aside(path, _MISSING * prod(self._per_shard))
+        unfinished = _write_aside(path, _MISSING * self._count)
         try:
             with suppress(FileExistsError):
                 os.link(unfinished, path)
@@ -135,19 +150,12 @@ class Shards:
             unfinished.replace(path)
 
     def _place(self, index: Index) -> tuple[Path, int]:
-        """The file of a chunk, and where its entry is."""
-        number = 0
+        """The file of a chunk, and the number of its entry."""
+        shard, number = [], 0
         for place, count in zip(index, self._per_shard, strict=True):
+            shard.append(place // count)
             number = number * count + place % count
-        return self._path_of(self._shard(index)), number * _ENTRY.size
-
-    def _shard(self, index: Index) -> Index:
-        return tuple(place // n for place, n in zip(index, self._per_shard, strict=True))
-
-    def _chunks(self, shard: Index) -> Iterator[Index]:
-        """The chunks of a shard, in the order of its index."""
-        first = [place * n for place, n in zip(shard, self._per_shard, strict=True)]
-        return product(*(range(f, f + n) for f, n in zip(first, self._per_shard, strict=True)))
+        return self._path_of(tuple(shard)), number
 
 
 def _write_aside(path: Path, data: bytes) -> Path:
@@ -172,10 +180,10 @@ def _append(path: Path, data: bytes) -> int:
     return end - written
 
 
-def _overwrite(path: Path, place: int, data: bytes) -> None:
+def _set_entry(path: Path, number: int, entry: bytes) -> None:
     with path.open("r+b", buffering=0) as file:
-        file.seek(place)
-        file.write(data)
+        file.seek(number * _ENTRY.size)
+        file.write(entry)
 
 
 def _joined(chunks: list[bytes | None]) -> bytes:

@@ -34,7 +34,7 @@ from napari_twostage.uncertainty import labels as likeliest
 from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -137,22 +137,22 @@ class Store:
 
     def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
         """Keep the refined labels of a tile: its full square, what is beyond the slide unused."""
-        box = self.layout.tiles.box(tile)
-        inside = labels[: box.height, : box.width]
+        box, inside = self._inside(tile, labels)
         with self.lock:
             self._refined.write(box, inside)
             self._show_tile(tile, box, inside)
 
     def write_tiles(self, squares: Mapping[Tile, NDArray[np.uint8]]) -> None:
         """Keep those of several tiles, also while another process writes the same ones."""
+        parts = {tile: self._inside(tile, labels) for tile, labels in squares.items()}
         with self.lock:
-            inside = []
-            for tile, labels in squares.items():
-                box = self.layout.tiles.box(tile)
-                inside.append((tile, box, labels[: box.height, : box.width]))
-            self._refined.write_together([(box, labels) for _, box, labels in inside])
-            for tile, box, labels in inside:
-                self._show_tile(tile, box, labels)
+            self._refined.write_together(parts.values())
+            for tile, (box, inside) in parts.items():
+                self._show_tile(tile, box, inside)
+
+    def _inside(self, tile: Tile, labels: NDArray[np.uint8]) -> tuple[Box, NDArray[np.uint8]]:
+        box = self.layout.tiles.box(tile)
+        return box, labels[: box.height, : box.width]
 
     def _show_tile(self, tile: Tile, box: Box, refined: NDArray[np.uint8]) -> None:
         shown = refined.copy()
@@ -324,9 +324,9 @@ class _Plane:
         self._array[box.slices] = labels
         self._mark(box)
 
-    def write_together(self, parts: list[tuple[Box, NDArray[np.uint8]]]) -> None:
+    def write_together(self, parts: Collection[tuple[Box, NDArray[np.uint8]]]) -> None:
         """Keep whole tiles, which another process may write at the same time."""
-        self._array.write_together([(box.slices, labels) for box, labels in parts])
+        self._array.write_together((box.slices, labels) for box, labels in parts)
         for box, _ in parts:
             self._mark(box)
 
