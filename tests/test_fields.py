@@ -100,7 +100,7 @@ def test_what_is_set_aside_reaches_the_shared_levels_through_the_owner(tmp_path:
     owner = Store(tmp_path / "parts", layout, create=True)
     worker = Store(tmp_path / "parts", layout)
     for field, cores in grouped(windows(layout), fields.of_window):
-        shared = worker.set_aside(fields.box(field), fields.step)
+        shared = worker.overview.set_aside(fields.box(field), fields.step)
         assert set(shared) == {step for step in layout.steps if step > fields.step}
         tile = next(layout.tiles.touching(fields.box(field)))
         labels = rng.integers(0, 2, (16, 16), np.uint8)
@@ -109,8 +109,8 @@ def test_what_is_set_aside_reaches_the_shared_levels_through_the_owner(tmp_path:
             for core in cores:
                 store.write_window(core, logits[core])
             store.write_tile(tile, labels)
-            store.refresh_overview()
-        owner.put_aside(fields.box(field), shared)
+            store.overview.refresh()
+        owner.overview.put_aside(fields.box(field), shared)
     for step in layout.steps:
         if step >= layout.card.ratio:
             found, expected = (

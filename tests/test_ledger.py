@@ -27,9 +27,10 @@ reasons = st.sampled_from(["damaged", "gone"])
 Action = Callable[[Ledger], object]
 actions = st.one_of(
     st.builds(
-        lambda core, bad: lambda ledger: ledger.window_done(core, bad),
+        lambda core, bad, shown: lambda ledger: ledger.window_done(core, bad, shown=shown),
         boxes,
         st.dictionaries(tiles, reasons, max_size=2),
+        st.booleans(),
     ),
     st.builds(lambda chosen: lambda ledger: ledger.tiles_refined(chosen), some_tiles),
     st.builds(
@@ -55,6 +56,7 @@ def all_of(ledger: Ledger) -> dict[str, object]:
         "unreadable": ledger.unreadable,
         "edits": ledger.edits,
         "behind": ledger.behind,
+        "windows_behind": ledger.windows_behind,
         "edits_made": ledger.edits_made,
         "states": ledger.states(everywhere).tolist(),
     }
@@ -103,6 +105,16 @@ def test_edited_shows_over_all_until_it_is_undone(ledger: Ledger) -> None:
     ledger.edit_undone(first)
     assert states(ledger)[:2, 0].tolist() == [TileState.REFINED, TileState.COARSE]
     assert ledger.edited(Box(0, 0, 1, 1)) not in (first, second), "no number is used twice"
+
+
+def test_windows_that_the_overview_lacks_are_known(ledger: Ledger) -> None:
+    first, second, third = (Box.at(0, left, 8, 8) for left in (0, 8, 16))
+    ledger.window_done(first, {})
+    ledger.overview_fresh()
+    ledger.window_done(second, {})
+    ledger.window_done(third, {}, shown=True)
+    assert ledger.windows_behind == {second}
+    assert ledger.windows == {first, second, third}
 
 
 def test_what_the_overview_lags_behind_is_known(ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ from napari_twostage.compose import thin
 from napari_twostage.engine import iter_segment, segment
 from napari_twostage.errors import SegmentationError, SelectionError
 from napari_twostage.geometry import Box
-from napari_twostage.pipeline import ChipRefined
+from napari_twostage.pipeline import ChipRefined, CoarseWindowDone
 from napari_twostage.segmentation import Segmentation
 from napari_twostage.selection import Selection
 from napari_twostage.slides import open_slide
@@ -243,23 +243,32 @@ def test_speed_is_measured_only_where_it_is_asked_for(tmp_path: Path) -> None:
 def test_coarser_levels_never_lag_behind_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_twostage.run.REFRESH_TILES", 5)
-    slide = open_slide(noise(300, 410), mpp=MPP)
+    limit = 500  # a few tiles, or a window or two
+    monkeypatch.setattr("napari_twostage.run.REFRESH_BYTES", limit)
+    slide = open_slide(noise(40, 2100), mpp=MPP)  # so long that there are levels above the coarse
     steps = iter_segment(slide, FakeModel(), tmp_path / "out", tissue=False, fraction=0.2)
-    for _ in steps:
-        pass
+    for taken in steps:
+        if isinstance(taken, CoarseWindowDone):
+            growing = Segmentation.open(tmp_path / "out", slide=slide, model=FakeModel())
+            place = growing.layout.fine_box(taken.core)
+            level = len(growing.labels) - 1
+            shown = growing.read_labels(place.scaled(1 / growing.layout.steps[level]), level)
+            factor = growing.layout.steps[level] // growing.card.ratio
+            assert factor > 1
+            expected = thin(labels(taken.logits), factor)
+            assert np.array_equal(shown, expected)
     seg = Segmentation.open(tmp_path / "out", slide=slide, model=FakeModel())
     most, last = 0, len(seg.labels) - 1
     step = seg.layout.steps[last]
     for taken in seg.iter_refine(Selection(fraction=0.4)):
-        most = max(most, seg.store.n_pending)
+        most = max(most, seg.store.overview.held_bytes)
         if isinstance(taken, ChipRefined):
             place = seg.tiles.box(taken.chip.tiles[0])
             shown = seg.read_labels(place.scaled(1 / step), last)
             inside = taken.labels[: place.height, : place.width]
             assert np.array_equal(shown, thin(inside, step))
-    assert 1 < most <= 5
-    assert not seg.store.stale
+    assert 0 < most < limit
+    assert not seg.store.overview.stale
 
 
 def test_edits_during_a_run_are_those_after_it(tmp_path: Path) -> None:

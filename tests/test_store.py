@@ -59,7 +59,7 @@ class Filled:
             self.refine(tile, rng.integers(0, classes + 1, (64, 64)).astype(np.uint8))
         for box in EDITED:
             self.edit(box, rng.integers(0, classes + 1, box.shape).astype(np.uint8))
-        self.store.refresh_overview()
+        self.store.overview.refresh()
 
     @property
     def over(self) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_nothing_is_segmented_where_there_are_no_logits(filled: Filled) -> None:
 
 def test_another_session_reads_the_same(filled: Filled) -> None:
     opened = filled.reopened()
-    assert not opened.stale
+    assert not opened.overview.stale
     for level, shape in enumerate(filled.layout.level_shapes):
         found = opened.read_labels(Box(0, 0, *shape), level)
         np.testing.assert_array_equal(found, filled.whole(level))
@@ -150,12 +150,48 @@ def test_the_overview_catches_up_with_tiles_of_a_run_that_was_killed(tmp_path: P
     refined = np.zeros(layout.tiles.shape, bool)
     refined[4, 4] = True
     again.mark_written(refined, np.zeros_like(refined))
-    again.mark_stale([(4, 4)])
-    assert again.stale
-    again.refresh_overview()
+    again.mark_stale([(4, 4)], [])
     place = layout.tiles.box((4, 4)).scaled(1 / layout.steps[-1])
     assert again.read_labels(place, len(layout.steps) - 1).all()
-    assert not again.stale
+    assert again.overview.stale
+    again.overview.refresh()
+    assert not again.overview.stale
+    assert Store(tmp_path / "out", layout).read_labels(place, len(layout.steps) - 1).all()
+
+
+def test_the_overview_catches_up_with_windows_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    layout = make_layout(SHAPE, **SIZES)
+    store = Store(tmp_path / "out", layout, create=True)
+    core = next(layout.coarse.box.blocks(layout.card.coarse_core_px))
+    store.write_window(core, np.ones((1, *core.shape), np.float16))
+    place = layout.fine_box(core)
+    coarser = range(layout.steps.index(layout.card.ratio) + 1, len(layout.steps))
+    again = Store(tmp_path / "out", layout)
+    again.mark_stale([], [core])
+    for level in coarser:
+        at_level = place.scaled(1 / layout.steps[level])
+        assert store.read_labels(at_level, level).all()
+        assert again.read_labels(at_level, level).all()
+    again.overview.refresh()
+    for level in coarser:
+        at_level = place.scaled(1 / layout.steps[level])
+        assert Store(tmp_path / "out", layout).read_labels(at_level, level).all()
+
+
+def test_of_a_place_that_is_held_twice_the_last_is_shown(tmp_path: Path) -> None:
+    layout = make_layout(SHAPE, **SIZES)
+    store = Store(tmp_path / "out", layout, create=True)
+    core = next(layout.coarse.box.blocks(layout.card.coarse_core_px))
+    last = len(layout.steps) - 1
+    place = layout.tiles.box((0, 0)).scaled(1 / layout.steps[last])
+    for value in (1, 0, 1):
+        store.write_tile((0, 0), np.full((64, 64), value, np.uint8))
+        store.write_window(core, np.full((1, *core.shape), -1, np.float16))
+        assert (store.read_labels(place, last) == value).all()
+    held = store.overview.held_bytes
+    store.write_tile((0, 0), np.zeros((64, 64), np.uint8))
+    assert store.overview.held_bytes == held
+    assert not store.read_labels(place, last).any()
 
 
 ROWS, COLUMNS = 33, 10
@@ -178,7 +214,7 @@ def change(filled: Filled, kind: str, row: int, column: int, rng: np.random.Gene
         cores = list(filled.layout.coarse.box.blocks(filled.layout.card.coarse_core_px))
         filled.rewrite_window(cores[(row * 5 + column) % len(cores)])
     else:
-        filled.store.refresh_overview()
+        filled.store.overview.refresh()
 
 
 @settings(max_examples=5)
@@ -204,7 +240,7 @@ def test_every_level_shows_every_change_at_once(
         part = filled.store.read_labels(box, level)
         np.testing.assert_array_equal(part, filled.expected(level)[box.slices])
 
-    filled.store.refresh_overview()
+    filled.store.overview.refresh()
     again = filled.reopened()
     for level, shape in enumerate(filled.layout.level_shapes):
         found = again.read_labels(Box(0, 0, *shape), level)
@@ -213,21 +249,22 @@ def test_every_level_shows_every_change_at_once(
 
 def test_what_is_pending_is_held_until_the_overview_has_it(tmp_path: Path) -> None:
     store = Store(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
-    assert not store.stale
+    assert not store.overview.stale
     store.write_tile((1, 1), np.ones((64, 64), np.uint8))
     store.write_edits(Box(10, 10, 70, 20), np.ones((60, 10), np.uint8))
-    assert store.n_pending == 3
-    assert store.stale
-    store.refresh_overview()
-    assert store.n_pending == 0
-    assert not store.stale
+    a_tile = sum((64 // step) ** 2 for step in store.overview.steps)
+    assert store.overview.held_bytes == 3 * a_tile
+    assert store.overview.stale
+    store.overview.refresh()
+    assert store.overview.held_bytes == 0
+    assert not store.overview.stale
 
 
 def test_an_edit_that_was_never_recorded_is_gone_for_good(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
     store = Store(tmp_path / "out", layout, create=True)
     store.write_edits(Box(70, 70, 80, 80), np.ones((10, 10), np.uint8))
-    store.refresh_overview()
+    store.overview.refresh()
     killed = Store(tmp_path / "out", layout)
     assert (killed.read_edits(Box(64, 64, 128, 128)) == UNSET).all()
     killed.write_edits(Box(100, 100, 101, 101), np.ones((1, 1), np.uint8))
@@ -245,7 +282,7 @@ def test_nothing_is_read_where_nothing_was_written(
         read.append((array.path, box))
         return np.array(array[box.slices], np.uint8)
 
-    monkeypatch.setattr(store_module, "_read", spy)
+    monkeypatch.setattr(store_module, "read_box", spy)
     store.read_labels(Box(0, 0, 192, 192))
     assert not read
     store.read_labels(Box(100, 100, 400, 400))
@@ -267,7 +304,7 @@ def test_writers_in_several_threads_lose_nothing(tmp_path: Path) -> None:
     def edit(filled: Filled) -> None:
         for box, labels in zip(boxes, painted, strict=True):
             filled.edit(box, labels)
-            filled.store.refresh_overview()
+            filled.store.overview.refresh()
 
     refine(alone)
     edit(alone)

@@ -54,3 +54,7 @@ class Layout:
         """The coarse pixels of a tile, inside the slide."""
         size = self.card.coarse_tile_px
         return Box.at(tile[0] * size, tile[1] * size, size, size).clip(self.coarse.shape)
+
+    def fine_box(self, core: Box) -> Box:
+        """The fine pixels of a coarse window's core, inside the slide."""
+        return core.scaled(self.card.ratio).clip(self.fine.shape)

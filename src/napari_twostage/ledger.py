@@ -43,14 +43,18 @@ class Ledger:
         """Number and box of each edit that stands, in order."""
         self.behind: set[Tile] = set()
         """Tiles refined or edited since the overview was last brought up to date."""
+        self.windows_behind: set[Box] = set()
+        """Cores of coarse windows done since then."""
         self.edits_made = 0
         for event in journal.events():
             self._apply(event)
 
-    def window_done(self, core: Box, unreadable: dict[Tile, str]) -> None:
-        """Stage 1 has seen a window; its pixels are on disk."""
+    def window_done(self, core: Box, unreadable: dict[Tile, str], *, shown: bool = False) -> None:
+        """Stage 1 has seen a window; its pixels are on disk, and the overview's where `shown`."""
         listed = [[*tile, reason] for tile, reason in unreadable.items()]
-        self._record({"event": "window", "core": _list(core), "unreadable": listed})
+        event = {"event": "window", "core": _list(core), "unreadable": listed}
+        # results from before there was a choice have their windows shown
+        self._record(event if shown else {**event, "shown": False})
 
     def tiles_refined(self, tiles: Sequence[Tile]) -> None:
         """Stage 2 has seen tiles; their pixels are on disk."""
@@ -98,19 +102,17 @@ class Ledger:
     def _apply(self, event: Event) -> None:
         match event:
             case {"event": "window", "core": core, "unreadable": unreadable}:
-                self.windows.add(Box(*core))
-                for row, column, reason in unreadable:
-                    self.failed[row, column] = reason
-                    self.unreadable.add((row, column))
+                self._see(Box(*core), unreadable, event.get("shown", True))
             case {"event": "refined", "tiles": tiles}:
                 for tile in _tiles(tiles):
                     self.refined[tile] = True
                     self.failed.pop(tile, None)
                     self.behind.add(tile)
             case {"event": "failed", "tiles": tiles, "reason": reason}:
-                self.failed.update(dict.fromkeys(_tiles(tiles), reason))
+                self.failed.update(dict.fromkeys(_tiles(tiles), str(reason)))
             case {"event": "overview"}:
                 self.behind.clear()
+                self.windows_behind.clear()
             case {"event": "edit", "number": number, "box": box}:
                 self.edits.append((number, Box(*box)))
                 self.edits_made = number + 1
@@ -119,6 +121,14 @@ class Ledger:
                 for _, box in [edit for edit in self.edits if edit[0] == number]:
                     self.behind.update(self._tiles.touching(box))
                 self.edits = [edit for edit in self.edits if edit[0] != number]
+
+    def _see(self, core: Box, unreadable: Iterable[tuple[int, int, str]], shown: bool) -> None:
+        self.windows.add(core)
+        if not shown:
+            self.windows_behind.add(core)
+        for row, column, reason in unreadable:
+            self.failed[row, column] = reason
+            self.unreadable.add((row, column))
 
 
 def _tiles(pairs: Iterable[Sequence[int]]) -> list[Tile]:

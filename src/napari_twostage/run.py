@@ -55,8 +55,8 @@ PATIENCE_S = 0.05
 """but no longer than so, for the model must not run out of work."""
 REFRESH_S = 10.0
 """How far the overview on disk may lag behind the tiles,"""
-REFRESH_TILES = 1000
-"""and by how many: they are held in memory, and every reader of the overview goes over them."""
+REFRESH_BYTES = 6_000_000
+"""and by how much, a thousand tiles, say: every reader of the overview goes over them."""
 
 
 STAGE: dict[type[Step | FieldStep], str] = {
@@ -251,10 +251,10 @@ def _write(seg: Segmentation, step: Step) -> None:
             for tile, labels in squares_of(seg, step).items():
                 seg.store.write_tile(tile, labels)
             seg.ledger.tiles_refined(chip.tiles)
-            if seg.store.n_pending >= REFRESH_TILES:
-                seg.refresh()
         case ChipFailed(chip=chip, reason=reason):
             seg.ledger.tiles_failed(chip.tiles, reason)
+    if seg.store.overview.held_bytes >= REFRESH_BYTES:
+        seg.refresh()
 
 
 def write_window(

@@ -80,7 +80,7 @@ class Segmentation:
         for _, box in self.ledger.edits:
             edited |= self.tiles_touching(box)
         self.store.mark_written(self.ledger.refined, edited)
-        self.store.mark_stale(self.ledger.behind)
+        self.store.mark_stale(self.ledger.behind, self.ledger.windows_behind)
         self._slide: Slide | None = None
         self._model = model
         self.findings = Findings(path, self.store, self.ledger, self._measure)
@@ -474,8 +474,8 @@ class Segmentation:
     def refresh(self) -> None:
         """Write the coarser levels of `labels`, which readers see up to date in any case."""
         with self.store.lock:  # else the journal may call a tile shown that came in between
-            if self.store.stale:
-                self.store.refresh_overview()
+            if self.store.overview.stale:
+                self.store.overview.refresh()
                 self.ledger.overview_fresh()
 
     def __repr__(self) -> str:

@@ -141,9 +141,9 @@ class Cluster:
         fields = FieldGrid(seg.layout)
         tasks = self._packed(grouped(windows, fields.of_window), seg.model.coarse_batch)
         for done in self._in_waves(worker.segment_fields, job, tasks):
-            seg.store.put_aside(fields.box(done.field), job.take("coarse", done.field))
+            seg.store.overview.put_aside(fields.box(done.field), job.take("coarse", done.field))
             for core, found, unreadable in done.windows:
-                seg.ledger.window_done(core, unreadable)
+                seg.ledger.window_done(core, unreadable, shown=True)
                 seg.findings.window_done(core, found)
             yield FieldSegmented(done.field, len(done.windows), done.worker)
 
@@ -153,7 +153,7 @@ class Cluster:
         tasks = self._packed(grouped(plan.tiles, fields.of_tile), seg.model.refine_batch)
         unedited = np.zeros(seg.tiles.shape, bool)
         for done in self._in_waves(worker.refine_fields, job, tasks):
-            seg.store.put_aside(fields.box(done.field), job.take("refine", done.field))
+            seg.store.overview.put_aside(fields.box(done.field), job.take("refine", done.field))
             seg.ledger.tiles_refined(done.refined)
             seg.ledger.overview_fresh()
             for tiles, reason in done.failed:

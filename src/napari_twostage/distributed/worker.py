@@ -93,7 +93,6 @@ def _write_chips(
     with _only(seg, job, "refine", field):
         squares = (squares_of(seg, step).items() for step in refined)
         seg.store.write_tiles(dict(chain.from_iterable(squares)))
-        seg.store.refresh_overview()
     return RefinedField(
         field,
         _this(seg.model),
@@ -107,8 +106,9 @@ def _only(seg: Segmentation, job: Job, stage: str, field: Field) -> Iterator[Non
     """Write one field only; its part of what fields share is left for the owner."""
     _require_wanted(job)
     fields = FieldGrid(seg.layout)
-    shared = seg.store.set_aside(fields.box(field), fields.step)
+    shared = seg.store.overview.set_aside(fields.box(field), fields.step)
     yield
+    seg.store.overview.refresh()
     job.leave(stage, field, shared)
 
 

@@ -59,7 +59,7 @@ class LabelPyramid:
 
     def window_done(self, step: CoarseWindowDone) -> None:
         """Show the labels of a coarse window."""
-        self.changed(step.core.scaled(self._seg.card.ratio).clip(self._seg.grid.shape))
+        self.changed(self._seg.layout.fine_box(step.core))
 
     def chip_refined(self, step: ChipRefined) -> None:
         """Show the labels of a refined chip, without going to the disk."""
