@@ -56,7 +56,7 @@ class HeatMap:
         doubt : (height, width) float array
             In [0, 1]; NaN outside the tissue. Starts at a tile's corner.
         """
-        known = np.nan_to_num(doubt, nan=0.0)
+        known = np.where(np.isnan(doubt), 0, doubt)
         means = block_sums(known, self._cell) / block_areas(known.shape, self._cell)
         cells: NDArray[np.uint8] = np.rint(255 * np.clip(means, 0, 1)).astype(np.uint8)
         return cells

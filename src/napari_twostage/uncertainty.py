@@ -238,7 +238,8 @@ def summarise_tiles(
 
 def block_sums(values: NDArray[np.floating], side: int) -> NDArray[np.floating]:
     """Sums over squares of an (H, W) array; the last of a row or column may be cut."""
-    whole = np.pad(values, [(0, -length % side) for length in values.shape])
+    cut = [(0, -length % side) for length in values.shape]
+    whole = np.pad(values, cut) if np.any(cut) else values
     rows, columns = (length // side for length in whole.shape)
     bands = whole.reshape(rows, side, -1).sum(axis=1)  # four times as fast as `np.add.reduceat`
     sums: NDArray[np.floating] = bands.reshape(rows, columns, side).sum(axis=2)

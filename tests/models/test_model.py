@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import eager
 from napari_twostage.models.model import Model
 from napari_twostage.models.module import build_module, fold_normalisation
+
+if TYPE_CHECKING:
+    from napari_twostage.models.backends import Stage
 
 SIDE, CORE = 64, 32
 """Of windows with and without their halo, in either stage."""
@@ -43,6 +47,23 @@ def test_logits_are_bit_identical_at_any_place_among_any_neighbours(
         batch = windows(4, seed=place)
         batch[place] = wanted
         assert np.array_equal(run(batch)[place], alone)
+
+
+def test_a_stage_warms_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(random_bundle(), "cpu")
+    ran: list[str] = []
+    run = model._backend.run
+
+    def counted(stage: Stage, batch: np.ndarray) -> np.ndarray:
+        ran.append(stage)
+        return run(stage, batch)
+
+    monkeypatch.setattr(model._backend, "run", counted)
+    model.warm_up("coarse")
+    model.warm_up("coarse")
+    model.refine(windows(1))
+    model.warm_up("refine")
+    assert ran == ["coarse", "refine"]
 
 
 def test_any_number_of_windows_gives_one_result_each(model: Model) -> None:

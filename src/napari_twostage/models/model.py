@@ -44,6 +44,7 @@ class Model:
         self.compute = backends.choose(device, precision)
         """What runs it, and why that."""
         self._backend = backends.start(bundle, self.compute)
+        self._warm: set[Stage] = set()
 
     @property
     def abreast(self) -> int:
@@ -84,9 +85,10 @@ class Model:
         return self._run("refine", windows)
 
     def warm_up(self, stage: Stage) -> None:
-        """Compute one empty window: the first call allocates, plans, and may compile."""
-        side = self.side_px(stage)
-        self._run(stage, [np.zeros((side, side, 3), np.uint8)])
+        """Compute an empty window, if none was yet: the first allocates, plans, may compile."""
+        if stage not in self._warm:
+            side = self.side_px(stage)
+            self._run(stage, [np.zeros((side, side, 3), np.uint8)])
 
     @property
     def threads(self) -> int:
@@ -112,4 +114,6 @@ class Model:
         return float(np.median(seconds)) / len(windows)
 
     def _run(self, stage: Stage, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        return self._backend.run(stage, np.stack(windows))
+        logits = self._backend.run(stage, np.stack(windows))
+        self._warm.add(stage)
+        return logits
