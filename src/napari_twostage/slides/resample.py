@@ -14,11 +14,15 @@ import numpy as np
 from napari_twostage.geometry import Box, Scale
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
 _BAND_ROWS = 64
-"""Target rows resampled at once: their sums stay in the processor's cache."""
+"""Target rows resampled at once: their sums stay in the processor's cache,"""
+_BLOCK_ROWS = 32
+"""and of whole blocks, whose sums are larger."""
 
 _EPSILON = 1e-6
 """Overlaps below this part of a pixel are rounding errors of a position."""
@@ -107,21 +111,29 @@ def _block_average(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.
     total = np.min_scalar_type(room - 1)
     height, width, channels = pixels.shape
     averages = np.empty((height // rows, width // columns, channels), pixels.dtype)
-    for top in range(0, len(averages), _BAND_ROWS):
-        band = averages[top : top + _BAND_ROWS]
+    for top in range(0, len(averages), _BLOCK_ROWS):
+        band = averages[top : top + _BLOCK_ROWS]
         source = pixels[top * rows : (top + len(band)) * rows]
         # adding strided planes runs several times faster than a sum over two short axes
-        down = source[::rows].astype(total)
-        for row in range(1, rows):
-            down += source[row::rows]
+        down = _sum([source[row::rows] for row in range(rows)], total)
         for channel in range(channels):  # loops over a pixel's three values take three times
-            across = down[:, ::columns, channel].copy()
-            for column in range(1, columns):
-                across += down[:, column::columns, channel]
+            planes = [down[:, column::columns, channel] for column in range(columns)]
+            across = _sum(planes, total)
             across += total.type(area // 2)
             across //= total.type(area)
             band[..., channel] = across
     return averages
+
+
+def _sum(planes: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A new array, the sum of some; the first two are added as they are converted."""
+    first, *others = planes
+    if not others:
+        return first.astype(dtype)
+    total: NDArray[Any] = np.add(first, others[0], dtype=dtype)
+    for plane in others[1:]:
+        total += plane
+    return total
 
 
 def _span(start: int, stop: int, step: float) -> tuple[int, int]:
