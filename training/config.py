@@ -190,7 +190,7 @@ class CardConfig:
     """None: a crop of stage 2's training, less the halo."""
     halo_px: int = 32
     """Context round a tile in fine pixels; whole images are cut without."""
-    coarse_window_px: int = 512
+    coarse_window_px: int = 448
     coarse_halo_px: int = 32
     uncertainty: Literal["tent", "entropy", "neg_plogp"] = "tent"
 
