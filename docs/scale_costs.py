@@ -18,10 +18,10 @@ class Costs:
     tile_px: int = 128
     halo_px: int = 16
     ratio: int = 2
-    coarse_core_px: int = 448
+    coarse_core_px: int = 384
     coarse_halo_px: int = 32
-    field_px: int = 1792
-    """Side of a field, the task of a worker: whole coarse windows, at most 1024 fields a slide."""
+    field_px: int = 1536
+    """Side of a field, the task of a worker: whole coarse windows, at most 2048 fields a slide."""
     core_s_per_window: float = 0.134
     core_s_per_tile: float = 0.0172
     core_s_per_read: float = 0.0012
@@ -65,9 +65,9 @@ class Work:
 
     Examples
     --------
-    >>> work = Work(Costs(tissue_mpx=2 * 1.792**2, fraction=0.5))
+    >>> work = Work(Costs(tissue_mpx=2 * 1.536**2, fraction=0.5))
     >>> work.fields, work.tiles_per_field, work.windows_per_field
-    (2, 196, 4)
+    (2, 144, 4)
     """
 
     costs: Costs

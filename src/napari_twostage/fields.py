@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 Field = tuple[int, int]
 """Row and column of a field in its grid."""
-MOST_FIELDS = 1024
+MOST_FIELDS = 2048
 """A slide is cut into: enough for hundreds of processes, few enough to hand out one by one."""
 
 
