@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import zarr
 
-from napari_twostage.chunks import ChunkFiles
+from napari_twostage.chunks import ChunkFiles, compression
 from napari_twostage.uncertainty import block_areas, block_sums
 from napari_twostage.zarr_store import store_at
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 CELLS = 8
 """Cells along the side of a tile, where it has as many coarse pixels."""
+SHARD = 32
+"""Coarse windows along the side of a file of them."""
 
 
 class HeatMap:
@@ -72,11 +75,14 @@ class HeatMap:
     def _array(self) -> ChunkFiles:
         if (self._path / "zarr.json").exists():
             return ChunkFiles(zarr.open_array(store_at(self._path), mode="r+"))
+        chunk = self._chunk, self._chunk
+        # windows are appended to one file where they can be: creating one costs more
+        together = (SHARD * self._chunk,) * 2 if isinstance(self._path, Path) else None
         array = zarr.create_array(
             store_at(self._path),
             shape=self.grid.shape,
-            chunks=(self._chunk, self._chunk),
             dtype="uint8",
             fill_value=0,
+            **compression(chunk, shards=together),
         )
         return ChunkFiles(array)

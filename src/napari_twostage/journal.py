@@ -87,16 +87,17 @@ class _File:
     def append(self, line: bytes) -> None:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            end = self._whole_lines(descriptor)
-            os.ftruncate(descriptor, end)
+            size = os.fstat(descriptor).st_size
+            end = self._whole_lines(descriptor, size)
+            if end < size:
+                os.ftruncate(descriptor, end)
             os.pwrite(descriptor, line, end)
         finally:
             os.close(descriptor)
 
     @staticmethod
-    def _whole_lines(descriptor: int) -> int:
+    def _whole_lines(descriptor: int, size: int) -> int:
         """Where the last whole line ends: a line that a crash cut short is written over."""
-        size = os.fstat(descriptor).st_size
         while size and os.pread(descriptor, 1, size - 1) != b"\n":
             size -= 1
         return size

@@ -160,10 +160,13 @@ class Shards:
 
 def _write_aside(path: Path, data: bytes) -> Path:
     """Write a file beside its place, from where it can take it at one go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # machines that share a folder may have processes of one number
     unfinished = path.with_name(f"{path.name}.{_MACHINE}.{os.getpid()}.partial")
-    unfinished.write_bytes(data)
+    try:
+        unfinished.write_bytes(data)
+    except FileNotFoundError:  # the first of its folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(data)
     return unfinished
 
 
