@@ -22,22 +22,22 @@ class Costs:
     coarse_halo_px: int = 32
     field_px: int = 1536
     """Side of a field, the task of a worker: whole coarse windows, at most 2048 fields a slide."""
-    core_s_per_window: float = 0.134
-    core_s_per_tile: float = 0.0172
-    core_s_per_read: float = 0.0012
+    core_s_per_window: float = 0.0853
+    core_s_per_tile: float = 0.0134
+    core_s_per_read: float = 0.00232
     """Decoding a tile of the file."""
-    core_s_per_chunk: float = 0.00105
+    core_s_per_chunk: float = 0.000356
     """Compressing and writing a chunk."""
     file_tile_px: int = 512
     file_tile_bytes: float = 84_600.0
-    logits_bytes_per_window: float = 342_000.0
+    logits_bytes_per_window: float = 252_000.0
     chunk_bytes_per_tile: float = 1370.0
-    overview_bytes_per_window: float = 26_000.0
+    overview_bytes_per_window: float = 19_400.0
     overview_requests: int = 6
     """Of a field: its chunks of the overview, and its part of the levels that the owner writes."""
-    owner_s_per_field: float = 3.3e-5
+    owner_s_per_field: float = 3.2e-5
     """Appending a field's line to the journal."""
-    owner_s_per_slide: float = 0.58
+    owner_s_per_slide: float = 0.60
     """Opening a slide and finding its tissue."""
 
 
