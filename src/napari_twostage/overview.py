@@ -75,6 +75,14 @@ class Overview:
         """Say that these changed without the levels on disk: in a run that was killed, say."""
         self._lagging.update(places)
 
+    def catch_up(self) -> None:
+        """Make again what lags, and hold it; reading does it too, in the reader's thread."""
+        if self._lagging:
+            with self._lock:
+                for place in self._lagging:  # on top of what is held, which was on disk before
+                    self.show(place, self._make(place))
+                self._lagging.clear()
+
     def show(self, place: Box, labels: Thinned) -> None:
         """Show a place from now on; the last one shown is on top."""
         with self._lock:
@@ -94,7 +102,7 @@ class Overview:
 
     def read(self, box: Box, step: int) -> NDArray[np.uint8]:
         """Labels of a box of the level that has so many fine pixels per pixel."""
-        self._catch_up()
+        self.catch_up()
         # taken before the read: what the level takes in meanwhile is in one of both
         held = list(self._held.items())
         labels = read_box(self._arrays[step], box)
@@ -105,7 +113,7 @@ class Overview:
     def refresh(self) -> None:
         """Bring the levels on disk up to date."""
         with self._lock:
-            self._catch_up()
+            self.catch_up()
             for step, array in self._arrays.items():
                 for places in self._by_chunk(step):
                     self._write(array, step, places)
@@ -145,14 +153,6 @@ class Overview:
         with self._lock:
             for step, pixels in levels.items():
                 self._levels[step][box.scaled(1 / step).slices] = pixels
-
-    def _catch_up(self) -> None:
-        """Make again what lags, and hold it: all that is held was on disk before it was shown."""
-        if self._lagging:
-            with self._lock:
-                for place in self._lagging:
-                    self.show(place, self._make(place))
-                self._lagging.clear()
 
     def _by_chunk(self, step: int) -> Iterable[list[Box]]:
         """What is held of a level, by the chunk it is in, to write each chunk once."""

@@ -108,6 +108,7 @@ def look(slide: Slide, bundle: Bundle, out: Location | None) -> Iterator[object]
     path, seg = find_result(slide, bundle, out)
     if seg is not None:
         _ = seg.scores, seg.findings.heat.pixels  # read here, not in the owner's thread
+        seg.store.overview.catch_up()
     yield Found(path, seg)
     if seg is not None and seg.coarse_complete:
         yield _curve(seg, seg.seconds_per_tile)
@@ -138,6 +139,7 @@ def coarse(
     if seg is not None and not _made_with(seg, tissue=tissue_only, uncertainty=uncertainty):
         path, seg = free_place(slide, bundle, seg.path), None
     if seg is not None:
+        seg.store.overview.catch_up()
         yield Found(path, seg)  # now, for loading the model takes a while
     model = shelf.take(bundle)
     if seg is None:
