@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from concurrent.futures import wait
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -227,11 +228,12 @@ def _persist(
             yield _taken(waiting)
     finally:
         steps.close()
-        last = writer.submit(seg.refresh)
+        left = [future for _, future in waiting]
+        with suppress(RuntimeError):  # a run that is collected as garbage may lose its writer first
+            left.append(writer.submit(seg.refresh))
         if may_wait():
-            for _, future in waiting:  # what is computed is kept
+            for future in left:  # what is computed is kept
                 future.result()
-            last.result()
 
 
 def _taken(waiting: deque[tuple[Step, Future[None]]]) -> Step:
