@@ -255,7 +255,7 @@ class Segmentation:
 
     def tiles_of_window(self, core: Box) -> Iterator[Tile]:
         """Tiles of a coarse window."""
-        return self.tiles.touching(core.scaled(self.card.ratio))
+        return self.tiles.touching(self.layout.fine_box(core))
 
     def tiles_touching(self, region: Region) -> NDArray[np.bool_]:
         """Which tiles share a point with a region of the fine grid: (rows, columns)."""

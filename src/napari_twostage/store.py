@@ -132,10 +132,10 @@ class Store:
 
     def write_tiles(self, squares: Mapping[Tile, NDArray[np.uint8]]) -> None:
         """Keep those of several tiles, also while another process writes the same ones."""
-        parts = {tile: self._inside(tile, labels) for tile, labels in squares.items()}
+        parts = [self._inside(tile, labels) for tile, labels in squares.items()]
         with self.lock:
-            self._refined.write_together(parts.values())
-            for box, inside in parts.values():
+            self._refined.write_together(parts)
+            for box, inside in parts:
                 self._show_tile(box, inside)
 
     def _inside(self, tile: Tile, labels: NDArray[np.uint8]) -> tuple[Box, NDArray[np.uint8]]:
