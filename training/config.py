@@ -200,8 +200,9 @@ class TrainConfig:
     """A training run."""
 
     kind: Literal["two_stage", "joint", "single"]
-    """Joint: stage 1 and a local refiner are trained together, as [stage1] says. A single model is
-    stage 1 alone. Both leave [stage2] out, a single model [card] as well."""
+    """Joint: both stages are trained together, as [stage1] says; stage 2 is a local refiner or a
+    network with context. A single model is stage 1 alone. Both leave [stage2] out, a single model
+    [card] as well."""
     seed: int
     data: DataConfig
     network: NetworkConfig
@@ -230,7 +231,8 @@ class TrainConfig:
         if self.kind == "two_stage":
             require(self.stage2 is not None, "kind two_stage needs a [stage2]")
         if self.kind == "joint":
-            require(self.network.refiner is not None, "kind joint needs a network.refiner")
+            together = self.network.refiner is not None or self.network.context
+            require(together, "kind joint needs a network.refiner, or context = true")
             require(self.whole_images is None, "kind joint is trained on crops")
         if self.kind != "single":
             require(ratio == int(ratio), "ratio must be a whole number where there are two stages")

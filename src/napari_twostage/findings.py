@@ -11,7 +11,7 @@ import numpy as np
 from napari_twostage.geometry import Grid
 from napari_twostage.heat import HeatMap
 from napari_twostage.npz import load_arrays, save_arrays
-from napari_twostage.uncertainty import TileStatistics, labels, probabilities, summarise_tiles
+from napari_twostage.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,11 +96,9 @@ class Findings:
 
     def of_window(self, logits: NDArray[np.float16]) -> WindowFindings:
         """Work out what is to be kept of a coarse window, from its logits as they are on disk."""
-        probability = probabilities(logits)
-        doubt = self._measure(probability)
+        pixels = pixel_statistics(logits, self._measure)
         side = self._store.layout.card.coarse_tile_px
-        statistics = summarise_tiles(labels(logits) > 0, probability, doubt, side)
-        return WindowFindings(statistics, self.heat.cells(doubt))
+        return WindowFindings(summarise_tiles(pixels, side), self.heat.cells(pixels[0]))
 
     def window_done(self, core: Box, found: WindowFindings) -> None:
         """Keep what was found out about a coarse window."""

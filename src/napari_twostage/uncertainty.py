@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -196,57 +197,81 @@ def tile_statistics(logits: NDArray[np.floating], tile: int, measure: Measure) -
     TileStatistics
         Scores are means over the pixels that exist.
     """
-    probability = probabilities(logits)
-    return summarise_tiles(labels(logits) > 0, probability, measure(probability), tile)
+    return summarise_tiles(pixel_statistics(logits, measure), tile)
 
 
-def summarise_tiles(
-    foreground: NDArray[np.bool_],
-    probability: NDArray[np.float32],
-    doubt: NDArray[np.float32],
-    tile: int,
-) -> TileStatistics:
-    """Summarise a field whose probabilities are known; see `tile_statistics`.
+def pixel_statistics(logits: NDArray[np.floating], measure: Measure) -> NDArray[np.float32]:
+    """Say of each pixel what `summarise_tiles` adds up.
 
     Parameters
     ----------
-    foreground : (H, W) bool array
-        Whether a pixel is labelled as any class but the background.
-    probability : (C, H, W) float32 array
-    doubt : (H, W) float32 array
-        What one of `MEASURES` makes of it.
-    tile : int
-        Side of a tile.
+    logits : (K, H, W) float array
+    measure : callable
+        One of `MEASURES`.
+
+    Returns
+    -------
+    (4, H, W) float32 array
+        What the measure says; then how likely the pixel is a hit, a false alarm and a miss, as in
+        `TileStatistics`.
     """
+    if len(logits) == 1 and logits.dtype == np.float16:
+        bits = logits[0].view(np.uint16)
+        return np.asarray(_of_halves(measure).take(bits, axis=1, mode="clip"))
+    probability = probabilities(logits)
+    foreground = labels(logits) > 0
     hits = foreground * probability.max(axis=0)  # NaN stays NaN
     misses = 1 - probability[0] - hits
     # of a pixel labelled foreground, mass on other foreground classes is a false alarm as well
     if len(probability) == 2:
         misses *= ~foreground
+    return np.stack([measure(probability), hits, foreground - hits, misses], dtype=np.float32)
 
-    def total(values: NDArray[np.floating]) -> NDArray[np.float32]:
-        return np.asarray(block_sums(values, tile), dtype=np.float32)
 
-    areas: NDArray[np.float32] = block_areas(foreground.shape, tile).astype(np.float32)
+@cache
+def _of_halves(measure: Measure) -> NDArray[np.float32]:
+    """(4, 65536): of all float16 numbers, by their bits; looking up takes a quarter of the time."""
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # of what is no number
+        return pixel_statistics(halves[None, None], measure)[:, 0]
+
+
+def summarise_tiles(pixels: NDArray[np.float32], tile: int) -> TileStatistics:
+    """Add up what is known of a field's pixels; see `tile_statistics`.
+
+    Parameters
+    ----------
+    pixels : (4, H, W) float32 array
+        From `pixel_statistics`.
+    tile : int
+        Side of a tile.
+    """
+    doubt, hits, false_alarms, misses = block_sums(pixels, tile)
     return TileStatistics(
-        score=total(doubt) / areas,
-        hits=total(hits),
-        false_alarms=total(foreground - hits),
-        misses=total(misses),
+        score=doubt / block_areas(pixels.shape[1:], tile),
+        hits=hits,
+        false_alarms=false_alarms,
+        misses=misses,
     )
 
 
-def block_sums(values: NDArray[np.floating], side: int) -> NDArray[np.floating]:
-    """Sums over squares of an (H, W) array; the last of a row or column may be cut."""
-    cut = [(0, -length % side) for length in values.shape]
-    whole = np.pad(values, cut) if np.any(cut) else values
-    rows, columns = (length // side for length in whole.shape)
-    bands = whole.reshape(rows, side, -1).sum(axis=1)  # four times as fast as `np.add.reduceat`
-    sums: NDArray[np.floating] = bands.reshape(rows, columns, side).sum(axis=2)
+def block_sums(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Sums over squares of a (..., H, W) array; the last of a row or column may be cut."""
+    height, width = values.shape[-2:]
+    below, right = -height % side, -width % side
+    if below or right:
+        values = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(0, below), (0, right)])
+    *planes, height, width = values.shape
+    # bands first: four times as fast as `np.add.reduceat`
+    bands = values.reshape(*planes, height // side, side, width).sum(axis=-2)
+    sums: NDArray[np.float32] = bands.reshape(*bands.shape[:-1], width // side, side).sum(axis=-1)
     return sums
 
 
-def block_areas(shape: tuple[int, ...], side: int) -> NDArray[np.intp]:
-    """Pixels of the squares of `block_sums`."""
+@lru_cache(maxsize=64)
+def block_areas(shape: tuple[int, ...], side: int) -> NDArray[np.float32]:
+    """Pixels of the squares of `block_sums`; windows come in a few shapes."""
     rows, columns = (np.diff(np.arange(0, length, side), append=length) for length in shape)
-    return np.outer(rows, columns)
+    areas = np.outer(rows, columns).astype(np.float32)
+    areas.flags.writeable = False
+    return areas

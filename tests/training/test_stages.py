@@ -177,9 +177,12 @@ def test_single_models_read_any_size_at_any_ratio(tmp_path: Path, ratio: float) 
     assert odd.shape == (1, 1, 77, 101)
 
 
-def test_a_refiner_and_stage_1_learn_from_both_outputs(tmp_path: Path) -> None:
-    changes = ("kind=joint", "network.refiner={ width = 16 }", "network.context=false")
-    _, module, stages = set_up(tmp_path, CROPS, *changes)
+@pytest.mark.parametrize(
+    "second",
+    [("network.refiner={ width = 16 }", "network.context=false"), ("network.context=true",)],
+)
+def test_both_stages_learn_from_both_outputs(tmp_path: Path, second: tuple[str, ...]) -> None:
+    _, module, stages = set_up(tmp_path, CROPS, "kind=joint", *second)
     assert [stage.name for stage in stages] == ["joint"]
     logits, target = stages[0].forward(stages[0].draw(0), RNG)
     assert logits.shape == (4, 1, 64, 64)

@@ -166,9 +166,12 @@ class TwoStage(nn.Module):
         return trim(logits, halo - left_out * self.fine_ratio)
 
     def _refine_in_context(self, stage2: Network, images: Tensor) -> Tensor:
-        features = stage2.features(self.normalise(coarsen(images, self.fine_ratio)))
         with torch.no_grad():  # training stage 2 leaves Model 1 as it is
             context = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
+        return self._add_context(stage2, images, context)
+
+    def _add_context(self, stage2: Network, images: Tensor, context: Tensor) -> Tensor:
+        features = stage2.features(self.normalise(coarsen(images, self.fine_ratio)))
         features = features + functional.interpolate(
             context, size=features.shape[-2:], mode="nearest"
         )
@@ -180,7 +183,10 @@ class TwoStage(nn.Module):
         return enlarge(logits, [side * self.fine_ratio for side in logits.shape[-2:]])
 
     def run_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Stage 1 and a local refiner over the same fine windows: coarse and refined logits.
+        """Both stages over the same fine windows, for whoever trains them together.
+
+        What stage 2 takes from stage 1, the logits and features of a refiner or the context of
+        another network, is left open to gradients.
 
         Parameters
         ----------
@@ -190,7 +196,10 @@ class TwoStage(nn.Module):
         Returns
         -------
         (N, K, H / ratio, W / ratio) and (N, K, H, W) float tensors
+            Coarse and refined logits.
         """
         features = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
         logits = self.stage1.classify(features)
-        return logits, self.stage2(self.normalise(images), logits, features)
+        if isinstance(self.stage2, LocalRefiner):
+            return logits, self.stage2(self.normalise(images), logits, features)
+        return logits, self._add_context(self.stage2, images, features)
