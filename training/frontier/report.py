@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from training.frontier.clock import time_rows
 from training.frontier.comparison import (
@@ -23,14 +24,20 @@ from training.tables.table import NOTHING, Table, percent
 from training.timing import machine_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from matplotlib.axes import Axes
 
     from training.frontier.comparison import Interval
     from training.frontier.results import Results, TwoStages
     from training.frontier.study import Trial
     from training.timing import Timing
 
+BELOW_GOAL = 2.5
+"""Points of Dice below the goal that are still drawn."""
+HALO = [withStroke(linewidth=3, foreground="white")]
+"""Of text, so that no line crosses it."""
 HEADER = (
     "run",
     "MACs / dense",
@@ -215,59 +222,31 @@ def draw(results: Results, path: Path) -> None:
     """Draw Dice against cost: single models, selectors, oracles."""
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots()
-    hull = frontier_of(results.singles)
-    for point in results.singles:
-        axes.plot(point.cost, 100 * point.mean, "o", color="black", markersize=4)
-        axes.annotate(
-            point.name,
-            (point.cost, 100 * point.mean),
-            xytext=(0, 6),
-            ha="center",
-            textcoords="offset points",
-            fontsize=8,
-        )
-    axes.plot(
-        [point.cost for point in hull],
-        [100 * point.mean for point in hull],
-        color="black",
-        label="single models",
-    )
-    styles = ("-", "--", ":", "-.")
-    for entry, style in zip(results.two_stages, styles, strict=False):
-        for selector, color in COLOURS.items():
-            axes.plot(
-                entry.cost[selector],
-                100 * entry.curves[selector].mean,
-                style,
-                color=color,
-                label=f"{entry.name}, {selector}",
-            )
-        axes.plot(
-            entry.oracle_cost,
-            100 * entry.oracle.dice,
-            style,
-            color="#56b4e9",
-            label=f"{entry.name}, {LABEL_ORACLE}",
-        )
+    for entry, style in zip(results.two_stages, ("-", "--", ":", "-."), strict=False):
+        _draw_two_stages(axes, entry, style)
+    _draw_singles(axes, results.singles)
     goal = 100 * (results.dense.mean - results.study.tolerance)
     axes.axhline(goal, color="#555555", linewidth=1, linestyle=(0, (4, 4)))
     axes.annotate(
         f"dense − {100 * results.study.tolerance:g}",
-        (0.99, goal),
+        (0.01, goal),
         xycoords=("axes fraction", "data"),
         xytext=(0, -10),
         textcoords="offset points",
-        ha="right",
+        ha="left",
         fontsize=8,
         color="#555555",
+        path_effects=HALO,
     )
-    lowest = min(point.mean for point in results.singles if point.cost > 0.05)
+    curves = [curve for entry in results.two_stages for curve in entry.curves.values()]
+    means = [point.mean for point in results.singles]
+    lowest = 100 * min([*means, *(curve.mean.min() for curve in curves)])
     axes.set(
         xscale="log",
         xlabel="multiply-accumulates / dense",
         ylabel="Dice per image (%)",
         title=results.study.name,
-        ylim=(100 * lowest - 0.3, None),
+        ylim=(min(goal, max(lowest, goal - BELOW_GOAL)) - 0.2, None),
     )
     axes.grid(alpha=0.3, which="both")
     axes.set_xticks(COST_TICKS, [f"{tick:g}" for tick in COST_TICKS])
@@ -276,3 +255,43 @@ def draw(results: Results, path: Path) -> None:
     axes.set_xlim(0.8 * min(point.cost for point in results.singles), 1.1 * dearest)
     figure.legend(fontsize=8, loc="outside right center")
     figure.savefig(path, dpi=130)
+
+
+def _draw_singles(axes: Axes, singles: Sequence[Point]) -> None:
+    hull = frontier_of(singles)
+    axes.plot(
+        [point.cost for point in hull],
+        [100 * point.mean for point in hull],
+        color="black",
+        label="single models",
+    )
+    for point in singles:
+        axes.plot(point.cost, 100 * point.mean, "o", color="black", markersize=4)
+        axes.annotate(
+            point.name,
+            (point.cost, 100 * point.mean),
+            xytext=(0, 6),
+            ha="center",
+            textcoords="offset points",
+            fontsize=8,
+            path_effects=HALO,
+            annotation_clip=True,
+        )
+
+
+def _draw_two_stages(axes: Axes, entry: TwoStages, style: str) -> None:
+    for selector, color in COLOURS.items():
+        axes.plot(
+            entry.cost[selector],
+            100 * entry.curves[selector].mean,
+            style,
+            color=color,
+            label=f"{entry.name}, {selector}",
+        )
+    axes.plot(
+        entry.oracle_cost,
+        100 * entry.oracle.dice,
+        style,
+        color="#56b4e9",
+        label=f"{entry.name}, {LABEL_ORACLE}",
+    )
