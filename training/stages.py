@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,7 @@ from torch.nn import functional
 from napari_twostage.models.refiner import enlarge
 from napari_twostage.models.two_stage import TwoStage, coarsen
 from training.batches import make_draw
+from training.config import ConfigError
 from training.datasets import KeptSamples
 from training.samplers import choose_tiles
 from training.tiles import (
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 
     Forward = Callable[[Batch, np.random.Generator], tuple[Tensor, Tensor]]
     Predict = Callable[[Tensor], Tensor]
-
-WINDOW_MULTIPLE = 64
-"""Images of any size are filled up to whole multiples, which every network can halve."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def list_stages(config: TrainConfig, module: TwoStage, samples: Sequence[Sample]
                 draw=make_draw(samples, config, stage, seed),
                 forward=part.forward,
                 predict=part.predict,
-                multiple_px=WINDOW_MULTIPLE if config.whole_images is None else 1,
+                multiple_px=part.multiple_px,
             )
         )
     return listed
@@ -94,17 +93,40 @@ class _Part(NamedTuple):
     network: nn.Module
     forward: Forward
     predict: Predict
+    multiple_px: int = 1
 
 
 def _crop_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
     """On crops, both stages are trained on what they predict at the fine pixel size."""
+    fine_px, ratio = module.window_multiple, config.network.ratio
     if config.kind == "joint":
-        return [_Part("joint", module, partial(_both_and_compare, module), module.refine)]
-    coarse = coarse_at_full_size(module, config.network.ratio)
+        _require_whole("stage1", config.stage1, fine_px)
+        both = partial(_both_and_compare, module)
+        return [_Part("joint", module, both, module.refine, fine_px)]
+    coarse, coarse_px = coarse_at_full_size(module, ratio), module.stage1.stride * math.ceil(ratio)
+    if ratio == 1:  # else a crop is filled up once it is reduced
+        _require_whole("stage1", config.stage1, coarse_px)
+    if config.stage2 is not None:
+        _require_whole("stage2", config.stage2, fine_px)
     return [
-        _Part("stage1", module.stage1, partial(_predict_and_compare, coarse), coarse),
-        _Part("stage2", module.stage2, partial(_predict_and_compare, module.refine), module.refine),
+        _Part("stage1", module.stage1, partial(_predict_and_compare, coarse), coarse, coarse_px),
+        _Part(
+            "stage2",
+            module.stage2,
+            partial(_predict_and_compare, module.refine),
+            module.refine,
+            fine_px,
+        ),
     ]
+
+
+def _require_whole(name: str, stage: StageConfig, unit_px: int) -> None:
+    """Refuse crops that networks cannot halve as often as they do."""
+    if stage.crop_px % unit_px:
+        raise ConfigError(
+            f"{name}.crop_px: expected a multiple of {unit_px}, for the networks to halve, "
+            f"found {stage.crop_px}; correct it"
+        )
 
 
 def _whole_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:

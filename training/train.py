@@ -132,9 +132,10 @@ def run(
     module = build_module(config).to(place)
     if config.precision == "bf16" and not is_fast_in_bf16(place):
         sys.stderr.write("this CPU only emulates bfloat16: training in float32\n")
+    stages = list_stages(config, module, training)
     claim(out, config)
     take_over(parts, out)
-    for stage in list_stages(config, module, training):
+    for stage in stages:
         train_stage(stage, config, validation, out, place)
         if stage.name == "stage1" and config.stage2 is not None and config.network.transfer:
             module.transfer()

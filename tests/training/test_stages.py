@@ -13,13 +13,14 @@ from tests.training.tiny_run import CROPS, WHOLE, make_config
 from napari_twostage.models.bundle import read_bundle, write_bundle
 from napari_twostage.models.model import Model
 from training.card import draft_card
-from training.config import LossConfig, TrainConfig
+from training.config import ConfigError, LossConfig, TrainConfig
 from training.infer import Rules, run_two_stages
 from training.losses import compute_loss
 from training.pretrained import build_module
 from training.samples import open_samples
 from training.stages import Stage, coarse_at_full_size, coarsen_masks, list_stages
 from training.tiles import join_tiles, take_images, take_tiles
+from training.validate import predict_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,6 +176,36 @@ def test_single_models_read_any_size_at_any_ratio(tmp_path: Path, ratio: float) 
     with torch.inference_mode():
         odd = coarse_at_full_size(module, ratio)(torch.zeros(1, 77, 101, 3, dtype=torch.uint8))
     assert odd.shape == (1, 1, 77, 101)
+
+
+@pytest.mark.parametrize("kind", ["two_stage", "joint"])
+def test_images_of_any_size_are_validated_with_context_at_a_ratio_of_4(
+    tmp_path: Path, kind: str
+) -> None:
+    changes = (f"kind={kind}", "network.ratio=4", "stage1.crop_px=128", "stage2.crop_px=128")
+    _, module, stages = set_up(tmp_path, CROPS, *changes)
+    module.eval()
+    image = RNG.integers(0, 256, (77, 170, 3), np.uint8)
+    for stage in stages:
+        with torch.inference_mode():
+            logits = predict_whole(stage.predict, image, multiple=stage.multiple_px)
+        assert logits.shape == (1, 77, 170)
+        assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "unit"),
+    [
+        (("network.ratio=4", "stage2.crop_px=192"), "stage2", 128),
+        (("kind=joint", "stage1.crop_px=96"), "stage1", 64),
+        (("kind=single", "network.ratio=1", "stage1.crop_px=72"), "stage1", 32),
+    ],
+)
+def test_crops_that_networks_cannot_halve_are_refused(
+    tmp_path: Path, changes: tuple[str, ...], place: str, unit: int
+) -> None:
+    with pytest.raises(ConfigError, match=rf"{place}.crop_px: expected a multiple of {unit}"):
+        set_up(tmp_path, CROPS, *changes)
 
 
 @pytest.mark.parametrize(

@@ -83,17 +83,9 @@ def build_two_stage(card: ModelCard) -> TwoStage:
         mean=card.mean,
         std=card.std,
     )
-    if card.context or card.refiner is not None:
-        _require_whole(card, card.ratio * stage1.stride)
-    if not isinstance(module.stage2, LocalRefiner):
-        _require_whole(card, card.fine_ratio * module.stage2.stride)
-    return module
-
-
-def _require_whole(card: ModelCard, unit_px: int) -> None:
-    """Refuse sizes of stage 2's windows that are no multiple of what a network needs."""
-    if card.window_px % unit_px:
+    if card.window_px % module.window_multiple:
         raise ModelError(
             f"card of model '{card.name}': expected tile_px + 2 halo_px to be a multiple of "
-            f"{unit_px}, found {card.window_px}; correct tile_px or halo_px"
+            f"{module.window_multiple}, found {card.window_px}; correct tile_px or halo_px"
         )
+    return module

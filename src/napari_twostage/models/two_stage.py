@@ -6,6 +6,7 @@ module, so training and inference cannot differ in it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -101,6 +102,15 @@ class TwoStage(nn.Module):
         # the card carries them, so they are no part of the weights
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def window_multiple(self) -> int:
+        """What the sides of stage 2's windows are a multiple of, for networks to halve them."""
+        coarse = self.ratio * self.stage1.stride
+        if isinstance(self.stage2, LocalRefiner):
+            return coarse
+        fine = self.fine_ratio * self.stage2.stride
+        return math.lcm(coarse, fine) if self.context else fine
 
     def transfer(self) -> None:
         """Start Model 2 as a copy of Model 1; a refiner has nothing to copy."""
