@@ -14,6 +14,7 @@ from napari_twostage.uncertainty import (
     expected_wrong_px,
     labels,
     neg_plogp,
+    pixel_statistics,
     probabilities,
     tent,
     tile_statistics,
@@ -127,6 +128,16 @@ def by_hand(logits: np.ndarray, name: str) -> tuple[float, float, float, float]:
         misses += p[1:].sum() - (p[label] if label else 0)
     score = MEASURES[name](probability).mean()
     return float(score), hits, false_alarms, misses
+
+
+@pytest.mark.parametrize("name", sorted(MEASURES))
+def test_logits_in_half_precision_are_looked_up_to_what_is_computed_of_them(name: str) -> None:
+    logits = random_logits(1, 40, 30)
+    logits[0, :3] = np.array([[np.nan], [0.0], [-16.0]])
+    np.testing.assert_array_equal(
+        pixel_statistics(logits[:, ::2], MEASURES[name]),
+        pixel_statistics(logits[:, ::2].astype(np.float32), MEASURES[name]),
+    )
 
 
 def test_a_tile_without_logits_has_no_statistics() -> None:
