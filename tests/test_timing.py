@@ -25,6 +25,18 @@ def test_candidates_take_turns_and_say_what_counts() -> None:
     assert timings["b"].cpu == 4
 
 
+def test_a_slow_spell_of_the_machine_does_not_change_a_ratio() -> None:
+    spells = iter([1, 1, 1, 5, 5, 5])  # from the fourth turn on it takes five times as long
+    slowly = {
+        name: lambda part=part: Seconds(next(spells) * part, 0)
+        for name, part in (("a", 1), ("b", 2))
+    }
+    timings = time_in_turn(slowly, 3)
+    assert timings["b"].ratios(timings["a"]) == [2, 10, 2]
+    assert timings["b"].over(timings["a"]) == 2
+    assert timings["b"].median / timings["a"].median == 10
+
+
 def test_sleeping_takes_time_and_no_processor() -> None:
     seconds = timed(lambda: time.sleep(0.3))
     assert seconds.wall >= 0.3

@@ -82,6 +82,22 @@ class Timing:
         """CPU seconds of the middle round."""
         return median(each.cpu for each in self.rounds)
 
+    def over(self, other: Timing) -> float:
+        """How many times as long as another that it took turns with; see `ratios`."""
+        return median(self.ratios(other))
+
+    def ratios(self, other: Timing) -> list[float]:
+        """How many times as long in each round: of neighbours, whom a slow spell meets alike.
+
+        Examples
+        --------
+        >>> quick = Timing((Seconds(1.0, 1.0), Seconds(2.0, 2.0), Seconds(2.0, 2.0)))
+        >>> slow = Timing((Seconds(2.0, 2.0), Seconds(4.0, 4.0), Seconds(6.0, 6.0)))
+        >>> slow.ratios(quick), slow.over(quick)
+        ([2.0, 2.0, 3.0], 2.0)
+        """
+        return [a.wall / b.wall for a, b in zip(self.rounds, other.rounds, strict=True)]
+
 
 def timed(call: Callable[[], object]) -> Seconds:
     """Run something, all of which counts."""

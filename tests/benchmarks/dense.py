@@ -251,7 +251,7 @@ def tabulate(timings: dict[str, Timing], devices: list[str]) -> Table:
     bound = f"× forward, {devices[0]}"
     table = Table("dense", ("engine", *common.TIMES, bound))
     for name, timing in timings.items():
-        ratio = timing.median / timings[f"forward, {devices[0]}"].median
+        ratio = timing.over(timings[f"forward, {devices[0]}"])
         table.add({"engine": name, **common.cells(timing), bound: f"{ratio:.2f}"})
     return table
 
@@ -259,12 +259,12 @@ def tabulate(timings: dict[str, Timing], devices: list[str]) -> Table:
 def goals(timings: dict[str, Timing], devices: list[str], peers: list[Peer]) -> Iterator[str]:
     """Overhead on every device, and the lead over each peer."""
     for device in devices:
-        ours = timings[f"napari-twostage, {device}"].median
-        ratio = ours / timings[f"forward, {device}"].median
+        ours = timings[f"napari-twostage, {device}"]
+        ratio = ours.over(timings[f"forward, {device}"])
         wanted = f"at most {OVERHEAD}× forward on {device}"
         yield common.goal(wanted, f"{ratio:.3f}×", met=ratio <= OVERHEAD)
         for peer in peers:
-            lead = timings[PEERS[peer.name]].median / ours
+            lead = timings[PEERS[peer.name]].over(ours)
             wanted = f"on {device} at least {FASTER}× as fast as {PEERS[peer.name]}"
             yield common.goal(wanted, f"{lead:.2f}×", met=lead >= FASTER)
 

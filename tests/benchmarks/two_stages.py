@@ -141,11 +141,11 @@ def tabulate(
     """Each fraction's speed-up beside what the cost model promises."""
     header = ("run", *common.TIMES, "× dense", "by seconds", "by MACs", "of by seconds")
     table, goals = Table("two_stages", header), []
-    dense = timings[DENSE].median
-    table.add({"run": DENSE, **common.cells(timings[DENSE]), "× dense": "1.00"})
+    dense = timings[DENSE]
+    table.add({"run": DENSE, **common.cells(dense), "× dense": "1.00"})
     for fraction in FRACTIONS:
         timing = timings[name_of(fraction)]
-        speed_up, promised = dense / timing.median, by_seconds.ratio(fraction)
+        speed_up, promised = dense.over(timing), by_seconds.ratio(fraction)
         row = name_of(fraction), *common.cells(timing).values(), f"{speed_up:.2f}"
         row += f"{promised:.2f}", f"{by_macs.ratio(fraction):.2f}", f"{speed_up / promised:.0%}"
         table.add(dict(zip(header, row, strict=True)))
@@ -161,16 +161,16 @@ def tabulate(
 
 def draw(timings: dict[str, Timing], costs: Costs) -> Figure:
     """Speed-up against the fraction, over the cost model's curve."""
-    dense = timings[DENSE].median
+    dense = timings[DENSE]
     fine = np.linspace(0, max(FRACTIONS) * 1.1, 100)
     with common.figure() as figure:
         axes = figure.add_subplot()
         axes.plot(fine, [costs.ratio(f) for f in fine], color="0.5", label="cost model")
         for fraction in FRACTIONS:
             timing = timings[name_of(fraction)]
-            slowest, fastest = dense / timing.spread[1], dense / timing.spread[0]
-            axes.plot([fraction] * 2, [slowest, fastest], color="#4477aa", linewidth=1)
-            axes.plot(fraction, dense / timing.median, "o", color="#4477aa")
+            ratios = dense.ratios(timing)
+            axes.plot([fraction] * 2, [min(ratios), max(ratios)], color="#4477aa", linewidth=1)
+            axes.plot(fraction, dense.over(timing), "o", color="#4477aa")
         axes.plot([], [], "o", color="#4477aa", label="measured")
         axes.set(xlabel="tiles refined", ylabel="times as fast as dense", ylim=(0, None))
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
