@@ -94,6 +94,7 @@ class _Part(NamedTuple):
     forward: Forward
     predict: Predict
     multiple_px: int = 1
+    """See `Stage`."""
 
 
 def _crop_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
