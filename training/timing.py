@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import platform
-import time
-from dataclasses import dataclass
-from statistics import median
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from tqdm import tqdm
 
 from napari_twostage.models.allocator import tune_allocator
-from napari_twostage.timing import processor_name
+from napari_twostage.timing import processor_name, time_in_turn, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from napari_twostage.timing import Seconds, Timing
+
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds per image, one value a round."""
-
-    rounds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The middle round: what a row states."""
-        return median(self.rounds)
-
-    @property
-    def spread(self) -> tuple[float, float]:
-        """The fastest and the slowest round."""
-        return min(self.rounds), max(self.rounds)
-
-
-def time_in_turn(
+def time_per_item(
     candidates: Mapping[str, Callable[[Item], object]], items: Sequence[Item], *, rounds: int = 3
 ) -> dict[str, Timing]:
     """Time every candidate on the same items: A, B, ..., A, B, ...
 
-    A machine that slows down or is shared slows all of them alike; what a candidate did once
-    before the clock runs (allocating, planning) is not counted.
+    What a candidate did once before the clock runs (allocating, planning) is not counted.
 
     Parameters
     ----------
@@ -53,20 +35,25 @@ def time_in_turn(
         Images, already decoded.
     rounds : int
         How often each candidate goes through all items.
+
+    Returns
+    -------
+    dict
+        By name, seconds of an item, the mean of a round.
     """
     tune_allocator()  # for all alike; once is enough, and once more does no harm
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for run in candidates.values():
         run(items[0])
     with tqdm(total=rounds * len(candidates), desc="timing", unit="pass") as bar:
-        for _ in range(rounds):
-            for name, run in candidates.items():
-                started = time.perf_counter()
-                for item in items:
-                    run(item)
-                seconds[name].append((time.perf_counter() - started) / len(items))
-                bar.update()
-    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+        def take_turn(run: Callable[[Item], object]) -> Seconds:
+            spent = timed(lambda: [run(item) for item in items])
+            bar.update()
+            return spent / len(items)
+
+        return time_in_turn(
+            {name: partial(take_turn, run) for name, run in candidates.items()}, rounds
+        )
 
 
 def machine_facts() -> str:

@@ -6,12 +6,12 @@ import time
 
 import torch
 
-from training.timing import Timing, machine_facts, time_in_turn
+from training.timing import machine_facts, time_per_item
 
 
 def test_candidates_take_turns_after_a_warm_up() -> None:
     calls: list[tuple[str, int]] = []
-    timings = time_in_turn(
+    timings = time_per_item(
         {"a": lambda item: calls.append(("a", item)), "b": lambda item: calls.append(("b", item))},
         [1, 2],
         rounds=2,
@@ -24,14 +24,9 @@ def test_candidates_take_turns_after_a_warm_up() -> None:
 
 def test_seconds_are_per_image_and_the_warm_up_is_free() -> None:
     pauses = iter([0.2, 0.01, 0.01, 0.01, 0.01])
-    timing = time_in_turn({"nap": lambda _: time.sleep(next(pauses))}, [0, 0], rounds=2)["nap"]
-    assert all(0.01 <= seconds < 0.1 for seconds in timing.rounds)
-
-
-def test_median_and_spread() -> None:
-    timing = Timing((3.0, 1.0, 2.0))
-    assert timing.median == 2
-    assert timing.spread == (1, 3)
+    timing = time_per_item({"nap": lambda _: time.sleep(next(pauses))}, [0, 0], rounds=2)["nap"]
+    assert all(0.01 <= seconds.wall < 0.1 for seconds in timing.rounds)
+    assert all(seconds.cpu < 0.01 for seconds in timing.rounds)  # asleep
 
 
 def test_the_caption_tells_the_machine() -> None:

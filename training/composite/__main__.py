@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import write_bundle
 from napari_twostage.slides import open_slide
+from napari_twostage.timing import Seconds, time_in_turn
 from training.checkpoint import STAGE1, read_claim
 from training.composite.slide import compose_slide, write_slide
 from training.config import ConfigError
@@ -133,42 +134,54 @@ def _load_dense(run: Path, model: Model) -> Model:
         return load_model(Path(folder) / DENSE)
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What a way made of the slide."""
+
+    dice: NDArray[np.float64]
+    """(fields,)"""
+    pooled: float
+    """Dice of all fields together."""
+    expected: float
+    """The Dice that the engine expects."""
+    refined: float
+    """Share of the tissue tiles."""
+    tissue: float
+    """Share of all tiles."""
+
+
 def compare(slide: Slide, composite: Composite, ways: dict[str, Way], rounds: int) -> Table:
-    """Segment the slide in every way, round after round; time all and judge the last."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    dice: dict[str, NDArray[np.float64]] = {}
-    pooled: dict[str, float] = {}
-    expected: dict[str, float] = {}
-    shares: dict[str, float] = {}
-    tissue = 0.0
+    """Segment the slide in every way, round after round; time all, and judge the first."""
+    verdicts: dict[str, Verdict] = {}
     with tqdm(total=rounds * len(ways), desc="composite", unit="run") as bar:
-        for number in range(rounds):
-            for name, way in ways.items():
-                with tempfile.TemporaryDirectory() as folder:
-                    seg = _segment(slide, way, Path(folder) / "run.zarr")
-                    seconds[name].append(sum(seg.record["runs"][-1]["seconds"].values()))
-                    if number == rounds - 1:
-                        counts = _count(seg, composite.fields)
-                        dice[name] = np.array([dice_of(*each) for each in counts.tolist()])
-                        pooled[name] = dice_of(*counts.sum(axis=0).tolist())
-                        expected[name] = seg.ranking.expected_dice(seg.ledger.refined)
-                        shares[name] = float(seg.ledger.refined.sum() / seg.tissue.sum())
-                        tissue = float(seg.tissue.mean())
-                bar.update()
+
+        def run(name: str) -> Seconds:
+            with tempfile.TemporaryDirectory() as folder:
+                started = Seconds.now()
+                seg = _segment(slide, ways[name], Path(folder) / "run.zarr")
+                spent = Seconds.now() - started
+                if name not in verdicts:  # the labels are the same in every round
+                    verdicts[name] = _judge(seg, composite.fields)
+            bar.update()
+            return spent
+
+        timings = time_in_turn({name: partial(run, name) for name in ways}, rounds)
     groups = [field.name for field in composite.fields]
-    table = Table(f"composite_{Path(slide.name).stem}", HEADER, _caption(slide, tissue, composite))
-    full = median(seconds[DENSE])
-    for name, values in seconds.items():
+    dense = verdicts[DENSE]
+    caption = _caption(slide, dense.tissue, composite)
+    table = Table(f"composite_{Path(slide.name).stem}", HEADER, caption)
+    for name, timing in timings.items():
+        (fastest, slowest), verdict = timing.spread, verdicts[name]
         table.add(
             {
                 "run": name,
-                "seconds [rounds]": f"{median(values):.1f} [{min(values):.1f}, {max(values):.1f}]",
-                "speed-up": f"{full / median(values):.1f}×",
-                "tiles refined (%)": percent(shares[name]),
-                "Dice (%)": percent(float(dice[name].mean())),
-                "against dense": describe_difference(dice[name] - dice[DENSE], groups),
-                "pooled Dice (%)": percent(pooled[name]),
-                "expected (%)": percent(expected[name]),
+                "seconds [rounds]": f"{timing.median:.1f} [{fastest:.1f}, {slowest:.1f}]",
+                "speed-up": f"{timings[DENSE].over(timing):.1f}×",
+                "tiles refined (%)": percent(verdict.refined),
+                "Dice (%)": percent(float(verdict.dice.mean())),
+                "against dense": describe_difference(verdict.dice - dense.dice, groups),
+                "pooled Dice (%)": percent(verdict.pooled),
+                "expected (%)": percent(verdict.expected),
             }
         )
     return table
@@ -180,9 +193,17 @@ def _segment(slide: Slide, way: Way, out: Path) -> Segmentation:
     return segment(slide, way.model, out, threshold=way.threshold)
 
 
-def _count(seg: Segmentation, fields: Sequence[Field]) -> NDArray[np.int64]:
-    """(fields, 3) pixels of each image: hits, labelled, true."""
-    return np.array([count_pixels(seg.read_labels(field.box), field.mask) for field in fields])
+def _judge(seg: Segmentation, fields: Sequence[Field]) -> Verdict:
+    # of each image, pixels that are hits, labelled, true
+    counts = np.array([count_pixels(seg.read_labels(each.box), each.mask) for each in fields])
+    refined = seg.ledger.refined
+    return Verdict(
+        dice=np.array([dice_of(*each) for each in counts.tolist()]),
+        pooled=dice_of(*counts.sum(axis=0).tolist()),
+        expected=seg.ranking.expected_dice(refined),
+        refined=float(refined.sum() / seg.tissue.sum()),
+        tissue=float(seg.tissue.mean()),
+    )
 
 
 def _caption(slide: Slide, tissue: float, composite: Composite) -> str:
@@ -191,11 +212,10 @@ def _caption(slide: Slide, tissue: float, composite: Composite) -> str:
     return (
         f"{height} × {width} pixels with {len(composite.fields)} fields of {sources} test images; "
         f"{percent(tissue)} % of tiles hold tissue, and all runs skip the others. Seconds: tissue "
-        "search, reading, both stages and writing, medians of runs in turn. Dice (smooth 1) per "
-        "field, averaged, and of all fields together, beside what the engine expects of the latter "
-        "(the dense run is not calibrated); intervals resample source images, differences are "
-        "paired. "
-        f"{machine_facts()}."
+        "search, reading, both stages and writing, medians of runs in turn; the speed-up is that "
+        "within a round. Dice (smooth 1) per field, averaged, and of all fields together, beside "
+        "what the engine expects of the latter (the dense run is not calibrated); intervals "
+        f"resample source images, differences are paired. {machine_facts()}."
     )
 
 

@@ -16,7 +16,7 @@ from training.frontier.measure import score_tiles
 from training.infer import prepare
 from training.pretrained import load_module
 from training.stages import coarse_at_full_size
-from training.timing import Timing, time_in_turn
+from training.timing import time_per_item
 from training.train import BUNDLE
 from training.validate import predict_whole
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.two_stage import TwoStage
+    from napari_twostage.timing import Timing
     from training.frontier.study import Trial
 
     Image = NDArray[np.uint8]
@@ -59,7 +60,7 @@ def time_rows(
     candidates = {
         name: make_segment(trial, threshold, selector) for name, (trial, threshold) in rows.items()
     }
-    return time_in_turn(candidates, images, rounds=rounds)
+    return time_per_item(candidates, images, rounds=rounds)
 
 
 def make_segment(trial: Trial, threshold: float | None, selector: str) -> Segment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from napari_twostage.timing import Timing
     from training.frontier.comparison import Interval
     from training.frontier.results import Results, TwoStages
     from training.frontier.study import Trial
-    from training.timing import Timing
 
 BELOW_GOAL = 2.5
 """Points of Dice below the goal that are still drawn."""
@@ -180,10 +181,10 @@ def _row(
         "pooled Dice (%)": percent(point.pooled),
     }
     if point.name in seconds:
-        full = seconds[results.dense.name].median
-        low, high = (value / full for value in seconds[point.name].spread)
-        share = seconds[point.name].median / full
-        cells["time / dense [rounds]"] = f"{share:.2f} [{low:.2f}, {high:.2f}]"
+        shares = seconds[point.name].ratios(seconds[results.dense.name])
+        cells["time / dense [rounds]"] = (
+            f"{median(shares):.2f} [{min(shares):.2f}, {max(shares):.2f}]"
+        )
     if point is not results.dense:
         cells["against dense"] = describe_difference(
             point.dice - results.dense.dice, results.groups
@@ -199,8 +200,8 @@ def _caption(results: Results, seconds: Mapping[str, Timing]) -> str:
     study = results.study
     rounds = len(next(iter(seconds.values())).rounds) if seconds else 0
     timed = (
-        f" Time: medians of {rounds} rounds over a few test images, all rows in turn, from the "
-        f"decoded image to labels: {machine_facts()}."
+        f" Time: shares within a round, the middle one of {rounds}, over a few test images, all "
+        f"rows in turn, from the decoded image to labels: {machine_facts()}."
         if rounds
         else ""
     )

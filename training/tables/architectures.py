@@ -11,9 +11,10 @@ from training.tables.clock import spread_out, time_rows
 from training.tables.measure import STAGE1, Score, name_threshold
 from training.tables.runs import ARCHITECTURES, Run, Study
 from training.tables.table import NOTHING, Table, percent, read_paper
-from training.timing import Timing, machine_facts
+from training.timing import machine_facts
 
 if TYPE_CHECKING:
+    from napari_twostage.timing import Timing
     from training.tables.comparison import Comparison
 
 DICE, TIME, TRAINING = "Dice (%)", "time / baseline", "training / baseline"
@@ -125,7 +126,7 @@ def _speed(name: str, rows: dict[str, Row], times: dict[str, Timing]) -> dict[st
         "s / image [rounds]": f"{time.median:.3f} [{time.spread[0]:.3f}, {time.spread[1]:.3f}]"
     }
     if "baseline" in rows:
-        cells[TIME] = f"{time.median / times['baseline'].median:.2f}"
+        cells[TIME] = f"{time.over(times['baseline']):.2f}"
         cells[TRAINING] = f"{trained[name] / trained['baseline']:.2f}"
     return cells
 
@@ -146,9 +147,10 @@ def _caption(comparison: Comparison, described: str) -> str:
     return (
         f"{described} Dice (smooth 1) and IoU are means over images, with a bootstrap interval "
         "over images; ECE is the mean over 15 bins of abs(probability − frequency) of foreground, "
-        f"weighted by pixels. Seconds are medians of {comparison.rounds} rounds over "
-        f"{comparison.timing_images} test images, from the decoded image to logits, the rows of "
-        "an architecture on a data set in turn, allocator, memory format and threads alike: "
+        f"weighted by pixels. Seconds are medians of {comparison.rounds} rounds, their ratios are "
+        f"taken within rounds, over {comparison.timing_images} test images, from the decoded image "
+        "to logits, the rows of an architecture on a data set in turn, allocator, memory format "
+        "and threads alike: "
         f"{machine_facts()}. Controls are the same network trained and run at a lower resolution, "
         "its logits enlarged bilinearly; one at the proposal's ratio is the proposal's stage 1. "
         "Training compares seconds until all stages were trained, on the machine of each run; "

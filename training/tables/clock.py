@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.timing import Seconds, Timing
 from training.infer import Rules, prepare, run_single, run_two_stages
 from training.kept import keep, read_kept
 from training.tables.measure import name_images
-from training.timing import Timing, machine_facts, time_in_turn
+from training.timing import machine_facts, time_per_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from training.datasets import Samples
     from training.tables.runs import Run
+
+FORMAT = 2
+"""Of what is kept."""
 
 
 def time_rows(
@@ -50,12 +54,15 @@ def time_rows(
         "rules": asdict(rules),
         "rounds": rounds,
         "machine": machine_facts(),
+        "format": FORMAT,
     }
     if (known := read_kept(kept, key)) is not None:
-        return {name: Timing(tuple(values)) for name, values in known.items()}
+        return {
+            name: Timing(tuple(Seconds(**each) for each in turns)) for name, turns in known.items()
+        }
     candidates = {name: _candidate(run, rules, both=both) for name, (run, both) in rows.items()}
-    timings = time_in_turn(candidates, [sample.image for sample in samples], rounds=rounds)
-    keep(kept, key, {name: list(timing.rounds) for name, timing in timings.items()})
+    timings = time_per_item(candidates, [sample.image for sample in samples], rounds=rounds)
+    keep(kept, key, {name: list(map(asdict, found.rounds)) for name, found in timings.items()})
     return timings
 
 
