@@ -13,7 +13,7 @@ from napari_twostage.models.machine import describe_machine
 from napari_twostage.pipeline import CoarsePassStarted, TilesSelected
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
-from napari_twostage.timing import Seconds, describe_processor, time_in_turn
+from napari_twostage.timing import Seconds, time_in_turn
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -48,7 +48,7 @@ def bench(options: Namespace) -> tuple[dict[str, Any], list[str], int]:
             options.rounds,
         )
         described = f"{slide.name}, {slide.level_shapes[0][0]} × {slide.level_shapes[0][1]}"
-    facts = {"processor": describe_processor(), **describe_machine()}
+    facts = describe_machine()
     rows = _rows(timings)
     text = [
         f"{described}; model {model.card.name}; {model.compute}; {options.rounds} rounds",

@@ -125,14 +125,19 @@ def time_in_turn(candidates: Mapping[str, Candidate], rounds: int = ROUNDS) -> d
 
 def describe_processor() -> str:
     """Name, number and features of the processors, as far as the system tells."""
-    facts = _cpu_facts()
-    flags = facts.get("flags", facts.get("Features", "")).split()
+    flags = processor_flags()
     described = [
         processor_name(),
         f"{os.cpu_count()} processors",
         *(f for f in FEATURES if f in flags),
     ]
     return ", ".join(described)
+
+
+def processor_flags() -> frozenset[str]:
+    """What Linux says that the processor can do, by Linux's names; nothing elsewhere."""
+    facts = _cpu_facts()
+    return frozenset(facts.get("flags", facts.get("Features", "")).split())
 
 
 def processor_name() -> str:

@@ -20,7 +20,7 @@ from sample_data.make_big_slide import write_big_slide
 from napari_twostage import load_model
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.machine import describe_machine
-from napari_twostage.timing import ROUNDS, Timing, describe_processor
+from napari_twostage.timing import ROUNDS, Timing
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -170,7 +170,7 @@ def publish(
         Of packages that the machine's description does not name.
     """
     command = f"python -m tests.benchmarks.{table.name} {' '.join(sys.argv[1:])}".strip()
-    facts = {"processor": describe_processor(), **describe_machine(), **versions}
+    facts = {**describe_machine(), **versions}
     paragraphs = [
         *(["**A quick run: it says that the benchmark runs, and no more.**"] * options.quick),
         *notes,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 
+from napari_twostage.models.machine import may_have_gpu
+
 if TYPE_CHECKING:
     from napari_twostage.viewer.widget import TwoStageWidget
 
@@ -27,11 +29,12 @@ def _settle_triton() -> None:
     """Import triton before a window opens, or never.
 
     torchvision imports it, and once Mesa's OpenGL is up that crashes the process: each brings an
-    LLVM of its own. Only compiled models need it; ours run without.
+    LLVM of its own. Only what is compiled for a GPU needs it; our models run without, and it is
+    90 MB.
     """
     if "triton" in sys.modules:
         return
-    if napari.current_viewer() is None:
+    if napari.current_viewer() is None and may_have_gpu():
         with suppress(ImportError):
             import triton  # noqa: F401
     else:

@@ -14,7 +14,7 @@ from tests.models.random_model import random_bundle
 
 from napari_twostage import Box, load_model, open_slide
 from napari_twostage.errors import ModelError
-from napari_twostage.models.backends import openvino
+from napari_twostage.models.backends import conversion, openvino
 from napari_twostage.models.backends.choice import OFFERED, multiplies
 from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
@@ -216,7 +216,7 @@ def test_what_cannot_be_converted_is_said_in_one_line(
         raise RuntimeError("no such operation\nand a long trace")
 
     monkeypatch.setattr(openvino, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(openvino, "_translate", fail)
+    monkeypatch.setattr(conversion, "_translate", fail)
     model = Model(random_bundle(), "openvino")
     with pytest.raises(ModelError, match="cannot convert random: no such operation; take --device"):
         model.coarse(tissue(64, 1))

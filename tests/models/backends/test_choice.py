@@ -15,6 +15,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
+def test_a_gpu_is_taken_where_torch_finds_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(choice, "pick_device", lambda _: torch.device("cuda"))
+    compute = choose()
+    assert (compute.backend, compute.device) == ("torch", "cuda")
+
+
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_auto_takes_openvino() -> None:
     compute = choose()
@@ -56,6 +63,15 @@ def test_a_precision_that_is_not_offered_is_refused(device: str, precision: str)
 def test_a_cpu_is_not_given_what_it_only_emulates(
     device: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    monkeypatch.setattr(choice, "processor_flags", lambda: frozenset({"avx2"}))
     with pytest.raises(ModelError, match=f"does not compute in {precision}"):
         choose(device, precision)
+
+
+def test_torch_is_asked_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "processor_flags", frozenset)
+    for there in (True, False):
+        found = {"avx2": True, "avx512_vnni": there}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda said=found: said, raising=False)
+        assert choice.multiplies("int8") == there
+    assert choice.multiplies("f32")

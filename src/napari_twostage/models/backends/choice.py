@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from importlib.util import find_spec
-
-import torch
+from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.base import Compute
+from napari_twostage.models.machine import may_have_gpu
+from napari_twostage.timing import processor_flags
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "mps")
 """``cpu`` is torch's; torch's other names, such as ``cuda:1``, are taken as well."""
@@ -21,9 +25,9 @@ OFFERED = {
 }
 INSTRUCTIONS = {
     "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
-    "int8": ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "dotprod"),
+    "int8": ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "asimddp", "dotprod"),
 }
-"""Any of them will do, as torch calls them."""
+"""Any of them will do, as Linux or torch calls them."""
 
 
 def choose(device: str = "auto", precision: str = "f32") -> Compute:
@@ -47,6 +51,8 @@ def choose(device: str = "auto", precision: str = "f32") -> Compute:
         _require_openvino()
         _require_precision(precision, "openvino")
         return Compute("openvino", version("openvino"), "cpu", precision, why)
+    import torch
+
     place = pick_device(device)
     _require_precision(precision, place.type)
     return Compute("torch", torch.__version__, str(place), precision, why)
@@ -60,6 +66,8 @@ def pick_device(name: str) -> torch.device:
     ModelError
         If it is not there.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -75,7 +83,7 @@ def pick_device(name: str) -> torch.device:
 
 def _best() -> tuple[str, str]:
     """The fastest device of this machine, and why it is that."""
-    device = pick_device("auto").type
+    device = pick_device("auto").type if may_have_gpu() else "cpu"
     if device != "cpu":
         return device, "this machine has a GPU"
     if find_spec("openvino"):
@@ -106,6 +114,15 @@ def _require_precision(precision: str, device: str) -> None:
 
 def multiplies(precision: str) -> bool:
     """Whether the CPU itself multiplies in a precision; where that is emulated, f32 is faster."""
+    if precision == "f32":
+        return True
+    return not (processor_flags() or _as_torch_says()).isdisjoint(INSTRUCTIONS[precision])
+
+
+def _as_torch_says() -> frozenset[str]:
+    """What the CPU can do, where the system does not tell."""
+    import torch
+
     # a function of newer torch
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return precision == "f32" or any(capabilities.get(name) for name in INSTRUCTIONS[precision])
+    return frozenset(name for name, there in capabilities.items() if there)

@@ -10,12 +10,12 @@ no thread is idle between two calls.
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
 import tempfile
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -24,21 +24,19 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import openvino as ov
 import platformdirs
-import torch
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.base import halo_px
 from napari_twostage.models.backends.choice import multiplies
+from napari_twostage.models.machine import thread_count
 from napari_twostage.models.quantised import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from napari_twostage.models.backends.base import Compute, Stage
+    from napari_twostage.models.backends.conversion import Converter
     from napari_twostage.models.bundle import Bundle
-    from napari_twostage.models.two_stage import TwoStage
 
 Requests: TypeAlias = "SimpleQueue[ov.InferRequest]"
 
@@ -70,14 +68,14 @@ class OpenVinoBackend:
 
     def __init__(self, bundle: Bundle, compute: Compute) -> None:
         self.notices: list[str] = []
-        self.threads = torch.get_num_threads()
+        self.threads = thread_count()
         self._bundle = bundle
         self._precision = compute.precision
         self._core = ov.Core()
         self._idle: dict[tuple[Stage, tuple[int, ...]], Requests] = {}
         self._quantised = unpack(bundle) if compute.precision == "int8" else None
         if not (self._quantised or any(cache_folder().glob(f"{bundle.sha256[:16]}*"))):
-            _ = self._module  # weights that do not fit are refused now, not in a run
+            _ = self._converter  # weights that do not fit are refused now, not in a run
 
     def batch(self, stage: Stage, side_px: int) -> int:  # noqa: ARG002 - both stages alike
         """Windows that keep all threads busy, with little waiting at the end."""
@@ -157,13 +155,13 @@ class OpenVinoBackend:
         """Convert a stage for windows of a (H, W, 3) shape, or take what was converted before."""
         sizes = "x".join(str(side) for side in shape[:2])
         # of the versions, too: what another one converted may not be what this one would
-        makers = f"{ov.__version__} {torch.__version__} {GRAPH}"
+        makers = f"{ov.__version__} {version('torch')} {GRAPH}"
         versions = hashlib.sha256(makers.encode()).hexdigest()
         name = f"{self._bundle.sha256[:16]}-{stage}-{sizes}-{versions[:8]}"
         kept = cache_folder() / name
         with suppress(RuntimeError, OSError):  # absent, or damaged: it is made again
             return self._core.read_model(kept / CONVERTED)
-        network = self._convert(stage, shape)
+        network = self._converter.convert(stage, self._halo(stage), shape)
         # read back even now: what was not written yet is compiled into slightly other sums
         with tempfile.TemporaryDirectory() as folder:
             ov.save_model(network, Path(folder) / CONVERTED, compress_to_fp16=False)
@@ -171,27 +169,12 @@ class OpenVinoBackend:
                 _keep(Path(folder), kept)
             return self._core.read_model(Path(folder) / CONVERTED)
 
-    def _convert(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
-        example = torch.zeros((1, *shape), dtype=torch.uint8)
-        try:
-            with torch.inference_mode():
-                whole = _Stage(self._module, stage, self._halo(stage))
-                exported = torch.export.export(whole, (example,))
-                network = _translate(exported)
-            network.reshape([1, *shape])
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(
-                f"OpenVINO cannot convert {self._bundle.source}: {reason}; take --device cpu"
-            ) from error
-        return network
-
     @cached_property
-    def _module(self) -> TwoStage:
-        # only where there is something to convert: torchvision is 160 MB and half a second
-        from napari_twostage.models.module import build_module
+    def _converter(self) -> Converter:
+        # only where there is something to convert: torch is half a gigabyte and three seconds
+        from napari_twostage.models.backends.conversion import Converter
 
-        return build_module(self._bundle)
+        return Converter(self._bundle)
 
 
 def _try_out(idle: Requests, shape: tuple[int, ...]) -> None:
@@ -212,46 +195,6 @@ def _next(idle: Requests, *, wait: bool) -> ov.InferRequest | None:
         return idle.get(block=wait)
     except Empty:
         return None
-
-
-def _translate(exported: torch.export.ExportedProgram) -> ov.Model:
-    """What `openvino.convert_model` does, which also reports its use to the vendor."""
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
-
-    front = FrontEndManager().load_by_framework("pytorch")
-    with _without_chatter():
-        decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
-    return front.convert(front.load(decoder))
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Keep from the user what the decoder logs of operations that newer torch has no more."""
-
-    def is_other(record: logging.LogRecord) -> bool:
-        return record.module != "fx_decoder"
-
-    root = logging.getLogger()
-    root.addFilter(is_other)
-    try:
-        yield
-    finally:
-        root.removeFilter(is_other)
-
-
-class _Stage(torch.nn.Module):
-    """One stage as a module of its own, which is what can be exported."""
-
-    def __init__(self, both: TwoStage, stage: Stage, halo: int) -> None:
-        super().__init__()
-        self.both = both
-        self.stage = stage
-        self.halo = halo
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = getattr(self.both, self.stage)(images, self.halo)
-        return logits
 
 
 def cache_folder() -> Path:
