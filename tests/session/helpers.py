@@ -106,7 +106,7 @@ class Ear:
 
 
 def open_session(
-    out: Path, slide: Slide | None = None, model: FakeModel | None = None, **options: Any
+    out: Path, slide: Slide | None = None, model: FakeModel | str | None = None, **options: Any
 ) -> Session:
     """Open one on the noise slide, ready for the coarse pass, without a search for tissue."""
     session = Session()

@@ -19,12 +19,10 @@ from tests.session.helpers import (
 )
 
 import napari_twostage as ts
-from napari_twostage.session import RunState
+from napari_twostage.session import RunState, Session
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from napari_twostage.session import Session
 
 WHOLE = ts.Box(0, 0, 70, 90)
 QUIET_S = 0.2
@@ -299,3 +297,17 @@ def test_wait_says_when_it_takes_too_long_and_can_be_repeated(tmp_path: Path) ->
     model.release()
     session.wait(PATIENCE_S)
     assert n_done(session, "refine") == session.seg.states.size
+
+
+def test_getting_ready_loads_the_model_that_then_runs(tmp_path: Path) -> None:
+    session = Session()
+    session.get_ready()  # nothing to load yet
+    session.close()
+    session = open_session(tmp_path / "out", model="nuclei")
+    assert session.compute is None
+    session.get_ready()
+    loaded = session.wait(PATIENCE_S).compute
+    session.run_coarse()
+    assert session.wait(PATIENCE_S).compute is loaded is not None
+    assert session.coarse_done
+    session.close()

@@ -129,8 +129,9 @@ class Session(SessionCore):
         self._view = view
 
     def get_ready(self) -> None:
-        """Import what models run on, in a thread, so that the first run begins sooner."""
-        self._do("get ready", lambda _job: work.get_ready(self._shelf))
+        """Load the model and warm it up, in a thread, so that the first run begins sooner."""
+        if (bundle := self._bundle) is not None:
+            self._do("get ready", lambda _job: work.get_ready(bundle, self._shelf))
 
     def set_options(self, *, tissue_only: bool = True, uncertainty: str | None = None) -> None:
         """Choose how the next coarse pass works; a result made otherwise is left as it is."""

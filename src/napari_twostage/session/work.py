@@ -60,12 +60,6 @@ class Shelf:
         model = self._model
         return None if model is None else model.compute
 
-    def get_ready(self) -> None:
-        """Import what models run on."""
-        from napari_twostage.models import backends
-
-        backends.backend_for(backends.choose(self._device, self._precision))
-
     def put(self, model: Model) -> None:
         """Keep a model that is loaded."""
         with self._lock:
@@ -115,9 +109,11 @@ def look(slide: Slide, bundle: Bundle, out: Location | None) -> Iterator[object]
         yield Notice(f"opened what was done before: {path.name}")
 
 
-def get_ready(shelf: Shelf) -> Iterator[object]:
-    """Import what models run on, which takes seconds once in a process."""
-    shelf.get_ready()
+def get_ready(bundle: Bundle, shelf: Shelf) -> Iterator[object]:
+    """Load a model and what runs it: a second in a process, and some more the first time of all."""
+    model = shelf.take(bundle)
+    for stage in ("coarse", "refine"):
+        model.warm_up(stage)
     yield from ()
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.two_stage import TwoStage
 
+# it would tell users of the panel, which keeps triton out, that it counts no operations of triton's
+logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
+
 
 class Converter:
     """Makes OpenVINO's networks of a bundle's.
