@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from sample_data.make_big_slide import write_big_slide
 
 from napari_twostage import load_model
+from napari_twostage.models.backends import PRECISIONS
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.machine import describe_machine
 from napari_twostage.timing import ROUNDS, Timing
@@ -100,8 +101,6 @@ def load(model: str, device: str, ratio: int | None = None) -> Model:
 
     The device may carry a precision: ``openvino:bf16``.
     """
-    from napari_twostage.models.backends import PRECISIONS  # loads torch, which not all need
-
     name, _, precision = device.rpartition(":")
     if precision not in PRECISIONS:
         name, precision = device, "f32"

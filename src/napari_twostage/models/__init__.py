@@ -1,6 +1,6 @@
 """Models: networks, the two-stage module, bundles of weights and card, and running them.
 
-The only place that knows torch, which is loaded with the first model, not with the package.
+The only place that knows torch, which is loaded by what computes with it or converts from it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ def load_model(model: str | Path, *, device: str = "auto", precision: str = "f32
         If it is no such bundle, or cannot run on the device, or not in that precision.
     """
     from napari_twostage.models.bundle import read_bundle
+    from napari_twostage.models.model import Model
 
-    bundle = read_bundle(model)
-    from napari_twostage.models.model import Model  # torch, which a wrong path need not load
-
-    return Model(bundle, device, precision)
+    return Model(read_bundle(model), device, precision)
