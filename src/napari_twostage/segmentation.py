@@ -298,13 +298,12 @@ class Segmentation:
     @cached_property
     def uncertainty(self) -> da.Array:
         """Lazy (H, W) float32 uncertainty on `coarse_grid`; 0 outside the tissue."""
-        measure = self._measure
+        return lazy_plane(self.read_uncertainty, self.coarse_grid.shape, np.float32)
 
-        def read(box: Box) -> NDArray[np.float32]:
-            logits = self.store.read_logits(box)
-            return np.nan_to_num(measure(probabilities(logits)), nan=0.0)
-
-        return lazy_plane(read, self.coarse_grid.shape, np.float32)
+    def read_uncertainty(self, box: Box) -> NDArray[np.float32]:
+        """Uncertainty of a box inside `coarse_grid`; 0 outside the tissue."""
+        probability = probabilities(self.store.read_logits(box))
+        return np.nan_to_num(self._measure(probability), nan=0.0)
 
     # -- choosing and refining ----------------------------------------------------------------
 

@@ -74,7 +74,7 @@ def grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def labels_picture(seg: Segmentation) -> NDArray[np.uint8]:
     """Paint the labels in their classes' colours: (height, width, 4), background transparent."""
     wanted = picture_level(seg)
-    level = min(wanted, len(seg.labels) - 1)
+    level = min(wanted, len(seg.layout.level_shapes) - 1)
     step = 2 ** (wanted - level)
     plane = np.empty(seg.grid.coarser(2**wanted).shape, np.uint8)
     for box in Box(0, 0, *plane.shape).blocks(max(1, READ_PX // step)):
@@ -95,8 +95,7 @@ def uncertainty_picture(seg: Segmentation) -> NDArray[np.float32]:
     for box in Box(0, 0, *picture.shape).blocks(max(1, READ_PX // step)):
         finer = Box(*(step * edge for edge in (box.top, box.left, box.bottom, box.right)))
         finer = finer.clip(seg.coarse_grid.shape)
-        values = np.asarray(seg.uncertainty[finer.slices], np.float32)
-        picture[box.slices] = _block_means(values, step)
+        picture[box.slices] = _block_means(seg.read_uncertainty(finer), step)
 
     states = seg.states
     # The tile that the centre of each pixel of the picture lies in, on either axis.
