@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -71,12 +72,16 @@ class FakeSegmentation:
         self.labels = [
             da.from_array(self.plane[:: 2**k, :: 2**k], chunks=self.tile_px * 4) for k in range(3)
         ]
-        heat = np.zeros(self.coarse_grid.shape, np.float32) if self.heat is None else self.heat
-        self.uncertainty = da.from_array(heat, chunks=64)
+        self.layout = SimpleNamespace(level_shapes=[level.shape for level in self.labels])
+        if self.heat is None:
+            self.heat = np.zeros(self.coarse_grid.shape, np.float32)
 
     def read_labels(self, box, level=0):
         self.read.append((level, box))
         return self.labels[level][box.slices].compute()
+
+    def read_uncertainty(self, box):
+        return self.heat[box.slices]
 
     def view(self, grid):
         if self.picture is None:
