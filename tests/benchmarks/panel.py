@@ -47,7 +47,7 @@ def main(given: str | None, *, show: bool) -> None:
         wait(panel)
         gaps = {"idle": gaps_for(1.0)}
         panel.session.run_coarse()
-        gaps["coarse, with loading the model"] = gaps_while(panel)
+        gaps["coarse"] = gaps_while(panel)
         panel.session.threshold = 0.0
         panel.session.refine_uncertain()
         gaps["refining"] = gaps_while(panel)

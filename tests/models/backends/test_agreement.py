@@ -197,6 +197,19 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert kept.read_text().startswith("<?xml")
 
 
+def test_of_a_full_cache_goes_what_nobody_used_for_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(openvino, "KEPT", 2)
+    bundles = {name: random_bundle(name=name) for name in ("a", "b", "c")}
+    for name in ("a", "b", "a", "c"):
+        bundle = bundles[name]
+        Model(bundle, "openvino").refine(tissue(bundle.card.tile_px + 2 * bundle.card.halo_px, 1))
+    kept = {entry.name.partition("-")[0] for entry in tmp_path.iterdir()}
+    assert kept == {bundles[name].sha256[:16] for name in ("a", "c")}
+
+
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

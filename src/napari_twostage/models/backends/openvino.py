@@ -48,7 +48,7 @@ COMPILING = Lock()
 GRAPH = 2
 """To be raised when we build another graph of the same bundle: halo and folding are part of it."""
 KEPT = 24
-"""Converted networks that stay on disk, some 13 MB each; the oldest go."""
+"""Converted networks that stay on disk, some 13 MB each; those that nobody used for longest go."""
 
 
 class OpenVinoBackend:
@@ -160,7 +160,10 @@ class OpenVinoBackend:
         name = f"{self._bundle.sha256[:16]}-{stage}-{sizes}-{versions[:8]}"
         kept = cache_folder() / name
         with suppress(RuntimeError, OSError):  # absent, or damaged: it is made again
-            return self._core.read_model(kept / CONVERTED)
+            network = self._core.read_model(kept / CONVERTED)
+            with suppress(OSError):
+                kept.touch()  # what is in use is the last to go
+            return network
         network = self._converter.convert(stage, self._halo(stage), shape)
         # read back even now: what was not written yet is compiled into slightly other sums
         with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +206,7 @@ def cache_folder() -> Path:
 
 
 def _keep(converted: Path, kept: Path) -> None:
-    """Copy a converted network into the cache in one step, and drop the oldest of too many."""
+    """Copy a converted network into the cache in one step, and drop some of too many."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=kept.parent, prefix=".partial-"))
     shutil.copytree(converted, unfinished, dirs_exist_ok=True)
