@@ -160,6 +160,9 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
         outline = only_in(ours.tissue.data > 0, corner)
         found = in_slide_pixels(stage, seen_at(ours.tissue, outline, np.ones(2)))
         assert np.abs(found - wanted).max() <= rim + 1
+    # GPUs interpolate between the steps of 8 bits: over a few of them, edges would be hard
+    assert len(np.unique(ours.tissue.data)) > 8
+    assert ours.tissue.data.max() > 200
     seg.ledger.refined[:] = False  # to see the heat that was there before
     ours._cool_down(seg, ours.heat)
     for corner, box in marks().items():

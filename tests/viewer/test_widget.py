@@ -277,6 +277,13 @@ def test_what_breaks_is_told_in_one_line(window, tracebacks, caplog) -> None:
     caplog.clear()
 
 
+def test_a_result_that_is_done_is_shown_however_slow_painting_was(window, monkeypatch) -> None:
+    monkeypatch.setattr("napari_twostage.viewer.widget.REDRAW_S", 3600.0)
+    window.run_coarse()
+    window.until(lambda: window.panel.layers.tissue is not None)
+    assert window.part("refine_uncertain").isEnabled()
+
+
 def test_tiles_that_cannot_be_read_are_told_and_shown(window) -> None:
     slide = window.panel.session.slide
     slide.fingerprint()

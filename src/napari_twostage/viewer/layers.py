@@ -60,6 +60,8 @@ OUTLINE_PX = 2000
 """The outline is drawn on a grid of about this many pixels."""
 _OUTLINE_SHARE = 500
 """The tissue's outline is as wide as the slide's longer side divided by this."""
+_OUTLINE_BLUR = 0.7
+"""Of its edges, in pixels of its grid."""
 _THIN = {"extent": False, "thumbnail": False, "highlight": False}
 """What a refresh may leave out where pixels changed and nothing else."""
 
@@ -324,7 +326,7 @@ class ResultLayers:
         outline, grid = _outline(*seg.findings.tissue_mask)
         self.tissue = self._add_image(
             "tissue", outline, placement(self._slide_layer, grid), colormap=_TISSUE,
-            interpolation2d="linear", contrast_limits=(0, 1),
+            interpolation2d="linear", contrast_limits=(0, 255),
         )  # fmt: skip
 
     def _add_image(
@@ -428,7 +430,9 @@ def _outline(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.uint8], Gr
     inner = binary_erosion(mask, iterations=width, border_value=1)
     downsample = (grid.downsample[0] / finer, grid.downsample[1] / finer)
     mpp = (grid.mpp[0] / finer, grid.mpp[1] / finer)
-    return np.asarray(mask & ~inner, dtype=np.uint8), Grid(mask.shape, downsample, mpp)
+    # soft, and over all 8 bits, between which a GPU interpolates: else steps show close by
+    rim = gaussian_filter((mask & ~inner) * np.float32(255), _OUTLINE_BLUR, mode="nearest")
+    return rim.astype(np.uint8), Grid(mask.shape, downsample, mpp)
 
 
 def _refresh(layer: Layer) -> None:

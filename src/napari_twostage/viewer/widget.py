@@ -53,7 +53,8 @@ POLL_MS = 50
 REDRAW_S = 0.05
 """Rest after a redraw and its painting: some ten redraws a second."""
 PAINT_REST = 3.0
-"""Rest after slow painting, as a multiple of it: software OpenGL takes the cores from the model."""
+"""Rest after slow painting while anything runs, as a multiple of it: software OpenGL takes the
+cores from the model."""
 
 
 @dataclass
@@ -232,7 +233,7 @@ class TwoStageWidget(QWidget):
             late = max(0.0, now - self._painting_since - POLL_MS / 1000)
             self._redraw_at = now + max(REDRAW_S, PAINT_REST * late)
             self._painting_since = None
-        elif now >= self._redraw_at:
+        elif now >= self._redraw_at or not any(session.busy for session in self._sessions):
             for bench in self._benches.values():
                 bench.layers.redraw(new=1)
             if self._dirty:
