@@ -13,10 +13,9 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
-from napari_twostage.compose import upsample
-from napari_twostage.geometry import Grid
 from napari_twostage.pipeline import ChipRefined
 from napari_twostage.tiling import TileState
+from napari_twostage.viewer.outline import trace
 from napari_twostage.viewer.placement import placement
 from napari_twostage.viewer.planes import LabelPyramid
 from napari_twostage.viewer.settings import KEY
@@ -56,12 +55,6 @@ _HEAT = Colormap(
     name="uncertainty",
 )
 _TISSUE = Colormap([[0.2, 0.3, 0.4, 0], [0.2, 0.3, 0.4, 1]], name="tissue outline")
-OUTLINE_PX = 2000
-"""The outline is drawn on a grid of about this many pixels."""
-_OUTLINE_SHARE = 500
-"""The tissue's outline is as wide as the slide's longer side divided by this."""
-_OUTLINE_BLUR = 0.7
-"""Of its edges, in pixels of its grid."""
 _THIN = {"extent": False, "thumbnail": False, "highlight": False}
 """What a refresh may leave out where pixels changed and nothing else."""
 
@@ -323,7 +316,7 @@ class ResultLayers:
         )  # fmt: skip
 
     def _add_tissue(self, seg: Segmentation) -> None:
-        outline, grid = _outline(*seg.findings.tissue_mask)
+        outline, grid = trace(*seg.findings.tissue_mask)
         self.tissue = self._add_image(
             "tissue", outline, placement(self._slide_layer, grid), colormap=_TISSUE,
             interpolation2d="linear", contrast_limits=(0, 255),
@@ -414,25 +407,6 @@ def _tile_colormap() -> Colormap:
         interpolation="zero",
         name="tile states",
     )
-
-
-def _outline(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.uint8], Grid]:
-    """The rim of a mask, smooth and wide enough to be seen with the whole slide in view."""
-    from scipy.ndimage import binary_erosion, gaussian_filter
-
-    finer = max(1, OUTLINE_PX // max(mask.shape))
-    smooth = gaussian_filter(mask.astype(np.float32), 1.0, mode="nearest")
-    enlarged = upsample(
-        lambda box: smooth[None, *box.slices], grid.shape, grid.box.scaled(finer), finer
-    )
-    mask = enlarged[0] > 0.5
-    width = max(1, round(max(mask.shape) / _OUTLINE_SHARE))
-    inner = binary_erosion(mask, iterations=width, border_value=1)
-    downsample = (grid.downsample[0] / finer, grid.downsample[1] / finer)
-    mpp = (grid.mpp[0] / finer, grid.mpp[1] / finer)
-    # soft, and over all 8 bits, between which a GPU interpolates: else steps show close by
-    rim = gaussian_filter((mask & ~inner) * np.float32(255), _OUTLINE_BLUR, mode="nearest")
-    return rim.astype(np.uint8), Grid(mask.shape, downsample, mpp)
 
 
 def _refresh(layer: Layer) -> None:
