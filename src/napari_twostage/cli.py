@@ -58,38 +58,64 @@ def _parser() -> argparse.ArgumentParser:
         description="Segment whole slides: coarse everywhere, full resolution where it matters.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for add in (
+        _add_demo,
+        _add_info,
+        _add_segment,
+        _add_refine,
+        _add_export,
+        _add_batch,
+        _add_view,
+        _add_models,
+        _add_bench,
+    ):
+        add(verbs)
+    return parser
 
-    demo = _verb(verbs, "demo", "segment the sample slide and draw an overview")
-    demo.add_argument("--out", type=Path, help="folder for the result (default: demo)")
-    _model_options(demo)
-    _criteria(demo)
-    _run_options(demo)
 
-    info = _verb(verbs, "info", "describe a slide, a result, or (without PATH) this machine")
-    info.add_argument("path", type=locate, nargs="?", help="slide or result: path or URL")
-    _slide_options(info)
+Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
 
-    segment = _verb(verbs, "segment", "segment a slide; again to go on after a stop")
-    segment.add_argument("slide", type=locate, help="path or URL")
-    segment.add_argument("--out", type=locate, required=True, help="result folder, *.zarr")
-    _model_options(segment)
-    _criteria(segment)
-    _run_options(segment)
-    _slide_options(segment)
-    _region(segment, "segment only this part")
-    _cluster_options(segment)
 
-    refine = _verb(verbs, "refine", "refine more of a result")
-    refine.add_argument("result", type=locate)
-    _device(refine)
-    _criteria(refine)
-    _region(refine, "only tiles that touch this part; alone: all of them")
-    refine.add_argument("--dry-run", action="store_true", help="only say what it would cost")
-    _cluster_options(refine)
+def _add_demo(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "demo", "segment the sample slide and draw an overview")
+    verb.add_argument("--out", type=Path, help="folder for the result (default: demo)")
+    _model_options(verb)
+    _criteria(verb)
+    _run_options(verb)
 
-    export = _verb(verbs, "export", "write a result to files, by their endings")
-    export.add_argument("result", type=locate)
-    export.add_argument(
+
+def _add_info(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "info", "describe a slide, a result, or (without PATH) this machine")
+    verb.add_argument("path", type=locate, nargs="?", help="slide or result: path or URL")
+    _slide_options(verb)
+
+
+def _add_segment(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "segment", "segment a slide; again to go on after a stop")
+    verb.add_argument("slide", type=locate, help="path or URL")
+    verb.add_argument("--out", type=locate, required=True, help="result folder, *.zarr")
+    _model_options(verb)
+    _criteria(verb)
+    _run_options(verb)
+    _slide_options(verb)
+    _region(verb, "segment only this part")
+    _cluster_options(verb)
+
+
+def _add_refine(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "refine", "refine more of a result")
+    verb.add_argument("result", type=locate)
+    _device(verb)
+    _criteria(verb)
+    _region(verb, "only tiles that touch this part; alone: all of them")
+    verb.add_argument("--dry-run", action="store_true", help="only say what it would cost")
+    _cluster_options(verb)
+
+
+def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "export", "write a result to files, by their endings")
+    verb.add_argument("result", type=locate)
+    verb.add_argument(
         "targets",
         type=locate,
         nargs="+",
@@ -97,32 +123,36 @@ def _parser() -> argparse.ArgumentParser:
         help="*.geojson[.gz], *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
     )
 
-    batch = _verb(verbs, "batch", "segment many slides with one model")
-    batch.add_argument("slides", type=locate, nargs="+", metavar="SLIDE")
-    batch.add_argument(
+
+def _add_batch(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "batch", "segment many slides with one model")
+    verb.add_argument("slides", type=locate, nargs="+", metavar="SLIDE")
+    verb.add_argument(
         "--out", type=locate, required=True, help="folder for results and summary.csv"
     )
-    _model_options(batch)
-    _criteria(batch)
-    _run_options(batch)
-    _slide_options(batch)
-    _cluster_options(batch)
-
-    view = _verb(verbs, "view", "open napari with the panel")
-    view.add_argument("paths", type=locate, nargs="*", metavar="PATH", help="slides or results")
-
-    models = _verb(verbs, "models", "list the bundled models, or show a model's card")
-    models.add_argument("model", nargs="?", help="name, folder or zip")
-
-    bench = _verb(verbs, "bench", "time two stages against every tile, on this machine")
-    bench.add_argument("slide", type=locate, nargs="?", help="default: the sample slide")
-    bench.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
-    bench.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
-    _model_options(bench)
-    return parser
+    _model_options(verb)
+    _criteria(verb)
+    _run_options(verb)
+    _slide_options(verb)
+    _cluster_options(verb)
 
 
-Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+def _add_view(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "view", "open napari with the panel")
+    verb.add_argument("paths", type=locate, nargs="*", metavar="PATH", help="slides or results")
+
+
+def _add_models(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "models", "list the bundled models, or show a model's card")
+    verb.add_argument("model", nargs="?", help="name, folder or zip")
+
+
+def _add_bench(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "bench", "time two stages against every tile, on this machine")
+    verb.add_argument("slide", type=locate, nargs="?", help="default: the sample slide")
+    verb.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
+    verb.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
+    _model_options(verb)
 
 
 def _verb(
