@@ -94,8 +94,8 @@ def slider(panel: TwoStageWidget) -> np.ndarray:
     refined = np.zeros(TILES, bool)
     curve = Ranking(TileStatistics(scores, *counts), 0.5).curve(refined, 0.02)
     session, layers = panel.session, panel.layers
-    layers.tiles.data, layers.cells_per_tile = np.zeros(TILES, np.uint8), 1
-    layers.show_tiles(np.ones(TILES, np.uint8), scores)
+    layers.tiles.data, layers.shades.cells_per_tile = np.zeros(TILES, np.uint8), 1
+    layers.shades.take(np.ones(TILES, np.uint8), scores, TILES)
     session.curve = curve
     panel.show_session()
     spent = []

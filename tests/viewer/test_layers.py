@@ -24,9 +24,10 @@ from napari_twostage.session import Session
 from napari_twostage.slides import open_slide
 from napari_twostage.tiling import TileState
 from napari_twostage.tissue import MARGIN_UM
-from napari_twostage.viewer.layers import SELECTED, TILE_COLORS, ResultLayers
+from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.reader import get_reader
 from napari_twostage.viewer.settings import KEY
+from napari_twostage.viewer.shades import SELECTED, TILE_COLORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +155,7 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
             assert_there(ours.labels, np.asarray(plane[:]) == 1, step, (step + 2) / resampled + 1)
         tile = seg.card.tile_px / resampled
         refined = tiles_shown(stage) == 2 * TileState.REFINED + 1
-        assert_there(ours.tiles, refined, ours.cells_per_tile, tile + 1)
+        assert_there(ours.tiles, refined, ours.shades.cells_per_tile, tile + 1)
         # the outline runs round the mark at the tissue's margin, cut off by the slide's edges
         rim = MARGIN_UM / MPP + 3 * seg.findings.tissue_mask[1].downsample[0]
         outline = only_in(ours.tissue.data > 0, corner)
@@ -217,7 +218,7 @@ def selected(stage: Stage) -> np.ndarray:
 def tiles_shown(stage: Stage) -> np.ndarray:
     """What the layer shows of each tile, all cells of which must say the same."""
     ours, seg = stage.ours, stage.session.seg
-    side, (height, width) = ours.cells_per_tile, seg.grid.shape
+    side, (height, width) = ours.shades.cells_per_tile, seg.grid.shape
     cell = seg.card.tile_px // side
     assert ours.tiles.data.shape == (-(-height // cell), -(-width // cell))  # no farther
     first = ours.tiles.data[::side, ::side]

@@ -134,7 +134,8 @@ def test_the_threshold_is_in_the_units_of_scores_and_answers_at_once(window) -> 
         assert wrong_px == f"Over {pixels} wrong pixels expected in a tile:"
         assert f"{wanted.n_tiles:,} tile" in summary.text()
         layers = window.panel.layers
-        lit = layers.tiles.data[:: layers.cells_per_tile, :: layers.cells_per_tile]
+        side = layers.shades.cells_per_tile
+        lit = layers.tiles.data[::side, ::side]
         lit = lit == lit.max()
         assert lit.sum() == wanted.n_tiles or not wanted.n_tiles
         texts.add(summary.text())

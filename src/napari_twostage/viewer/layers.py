@@ -7,18 +7,18 @@ the layers up to date, as often as the owner likes. Layers of others are never t
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_twostage.pipeline import ChipRefined
-from napari_twostage.tiling import TileState
 from napari_twostage.viewer.outline import trace
 from napari_twostage.viewer.placement import placement
 from napari_twostage.viewer.planes import LabelPyramid
 from napari_twostage.viewer.settings import KEY
+from napari_twostage.viewer.shades import SHADES, TileShades, enlarge, tile_colormap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,22 +32,7 @@ if TYPE_CHECKING:
     from napari_twostage.pipeline import ChipFailed, CoarseWindowDone
     from napari_twostage.segmentation import Segmentation
     from napari_twostage.session import Patch, Session
-    from napari_twostage.tiling import TileGrid
     from napari_twostage.viewer.placement import Placement
-
-Value = TypeVar("Value", bound=np.generic)
-
-SELECTED = len(TileState)
-"""What a tile is shown as that would be refined."""
-TILE_COLORS: dict[int, str] = {
-    TileState.OUTSIDE: "#00000000",
-    TileState.COARSE: "#00000000",
-    TileState.REFINED: "#2f6bff1c",
-    TileState.EDITED: "#d64bff24",
-    TileState.FAILED: "#ff2d2d90",
-    SELECTED: "#ff8c1a70",
-}
-"""#rrggbbaa: pale enough to see the tissue through."""
 
 # transparent where stage 1 is sure; turquoise is far from the colours of H&E, DAB and labels
 _HEAT = Colormap(
@@ -82,14 +67,11 @@ class ResultLayers:
         self.tiles: Image | None = None
         self.tissue: Image | None = None
         self.edit: Labels | None = None
-        self.cells_per_tile = 1
-        """Pixels of `tiles` along the side of a tile; cut by the slide's edge, it has fewer."""
+        self.shades: TileShades | None = None
+        """What `tiles` holds."""
         self._missing: deque[Callable[[Segmentation], None]] = deque()
         self._stale: set[str] = set()
         self._hidden: set[int] = set()
-        self._selectable = np.zeros((0, 0), np.float32)
-        self._mask = np.zeros((0, 0), bool)
-        self._base = np.zeros((0, 0), np.uint8)
         self._before_edit: list[tuple[Layer, bool]] = []
         self._connections: list[tuple[SignalInstance, Callable[..., None]]] = [
             (session.result_changed, self._result_changed),
@@ -185,44 +167,22 @@ class ResultLayers:
 
     def _sum_up_states(self) -> None:
         seg = self._seg
-        if seg is not None:
+        if seg is not None and self.tiles is not None and self.shades is not None:
             # NaN is above no threshold
-            self.show_tiles(
-                seg.states, np.where(seg.ledger.refined, np.float32(np.nan), seg.scores)
-            )
-
-    def show_tiles(self, states: NDArray[np.uint8], selectable: NDArray[np.float32]) -> None:
-        """Take over what does not depend on the threshold, once for all moves of the slider.
-
-        Parameters
-        ----------
-        states : (rows, columns) uint8 array
-            A `TileState` each.
-        selectable : (rows, columns) float32 array
-            Scores of tiles that may be refined, NaN for all others.
-        """
-        if self.tiles is None:
-            return
-        shape, side = self.tiles.data.shape, self.cells_per_tile
-        self._base = _enlarge(_shade(states), side, shape)
-        self._selectable = _enlarge(selectable, side, shape)
-        self._mask = np.zeros(shape, bool)
+            selectable = np.where(seg.ledger.refined, np.float32(np.nan), seg.scores)
+            self.shades.take(seg.states, selectable, self.tiles.data.shape)
 
     def _light_up(self) -> None:
-        """Mark the tiles above the threshold: all that a move of the slider costs."""
-        if self.tiles is None or self._base.shape != self.tiles.data.shape:
-            return
-        np.copyto(self.tiles.data, self._base)
-        if self._session.coarse_done:
-            np.greater(self._selectable, self._session.threshold, out=self._mask)
-            np.putmask(self.tiles.data, self._mask, _SHADE_SELECTED)
-        _refresh(self.tiles)
+        if self.tiles is not None and self.shades is not None:
+            session = self._session
+            self.shades.paint(self.tiles.data, session.threshold if session.coarse_done else None)
+            _refresh(self.tiles)
 
     @staticmethod
     def _cool_down(seg: Segmentation, heat: Image) -> None:
         """Leave out what was refined: there the doubt of stage 1 no longer counts."""
         side = seg.findings.heat.cells_per_tile
-        refined = _enlarge(seg.ledger.refined, side, heat.data.shape)
+        refined = enlarge(seg.ledger.refined, side, heat.data.shape)
         np.copyto(heat.data, seg.findings.heat.pixels)
         heat.data[refined] = 0
 
@@ -307,12 +267,12 @@ class ResultLayers:
         )  # fmt: skip
 
     def _add_tiles(self, seg: Segmentation) -> None:
-        self.cells_per_tile = _cells_per_tile(seg.tiles)
-        cells = seg.grid.coarser(seg.card.tile_px // self.cells_per_tile)
+        self.shades = TileShades(seg.tiles)
+        cells = seg.grid.coarser(seg.card.tile_px // self.shades.cells_per_tile)
         self.tiles = self._add_image(
             "tiles", np.zeros(cells.shape, np.uint8),
-            placement(self._slide_layer, cells), colormap=_tile_colormap(),
-            interpolation2d="nearest", contrast_limits=(0, 2 * len(TILE_COLORS)),
+            placement(self._slide_layer, cells), colormap=tile_colormap(),
+            interpolation2d="nearest", contrast_limits=(0, SHADES),
         )  # fmt: skip
 
     def _add_tissue(self, seg: Segmentation) -> None:
@@ -350,7 +310,7 @@ class ResultLayers:
         for layer in (self.edit, self.tissue, self.tiles, self.heat, self.labels):
             self._remove(layer)
         self.edit = self.tissue = self.tiles = self.heat = self.labels = None
-        self._pyramid = None
+        self._pyramid = self.shades = None
         self._missing.clear()
         self._stale.clear()
 
@@ -367,46 +327,6 @@ def class_colormap(
     for entry in classes:
         colors[entry.value] = "transparent" if entry.value in hidden else entry.color
     return DirectLabelColormap(color_dict=colors)
-
-
-_MOST_CELLS = 16
-"""Along the side of a tile."""
-_CELLS = 250_000
-"""Of all tiles, where each has several: a move of the threshold goes over them."""
-_SHADE_SELECTED = 2 * SELECTED + 1
-
-
-def _shade(states: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What the tiles' image holds for a state: the middle of its band of the colormap."""
-    return 2 * states + np.uint8(1)
-
-
-def _cells_per_tile(tiles: TileGrid) -> int:
-    """Enough that the last tiles end with the slide; the fewer there are, the more it is seen."""
-    rows, columns = tiles.shape
-    side = 1
-    while (
-        side < _MOST_CELLS
-        and (2 * side) ** 2 * rows * columns <= _CELLS
-        and tiles.tile_px % (2 * side) == 0
-    ):
-        side *= 2
-    return side
-
-
-def _enlarge(tiles: NDArray[Value], side: int, shape: tuple[int, ...]) -> NDArray[Value]:
-    """Give each tile `side` × `side` cells, as far as the slide reaches."""
-    return tiles.repeat(side, 0).repeat(side, 1)[: shape[0], : shape[1]]
-
-
-def _tile_colormap() -> Colormap:
-    count = len(TILE_COLORS)
-    return Colormap(
-        list(TILE_COLORS.values()),
-        controls=np.linspace(0, 1, count + 1),
-        interpolation="zero",
-        name="tile states",
-    )
 
 
 def _refresh(layer: Layer) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 
 from napari_twostage.session import Session
 from napari_twostage.tiling import TileState
-from napari_twostage.viewer.layers import TILE_COLORS
 from napari_twostage.viewer.panel.buttons import button, button_grid
 from napari_twostage.viewer.parts import StateLegend
 from napari_twostage.viewer.section import Section
+from napari_twostage.viewer.shades import TILE_COLORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
