@@ -119,7 +119,7 @@ def card_text(card: ModelCard) -> str:
         card.description,
         f"{classes} &nbsp;·&nbsp; {card.fine_mpp:g} µm/px &nbsp;·&nbsp; "
         f"coarse {card.fine_mpp * card.ratio:g} µm/px",
-        f"{card.metrics[chosen]} ({chosen})" if chosen else "",
+        f"{chosen[0].upper()}{chosen[1:]}: {card.metrics[chosen]}" if chosen else "",
         f"Licence: {card.licence}",
     ]
     return "<br>".join(line for line in lines if line)
