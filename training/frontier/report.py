@@ -215,7 +215,8 @@ def _caption(results: Results, seconds: Mapping[str, Timing]) -> str:
         "(smooth 1) per image at its own size, averaged; intervals resample groups of images, "
         "differences are paired. Single models of the same cost lie between two models of the "
         "single-model frontier, straight over the logarithm of cost; a single model is compared "
-        f"with the others. Two stages pay for halos and context.{timed}{missing}"
+        "with the others. Stage 2 pays for halo and context; single models and stage 1 count as "
+        f"reading images whole.{timed}{missing}"
     )
 
 
