@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 KILLS = 20
 KILLS_IN_A_ROW = 5
 KILLS_IN_STAGE = 6
+MOST_RESULTS = 20
+"""A stage that kills miss so often is not where it was measured."""
 
 
 def kill_again_and_again(
@@ -110,12 +112,13 @@ def test_killed_in_the_stages_before(stage: str, tmp_path: Path) -> None:
     after = sum(spent[later] for later in stages[stages.index(stage) + 1 :])
     between = (seconds - after - spent[stage], seconds - after)
     rng = np.random.default_rng(1)
-    hits = 0
-    for number in range(KILLS_IN_STAGE // 2):
-        out = tmp_path / f"{number}.zarr"
+    hits, results = 0, 0
+    while results < KILLS_IN_STAGE // 2 or hits < 2:  # a run may end before its moment comes
+        assert results < MOST_RESULTS
+        out = tmp_path / f"{results}.zarr"
         hits += kill_again_and_again(slide, out, options, rng, between, most=2)
         assert_same(opened(out), expected)
-    assert hits >= 2
+        results += 1
 
 
 def test_killed_while_the_result_folder_is_made(
