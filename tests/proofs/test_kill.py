@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 KILLS = 20
 KILLS_IN_A_ROW = 5
 KILLS_IN_STAGE = 6
-MOST_RESULTS = 20
-"""A stage that kills miss so often is not where it was measured."""
+MOST_RESULTS = 40
+"""Kills that miss so often do not fall where they were meant to."""
 
 
 def kill_again_and_again(
@@ -54,6 +54,27 @@ def kill_again_and_again(
         assert child.exitcode == -signal.SIGKILL
     finish(slide, out, options)
     return most
+
+
+def survive(
+    slide: Path,
+    folder: Path,
+    options: dict[str, Any],
+    expected: dict[str, Any],
+    between: tuple[float, float],
+    kills: int,
+    in_a_row: int,
+) -> None:
+    """Have so many kills hit, and compare every result that comes of it."""
+    rng = np.random.default_rng(0)
+    hits, results = 0, 0
+    while hits < kills:
+        assert results < MOST_RESULTS
+        out = folder / f"{results}.zarr"
+        most = min(in_a_row, kills - hits)
+        hits += kill_again_and_again(slide, out, options, rng, between, most)
+        assert_same(opened(out), expected)
+        results += 1
 
 
 def without_pyramid(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -87,14 +108,7 @@ def test_killed_runs_end_in_the_same_bytes(model: Model, tmp_path: Path) -> None
     expected = opened(tmp_path / "undisturbed.zarr")
     assert len(expected["scores"].ravel()) >= 20
 
-    rng = np.random.default_rng(0)
-    hits, results = 0, 0
-    while hits < KILLS:
-        out = tmp_path / f"{results}.zarr"
-        most = min(KILLS_IN_A_ROW, KILLS - hits)
-        hits += kill_again_and_again(slide, out, options, rng, (0, seconds), most)
-        assert_same(opened(out), expected)
-        results += 1
+    survive(slide, tmp_path, options, expected, (0, seconds), KILLS, KILLS_IN_A_ROW)
 
 
 @pytest.mark.slow
@@ -111,14 +125,7 @@ def test_killed_in_the_stages_before(stage: str, tmp_path: Path) -> None:
     stages = list(spent)
     after = sum(spent[later] for later in stages[stages.index(stage) + 1 :])
     between = (seconds - after - spent[stage], seconds - after)
-    rng = np.random.default_rng(1)
-    hits, results = 0, 0
-    while results < KILLS_IN_STAGE // 2 or hits < 2:  # a run may end before its moment comes
-        assert results < MOST_RESULTS
-        out = tmp_path / f"{results}.zarr"
-        hits += kill_again_and_again(slide, out, options, rng, between, most=2)
-        assert_same(opened(out), expected)
-        results += 1
+    survive(slide, tmp_path, options, expected, between, KILLS_IN_STAGE, 2)
 
 
 def test_killed_while_the_result_folder_is_made(
