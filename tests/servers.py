@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from napari_twostage.url import Url
+    from napari_twostage.io.url import Url
 
 
 class WebServer(ThreadingHTTPServer):

@@ -20,20 +20,20 @@ import torch
 from tqdm import tqdm
 
 from napari_twostage.errors import ModelError
+from napari_twostage.method.uncertainty import labels
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import BUNDLED, CARD
-from napari_twostage.uncertainty import labels
-from training.checkpoint import read_claim
-from training.config import ConfigError
-from training.datasets import DatasetError, load_split
-from training.infer import prepare
-from training.metrics import bootstrap_interval, dice, pooled_dice
+from napari_twostage.training.checkpoint import read_claim
+from napari_twostage.training.config import ConfigError
+from napari_twostage.training.datasets import DatasetError, load_split
+from napari_twostage.training.infer import prepare
+from napari_twostage.training.metrics import bootstrap_interval, dice, pooled_dice
+from napari_twostage.training.outcomes import Cost, count_single, run_engine
+from napari_twostage.training.pretrained import load_module
+from napari_twostage.training.stages import coarse_at_full_size
+from napari_twostage.training.validate import predict_whole
 from training.objects import Found, match_objects
-from training.outcomes import Cost, count_single, run_engine
-from training.pretrained import load_module
-from training.stages import coarse_at_full_size
 from training.tables.table import Table, percent
-from training.validate import predict_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.models.model import Model
-    from training.datasets import Sample
+    from napari_twostage.training.datasets import Sample
 
 Row = dict[str, Any]
 HEADER = (

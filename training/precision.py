@@ -16,11 +16,11 @@ import numpy as np
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
-from napari_twostage.timing import ROUNDS, describe_processor, time_in_turn, timed
-from training.datasets import DatasetError, load_split
+from napari_twostage.training.datasets import DatasetError, load_split
+from napari_twostage.training.metrics import bootstrap_interval, dice
+from napari_twostage.training.outcomes import run_engine
+from napari_twostage.utils.timing import ROUNDS, describe_processor, time_in_turn, timed
 from training.frontier.comparison import describe_difference
-from training.metrics import bootstrap_interval, dice
-from training.outcomes import run_engine
 from training.tables.table import Table, percent
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.backends import Stage
     from napari_twostage.models.model import Model
-    from training.datasets import Sample
+    from napari_twostage.training.datasets import Sample
 
 PAIRS = ("cpu:f32", "cpu:bf16", "openvino:f32", "openvino:bf16")
 HEADER = (

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from tqdm import tqdm
 
-from napari_twostage.models.allocator import tune_allocator
-from napari_twostage.timing import processor_name, time_in_turn, timed
+from napari_twostage.models.backends.allocator import tune_allocator
+from napari_twostage.utils.timing import processor_name, time_in_turn, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from napari_twostage.timing import Seconds, Timing
+    from napari_twostage.utils.timing import Seconds, Timing
 
 Item = TypeVar("Item")
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.export import export
 
 if TYPE_CHECKING:
-    from napari_twostage.engine import iter_segment, segment
+    from napari_twostage.engine.api import iter_segment, segment
+    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
+    from napari_twostage.method.selection import Plan
+    from napari_twostage.method.tiling import TileState
     from napari_twostage.models import load_model
-    from napari_twostage.segmentation import Segmentation
-    from napari_twostage.selection import Plan
     from napari_twostage.session import Session
     from napari_twostage.slides import open_slide
-    from napari_twostage.tiling import TileState
 
 __all__ = [
     "Box",
@@ -41,14 +41,14 @@ __all__ = [
 
 _HOMES = {
     "Box": "geometry",
-    "Plan": "selection",
-    "Segmentation": "segmentation",
+    "Plan": "method.selection",
+    "Segmentation": "engine.segmentation",
     "Session": "session",
-    "TileState": "tiling",
-    "iter_segment": "engine",
+    "TileState": "method.tiling",
+    "iter_segment": "engine.api",
     "load_model": "models",
     "open_slide": "slides",
-    "segment": "engine",
+    "segment": "engine.api",
 }
 
 

@@ -21,7 +21,7 @@ from napari_twostage import load_model
 from napari_twostage.models.backends import PRECISIONS
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.machine import describe_machine
-from napari_twostage.timing import ROUNDS, Timing
+from napari_twostage.utils.timing import ROUNDS, Timing
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

@@ -19,10 +19,10 @@ from docs.scale_costs import Costs
 from tests.benchmarks import common
 
 from napari_twostage import Box, Segmentation, open_slide, segment
-from napari_twostage.bench import warm_up
-from napari_twostage.journal import Journal
-from napari_twostage.timing import Timing, time_in_turn, timed
-from napari_twostage.tissue import find_tissue
+from napari_twostage.cli.bench import warm_up
+from napari_twostage.method.tissue import find_tissue
+from napari_twostage.result.journal import Journal
+from napari_twostage.utils.timing import Timing, time_in_turn, timed
 from training.tables.table import Table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.model import Model
     from napari_twostage.slides.base import Slide
-    from napari_twostage.timing import Seconds
+    from napari_twostage.utils.timing import Seconds
 
 PLACE = Box(0, 0, 2 * Costs.field_px, 2 * Costs.field_px)
 SIZE, QUICK_SIZE = (60_000, 50_000), (6000, 5000)

@@ -30,23 +30,23 @@ from tests.benchmarks import common
 from tests.benchmarks.peers.peer import Job
 
 from napari_twostage import open_slide, segment
-from napari_twostage.bench import time_stages, warm_up
-from napari_twostage.engine import working_grid
-from napari_twostage.models.allocator import KEEP_BYTES
-from napari_twostage.models.module import build_module
+from napari_twostage.cli.bench import time_stages, warm_up
+from napari_twostage.engine.api import working_grid
+from napari_twostage.method.tiling import TileGrid
+from napari_twostage.models.backends.allocator import KEEP_BYTES
+from napari_twostage.models.networks.fold import build_module
 from napari_twostage.slides.view import View
-from napari_twostage.tiling import TileGrid
-from napari_twostage.timing import Seconds, Timing, time_in_turn, timed
+from napari_twostage.utils.timing import Seconds, Timing, time_in_turn, timed
 from training.tables.table import Table
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable, Iterator
 
+    from napari_twostage.method.tiling import Chip
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.model import Model
     from napari_twostage.slides.base import Slide
-    from napari_twostage.tiling import Chip
 
 SIDE, QUICK_SIDE = 8192, 1024
 PEERS = {"monai": "MONAI sliding window", "tiatoolbox": "TIAToolbox SemanticSegmentor"}

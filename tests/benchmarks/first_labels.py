@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import common
 
-from napari_twostage.timing import Seconds, Timing
+from napari_twostage.utils.timing import Seconds, Timing
 from training.tables.table import Table
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def run_once(
     """Open a slide, run the coarse pass: what it was run with, and what each part took."""
     started = Seconds.now()
     from napari_twostage import iter_segment, open_slide
-    from napari_twostage.bench import warm_up
-    from napari_twostage.pipeline import CoarsePassStarted, CoarseWindowDone
+    from napari_twostage.cli.bench import warm_up
+    from napari_twostage.method.steps import CoarsePassStarted, CoarseWindowDone
 
     model = common.load(name, device, ratio)
     warm_up(model)

@@ -24,7 +24,7 @@ from tests.benchmarks import common
 from napari_twostage import Box, open_slide
 from napari_twostage.geometry import Grid
 from napari_twostage.slides.view import View
-from napari_twostage.timing import Timing, time_in_turn, timed
+from napari_twostage.utils.timing import Timing, time_in_turn, timed
 from training.tables.table import Table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.timing import Seconds
+    from napari_twostage.utils.timing import Seconds
 
     Read = Callable[[Box], NDArray[np.uint8]]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.benchmarks import common
 
-from napari_twostage.timing import Seconds, Timing, time_in_turn
+from napari_twostage.utils.timing import Seconds, Timing, time_in_turn
 from training.tables.table import Table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def main() -> None:
 def run_once(path: Path, name: str, device: str, ratio: int | None) -> Run:
     """Segment one slide, in a process that does nothing else."""
     from napari_twostage import open_slide, segment
-    from napari_twostage.bench import warm_up
+    from napari_twostage.cli.bench import warm_up
 
     model = common.load(name, device, ratio)
     warm_up(model)

@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 from tests.benchmarks import common
 
-from napari_twostage.selection import Curve, Plan, Ranking, Selection
-from napari_twostage.timing import Seconds, Timing, time_in_turn, timed
-from napari_twostage.uncertainty import TileStatistics
+from napari_twostage.method.selection import Curve, Plan, Ranking, Selection
+from napari_twostage.method.uncertainty import TileStatistics
+from napari_twostage.utils.timing import Seconds, Timing, time_in_turn, timed
 from training.tables.table import Table
 
 TILES = (400, 500)

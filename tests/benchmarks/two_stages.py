@@ -20,10 +20,10 @@ from matplotlib.ticker import PercentFormatter
 from tests.benchmarks import common
 
 from napari_twostage import open_slide, segment
-from napari_twostage.bench import time_stages, total, warm_up
-from napari_twostage.models.build import build_two_stage
+from napari_twostage.cli.bench import time_stages, total, warm_up
 from napari_twostage.models.cost import count_macs
-from napari_twostage.timing import Timing, time_in_turn, timed
+from napari_twostage.models.networks.build import build_two_stage
+from napari_twostage.utils.timing import Timing, time_in_turn, timed
 from training.tables.table import Table
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box, Grid
-from napari_twostage.tiling import TileState
+from napari_twostage.method.tiling import TileState
 
 
 @dataclass(frozen=True)

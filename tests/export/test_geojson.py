@@ -13,9 +13,9 @@ from shapely.geometry import shape as polygon_of
 from skimage.draw import ellipse
 from tests.export.fakes import FakeSegmentation
 
-from napari_twostage.export import blocks as blocks_module
 from napari_twostage.export import export
-from napari_twostage.export.objects import iter_objects
+from napari_twostage.measure import blocks as blocks_module
+from napari_twostage.measure.objects import iter_objects
 
 
 @pytest.fixture(autouse=True)

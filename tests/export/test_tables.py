@@ -10,7 +10,7 @@ import pytest
 from tests.export.fakes import FakeSegmentation
 
 from napari_twostage.export import areas, export
-from napari_twostage.tiling import TileState
+from napari_twostage.method.tiling import TileState
 
 
 def rows(path):

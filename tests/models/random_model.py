@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import save
 from tests.fakes import make_card
 
-from napari_twostage.models.build import build_two_stage
 from napari_twostage.models.bundle import Bundle
-from napari_twostage.models.refiner import LocalRefiner
+from napari_twostage.models.networks.build import build_two_stage
+from napari_twostage.models.networks.refiner import LocalRefiner
 
 if TYPE_CHECKING:
     from napari_twostage.models.card import ModelCard
-    from napari_twostage.models.two_stage import TwoStage
+    from napari_twostage.models.networks.two_stage import TwoStage
 
 
 def small_card(**changes: Any) -> ModelCard:

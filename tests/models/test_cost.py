@@ -10,8 +10,8 @@ from torch import nn
 from torchvision import models as zoo
 
 from napari_twostage.models.cost import count_macs, count_paper_operations, count_parameters
-from napari_twostage.models.lite import LiteUNet
-from napari_twostage.models.resnet import FCN, DeepLabV3, SegNet, UNet
+from napari_twostage.models.networks.lite_unet import LiteUNet
+from napari_twostage.models.networks.resnet import FCN, DeepLabV3, SegNet, UNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ from safetensors.torch import save
 from tests.models.random_model import random_bundle, random_module, small_card
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.backends import eager
+from napari_twostage.models.backends import torch_backend
 from napari_twostage.models.model import Model
-from napari_twostage.models.module import build_module, fold_normalisation
+from napari_twostage.models.networks.fold import build_module, fold_normalisation
 
 if TYPE_CHECKING:
     from napari_twostage.models.backends import Stage
@@ -25,7 +25,7 @@ SIDE, CORE = 64, 32
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Model:
-    monkeypatch.setattr(eager, "BATCH_PX", 4 * SIDE**2)
+    monkeypatch.setattr(torch_backend, "BATCH_PX", 4 * SIDE**2)
     return Model(random_bundle(), "cpu")
 
 

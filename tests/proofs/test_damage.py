@@ -13,7 +13,7 @@ import pytest
 from tests.proofs.helpers import outcome, overwrite_tile, tissue_pixels, write_tiff
 
 from napari_twostage import Box, Segmentation, TileState, open_slide, segment
-from napari_twostage.cli import main
+from napari_twostage.cli.parser import main
 
 if TYPE_CHECKING:
     from napari_twostage.models.model import Model

@@ -12,7 +12,7 @@ import tifffile
 from tests.proofs.helpers import SAMPLE, tissue_pixels, write_tiff
 
 from napari_twostage import Box, segment
-from napari_twostage.cli import main
+from napari_twostage.cli.parser import main
 from napari_twostage.errors import TwoStageError
 
 if TYPE_CHECKING:

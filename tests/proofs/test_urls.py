@@ -20,11 +20,11 @@ from tests.proofs.helpers import assert_same, outcome, tissue_pixels, write_tiff
 from tests.servers import count_events, memory, object_store, web_server
 
 from napari_twostage import Box, Segmentation, export, segment
-from napari_twostage.cli import main
+from napari_twostage.cli.parser import main
 from napari_twostage.errors import ExportError, SegmentationError, TransferError
-from napari_twostage.pipeline import ChipRefined, CoarseWindowDone
+from napari_twostage.io.url import Url
+from napari_twostage.method.steps import ChipRefined, CoarseWindowDone
 from napari_twostage.slides import open_slide
-from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ HALF = {"fraction": 0.5, "tissue": False}
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_twostage.remote._PAUSE_S", 0.01)
+    monkeypatch.setattr("napari_twostage.io.remote._PAUSE_S", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_a_result_by_url_is_the_one_on_disk(
 def test_whatever_is_done_with_a_result_on_disk_is_done_by_url(
     slides: Path, bucket: str, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_twostage.run.OVERVIEW_LIMIT_PX", 1000)  # with a pyramid
+    monkeypatch.setattr("napari_twostage.engine.runner.OVERVIEW_LIMIT_PX", 1000)  # with a pyramid
     monkeypatch.setattr("napari_twostage.slides.pyramid.COARSE_ENOUGH_PX", 100)
     found = []
     for out in (tmp_path / "out.zarr", f"{bucket}/out.zarr"):
@@ -204,7 +204,7 @@ def test_a_result_whose_making_was_cut_short_is_made_anew(
 ) -> None:
     out = f"{bucket}/out.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_twostage.segmentation.write_record", _die)
+        patch.setattr("napari_twostage.engine.segmentation.write_record", _die)
         with pytest.raises(KeyboardInterrupt):
             segment(slides / "slide.tif", model, out, **HALF)
     assert list(Url(out).iterdir())

@@ -21,7 +21,7 @@ from tests.session.helpers import (
 
 import napari_twostage as ts
 from napari_twostage.session import RunState
-from napari_twostage.session.places import find_result
+from napari_twostage.session.result_paths import find_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,7 +208,7 @@ def test_a_run_begins_when_earlier_results_were_looked_for(
         assert go.wait(PATIENCE_S)
         return find_result(*args)
 
-    monkeypatch.setattr("napari_twostage.session.work.find_result", slow)
+    monkeypatch.setattr("napari_twostage.session.tasks.find_result", slow)
     session.set_out(tmp_path / "out")
     assert asked.acquire(timeout=PATIENCE_S)
     session.run_coarse()

@@ -15,11 +15,11 @@ from tests.session.helpers import Ear, coarse_session, open_session, poll_until,
 import napari_twostage as ts
 from napari_twostage.errors import SegmentationError, SelectionError
 from napari_twostage.export import export
-from napari_twostage.export.measure import tally
-from napari_twostage.pipeline import CoarseWindowDone
-from napari_twostage.selection import Curve
+from napari_twostage.measure.areas import tally
+from napari_twostage.method.selection import Curve
+from napari_twostage.method.steps import CoarseWindowDone
+from napari_twostage.method.tiling import TileState
 from napari_twostage.session import RunState
-from napari_twostage.tiling import TileState
 
 if TYPE_CHECKING:
     from pathlib import Path

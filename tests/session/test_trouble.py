@@ -12,8 +12,8 @@ from tests.session.helpers import PATIENCE_S, Ear, coarse_session, open_session,
 
 import napari_twostage as ts
 from napari_twostage.errors import ModelError, TwoStageError
-from napari_twostage.store import Store
-from napari_twostage.tiling import TileState
+from napari_twostage.method.tiling import TileState
+from napari_twostage.result.label_store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,7 +163,7 @@ def test_a_folder_that_may_not_be_written_is_told(
         raise PermissionError(13, "Permission denied", str(tmp_path / "out"))
 
     with monkeypatch.context() as patched:
-        patched.setattr("napari_twostage.session.work.prepare", refuse)
+        patched.setattr("napari_twostage.session.tasks.prepare", refuse)
         session.run_coarse()
         line = fails(session, ear)
     assert "Permission denied" in line

@@ -15,9 +15,9 @@ from tests.servers import memory, web_server
 
 from napari_twostage.errors import ReadError, SlideError, TransferError
 from napari_twostage.geometry import Box
+from napari_twostage.io.url import Url
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
-from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ SVS = SAMPLES / "CMU-1-Small-Region.svs"
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_twostage.remote._PAUSE_S", 0.01)
+    monkeypatch.setattr("napari_twostage.io.remote._PAUSE_S", 0.01)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ome_zarr.format import FormatV04, FormatV05
 
 from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
-from napari_twostage.slides.zarr import open_ome_zarr
+from napari_twostage.slides.ome_zarr import open_ome_zarr
 
 with warnings.catch_warnings():  # the library trips over its own deprecations when imported
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.augment import Augmentation, draw_batch, is_bright_field
-from training.datasets import Sample
+from napari_twostage.training.augment import Augmentation, draw_batch, is_bright_field
+from napari_twostage.training.datasets import Sample
 
 if TYPE_CHECKING:
-    from training.batch import Batch
+    from napari_twostage.training.batch import Batch
 
 STILL = Augmentation(
     scale=(1.0, 1.0),

@@ -11,16 +11,15 @@ import torch
 from safetensors.torch import save_file
 from tests.training.make_dataset import make_dataset
 
-from napari_twostage.models.lite import LiteUNet
+from napari_twostage.models.networks.lite_unet import LiteUNet
 from napari_twostage.slides import open_slide
-from training import train
-from training.checkpoint import claim
+from napari_twostage.training.checkpoint import claim
+from napari_twostage.training.config import load_config
+from napari_twostage.training.datasets import DatasetError, Samples
 from training.composite.__main__ import main
 from training.composite.slide import CELL_PX, compose_slide, write_slide
-from training.config import load_config
-from training.datasets import DatasetError, Samples
 
-CONFIGS = Path(train.__file__).parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
 
 def samples(level: int) -> Samples:

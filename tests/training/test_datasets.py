@@ -11,9 +11,9 @@ from PIL import Image
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, make_config
 
-from training.batches import make_draw
-from training.config import load_config
-from training.datasets import (
+from napari_twostage.training.batches import make_draw
+from napari_twostage.training.config import load_config
+from napari_twostage.training.datasets import (
     DatasetError,
     KeptSamples,
     Sample,
@@ -22,8 +22,8 @@ from training.datasets import (
     hold_out,
     load_split,
 )
-from training.samples import open_fold, open_samples
-from training.whole import WholeImages
+from napari_twostage.training.samples import open_fold, open_samples
+from napari_twostage.training.whole import WholeImages
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,13 @@ from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS
 
 from napari_twostage import load_model
-from training import evaluate, train
-from training.checkpoint import claim, read_claim
-from training.config import ConfigError, load_config
-from training.datasets import load_split
-from training.metrics import dice
-from training.outcomes import outcome
+from napari_twostage.training import train
+from napari_twostage.training.checkpoint import claim, read_claim
+from napari_twostage.training.config import ConfigError, load_config
+from napari_twostage.training.datasets import load_split
+from napari_twostage.training.metrics import dice
+from napari_twostage.training.outcomes import outcome
+from training import evaluate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,4 +68,4 @@ def test_one_command_measures_single_models_beside_a_bundle(
     assert f"{100 * rows['half']['object_f1']:.1f}" in capsys.readouterr().out
     assert any("half (data test)" in key for key in model.card.metrics)
     assert evaluate.main(["--single", str(tmp_path / "data"), *rest]) == 2
-    assert "name the folder that training.train wrote to" in capsys.readouterr().err
+    assert "name the folder that napari_twostage.training.train wrote to" in capsys.readouterr().err

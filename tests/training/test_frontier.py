@@ -13,7 +13,9 @@ from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS
 
 from napari_twostage import load_model, open_slide, segment
-from napari_twostage.uncertainty import TileStatistics
+from napari_twostage.method.uncertainty import TileStatistics
+from napari_twostage.training.metrics import dice
+from napari_twostage.training.outcomes import outcome
 from training.frontier.__main__ import main
 from training.frontier.clock import make_segment
 from training.frontier.comparison import (
@@ -35,8 +37,6 @@ from training.frontier.selectors import (
 )
 from training.frontier.study import load_study
 from training.frontier.tallies import ImageTally, sum_tiles, tally
-from training.metrics import dice
-from training.outcomes import outcome
 
 TILE = 8
 

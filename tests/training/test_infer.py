@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_twostage.models.build import build_network
-from napari_twostage.models.two_stage import TwoStage, coarsen
-from training.infer import (
+from napari_twostage.models.networks.build import build_network
+from napari_twostage.models.networks.two_stage import TwoStage, coarsen
+from napari_twostage.training.infer import (
     InferenceError,
     Rules,
     StageMacs,
@@ -24,7 +24,7 @@ from training.infer import (
     run_stage2,
     run_two_stages,
 )
-from training.whole import resize_image
+from napari_twostage.training.whole import resize_image
 
 SIZE = 64
 RULES = Rules(size_px=SIZE)

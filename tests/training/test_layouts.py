@@ -22,7 +22,7 @@ from tests.training.make_dataset import (
     scene,
 )
 
-from training.datasets import (
+from napari_twostage.training.datasets import (
     LAYOUTS,
     DatasetError,
     Sample,
@@ -32,7 +32,7 @@ from training.datasets import (
     hold_out,
     load_dataset,
 )
-from training.datasets.splits import choose
+from napari_twostage.training.datasets.splits import choose
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from training.config import LossConfig
-from training.losses import (
+from napari_twostage.training.config import LossConfig
+from napari_twostage.training.losses import (
     compute_loss,
     cross_entropy,
     distillation_loss,

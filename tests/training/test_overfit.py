@@ -12,14 +12,14 @@ from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, WHOLE, make_config, shrink
 
 from napari_twostage.models import load_model
-from napari_twostage.models.allocator import tune_allocator
-from napari_twostage.models.build import ARCHITECTURES
-from training.datasets import Sample
-from training.loop import make_optimiser, train_step
-from training.pretrained import build_module
-from training.stages import list_stages
-from training.train import BUNDLE, run
-from training.validate import validate
+from napari_twostage.models.backends.allocator import tune_allocator
+from napari_twostage.models.networks.build import ARCHITECTURES
+from napari_twostage.training.datasets import Sample
+from napari_twostage.training.loop import make_optimiser, train_step
+from napari_twostage.training.pretrained import build_module
+from napari_twostage.training.stages import list_stages
+from napari_twostage.training.train import BUNDLE, run
+from napari_twostage.training.validate import validate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ import pytest
 from tests.training.make_dataset import make_dataset
 
 from napari_twostage import load_model
+from napari_twostage.training.datasets import load_split
+from napari_twostage.training.metrics import dice
+from napari_twostage.training.outcomes import outcome
 from training import precision
-from training.datasets import load_split
-from training.metrics import dice
-from training.outcomes import outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

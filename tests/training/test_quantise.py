@@ -16,9 +16,9 @@ from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.model import Model
 from napari_twostage.models.quantised import pack
-from training import quantise
-from training.datasets import load_split
-from training.outcomes import outcome
+from napari_twostage.training import quantise
+from napari_twostage.training.datasets import load_split
+from napari_twostage.training.outcomes import outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

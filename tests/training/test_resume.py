@@ -14,15 +14,15 @@ from safetensors.torch import load_file
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, LIGHT, make_config
 
-from training import loop
-from training.config import ConfigError
-from training.pretrained import build_module, load_module
-from training.samples import open_samples
-from training.stages import list_stages
-from training.train import run
+from napari_twostage.training import loop
+from napari_twostage.training.config import ConfigError
+from napari_twostage.training.pretrained import build_module, load_module
+from napari_twostage.training.samples import open_samples
+from napari_twostage.training.stages import list_stages
+from napari_twostage.training.train import run
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
+    from napari_twostage.training.config import TrainConfig
 
 STAGES = ("stage1", "stage2")
 PARENT = Path(__file__).parents[2]
@@ -30,9 +30,9 @@ CHILD = """
 import sys
 from pathlib import Path
 import torch
-from training import loop
-from training.config import load_config
-from training.train import run
+from napari_twostage.training import loop
+from napari_twostage.training.config import load_config
+from napari_twostage.training.train import run
 torch.set_num_threads(1)
 loop.CHECKPOINT_EVERY = loop.LOG_EVERY = 2
 run(load_config(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), device="cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from training.samplers import choose_tiles
+from napari_twostage.training.samplers import choose_tiles
 
 SCORES = np.array([0.1, 0.0, 0.4, 0.2, 0.3])
 ROUNDS = 6000

@@ -15,12 +15,12 @@ from tests.export.fakes import FakeSegmentation
 from tests.fakes import CLASSES, FakeModel, make_card, noise
 
 import napari_twostage as ts
-from napari_twostage.engine import working_grid
+from napari_twostage.engine.api import working_grid
 from napari_twostage.geometry import Box
 from napari_twostage.slides.view import View
-from training.datasets import DatasetError, Samples, load_dataset, mpp_range
-from training.datasets import slides as slides_module
-from training.datasets.slides import pieces, training_grid
+from napari_twostage.training.datasets import DatasetError, Samples, load_dataset, mpp_range
+from napari_twostage.training.datasets import slides as slides_module
+from napari_twostage.training.datasets.slides import pieces, training_grid
 
 if TYPE_CHECKING:
     from pathlib import Path

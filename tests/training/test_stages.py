@@ -12,22 +12,22 @@ from tests.training.tiny_run import CROPS, WHOLE, make_config
 
 from napari_twostage.models.bundle import read_bundle, write_bundle
 from napari_twostage.models.model import Model
-from training.card import draft_card
-from training.config import ConfigError, LossConfig, TrainConfig
-from training.infer import Rules, run_two_stages
-from training.losses import compute_loss
-from training.pretrained import build_module
-from training.samples import open_samples
-from training.stages import Stage, coarse_at_full_size, coarsen_masks, list_stages
-from training.tiles import join_tiles, take_images, take_tiles
-from training.validate import predict_whole
+from napari_twostage.training.card import draft_card
+from napari_twostage.training.config import ConfigError, LossConfig, TrainConfig
+from napari_twostage.training.infer import Rules, run_two_stages
+from napari_twostage.training.losses import compute_loss
+from napari_twostage.training.pretrained import build_module
+from napari_twostage.training.samples import open_samples
+from napari_twostage.training.stages import Stage, coarse_at_full_size, coarsen_masks, list_stages
+from napari_twostage.training.tiles import join_tiles, take_images, take_tiles
+from napari_twostage.training.validate import predict_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor, nn
 
-    from napari_twostage.models.two_stage import TwoStage
+    from napari_twostage.models.networks.two_stage import TwoStage
 
 BOTH = pytest.mark.parametrize("text", [CROPS, WHOLE], ids=["crops", "whole"])
 RNG = np.random.default_rng(0)

@@ -13,23 +13,23 @@ import torch
 from PIL import Image
 from torch import nn
 
-from napari_twostage.models.network import Network
-from napari_twostage.models.two_stage import TwoStage
-from training.checkpoint import claim
-from training.infer import StageMacs
+from napari_twostage.models.networks.base import Network
+from napari_twostage.models.networks.two_stage import TwoStage
+from napari_twostage.training.checkpoint import claim
+from napari_twostage.training.infer import StageMacs
+from napari_twostage.training.whole import resize_mask
 from training.tables import operations
 from training.tables import runs as runs_module
 from training.tables.__main__ import main
 from training.tables.measure import Tally
 from training.tables.runs import SAME_STAGE1, VARIANTS, RunError, Study, require_one_scale
 from training.tables.table import NOTHING, Table, read_paper
-from training.whole import resize_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from training.config import TrainConfig
+    from napari_twostage.training.config import TrainConfig
 
 CONFIG = """
 kind = "two_stage"

@@ -11,17 +11,17 @@ import torch
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, make_config
 
-from napari_twostage.uncertainty import probabilities
-from training import train
-from training.checkpoint import read_claim
-from training.config import ConfigError, TrainConfig
-from training.infer import prepare
-from training.loop import make_optimiser, train_step
-from training.pretrained import build_module, load_module
-from training.samples import open_samples
-from training.stages import coarse_at_full_size, list_stages
-from training.teacher import teach
-from training.validate import predict_whole
+from napari_twostage.method.uncertainty import probabilities
+from napari_twostage.training import train
+from napari_twostage.training.checkpoint import read_claim
+from napari_twostage.training.config import ConfigError, TrainConfig
+from napari_twostage.training.infer import prepare
+from napari_twostage.training.loop import make_optimiser, train_step
+from napari_twostage.training.pretrained import build_module, load_module
+from napari_twostage.training.samples import open_samples
+from napari_twostage.training.stages import coarse_at_full_size, list_stages
+from napari_twostage.training.teacher import teach
+from napari_twostage.training.validate import predict_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

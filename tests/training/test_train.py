@@ -12,11 +12,11 @@ from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, LIGHT, make_config
 
 from napari_twostage import load_model
-from napari_twostage.engine import segment
+from napari_twostage.engine.api import segment
 from napari_twostage.slides import open_slide
-from training import train
-from training.config import load_config
-from training.outcomes import Cost
+from napari_twostage.training import train
+from napari_twostage.training.config import load_config
+from napari_twostage.training.outcomes import Cost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def test_where_bfloat16_is_only_emulated_a_run_says_that_it_is_in_float32(
 ) -> None:
     weights = {}
     for name, fast, precision in (("a", True, "float32"), ("b", False, "bf16")):
-        monkeypatch.setattr("training.loop.multiplies", lambda _, fast=fast: fast)
+        monkeypatch.setattr("napari_twostage.training.loop.multiplies", lambda _, fast=fast: fast)
         config = make_config(tmp_path, CROPS, "kind=single", f"precision={precision}")
         train.run(config, data, tmp_path / name, device="cpu")
         weights[name] = (tmp_path / name / "stage1.safetensors").read_bytes()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.batches import prefetch, shuffled
-from training.whole import WholeImages, change_image, resize_image, resize_mask
+from napari_twostage.training.batches import prefetch, shuffled
+from napari_twostage.training.whole import WholeImages, change_image, resize_image, resize_mask
 
 STILL = WholeImages(size_px=64, flip=False, brightness=0, contrast=0, scale=1)
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from training.config import TrainConfig, load_config
+from napari_twostage.training.config import TrainConfig, load_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_twostage.models.network import Network
+    from napari_twostage.models.networks.base import Network
 
 CROPS = """
 kind = "two_stage"

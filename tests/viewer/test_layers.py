@@ -20,14 +20,14 @@ from tests.session.helpers import (
 )
 
 from napari_twostage.geometry import Box
+from napari_twostage.method.tiling import TileState
+from napari_twostage.method.tissue import MARGIN_UM
 from napari_twostage.session import Session
 from napari_twostage.slides import open_slide
-from napari_twostage.tiling import TileState
-from napari_twostage.tissue import MARGIN_UM
 from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.reader import get_reader
 from napari_twostage.viewer.settings import KEY
-from napari_twostage.viewer.shades import SELECTED, TILE_COLORS
+from napari_twostage.viewer.tile_overlay import SELECTED, TILE_COLORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

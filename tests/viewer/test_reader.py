@@ -15,8 +15,8 @@ from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.slides import open_slide
 from napari_twostage.viewer import reader
-from napari_twostage.viewer.levels import LazyLevel, slide_levels
-from napari_twostage.viewer.overview import OverviewSlide
+from napari_twostage.viewer.lazy_levels import LazyLevel, slide_levels
+from napari_twostage.viewer.preview_slide import OverviewSlide
 
 
 def facts(layer) -> dict:

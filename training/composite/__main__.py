@@ -19,16 +19,16 @@ import numpy as np
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from napari_twostage.engine import segment
+from napari_twostage.engine.api import segment
 from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import write_bundle
 from napari_twostage.slides import open_slide
-from napari_twostage.timing import Seconds, time_in_turn
-from training.checkpoint import STAGE1, read_claim
+from napari_twostage.training.checkpoint import STAGE1, read_claim
+from napari_twostage.training.config import ConfigError
+from napari_twostage.training.datasets import DatasetError, load_dataset
+from napari_twostage.utils.timing import Seconds, time_in_turn
 from training.composite.slide import compose_slide, write_slide
-from training.config import ConfigError
-from training.datasets import DatasetError, load_dataset
 from training.frontier.comparison import describe_difference
 from training.frontier.tallies import count_pixels, dice_of
 from training.tables.table import Table, percent
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.models.model import Model
-    from napari_twostage.segmentation import Segmentation
     from napari_twostage.slides.base import Slide
     from training.composite.slide import Composite, Field
 

@@ -10,8 +10,8 @@ import tifffile
 from scipy import ndimage
 
 from napari_twostage.geometry import Box
-from training.augment import is_bright_field
-from training.datasets import DatasetError
+from napari_twostage.training.augment import is_bright_field
+from napari_twostage.training.datasets import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.datasets import Sample
+    from napari_twostage.training.datasets import Sample
 
 CELL_PX = 1024
 """Side of the squares that are filled with images or left empty."""

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.allocator import tune_allocator
-from training.datasets import DatasetError
+from napari_twostage.models.backends.allocator import tune_allocator
+from napari_twostage.training.datasets import DatasetError
+from napari_twostage.training.sections import ConfigError
 from training.frontier.jobs import train_all
 from training.frontier.report import draw, make_headline, make_table, measure_seconds
 from training.frontier.results import collect
 from training.frontier.study import load_study
-from training.sections import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_twostage.method.tiling import TileGrid
+from napari_twostage.method.uncertainty import labels
 from napari_twostage.models.bundle import read_bundle
-from napari_twostage.models.module import fold_normalisation
-from napari_twostage.tiling import TileGrid
-from napari_twostage.uncertainty import labels
+from napari_twostage.models.networks.fold import fold_normalisation
+from napari_twostage.training.infer import prepare
+from napari_twostage.training.pretrained import load_module
+from napari_twostage.training.stages import coarse_at_full_size
+from napari_twostage.training.train import BUNDLE
+from napari_twostage.training.validate import predict_whole
 from training.frontier.measure import score_tiles
-from training.infer import prepare
-from training.pretrained import load_module
-from training.stages import coarse_at_full_size
 from training.timing import time_per_item
-from training.train import BUNDLE
-from training.validate import predict_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.models.card import ModelCard
-    from napari_twostage.models.two_stage import TwoStage
-    from napari_twostage.timing import Timing
+    from napari_twostage.models.networks.two_stage import TwoStage
+    from napari_twostage.utils.timing import Timing
     from training.frontier.study import Trial
 
     Image = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_twostage.models.allocator import tune_allocator
+from napari_twostage.models.backends.allocator import tune_allocator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def train_all(trials: Sequence[Trial], device: str, jobs: int = 1) -> None:
     trials : sequence of Trial
         By their level.
     device : str
-        As `training.train.run` takes it.
+        As `napari_twostage.training.train.run` takes it.
     jobs : int
         Processes at once; they share the cores. On a CPU, small networks train more of them in
         the same time side by side than one after the other.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 
-from napari_twostage.uncertainty import labels, probabilities, tent
+from napari_twostage.method.uncertainty import labels, probabilities, tent
 from training.frontier.tallies import sum_tiles
 
 if TYPE_CHECKING:

@@ -9,9 +9,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from napari_twostage.method.uncertainty import MEASURES, labels, tile_statistics
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import read_bundle
-from napari_twostage.uncertainty import MEASURES, labels, tile_statistics
+from napari_twostage.training.infer import prepare
+from napari_twostage.training.outcomes import Cost, Outcome, count_single, outcome
+from napari_twostage.training.pretrained import load_module
+from napari_twostage.training.samples import open_samples
+from napari_twostage.training.stages import coarse_at_full_size
+from napari_twostage.training.train import BUNDLE
+from napari_twostage.training.validate import predict_whole
 from training.frontier.learned import describe_tiles, fit
 from training.frontier.tallies import (
     SMOOTH,
@@ -22,14 +29,7 @@ from training.frontier.tallies import (
     sum_tiles,
     tally,
 )
-from training.infer import prepare
 from training.kept import fingerprint, keep, read_kept
-from training.outcomes import Cost, Outcome, count_single, outcome
-from training.pretrained import load_module
-from training.samples import open_samples
-from training.stages import coarse_at_full_size
-from training.train import BUNDLE
-from training.validate import predict_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_twostage.method.uncertainty import TileStatistics
     from napari_twostage.models.model import Model
-    from napari_twostage.uncertainty import TileStatistics
-    from training.datasets import Sample
+    from napari_twostage.training.datasets import Sample
     from training.frontier.learned import ChangeModel
     from training.frontier.study import Trial
 

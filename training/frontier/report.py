@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from napari_twostage.timing import Timing
+    from napari_twostage.utils.timing import Timing
     from training.frontier.comparison import Interval
     from training.frontier.results import Results, TwoStages
     from training.frontier.study import Trial

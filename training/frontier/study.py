@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_twostage.models.bundle import CARD
-from training.checkpoint import STAGE1
-from training.config import TrainConfig, load_config
-from training.datasets import load_dataset
-from training.samples import name_groups, open_fold
-from training.sections import read_section, read_toml, require
-from training.train import BUNDLE, run
+from napari_twostage.training.checkpoint import STAGE1
+from napari_twostage.training.config import TrainConfig, load_config
+from napari_twostage.training.datasets import load_dataset
+from napari_twostage.training.samples import name_groups, open_fold
+from napari_twostage.training.sections import read_section, read_toml, require
+from napari_twostage.training.train import BUNDLE, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from training.datasets import Samples
+    from napari_twostage.training.datasets import Samples
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMOOTH = 1.0
-"""Of Dice, as in `training.metrics.dice`."""
+"""Of Dice, as in `napari_twostage.training.metrics.dice`."""
 
 
 class Counts(NamedTuple):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.allocator import tune_allocator
+from napari_twostage.models.backends.allocator import tune_allocator
 from napari_twostage.models.backends.choice import pick_device
-from training.config import ConfigError
-from training.datasets import DatasetError
-from training.infer import UPSAMPLING, InferenceError
+from napari_twostage.training.config import ConfigError
+from napari_twostage.training.datasets import DatasetError
+from napari_twostage.training.infer import UPSAMPLING, InferenceError
 from training.tables.ablations import make_table4
 from training.tables.architectures import make_table3
 from training.tables.comparison import Comparison

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from training.metrics import bootstrap_interval
+from napari_twostage.training.metrics import bootstrap_interval
 from training.tables.clock import spread_out, time_rows
 from training.tables.measure import STAGE1, Score, name_threshold
 from training.tables.runs import ARCHITECTURES, Run, Study
@@ -14,7 +14,7 @@ from training.tables.table import NOTHING, Table, percent, read_paper
 from training.timing import machine_facts
 
 if TYPE_CHECKING:
-    from napari_twostage.timing import Timing
+    from napari_twostage.utils.timing import Timing
     from training.tables.comparison import Comparison
 
 DICE, TIME, TRAINING = "Dice (%)", "time / baseline", "training / baseline"

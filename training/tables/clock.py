@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.timing import Seconds, Timing
-from training.infer import Rules, prepare, run_single, run_two_stages
+from napari_twostage.training.infer import Rules, prepare, run_single, run_two_stages
+from napari_twostage.utils.timing import Seconds, Timing
 from training.kept import keep, read_kept
 from training.tables.measure import name_images
 from training.timing import machine_facts, time_per_item
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.datasets import Samples
+    from napari_twostage.training.datasets import Samples
     from training.tables.runs import Run
 
 FORMAT = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from training.datasets import load_dataset
-from training.infer import Rules
+from napari_twostage.training.datasets import load_dataset
+from napari_twostage.training.infer import Rules
 from training.tables.measure import Score, measure
 from training.tables.runs import ARCHITECTURES, Run, RunError, Study, require_one_scale
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from training.datasets import Samples
+    from napari_twostage.training.datasets import Samples
 
 THRESHOLDS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """The paper's."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from training.datasets import describe, load_dataset
+from napari_twostage.training.datasets import describe, load_dataset
 from training.tables.table import Table, percent, read_paper
 
 if TYPE_CHECKING:

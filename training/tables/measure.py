@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from napari_twostage.method.uncertainty import labels, probabilities
 from napari_twostage.models.cost import count_macs
-from napari_twostage.uncertainty import labels, probabilities
-from training.infer import (
+from napari_twostage.training.infer import (
     Rules,
     StageMacs,
     choose,
@@ -22,10 +22,10 @@ from training.infer import (
     run_stage1,
     run_stage2,
 )
+from napari_twostage.training.metrics import class_dice, class_iou
+from napari_twostage.training.whole import resize_mask
 from training.kept import keep, read_kept
-from training.metrics import class_dice, class_iou
 from training.reliability import Reliability
-from training.whole import resize_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_twostage.models.two_stage import TwoStage
-    from training.datasets import Samples
+    from napari_twostage.models.networks.two_stage import TwoStage
+    from napari_twostage.training.datasets import Samples
     from training.tables.runs import Run
 
 STAGE1 = "stage 1"

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torchvision import models as zoo
 
-from napari_twostage.models.build import build_network
 from napari_twostage.models.cost import count_macs, count_paper_operations, count_parameters
+from napari_twostage.models.networks.build import build_network
 from training.tables.table import Table, read_paper
 
 if TYPE_CHECKING:

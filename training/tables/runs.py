@@ -10,18 +10,18 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.checkpoint import STAGE1
-from training.config import TrainConfig, load_config
+from napari_twostage.training.checkpoint import STAGE1
+from napari_twostage.training.config import TrainConfig, load_config
+from napari_twostage.training.log import Log
+from napari_twostage.training.pretrained import load_module
+from napari_twostage.training.train import run
 from training.kept import fingerprint
-from training.log import Log
-from training.pretrained import load_module
-from training.train import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from napari_twostage.models.two_stage import TwoStage
+    from napari_twostage.models.networks.two_stage import TwoStage
 
 ARCHITECTURES = {"deeplabv3": "DeepLab", "unet": "U-Net", "segnet": "SegNet", "fcn": "FCN"}
 """The paper's rows, in its order."""

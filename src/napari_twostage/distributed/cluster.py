@@ -1,4 +1,4 @@
-"""A run on a cluster: fields are handed out, their pixels are written there, recorded here."""
+"""A run on a cluster: partitions are handed out, their pixels are written there, recorded here."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from uuid import uuid4
 import numpy as np
 
 from napari_twostage.distributed import worker
-from napari_twostage.distributed.handover import Job
+from napari_twostage.distributed.messages import Job
+from napari_twostage.distributed.partition import PartitionGrid, grouped
 from napari_twostage.errors import ClusterError, SegmentationError, TwoStageError
-from napari_twostage.fields import FieldGrid, FieldRefined, FieldSegmented, grouped
-from napari_twostage.pipeline import CoarsePassStarted, TilesSelected
-from napari_twostage.selection import Plan
+from napari_twostage.method.selection import Plan
+from napari_twostage.method.steps import (
+    CoarsePassStarted,
+    PartitionRefined,
+    PartitionSegmented,
+    TilesSelected,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
     from distributed import Client, Future, as_completed
-
-    from napari_twostage.fields import Field, FieldStep
+    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
-    from napari_twostage.pipeline import Step
-    from napari_twostage.segmentation import Segmentation
-    from napari_twostage.selection import Selection
+    from napari_twostage.method.selection import Selection
+    from napari_twostage.method.steps import Partition, Step
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +103,10 @@ class Cluster:
 
     def both_stages(
         self, seg: Segmentation, windows: Sequence[Box], wanted: Selection | Plan
-    ) -> Generator[Step | FieldStep, None, None]:
+    ) -> Generator[Step, None, None]:
         """Do what is left of both stages; see `run.run`, which the user calls.
 
-        A field is recorded, by this process alone, once its pixels are on disk. Closing the
+        A partition is recorded, by this process alone, once its pixels are on disk. Closing the
         generator takes back what is handed out; workers drop what they are at.
 
         Parameters
@@ -120,7 +123,7 @@ class Cluster:
         ClusterError
             If the scheduler is lost.
         SegmentationError
-            If a field fails again and again.
+            If a partition fails again and again.
         """
         seg.refresh()  # from now on workers bring the overview up to date
         job = Job(str(seg.path.absolute()), uuid4().hex, self._device, self._precision)
@@ -137,30 +140,34 @@ class Cluster:
 
     def _segment(
         self, seg: Segmentation, job: Job, windows: Sequence[Box]
-    ) -> Iterator[FieldSegmented]:
-        fields = FieldGrid(seg.layout)
-        tasks = self._packed(grouped(windows, fields.of_window), seg.model.coarse_batch)
-        for done in self._in_waves(worker.segment_fields, job, tasks):
-            seg.store.overview.put_aside(fields.box(done.field), job.take("coarse", done.field))
+    ) -> Iterator[PartitionSegmented]:
+        partitions = PartitionGrid(seg.layout)
+        tasks = self._packed(grouped(windows, partitions.of_window), seg.model.coarse_batch)
+        for done in self._in_waves(worker.segment_partitions, job, tasks):
+            seg.store.overview.put_aside(
+                partitions.box(done.partition), job.take("coarse", done.partition)
+            )
             for core, found, unreadable in done.windows:
                 seg.ledger.window_done(core, unreadable, shown=True)
                 seg.findings.window_done(core, found)
-            yield FieldSegmented(done.field, len(done.windows), done.worker)
+            yield PartitionSegmented(done.partition, len(done.windows), done.worker)
 
-    def _refine(self, seg: Segmentation, job: Job, plan: Plan) -> Iterator[FieldRefined]:
-        fields = FieldGrid(seg.layout)
-        # a field comes as early as the best of its tiles
-        tasks = self._packed(grouped(plan.tiles, fields.of_tile), seg.model.refine_batch)
+    def _refine(self, seg: Segmentation, job: Job, plan: Plan) -> Iterator[PartitionRefined]:
+        partitions = PartitionGrid(seg.layout)
+        # a partition comes as early as the best of its tiles
+        tasks = self._packed(grouped(plan.tiles, partitions.of_tile), seg.model.refine_batch)
         unedited = np.zeros(seg.tiles.shape, bool)
-        for done in self._in_waves(worker.refine_fields, job, tasks):
-            seg.store.overview.put_aside(fields.box(done.field), job.take("refine", done.field))
+        for done in self._in_waves(worker.refine_partitions, job, tasks):
+            seg.store.overview.put_aside(
+                partitions.box(done.partition), job.take("refine", done.partition)
+            )
             seg.ledger.tiles_refined(done.refined)
             seg.ledger.overview_fresh()
             for tiles, reason in done.failed:
                 seg.ledger.tiles_failed(tiles, reason)
             seg.store.mark_written(seg.ledger.refined, unedited)
             count = len(done.refined) + sum(len(tiles) for tiles, _ in done.failed)
-            yield FieldRefined(done.field, count, done.worker)
+            yield PartitionRefined(done.partition, count, done.worker)
 
     def _select(self, seg: Segmentation, job: Job, wanted: Selection) -> Plan:
         if wanted.budget_s is None:
@@ -170,14 +177,14 @@ class Cluster:
         return seg.select(wanted, seconds_per_tile=self._result(future) / workers)
 
     def _packed(
-        self, fields: Collection[tuple[Field, list[Item]]], batch: int
+        self, partitions: Collection[tuple[Partition, list[Item]]], batch: int
     ) -> Iterator[list[Item]]:
-        """Pack fields, whole and in their order, into tasks of a few batches."""
-        total = sum(len(items) for _, items in fields)
+        """Pack partitions, whole and in their order, into tasks of a few batches."""
+        total = sum(len(items) for _, items in partitions)
         shared_out = total // (batch * self.threads * TASKS_EACH)
         most = batch * min(max(1, shared_out), BATCHES)
         task: list[Item] = []
-        for _, items in fields:
+        for _, items in partitions:
             if task and len(task) + len(items) > most:
                 yield task
                 task = []

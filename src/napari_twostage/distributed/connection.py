@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.distributed.cluster import Cluster
 from napari_twostage.errors import ClusterError
-from napari_twostage.threads import pool
+from napari_twostage.utils.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +117,7 @@ def _local_cluster(workers: int, threads: int | None) -> LocalCluster:
         raise ClusterError(f"at least one worker is needed; found {workers}")
     import dask
     from dask.system import CPU_COUNT
+
     from distributed import LocalCluster
 
     each = threads or max(1, CPU_COUNT // workers)

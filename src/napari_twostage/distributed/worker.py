@@ -1,4 +1,4 @@
-"""What runs in a worker process: one of both stages over a few fields.
+"""What runs in a worker process: one of both stages over a few partitions.
 
 A task waits for its turn with the model, and then for its turn with the disk, so a worker of two
 threads computes one task while it writes another.
@@ -15,23 +15,23 @@ from itertools import chain
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from napari_twostage.distributed.handover import RefinedField, SegmentedField, WindowReport
+from napari_twostage.distributed.messages import RefinedPartition, SegmentedPartition, WindowReport
+from napari_twostage.distributed.partition import PartitionGrid, grouped
+from napari_twostage.engine.runner import squares_of, write_window
+from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SegmentationError
-from napari_twostage.fields import FieldGrid, Worker, grouped
+from napari_twostage.method.pipeline import Work, coarse_pass, refine_tiles
+from napari_twostage.method.steps import ChipFailed, ChipRefined, Worker
 from napari_twostage.models import load_model
-from napari_twostage.pipeline import ChipFailed, ChipRefined, Work, coarse_pass, refine_tiles
-from napari_twostage.run import squares_of, write_window
-from napari_twostage.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from napari_twostage.distributed.handover import Job
-    from napari_twostage.fields import Field
+    from napari_twostage.distributed.messages import Job
     from napari_twostage.geometry import Box
+    from napari_twostage.method.steps import CoarseWindowDone, Partition
+    from napari_twostage.method.tiling import Tile
     from napari_twostage.models.model import Model
-    from napari_twostage.pipeline import CoarseWindowDone
-    from napari_twostage.tiling import Tile
 
 Step = TypeVar("Step")
 
@@ -43,32 +43,34 @@ ASK_EVERY_S = 1
 _model_turn = Lock()
 """One task at a time computes: the model has the cores of a process to itself."""
 _disk_turn = Lock()
-"""One task at a time writes: a store writes one field at a time."""
+"""One task at a time writes: a store writes one partition at a time."""
 
 
-def segment_fields(job: Job, cores: Sequence[Box]) -> list[SegmentedField]:
-    """Run stage 1 over windows, given by their cores: all that are left of their fields."""
+def segment_partitions(job: Job, cores: Sequence[Box]) -> list[SegmentedPartition]:
+    """Run stage 1 over windows, given by their cores: all that are left of their partitions."""
     with _model_turn:
         seg = _opened(job)
         steps = _while_wanted(job, coarse_pass(_work(seg, cores)))
-    fields = FieldGrid(seg.layout)
+    partitions = PartitionGrid(seg.layout)
     with _disk_turn:
         return [
-            _write_windows(seg, job, field, own)
-            for field, own in grouped(steps, lambda step: fields.of_window(step.core))
+            _write_windows(seg, job, partition, own)
+            for partition, own in grouped(steps, lambda step: partitions.of_window(step.core))
         ]
 
 
-def refine_fields(job: Job, tiles: Sequence[Tile]) -> list[RefinedField]:
-    """Run stage 2 over tiles: all that are chosen of their fields."""
+def refine_partitions(job: Job, tiles: Sequence[Tile]) -> list[RefinedPartition]:
+    """Run stage 2 over tiles: all that are chosen of their partitions."""
     with _model_turn:
         seg = _opened(job)
         steps = _while_wanted(job, refine_tiles(_work(seg, []), tiles))
-    fields = FieldGrid(seg.layout)
+    partitions = PartitionGrid(seg.layout)
     with _disk_turn:
         return [
-            _write_chips(seg, job, field, own)
-            for field, own in grouped(steps, lambda step: fields.of_tile(step.chip.tiles[0]))
+            _write_chips(seg, job, partition, own)
+            for partition, own in grouped(
+                steps, lambda step: partitions.of_tile(step.chip.tiles[0])
+            )
         ]
 
 
@@ -79,22 +81,22 @@ def seconds_per_tile(job: Job) -> float:
 
 
 def _write_windows(
-    seg: Segmentation, job: Job, field: Field, steps: list[CoarseWindowDone]
-) -> SegmentedField:
-    with _only(seg, job, "coarse", field):
+    seg: Segmentation, job: Job, partition: Partition, steps: list[CoarseWindowDone]
+) -> SegmentedPartition:
+    with _only(seg, job, "coarse", partition):
         windows = [WindowReport(step.core, *write_window(seg, step)) for step in steps]
-    return SegmentedField(field, _this(seg.model), windows)
+    return SegmentedPartition(partition, _this(seg.model), windows)
 
 
 def _write_chips(
-    seg: Segmentation, job: Job, field: Field, steps: list[ChipRefined | ChipFailed]
-) -> RefinedField:
+    seg: Segmentation, job: Job, partition: Partition, steps: list[ChipRefined | ChipFailed]
+) -> RefinedPartition:
     refined = [step for step in steps if isinstance(step, ChipRefined)]
-    with _only(seg, job, "refine", field):
+    with _only(seg, job, "refine", partition):
         squares = (squares_of(seg, step).items() for step in refined)
         seg.store.write_tiles(dict(chain.from_iterable(squares)))
-    return RefinedField(
-        field,
+    return RefinedPartition(
+        partition,
         _this(seg.model),
         [tile for step in refined for tile in step.chip.tiles],
         [(step.chip.tiles, step.reason) for step in steps if isinstance(step, ChipFailed)],
@@ -102,14 +104,14 @@ def _write_chips(
 
 
 @contextmanager
-def _only(seg: Segmentation, job: Job, stage: str, field: Field) -> Iterator[None]:
-    """Write one field only; its part of what fields share is left for the owner."""
+def _only(seg: Segmentation, job: Job, stage: str, partition: Partition) -> Iterator[None]:
+    """Write one partition only; its part of what partitions share is left for the owner."""
     _require_wanted(job)
-    fields = FieldGrid(seg.layout)
-    shared = seg.store.overview.set_aside(fields.box(field), fields.step)
+    partitions = PartitionGrid(seg.layout)
+    shared = seg.store.overview.set_aside(partitions.box(partition), partitions.step)
     yield
     seg.store.overview.refresh()
-    job.leave(stage, field, shared)
+    job.leave(stage, partition, shared)
 
 
 def _while_wanted(job: Job, steps: Iterable[Step]) -> list[Step]:

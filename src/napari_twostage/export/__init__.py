@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ExportError
+from napari_twostage.export.atomic import replacing
+from napari_twostage.export.figure import write_overview
 from napari_twostage.export.geojson import write_geojson, write_geojson_gz
-from napari_twostage.export.measure import ClassArea, areas
-from napari_twostage.export.overview import write_overview
 from napari_twostage.export.tables import write_areas, write_objects
-from napari_twostage.export.target import replacing
 from napari_twostage.export.tiff_labels import write_tiff
 from napari_twostage.export.zarr_labels import write_zarr
-from napari_twostage.location import locate
+from napari_twostage.io.paths import locate
+from napari_twostage.measure.areas import ClassArea, areas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
     from pathlib import Path
 
-    from napari_twostage.export.blocks import Progress
-    from napari_twostage.location import Location
-    from napari_twostage.segmentation import Segmentation
-    from napari_twostage.url import Url
+    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.io.paths import Location
+    from napari_twostage.io.url import Url
+    from napari_twostage.measure.blocks import Progress
 
     Writer = Callable[[Segmentation, Path, Progress], None]
 

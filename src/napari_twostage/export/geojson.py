@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from napari_twostage.export.objects import iter_objects
+from napari_twostage.measure.objects import iter_objects
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from shapely import LinearRing, Polygon
 
-    from napari_twostage.export.blocks import Progress
-    from napari_twostage.export.regions import LabelObject
+    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
-    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.regions import LabelObject
 
 REGION_UM2 = 10_000.0
 """From this area on an object is an annotation, below it a detection.

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.export.geojson import object_id
-from napari_twostage.export.measure import areas
-from napari_twostage.export.objects import iter_objects
-from napari_twostage.tiling import TileState
+from napari_twostage.measure.areas import areas
+from napari_twostage.measure.objects import iter_objects
+from napari_twostage.method.tiling import TileState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_twostage.export.blocks import Progress
-    from napari_twostage.export.regions import LabelObject
+    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
-    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.regions import LabelObject
 
 AREA_COLUMNS = (
     "class",

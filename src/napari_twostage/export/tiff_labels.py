@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.export.blocks import Progress
-    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.measure.blocks import Progress
 
 TILE_PX = 512
 STRIP_TILES = 8

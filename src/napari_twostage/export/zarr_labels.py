@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_twostage.export.blocks import Progress
-    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.measure.blocks import Progress
 
 CHUNK_PX = 1024
 """Side of a chunk: few enough files on a big slide, few enough bytes to read one at once."""

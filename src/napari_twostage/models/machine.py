@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from napari_twostage.timing import describe_processor
+from napari_twostage.utils.timing import describe_processor
 
 PACKAGES = ("napari-twostage", "torch", "openvino", "zarr", "tifffile", "dask")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.session.places import SUFFIX
+from napari_twostage.session.result_paths import SUFFIX
 
 if TYPE_CHECKING:
+    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
-    from napari_twostage.segmentation import Segmentation
 
 _ROUNDING = 1e-6
 """Pixels; as in `Box.scaled`."""

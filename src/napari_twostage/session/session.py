@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
-from napari_twostage.layout import UNSET
-from napari_twostage.location import locate
+from napari_twostage.io.paths import locate
+from napari_twostage.method.selection import Forecast, Selection
+from napari_twostage.method.uncertainty import expected_wrong_px
 from napari_twostage.models.bundle import Bundle, read_bundle
-from napari_twostage.segmentation import Segmentation
-from napari_twostage.selection import Forecast, Selection
-from napari_twostage.session import work
-from napari_twostage.session.core import SessionCore
-from napari_twostage.session.news import RunState
+from napari_twostage.result.layout import UNSET
+from napari_twostage.session import tasks
+from napari_twostage.session.events import RunState
 from napari_twostage.session.script import script
-from napari_twostage.uncertainty import expected_wrong_px
+from napari_twostage.session.state import SessionCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
     from napari_twostage.models.model import Model
     from napari_twostage.session.jobs import Job
     from napari_twostage.slides.base import Slide
@@ -131,7 +131,7 @@ class Session(SessionCore):
     def get_ready(self) -> None:
         """Load the model and warm it up, in a thread, so that the first run begins sooner."""
         if (bundle := self._bundle) is not None:
-            self._do("get ready", lambda _job: work.get_ready(bundle, self._shelf))
+            self._do("get ready", lambda _job: tasks.get_ready(bundle, self._shelf))
 
     def set_options(self, *, tissue_only: bool = True, uncertainty: str | None = None) -> None:
         """Choose how the next coarse pass works; a result made otherwise is left as it is."""
@@ -154,7 +154,7 @@ class Session(SessionCore):
         """
         slide, bundle = self._inputs()
         steps = partial(
-            work.coarse,
+            tasks.coarse,
             slide,
             bundle,
             self.out,
@@ -171,7 +171,7 @@ class Session(SessionCore):
         if not self.coarse_done:
             raise SelectionError("there is no coarse result yet; run Coarse first")
         seg, (_, bundle) = self._result, self._inputs()
-        steps = partial(work.refine, seg, bundle, self._shelf, selection, lambda: self._view)
+        steps = partial(tasks.refine, seg, bundle, self._shelf, selection, lambda: self._view)
         self._start("refine", lambda job: steps(job=job), RunState.REFINING)
 
     def refine_uncertain(self) -> None:
@@ -277,7 +277,7 @@ class Session(SessionCore):
             )
 
         self.reading_edit = True
-        self._do("edit", lambda _job: work.read_patch(seg, box))
+        self._do("edit", lambda _job: tasks.read_patch(seg, box))
 
     def commit_edit(self, labels: NDArray[np.uint8]) -> None:
         """Write the pixels that were changed back as the user's; the edit ends once they are.
@@ -307,7 +307,7 @@ class Session(SessionCore):
         pixels = np.where(changed, labels, np.uint8(UNSET))[part.slices]
         box = part.shift(patch.box.top, patch.box.left)
         self.writing_edit = True
-        self._do("commit", lambda _job: work.write_edit(seg, box, pixels), whole=True)
+        self._do("commit", lambda _job: tasks.write_edit(seg, box, pixels), whole=True)
 
     def discard_edit(self) -> None:
         """End the edit and forget it."""
@@ -317,19 +317,19 @@ class Session(SessionCore):
     def undo_edit(self) -> None:
         """Take back the last edit as one step."""
         seg = self._result
-        self._do("undo", lambda _job: work.undo(seg), whole=True)
+        self._do("undo", lambda _job: tasks.undo(seg), whole=True)
 
     # -- results -----------------------------------------------------------------------------
 
     def measure(self) -> None:
         """Measure areas and count objects of each class; `measured` brings them."""
         seg = self._result
-        self._do("measure", lambda job: work.measure(seg, job))
+        self._do("measure", lambda job: tasks.measure(seg, job))
 
     def export(self, path: str | Location) -> None:
         """Write the result in the format that the name asks for; see `export.export`."""
         seg = self._result
-        self._do("export", lambda job: work.write_file(seg, locate(path), job))
+        self._do("export", lambda job: tasks.write_file(seg, locate(path), job))
 
     def as_python(self) -> str:
         """The script that makes this result again, without a window."""

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import SlideError
-from napari_twostage.location import is_folder, locate
-from napari_twostage.url import Url
+from napari_twostage.io.paths import is_folder, locate
+from napari_twostage.io.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_twostage.geometry import Scale
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
     from napari_twostage.slides.arrays import ArrayLike
     from napari_twostage.slides.base import Slide
 
@@ -103,7 +103,7 @@ def _open_folder(
     path: Location, mpp: Scale | None, channel: int | str | None, cache_bytes: int
 ) -> Slide:
     if any((path / mark).exists() for mark in _ZARR_MARKS):
-        from napari_twostage.slides.zarr import open_ome_zarr
+        from napari_twostage.slides.ome_zarr import open_ome_zarr
 
         return open_ome_zarr(path, mpp=mpp, channel=channel, cache_bytes=cache_bytes)
     if isinstance(path, Url):

@@ -13,13 +13,13 @@ import numpy as np
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
-from napari_twostage.slides.scale import resolve_mpp
+from napari_twostage.slides.pixel_size import resolve_mpp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Scale, Shape
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
 
 _COLOURS = {3, 4}
 _SAMPLES_PER_AXIS = 4

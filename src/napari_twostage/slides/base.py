@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
 
 _SAME_RESOLUTION = 1.005
 """A level may be this much coarser than asked and still serve: half a per cent is invisible,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_twostage.errors import TransferError
+from napari_twostage.io.url import Url
 from napari_twostage.slides.tile_cache import TileCache
-from napari_twostage.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
 
 _BLOCK_BYTES = 1 << 18
 """Asked for at once by URL: about eight JPEG tiles, which lie row by row in most files."""

@@ -9,7 +9,7 @@ from napari_twostage.slides.arrays import open_arrays
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
     from napari_twostage.slides.arrays import ArraySlide
 
 _CODECS = (

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.slides.base import Slide
-from napari_twostage.slides.scale import resolve_mpp
+from napari_twostage.slides.pixel_size import resolve_mpp
 
 if TYPE_CHECKING:
     import openslide

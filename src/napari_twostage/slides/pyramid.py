@@ -10,9 +10,9 @@ import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.geometry import Box
-from napari_twostage.location import locate, remove_tree, write_whole
+from napari_twostage.io.paths import locate, remove_tree, write_whole
+from napari_twostage.io.zarr_store import store_at
 from napari_twostage.slides.base import Slide, reflected
-from napari_twostage.zarr_store import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Shape
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
 
     Damage = list[tuple[Box, str]]
 

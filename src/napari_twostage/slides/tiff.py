@@ -17,7 +17,7 @@ from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
 from napari_twostage.slides.channels import choose_channel
-from napari_twostage.slides.scale import resolve_mpp
+from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
 from napari_twostage.slides.tiff_metadata import channel_names, pixel_size
 from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box, Scale, Shape
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
     from napari_twostage.slides.byte_source import PositionedFile
 
 _FORMATS = {

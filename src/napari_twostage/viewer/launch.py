@@ -14,7 +14,7 @@ from napari_twostage.viewer.reader import get_reader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
 
 
 def launch(paths: Sequence[Location]) -> None:

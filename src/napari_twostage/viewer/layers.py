@@ -13,12 +13,12 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
-from napari_twostage.pipeline import ChipRefined
-from napari_twostage.viewer.outline import trace
-from napari_twostage.viewer.placement import placement
-from napari_twostage.viewer.planes import LabelPyramid
+from napari_twostage.method.steps import ChipRefined
+from napari_twostage.viewer.label_blocks import LabelPyramid
 from napari_twostage.viewer.settings import KEY
-from napari_twostage.viewer.shades import SHADES, TileShades, enlarge, tile_colormap
+from napari_twostage.viewer.tile_overlay import SHADES, TileShades, enlarge, tile_colormap
+from napari_twostage.viewer.tissue_outline import trace
+from napari_twostage.viewer.transforms import placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psygnal import SignalInstance
 
+    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
+    from napari_twostage.method.steps import ChipFailed, CoarseWindowDone
     from napari_twostage.models import LabelClass
-    from napari_twostage.pipeline import ChipFailed, CoarseWindowDone
-    from napari_twostage.segmentation import Segmentation
     from napari_twostage.session import Patch, Session
-    from napari_twostage.viewer.placement import Placement
+    from napari_twostage.viewer.transforms import Placement
 
 # transparent where stage 1 is sure; turquoise is far from the colours of H&E, DAB and labels
 _HEAT = Colormap(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QPaintEvent
 
-    from napari_twostage.session.news import Kind
+    from napari_twostage.session.events import Kind
 
 _SIGNS: dict[Kind, tuple[str, str]] = {
     "info": ("i", "#3b82d6"),

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import MissingPixelSizeError, SlideError, TwoStageError
-from napari_twostage.location import is_folder, locate
-from napari_twostage.record import FILE as RECORD
+from napari_twostage.io.paths import is_folder, locate
+from napari_twostage.result.record import FILE as RECORD
 from napari_twostage.slides import open_slide
-from napari_twostage.viewer.levels import label_levels, slide_levels
-from napari_twostage.viewer.overview import OverviewSlide, needs_overview
-from napari_twostage.viewer.placement import place_in_um
+from napari_twostage.viewer.lazy_levels import label_levels, slide_levels
+from napari_twostage.viewer.preview_slide import OverviewSlide, needs_overview
 from napari_twostage.viewer.settings import KEY, display_cache_bytes
+from napari_twostage.viewer.transforms import place_in_um
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_twostage.location import Location
-    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.io.paths import Location
     from napari_twostage.slides.base import Slide
 
     LayerData = tuple[Any, dict[str, Any], str]
@@ -84,7 +84,7 @@ def read_result(path: str) -> list[LayerData]:
     SegmentationError
         If the folder cannot be read.
     """
-    from napari_twostage.segmentation import Segmentation
+    from napari_twostage.engine.segmentation import Segmentation
 
     _show_scale_bar()
     seg = Segmentation.open(path)

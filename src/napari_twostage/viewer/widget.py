@@ -25,18 +25,18 @@ from napari_twostage.errors import MissingPixelSizeError, SelectionError, TwoSta
 from napari_twostage.models.bundle import bundled_names
 from napari_twostage.session import Session
 from napari_twostage.viewer.camera import view_of, visible_box
+from napari_twostage.viewer.drawn_regions import Regions
 from napari_twostage.viewer.flight import Flight
 from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.panel.coarse import CoarseSection
 from napari_twostage.viewer.panel.correct import CorrectSection
-from napari_twostage.viewer.panel.foot import Foot
-from napari_twostage.viewer.panel.look import LookSection
+from napari_twostage.viewer.panel.display import LookSection
+from napari_twostage.viewer.panel.footer import Foot
 from napari_twostage.viewer.panel.model import ModelSection
 from napari_twostage.viewer.panel.refine import RefineSection
 from napari_twostage.viewer.panel.results import ResultsSection
 from napari_twostage.viewer.panel.slide import SlideSection
 from napari_twostage.viewer.panel.uncertainty import UncertaintySection
-from napari_twostage.viewer.regions import Regions
 from napari_twostage.viewer.settings import KEY, device, precision
 from napari_twostage.viewer.source import slide_of_layer
 

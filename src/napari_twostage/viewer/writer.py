@@ -8,7 +8,7 @@ from napari_twostage.errors import ExportError
 from napari_twostage.viewer.settings import KEY
 
 if TYPE_CHECKING:
-    from napari_twostage.location import Location
+    from napari_twostage.io.paths import Location
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:  # noqa: ANN401, ARG001
@@ -33,8 +33,8 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:  # no
     ExportError
         If the layer shows no result, or `path` cannot be written.
     """
+    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.export import export
-    from napari_twostage.segmentation import Segmentation
 
     return [str(export(Segmentation.open(_result(meta)), path))]
 

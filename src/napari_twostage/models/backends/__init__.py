@@ -36,6 +36,6 @@ def backend_for(compute: Compute) -> Callable[[Bundle, Compute], Backend]:
         from napari_twostage.models.backends.openvino import OpenVinoBackend
 
         return OpenVinoBackend
-    from napari_twostage.models.backends.eager import EagerBackend
+    from napari_twostage.models.backends.torch_backend import EagerBackend
 
     return EagerBackend

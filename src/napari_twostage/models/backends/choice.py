@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.base import Compute
 from napari_twostage.models.machine import may_have_gpu
-from napari_twostage.timing import processor_flags
+from napari_twostage.utils.timing import processor_flags
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.module import build_module
+from napari_twostage.models.networks.fold import build_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.backends.base import Stage
     from napari_twostage.models.bundle import Bundle
-    from napari_twostage.models.two_stage import TwoStage
+    from napari_twostage.models.networks.two_stage import TwoStage
 
 # it would tell users of the panel, which keeps triton out, that it counts no operations of triton's
 logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)

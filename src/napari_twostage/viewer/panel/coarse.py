@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from magicgui.widgets import CheckBox, ComboBox, Container
 from qtpy.QtWidgets import QPushButton
 
+from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.session import RunState
-from napari_twostage.uncertainty import MEASURES
 from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.session import Session
-    from napari_twostage.viewer.panel.desk import Desk
+    from napari_twostage.viewer.panel.host import Desk
 
 
 class CoarseSection(Section):

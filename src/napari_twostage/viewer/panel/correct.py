@@ -13,7 +13,7 @@ from napari_twostage.viewer.section import Section
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_twostage.viewer.panel.desk import Desk
+    from napari_twostage.viewer.panel.host import Desk
 
 
 class CorrectSection(Section):

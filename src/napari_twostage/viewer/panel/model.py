@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_twostage.engine import working_grid
+from napari_twostage.engine.api import working_grid
 from napari_twostage.models.bundle import bundled_names, read_bundle
 from napari_twostage.viewer.parts import form_row
 from napari_twostage.viewer.section import Section
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_twostage.models import ModelCard
     from napari_twostage.session import Session
     from napari_twostage.slides.base import Slide
-    from napari_twostage.viewer.panel.desk import Desk
+    from napari_twostage.viewer.panel.host import Desk
 
 
 class ModelSection(Section):

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.method.tiling import TileState
 from napari_twostage.session import Session
-from napari_twostage.tiling import TileState
 from napari_twostage.viewer.panel.buttons import button, button_grid
 from napari_twostage.viewer.parts import StateLegend
 from napari_twostage.viewer.section import Section
-from napari_twostage.viewer.shades import TILE_COLORS
+from napari_twostage.viewer.tile_overlay import TILE_COLORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qtpy.QtWidgets import QPushButton
 
-    from napari_twostage.viewer.panel.desk import Desk
+    from napari_twostage.viewer.panel.host import Desk
 
 NEXT_TILES = 20
 _NEUTRAL = "#8d99a6"

@@ -19,10 +19,10 @@ from napari_twostage.viewer.parts import ClassRow
 from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
-    from napari_twostage.export.measure import ClassTally
+    from napari_twostage.measure.areas import ClassTally
     from napari_twostage.models import LabelClass
     from napari_twostage.session import Session
-    from napari_twostage.viewer.panel.desk import Desk
+    from napari_twostage.viewer.panel.host import Desk
 
 FORMATS = {
     "Objects for QuPath (*.geojson)": ".geojson",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.session import Session
     from napari_twostage.slides.base import Slide
-    from napari_twostage.viewer.panel.desk import Desk
+    from napari_twostage.viewer.panel.host import Desk
 
 
 class SlideSection(Section):

@@ -12,9 +12,9 @@ from napari_twostage.viewer.plots import QualityCurve, ScoreHistogram
 from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
-    from napari_twostage.selection import Curve
+    from napari_twostage.method.selection import Curve
     from napari_twostage.session import Session
-    from napari_twostage.viewer.panel.desk import Desk
+    from napari_twostage.viewer.panel.host import Desk
 
 
 class UncertaintySection(Section):

@@ -1,0 +1,279 @@
+"""What each verb of the command line does; each returns a JSON-able summary and an exit code."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from napari_twostage.engine.api import iter_segment, working_grid
+from napari_twostage.engine.batch import TABLE, aligned, segment_all
+from napari_twostage.engine.runner import watch
+from napari_twostage.engine.segmentation import Segmentation
+from napari_twostage.errors import (
+    SegmentationError,
+    SelectionError,
+    SlideError,
+    TwoStageError,
+)
+from napari_twostage.export import export
+from napari_twostage.geometry import Box
+from napari_twostage.io.paths import is_folder
+from napari_twostage.measure.summary import lines, summarise
+from napari_twostage.method.selection import Selection
+from napari_twostage.models import load_model
+from napari_twostage.models.bundle import bundled_names, read_bundle
+from napari_twostage.models.machine import describe_choice, describe_machine
+from napari_twostage.result.record import FILE
+from napari_twostage.samples import sample_slide
+from napari_twostage.slides import open_slide
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from napari_twostage.distributed import Cluster
+    from napari_twostage.models.bundle import Bundle
+
+Result = tuple[dict[str, Any], list[str], int]
+"""What a verb found: for machines, for people, and the exit code."""
+
+DONE, SOME_FAILED = 0, 1
+
+
+def demo(options: Namespace) -> Result:
+    """Segment the sample slide and draw an overview."""
+    out = options.out or Path("demo")
+    options.slide, options.out = sample_slide(), out / "CMU-1-Small-Region.twostage.zarr"
+    options.region = options.mpp = options.channel = options.scheduler = options.workers = None
+    summary, text, code = segment(options)
+    picture = export(Segmentation.open(summary["out"]), out / "overview.png")
+    return (
+        {**summary, "overview": str(picture.absolute())},
+        [*text, f"result     {options.out}", f"picture    {picture}"],
+        code,
+    )
+
+
+def segment(options: Namespace) -> Result:
+    """Segment one slide in two stages."""
+    model = load_model(options.model, device=options.device, precision=options.precision)
+    with (
+        open_slide(options.slide, mpp=options.mpp, channel=options.channel) as slide,
+        _cluster(options) as cluster,
+    ):
+        steps = iter_segment(
+            slide,
+            model,
+            options.out,
+            threshold=options.threshold,
+            fraction=options.fraction,
+            budget_s=options.budget,
+            refine=options.refine,
+            region=options.region,
+            tissue=options.tissue,
+            uncertainty=options.uncertainty,
+            channel=options.channel,
+            overwrite=options.overwrite,
+            cluster=cluster,
+        )
+        watch(steps, progress=not options.quiet)
+        seg = Segmentation.open(options.out, slide=slide, model=model)
+        summary = summarise(seg)
+    return summary, lines(summary), SOME_FAILED if seg.failures else DONE
+
+
+def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
+    """The cluster that was asked for; None where this process is to compute."""
+    if options.scheduler is None and options.workers is None:
+        return nullcontext()
+    from napari_twostage.distributed import connect
+
+    return connect(
+        options.scheduler,
+        workers=options.workers,
+        device=options.device,
+        precision=options.precision,
+    )
+
+
+def refine(options: Namespace) -> Result:
+    """Refine more of a result."""
+    seg = Segmentation.open(options.result)
+    source = seg.record["model"]["source"]
+    seg.attach_model(load_model(source, device=options.device, precision=options.precision))
+    wanted = Selection(
+        threshold=options.threshold,
+        fraction=options.fraction,
+        budget_s=options.budget,
+        region=None if options.region is None else seg.to_fine(options.region),
+    )
+    if wanted == Selection():
+        raise SelectionError("say what to refine: --threshold, --fraction, --budget or --region")
+    if options.dry_run:
+        plan = seg.select(wanted, seconds_per_tile=seg.model.seconds_per_tile)
+        summary = {
+            "tiles": plan.n_tiles,
+            "fraction": plan.fraction,
+            "estimated_seconds": plan.estimated_seconds,
+            "expected_dice": plan.expected_dice,
+            "expected_dice_before": plan.expected_dice_before,
+        }
+        return summary, [plan.describe()], DONE
+    with _cluster(options) as cluster:
+        seg.refine(wanted, progress=not options.quiet, cluster=cluster)
+    summary = summarise(seg)
+    return summary, lines(summary), SOME_FAILED if seg.failures else DONE
+
+
+def write(options: Namespace) -> Result:
+    """Export a result to one or more files."""
+    seg = Segmentation.open(options.result)
+    written = []
+    for target in options.targets:
+        with _bar(target.name, quiet=options.quiet) as show:
+            written.append(str(export(seg, target, progress=show)))
+    return {"written": written}, written, DONE
+
+
+@contextmanager
+def _bar(name: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar of the share that is done."""
+    layout = "{l_bar}{bar}| {elapsed}<{remaining}"
+    with tqdm(desc=name, total=1000, disable=quiet, bar_format=layout) as bar:
+        yield lambda done: bar.update(round(1000 * done) - bar.n)
+
+
+def info(options: Namespace) -> Result:
+    """Describe a slide, a result, or this machine."""
+    if options.path is None:
+        return _machine()
+    if is_folder(options.path) and (options.path / FILE).exists():
+        seg = Segmentation.open(options.path)
+        if not seg.tissue_known:
+            raise SegmentationError(f"{options.path} holds nothing yet; run segment again to go on")
+        summary = summarise(seg)
+        return {**summary, "record": seg.record}, lines(summary), DONE
+    with open_slide(options.path, mpp=options.mpp, channel=options.channel) as slide:
+        height, width = slide.level_shapes[0]
+        summary = {
+            "name": slide.name,
+            "format": slide.format,
+            "level_shapes": [list(shape) for shape in slide.level_shapes],
+            "mpp": list(slide.mpp),
+            "mpp_source": slide.mpp_source,
+            "channels": slide.channels,
+            "dtype": str(slide.dtype),
+        }
+        text = [
+            f"slide      {slide.name} ({slide.format})",
+            f"size       {height:,} × {width:,} pixels, "
+            f"{height * slide.mpp[0] / 1000:.2f} × {width * slide.mpp[1] / 1000:.2f} mm",
+            f"pixel size {slide.mpp[0]:.4g} × {slide.mpp[1]:.4g} µm ({slide.mpp_source})",
+            f"pixels     {slide.channels} × {slide.dtype}",
+            "levels     " + ", ".join(f"{h} × {w}" for h, w in slide.level_shapes),
+        ]
+        for name in bundled_names():
+            grid = working_grid(slide, read_bundle(name).card)
+            text.append(f"model      {name} would work at {grid.mpp[0]:.4g} µm per pixel")
+    return summary, text, DONE
+
+
+def _machine() -> Result:
+    summary = {**describe_machine(), **describe_choice(), "models": bundled_names()}
+    return summary, [f"{name:15} {_plain(value)}" for name, value in summary.items()], DONE
+
+
+def _plain(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def view(options: Namespace) -> Result:
+    """Open napari with slides or results and the panel."""
+    if not (find_spec("napari") and find_spec("qtpy")):
+        raise TwoStageError(
+            "view needs napari, which is not installed; pip install 'napari-twostage[all]'"
+        )
+    missing = [path for path in options.paths if isinstance(path, Path) and not path.exists()]
+    if missing:
+        raise SlideError(f"there is no file {missing[0]}; check the path")
+    from napari_twostage.viewer.launch import launch
+
+    launch(options.paths)
+    return {"opened": [str(path) for path in options.paths]}, [], DONE
+
+
+def models(options: Namespace) -> Result:
+    """List the bundled models, or show a card."""
+    names = [options.model] if options.model else bundled_names()
+    bundles = [read_bundle(name) for name in names]
+    text = [line for bundle in bundles for line in _model_lines(bundle)]
+    return {"models": [json.loads(bundle.card.to_json()) for bundle in bundles]}, text, DONE
+
+
+def _model_lines(bundle: Bundle) -> list[str]:
+    card = bundle.card
+    integers = (
+        "in it"
+        if bundle.quantised
+        else "not in it; see `python -m napari_twostage.training.quantise`"
+    )
+    classes = ", ".join(f"{c.value} {c.name} {c.color}" for c in card.classes)
+    text = [
+        f"{card.name} {card.version}: {card.description}",
+        f"  classes   {classes}",
+        f"  pixels    {card.fine_mpp} µm, as they are from {card.mpp_range[0]} to "
+        f"{card.mpp_range[1]}; coarse pass {card.ratio}× coarser",
+        f"  tiles     {card.tile_px} px + {card.halo_px} px halo, threshold "
+        f"{card.default_threshold} on {card.uncertainty}",
+        f"  trained   {card.training_data}",
+        f"  licence   {card.licence}",
+        f"  int8      {integers}",
+    ]
+    return text + [f"  measured  {key}: {value}" for key, value in card.metrics.items()]
+
+
+def batch(options: Namespace) -> Result:
+    """Segment many slides; one that fails does not stop the others."""
+    model = load_model(options.model, device=options.device, precision=options.precision)
+    with _cluster(options) as cluster:
+        rows = list(
+            segment_all(
+                options.slides,
+                model,
+                options.out,
+                mpp=options.mpp,
+                channel=options.channel,
+                threshold=options.threshold,
+                fraction=options.fraction,
+                budget_s=options.budget,
+                refine=options.refine,
+                tissue=options.tissue,
+                uncertainty=options.uncertainty,
+                overwrite=options.overwrite,
+                progress=not options.quiet,
+                cluster=cluster,
+            )
+        )
+    table = [row.as_dict() for row in rows]
+    code = DONE if all(row.whole for row in rows) else SOME_FAILED
+    return {"slides": table, "table": str(options.out / TABLE)}, aligned(table), code
+
+
+def box(text: str) -> Box:
+    """Read ``top,left,height,width`` in level-0 pixels."""
+    top, left, height, width = (int(part) for part in text.split(","))
+    return Box.at(top, left, height, width)
+
+
+def pixel_size(text: str) -> tuple[float, float]:
+    """Read ``0.5`` or ``0.5,0.25`` (y, x) in micrometres."""
+    parts = [float(part) for part in text.split(",")]
+    if not 1 <= len(parts) <= 2 or min(parts) <= 0:
+        raise ValueError(text)
+    return parts[0], parts[-1]

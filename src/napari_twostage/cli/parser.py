@@ -1,0 +1,223 @@
+"""The command line: ``napari-twostage VERB``.
+
+Results on stdout, as lines or with ``--json`` as one JSON object; progress and errors on stderr.
+Exit codes: 0 done, 1 some tiles or slides failed, 2 bad input, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_twostage.errors import TwoStageError
+from napari_twostage.io.paths import locate
+from napari_twostage.utils.timing import ROUNDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+BAD_INPUT, STOPPED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    from napari_twostage.cli import bench, commands
+
+    verbs: dict[str, Callable[[argparse.Namespace], commands.Result]] = {
+        "demo": commands.demo,
+        "info": commands.info,
+        "segment": commands.segment,
+        "refine": commands.refine,
+        "export": commands.write,
+        "batch": commands.batch,
+        "view": commands.view,
+        "models": commands.models,
+        "bench": bench.bench,
+    }
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    try:
+        summary, text, code = verbs[options.verb](options)
+    except TwoStageError as error:
+        sys.stderr.write(f"napari-twostage: {error}\n")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        again = " ".join(["napari-twostage", *given])
+        sys.stderr.write(f"\nstopped; what was computed is kept. To go on: {again}\n")
+        return STOPPED
+    sys.stdout.write(json.dumps(summary) + "\n" if options.json else "\n".join(text) + "\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="napari-twostage",
+        description="Segment whole slides: coarse everywhere, full resolution where it matters.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for add in (
+        _add_demo,
+        _add_info,
+        _add_segment,
+        _add_refine,
+        _add_export,
+        _add_batch,
+        _add_view,
+        _add_models,
+        _add_bench,
+    ):
+        add(verbs)
+    return parser
+
+
+Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+
+
+def _add_demo(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "demo", "segment the sample slide and draw an overview")
+    verb.add_argument("--out", type=Path, help="folder for the result (default: demo)")
+    _model_options(verb)
+    _criteria(verb)
+    _run_options(verb)
+
+
+def _add_info(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "info", "describe a slide, a result, or (without PATH) this machine")
+    verb.add_argument("path", type=locate, nargs="?", help="slide or result: path or URL")
+    _slide_options(verb)
+
+
+def _add_segment(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "segment", "segment a slide; again to go on after a stop")
+    verb.add_argument("slide", type=locate, help="path or URL")
+    verb.add_argument("--out", type=locate, required=True, help="result folder, *.zarr")
+    _model_options(verb)
+    _criteria(verb)
+    _run_options(verb)
+    _slide_options(verb)
+    _region(verb, "segment only this part")
+    _cluster_options(verb)
+
+
+def _add_refine(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "refine", "refine more of a result")
+    verb.add_argument("result", type=locate)
+    _device(verb)
+    _criteria(verb)
+    _region(verb, "only tiles that touch this part; alone: all of them")
+    verb.add_argument("--dry-run", action="store_true", help="only say what it would cost")
+    _cluster_options(verb)
+
+
+def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "export", "write a result to files, by their endings")
+    verb.add_argument("result", type=locate)
+    verb.add_argument(
+        "targets",
+        type=locate,
+        nargs="+",
+        metavar="FILE",
+        help="*.geojson[.gz], *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
+    )
+
+
+def _add_batch(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "batch", "segment many slides with one model")
+    verb.add_argument("slides", type=locate, nargs="+", metavar="SLIDE")
+    verb.add_argument(
+        "--out", type=locate, required=True, help="folder for results and summary.csv"
+    )
+    _model_options(verb)
+    _criteria(verb)
+    _run_options(verb)
+    _slide_options(verb)
+    _cluster_options(verb)
+
+
+def _add_view(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "view", "open napari with the panel")
+    verb.add_argument("paths", type=locate, nargs="*", metavar="PATH", help="slides or results")
+
+
+def _add_models(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "models", "list the bundled models, or show a model's card")
+    verb.add_argument("model", nargs="?", help="name, folder or zip")
+
+
+def _add_bench(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "bench", "time two stages against every tile, on this machine")
+    verb.add_argument("slide", type=locate, nargs="?", help="default: the sample slide")
+    verb.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
+    verb.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
+    _model_options(verb)
+
+
+def _verb(
+    verbs: Verbs[argparse.ArgumentParser], name: str, purpose: str
+) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose)
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    verb.add_argument("--quiet", action="store_true", help="show no progress")
+    return verb
+
+
+def _model_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--model", default="nuclei", help="bundled name, folder or zip")
+    _device(verb)
+
+
+def _device(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--device", default="auto", help="auto, cpu (torch), openvino, cuda, mps (default: auto)"
+    )
+    verb.add_argument(
+        "--precision",
+        default="f32",
+        help="f32, or faster and a little less exact where the device has it: bf16, fp16, int8",
+    )
+
+
+def _criteria(verb: argparse.ArgumentParser) -> None:
+    criteria = verb.add_mutually_exclusive_group()
+    criteria.add_argument("--threshold", type=float, help="refine tiles that score above it")
+    criteria.add_argument("--fraction", type=float, help="refine the top share of tiles, 0 to 1")
+    criteria.add_argument("--budget", type=float, metavar="S", help="refine for about S seconds")
+
+
+def _run_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--refine", choices=["selected", "none", "all"], default="selected")
+    verb.add_argument("--uncertainty", choices=["tent", "entropy", "neg_plogp"])
+    verb.add_argument(
+        "--no-tissue", dest="tissue", action="store_false", help="segment glass as well"
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+def _cluster_options(verb: argparse.ArgumentParser) -> None:
+    cluster = verb.add_mutually_exclusive_group()
+    cluster.add_argument(
+        "--scheduler", metavar="ADDRESS", help="compute on this dask cluster: tcp://host:8786"
+    )
+    cluster.add_argument(
+        "--workers", type=int, metavar="N", help="compute in N processes of this machine"
+    )
+
+
+def _slide_options(verb: argparse.ArgumentParser) -> None:
+    from napari_twostage.cli.commands import pixel_size
+
+    verb.add_argument("--mpp", type=pixel_size, help="µm per pixel: 0.5, or 0.5,0.25 for y,x")
+    verb.add_argument("--channel", help="number or name of a fluorescence channel")
+
+
+def _region(verb: argparse.ArgumentParser, purpose: str) -> None:
+    from napari_twostage.cli.commands import box
+
+    verb.add_argument("--region", type=box, metavar="Y,X,H,W", help=f"{purpose} (level-0 pixels)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

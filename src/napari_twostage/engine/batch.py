@@ -1,0 +1,225 @@
+"""Many slides with one model: done one after the other, what is done already left alone."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import dataclass
+from io import StringIO
+from itertools import accumulate, chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_twostage.engine.api import carry_out, model_choice, prepare, wanted_tiles
+from napari_twostage.engine.runner import watch
+from napari_twostage.errors import ClusterError, SegmentationError, TwoStageError
+from napari_twostage.io.paths import Location, locate, write_whole
+from napari_twostage.measure.summary import summarise
+from napari_twostage.result.record import FILE, read_record
+from napari_twostage.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from napari_twostage.distributed.cluster import Cluster
+    from napari_twostage.engine.api import Refine
+    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.geometry import Scale
+    from napari_twostage.method.selection import Selection
+    from napari_twostage.models.model import Model
+
+TABLE = "summary.csv"
+DONE, RESUMED, DONE_BEFORE, FAILED_TILES = "done", "resumed", "done before", "failed tiles"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of a slide."""
+
+    slide: Location
+    status: str
+    """``done``; ``resumed`` where a result was half done; ``done before``; ``failed tiles``; or
+    why there is no result."""
+    summary: dict[str, Any] | None = None
+    """See `summary.summarise`; None where there is no result."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the slide failed."""
+        return self.summary is not None and not self.summary["tiles"]["failed"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Columns of the table, by name."""
+        row: dict[str, Any] = {"slide": str(self.slide), "status": self.status}
+        if self.summary is None:
+            return row
+        row |= {
+            "result": self.summary["out"],
+            "tissue_mm2": round(self.summary["tissue_mm2"], 4),
+            "fraction_refined": round(self.summary["fraction_refined"], 4),
+            "failed_tiles": self.summary["tiles"]["failed"],
+            "seconds": round(sum(self.summary["seconds"].values()), 1),
+        }
+        return row | {f"{c['name']}_mm2": round(c["area_mm2"], 6) for c in self.summary["classes"]}
+
+
+def segment_all(
+    slides: Sequence[str | Location],
+    model: Model,
+    out: str | Location,
+    *,
+    mpp: float | Scale | None = None,
+    channel: int | str | None = None,
+    threshold: float | None = None,
+    fraction: float | None = None,
+    budget_s: float | None = None,
+    refine: Refine = "selected",
+    progress: bool = False,
+    cluster: Cluster | None = None,
+    **options: Any,  # noqa: ANN401 - those of `prepare`
+) -> Iterator[Row]:
+    """Segment slides, each into a folder of its own; a slide that fails costs itself only.
+
+    Parameters
+    ----------
+    slides : sequence of path or URL
+        Named twice, they are segmented once.
+    model : Model
+        From `load_model`.
+    out : path
+        Folder for the results and the table, ``summary.csv``, which is written anew after each
+        slide.
+    mpp, channel
+        As for `open_slide`, for all slides.
+    threshold, fraction, budget_s, refine, progress, cluster
+        As for `segment`.
+
+    Yields
+    ------
+    Row
+        After each slide. One that an earlier call finished with the same settings is left
+        alone, one that it began is resumed.
+
+    Raises
+    ------
+    TwoStageError
+        Where no slide could be segmented: settings contradict each other, or the cluster is lost.
+    """
+    wanted = wanted_tiles(threshold, fraction, budget_s, refine)
+    folder = locate(out).expanduser()
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+    results = place_results([locate(slide) for slide in slides], folder)
+    rows: list[Row] = []
+    for number, (source, result) in enumerate(results.items(), start=1):
+        if progress:
+            sys.stderr.write(f"[{number}/{len(results)}] {source}\n")
+        try:
+            with open_slide(source, mpp=mpp, channel=channel) as slide:
+                begun = (result / FILE).exists() and not options.get("overwrite")
+                seg = prepare(slide, model, result, channel=channel, **options)
+                choice = wanted or model_choice(seg)
+                if _finished(seg, choice):
+                    row = _row(source, DONE_BEFORE, seg)
+                else:
+                    watch(carry_out(seg, choice, cluster=cluster), progress=progress)
+                    row = _row(source, RESUMED if begun else DONE, seg)
+        except ClusterError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other slides go on
+            row = Row(source, _reason(error))
+            sys.stderr.write(f"{source}: {row.status}\n")
+        rows.append(row)
+        _write_table(folder / TABLE, [row.as_dict() for row in rows])
+        yield row
+
+
+def place_results(slides: Iterable[Location], out: Location) -> dict[Location, Location]:
+    """Name a result folder for each slide: the same at every call, and of one slide only.
+
+    Where another slide has the name, here or from an earlier call, the names of the folders that
+    the slide is in come before it, as many as it takes.
+    """
+    placed: dict[Location, Location] = {}
+    taken: set[Location] = set()
+    for slide in {path.expanduser().absolute(): path for path in slides}.values():
+        place = slide.expanduser().absolute()
+        longer = accumulate(_names(place), lambda name, part: f"{part}-{name}")
+        numbered = (f"{slide.name}-{number}" for number in count(2))
+        candidates = (out / f"{name}.twostage.zarr" for name in chain(longer, numbered))
+        placed[slide] = next(p for p in candidates if p not in taken and _is_of(p, place))
+        taken.add(placed[slide])
+    return placed
+
+
+def _names(place: Location) -> list[str]:
+    """Names of a slide and of the folders it is in, the innermost first."""
+    if isinstance(place, Path):
+        return list(reversed(place.parts[1:]))
+    return [place.name, *reversed(str(place.parent).replace("://", "/").split("/"))]
+
+
+def _is_of(result: Location, slide: Location) -> bool:
+    """Whether a result folder may hold this slide: it is not there yet, or was made of it."""
+    if not (result / FILE).exists():
+        return True
+    try:
+        made_of = read_record(result)["slide"]["path"]
+    except SegmentationError:
+        return True  # said where it is opened
+    return made_of in (None, str(slide)) or not locate(made_of).exists()
+
+
+def _finished(seg: Segmentation, wanted: Selection) -> bool:
+    """Whether a run of this selection came to its end, and no tile is worth another try."""
+    asked = wanted.as_dict()
+    ended = any(run["wanted"] == asked and run.get("finished") for run in seg.record["runs"])
+    return ended and not seg.failures
+
+
+def _reason(error: Exception) -> str:
+    """Why a slide failed, in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, TwoStageError) else f"{type(error).__name__}: {text}"
+
+
+def _row(source: Location, status: str, seg: Segmentation) -> Row:
+    return Row(source, FAILED_TILES if seg.failures else status, summarise(seg))
+
+
+def _write_table(place: Location, rows: list[dict[str, Any]]) -> None:
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, _columns(rows))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(place, text.getvalue().encode())
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """All columns: a slide without a result lacks some."""
+    return [*max(rows, key=len)]
+
+
+def aligned(rows: list[dict[str, Any]]) -> list[str]:
+    r"""Lay the table out for people: figures below each other, what became of each slide last.
+
+    Examples
+    --------
+    >>> rows = [{"slide": "a.svs", "status": "done", "seconds": 12.5}, {"slide": "long.svs"}]
+    >>> print(*aligned(rows), sep="\n")
+    slide     seconds  status
+    a.svs        12.5  done
+    long.svs
+    """
+    shown = [name for name in _columns(rows) if name not in ("result", "status")]
+    lines = [shown, *([str(row.get(name, "")) for name in shown] for row in rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(shown))]
+    statuses = ["status", *(str(row.get("status", "")) for row in rows)]
+    return [
+        "  ".join(
+            [name.ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+            + [status]
+        ).rstrip()
+        for (name, *cells), status in zip(lines, statuses, strict=True)
+    ]

@@ -1,0 +1,87 @@
+"""Nothing half-written: an export appears under its name when it is whole, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from napari_twostage.errors import ExportError
+from napari_twostage.io.url import Url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_twostage.io.paths import Location
+
+
+@contextmanager
+def replacing(path: Location) -> Iterator[Path]:
+    """Write to the sibling this gives; it takes `path`'s place if the block succeeds.
+
+    What `path` held before stays until then. A failure leaves no sibling behind. For a URL it is
+    a temporary file or folder, which is copied there.
+
+    Raises
+    ------
+    ExportError
+        The folder is missing, `path` is a folder that no export made, or the disk refuses.
+    """
+    _check(path)
+    if isinstance(path, Url):
+        with TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            _send(Path(folder) / path.name, path)
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)  # of an export that was killed
+    try:
+        yield partial
+        _swap(partial, path)
+    except OSError as error:
+        raise ExportError(
+            f"{path.name} could not be written: {error.strerror or error}; "
+            "free some space or choose another folder"
+        ) from error
+    finally:
+        _remove(partial)
+
+
+def _check(path: Location) -> None:
+    if isinstance(path, Path) and not path.parent.is_dir():
+        raise ExportError(
+            f"{path.parent} is not a folder, so {path.name} cannot be written there; "
+            "make the folder or choose another"
+        )
+    if path.is_dir() and not (path / "zarr.json").is_file():
+        raise ExportError(
+            f"{path} is a folder that no export made and will not be replaced; choose another name"
+        )
+
+
+def _send(made: Path, url: Url) -> None:
+    """Put what was made in the place of what is there; see `Url.upload`."""
+    if made.is_dir() and url.is_dir():
+        url.remove_tree()
+    url.upload(made)
+
+
+def _swap(partial: Path, path: Path) -> None:
+    """Put the new in the old's place; folders cannot be renamed over, so an old one moves first."""
+    if not path.is_dir():
+        partial.replace(path)
+        return
+    former = path.with_name(f".{path.name}.former")
+    _remove(former)
+    path.rename(former)
+    partial.rename(path)
+    _remove(former)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

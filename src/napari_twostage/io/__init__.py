@@ -1,0 +1,1 @@
+"""Places on disks, web servers and object stores, and how bytes get there."""

@@ -1,0 +1,190 @@
+"""A file or folder on another machine, with the part of pathlib's interface that is used here.
+
+So most code need not know whether it was given a path or a URL. An object store differs in two
+ways: an object is replaced as a whole or not at all, which makes every write atomic, and nothing
+can be renamed or appended to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_twostage.errors import TransferError
+from napari_twostage.io.remote import filesystem, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A file or folder on another machine.
+
+    Everything that touches it raises TransferError, in one line, where it cannot be reached, and
+    FileNotFoundError where there is nothing.
+
+    Parameters
+    ----------
+    text : str
+        With scheme, without a slash at the end: ``https://host/slide.svs``.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __truediv__(self, name: str) -> Url:
+        return Url(f"{self.text}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part, without the query of a signed address."""
+        return self._bare.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """The name's ending, with its dot."""
+        return Path(self.name).suffix
+
+    @property
+    def parent(self) -> Url:
+        """The folder that this is in."""
+        return Url(self._bare.rpartition("/")[0])
+
+    def with_name(self, name: str) -> Url:
+        """Give a sibling."""
+        return self.parent / name
+
+    def absolute(self) -> Url:
+        """Give itself: a URL depends on no working folder."""
+        return self
+
+    def resolve(self) -> Url:
+        """Give itself: a URL knows no links."""
+        return self
+
+    def expanduser(self) -> Url:
+        """Give itself: a URL knows no home."""
+        return self
+
+    @property
+    def _bare(self) -> str:
+        return self.text.partition("?")[0] if self.text.startswith("http") else self.text
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Whether there is an object of this name, or any below it."""
+        return self._kind is not None
+
+    def is_file(self) -> bool:
+        """Whether there is an object of this very name."""
+        return self._kind == "file"
+
+    @property
+    def _kind(self) -> str | None:
+        try:
+            with transfer(self.text):
+                fs, path = filesystem(self.text)
+                return str(fs.info(path)["type"])
+        except FileNotFoundError:
+            return None
+
+    def is_dir(self) -> bool:
+        """Whether there are objects below it; web servers cannot tell."""
+        return any(self.iterdir())
+
+    def iterdir(self) -> Iterator[Url]:
+        """What is directly below; nothing where there is no such folder."""
+        try:
+            with transfer(self.text):
+                fs, path = filesystem(self.text)
+                names = [str(name) for name in fs.ls(path, detail=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        yield from (self / name.rstrip("/").rpartition("/")[2] for name in names if name != path)
+
+    def size(self) -> int:
+        """Bytes of a file that can be read in parts.
+
+        Raises
+        ------
+        TransferError
+            Also where the server sends files as a whole only.
+        """
+        with transfer(self.text):
+            fs, path = filesystem(self.text)
+            with fs.open(path, "rb", cache_type="none") as file:
+                try:  # a server that answers with the whole file is found out by its headers
+                    file.seek(1)
+                    file.read(1)
+                except ValueError as error:
+                    if fs.size(path) == 0:  # nothing has no parts
+                        return 0
+                    raise TransferError(
+                        f"{self} cannot be read in parts: its server sends files as a whole only, "
+                        "without byte ranges; download it, or convert it to OME-Zarr"
+                    ) from error
+                return int(file.size)
+
+    def read_bytes(self) -> bytes:
+        """All of a file."""
+        with transfer(self.text):
+            fs, path = filesystem(self.text)
+            return bytes(fs.cat_file(path))
+
+    def read_range(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of a file; fewer where it ends early."""
+        with transfer(self.text):
+            fs, path = filesystem(self.text)
+            return bytes(fs.cat_file(path, start=start, end=stop))
+
+    def read_text(self) -> str:
+        """All of a text file, in UTF-8."""
+        return self.read_bytes().decode()
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def write_bytes(self, data: bytes, *, new: bool = False) -> None:
+        """Put an object in its place.
+
+        Parameters
+        ----------
+        data : bytes
+            All of it.
+        new : bool
+            Raise FileExistsError where there is one already, rather than replace it.
+        """
+        with transfer(self.text, writing=True):
+            fs, path = filesystem(self.text)
+            # only where it is needed: not every backend knows the word
+            fs.pipe_file(path, data, **({"mode": "create"} if new else {}))
+
+    def upload(self, source: Path) -> None:
+        """Copy a local file or folder to here; a folder's own metadata come last."""
+        with transfer(self.text, writing=True):
+            fs, path = filesystem(self.text)
+            if source.is_file():
+                fs.put_file(str(source), path)
+                return
+            for file in sorted(source.rglob("*"), key=lambda one: -len(one.parts)):
+                if file.is_file():
+                    fs.put_file(str(file), f"{path}/{file.relative_to(source).as_posix()}")
+
+    def unlink(self) -> None:
+        """Remove an object."""
+        with transfer(self.text):
+            fs, path = filesystem(self.text)
+            fs.rm_file(path)
+
+    def remove_tree(self) -> None:
+        """Remove all objects below."""
+        with transfer(self.text):
+            fs, path = filesystem(self.text)
+            fs.rm(path, recursive=True)
+
+    def mkdir(self, **_options: Any) -> None:  # noqa: ANN401 - those of pathlib
+        """Do nothing: folders by URL come with what is put into them."""

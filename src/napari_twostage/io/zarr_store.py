@@ -1,0 +1,63 @@
+"""Where zarr reads and writes: folders of this machine, and URLs by fsspec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarr.storage import FsspecStore
+
+from napari_twostage.io.remote import filesystem, transfer
+
+if TYPE_CHECKING:
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+    from napari_twostage.io.paths import Location
+
+
+def store_at(place: Location) -> Path | FsspecStore:
+    """Give what zarr's functions take to work in a folder.
+
+    Raises
+    ------
+    TransferError
+        Where a URL's backend is not installed; from zarr, where it cannot be reached.
+    """
+    if isinstance(place, Path):
+        return place
+    fs, path = filesystem(place.text, asynchronous=True)  # zarr awaits it in a loop of its own
+    if not fs.async_impl:
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+
+        fs = AsyncFileSystemWrapper(fs, asynchronous=True)
+    return _UrlStore(fs, path=path)
+
+
+class _UrlStore(FsspecStore):
+    """Raises TransferError where a chunk cannot be had.
+
+    zarr takes what is missing for empty, and we take what zarr raises for damage: neither must
+    happen to a chunk because of the network.
+    """
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        with transfer(self._url(key)):
+            return await super().get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
+        with transfer(self._url(key), writing=True):
+            await super().set(key, value, byte_range)
+
+    async def delete(self, key: str) -> None:
+        with transfer(self._url(key)):
+            await super().delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        with transfer(self._url(prefix)):
+            await super().delete_dir(prefix)
+
+    def _url(self, key: str) -> str:
+        return str(self.fs.unstrip_protocol(f"{self.path}/{key}"))

@@ -1,0 +1,130 @@
+"""Objects: the connected regions of one class, followed across blocks.
+
+Blocks are taken row by row. An object is given out as soon as no part of it touches a block
+still to come, so memory holds what crosses one row of blocks and not the slide's objects.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.measure.blocks import blocks
+from napari_twostage.measure.regions import find_regions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.geometry import Box, Shape
+    from napari_twostage.measure.blocks import Block, Progress
+    from napari_twostage.measure.regions import LabelObject
+
+
+def iter_objects(
+    seg: Segmentation, *, outlines: bool, progress: Progress = lambda _: None
+) -> Iterator[LabelObject]:
+    """Give out every object of the finest labels once, as soon as it is whole.
+
+    Parameters
+    ----------
+    seg : Segmentation
+        Whose labels.
+    outlines : bool
+        Whether to trace polygons, which costs most of the time.
+    progress : callable
+        Called with the share done after each block.
+    """
+    front = _Front(seg.grid.shape)
+    for block in blocks(seg, progress):
+        yield from front.advance(block, outlines=outlines)
+
+
+class _Front:
+    """The border between the blocks that were read and those that were not, and what crosses it."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        # Number of the open region under each pixel of the front; 0 where there is none.
+        self._above = np.zeros(shape[1], np.int64)
+        self._beside = np.zeros(0, np.int64)
+        self._open: dict[int, LabelObject] = {}
+        self._count = 0
+
+    def advance(self, block: Block, *, outlines: bool) -> Iterator[LabelObject]:
+        """Move past one block; yields the objects that are whole now."""
+        box = block.box
+        above = self._above[box.left : box.right].copy()
+        beside = self._beside if box.left else np.zeros(box.height, np.int64)
+
+        numbers, regions = find_regions(block, self._shape, outlines=outlines)
+        crossing = self._crossing(numbers, box)
+        given = np.zeros(len(regions) + 1, np.int64)
+        for number, region in enumerate(regions, start=1):
+            if number not in crossing:
+                yield region
+                continue
+            self._count += 1
+            given[number] = self._count
+            region.members = [self._count]
+            region.pending = crossing[number]
+            self._open[self._count] = region
+
+        self._join(above, given[numbers[0]])
+        self._join(beside, given[numbers[:, 0]])
+        self._above[box.left : box.right] = (
+            0 if box.bottom == self._shape[0] else given[numbers[-1]]
+        )
+        self._beside = given[numbers[:, -1]]
+        yield from self._release(above, beside, given)
+
+    def _crossing(self, numbers: NDArray[np.int32], box: Box) -> dict[int, int]:
+        """Count, for each region that touches another block, the blocks still to come."""
+        rows, columns = self._shape
+        crossing: dict[int, int] = {}
+        for inner, coming, side in (
+            (box.top > 0, 0, numbers[0]),
+            (box.left > 0, 0, numbers[:, 0]),
+            (box.bottom < rows, 1, numbers[-1]),
+            (box.right < columns, 1, numbers[:, -1]),
+        ):
+            if inner:
+                for number in _distinct(side):
+                    crossing[number] = crossing.get(number, 0) + coming
+        return crossing
+
+    def _join(self, before: NDArray[np.int64], now: NDArray[np.int64]) -> None:
+        """Unite the objects of one class that face each other across a border."""
+        facing = (before > 0) & (now > 0)
+        for pair in np.unique(np.stack([before[facing], now[facing]], 1), axis=0):
+            one, other = (self._open[int(number)] for number in pair)
+            if one is other or one.value != other.value:
+                continue
+            # The smaller is relabelled, so a large object is not walked once a block.
+            small, large = sorted((one, other), key=lambda item: len(item.members))
+            for member in small.members:
+                self._open[member] = large
+            large.absorb(small)
+
+    def _release(
+        self, above: NDArray[np.int64], beside: NDArray[np.int64], given: NDArray[np.int64]
+    ) -> Iterator[LabelObject]:
+        """Close the objects for which the block just passed was the last one to come."""
+        faced = chain(_distinct(above), _distinct(beside))
+        for number in faced:
+            self._open[number].pending -= 1
+        touched: Iterable[int] = {*_distinct(above), *_distinct(beside), *_distinct(given)}
+        for number in sorted(touched):
+            item = self._open.get(number)
+            if item is not None and item.pending == 0:
+                for member in item.members:
+                    del self._open[member]
+                yield item
+
+
+def _distinct(numbers: NDArray[np.integer]) -> list[int]:
+    return [int(number) for number in np.unique(numbers) if number]

@@ -1,0 +1,176 @@
+"""Connected regions of a block of labels, and their outlines.
+
+Pixels are connected through their edges (4-connectivity). Two that meet in a corner only belong
+to different objects, so every outline is one valid polygon, possibly with holes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.geometry import Box
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from shapely import Polygon
+
+    from napari_twostage.geometry import Shape
+    from napari_twostage.measure.blocks import Block
+
+SIMPLIFY_PX = 0.49
+"""How far a simplified outline may lie from the pixel edges, in pixels of the fine grid.
+
+A pixel's centre is at least half a pixel from every edge, so below one half no centre changes
+sides: drawing a simplified outline gives back exactly the pixels it came from.
+"""
+
+
+@dataclass(slots=True)
+class LabelObject:
+    """One connected region of one class; all positions are on the fine grid."""
+
+    value: int
+    """The class's value."""
+    first: tuple[int, int]
+    """Its leftmost pixel (row, column) of the topmost row: names the object for good."""
+    box: Box
+    pixels: int
+    refined_pixels: int
+    """Pixels of it that stage 2 made."""
+    row_sum: float
+    column_sum: float
+    at_edge: bool
+    """Whether it touches the edge of the slide, so that part of it may be missing."""
+    parts: list[Polygon]
+    """Its outline in pixel-edge coordinates (x, y), cut at block borders, if asked for."""
+    pending: int = 0
+    """Sides of blocks still to come that it touches."""
+    members: list[int] = field(default_factory=list)
+    """The numbers of the regions it was joined from, where it crosses blocks."""
+
+    @property
+    def centroid(self) -> tuple[float, float]:
+        """Centre of mass (y, x); a pixel's centre is at its index plus one half."""
+        return self.row_sum / self.pixels + 0.5, self.column_sum / self.pixels + 0.5
+
+    def absorb(self, other: LabelObject) -> None:
+        """Take in a region that touches this one."""
+        self.first = min(self.first, other.first)
+        self.box = Box(
+            min(self.box.top, other.box.top),
+            min(self.box.left, other.box.left),
+            max(self.box.bottom, other.box.bottom),
+            max(self.box.right, other.box.right),
+        )
+        self.pixels += other.pixels
+        self.refined_pixels += other.refined_pixels
+        self.row_sum += other.row_sum
+        self.column_sum += other.column_sum
+        self.at_edge |= other.at_edge
+        self.pending += other.pending
+        self.parts += other.parts
+        self.members += other.members
+
+    def outline(self, tolerance_px: float = SIMPLIFY_PX) -> Polygon:
+        """Its polygon in pixel-edge coordinates (x, y), without points that say nothing.
+
+        Parameters
+        ----------
+        tolerance_px : float
+            How far it may lie from the pixel edges; 0 drops points on straight lines only.
+        """
+        import shapely
+
+        whole = self.parts[0] if len(self.parts) == 1 else shapely.union_all(self.parts)
+        return shapely.simplify(whole, tolerance_px)
+
+
+def find_regions(
+    block: Block, shape: Shape, *, outlines: bool
+) -> tuple[NDArray[np.int32], list[LabelObject]]:
+    """Number the regions of one block and describe each.
+
+    Parameters
+    ----------
+    block : Block
+        Labels and tile states of one box.
+    shape : (int, int)
+        Rows and columns of the whole plane.
+    outlines : bool
+        Whether to trace polygons.
+
+    Returns
+    -------
+    numbers : (height, width) int32 array
+        0 is background; region ``n`` is described by ``regions[n - 1]``.
+    regions : list of LabelObject
+        Positions are those of the whole plane.
+    """
+    if not block.labels.any():
+        return np.zeros(block.labels.shape, np.int32), []
+    from scipy import ndimage
+
+    box = block.box
+    numbers = _number(block.labels)
+    inside = np.flatnonzero(numbers)
+    number = numbers.ravel()[inside]
+    rows, columns = np.divmod(inside, box.width)
+    count = int(numbers.max()) + 1
+    pixels = np.bincount(number, minlength=count)
+    row_sums = np.bincount(number, rows, count) + pixels * box.top
+    column_sums = np.bincount(number, columns, count) + pixels * box.left
+    refined = np.bincount(number[block.refined.ravel()[inside]], minlength=count)
+    first = np.zeros(count, np.int64)
+    first[number[::-1]] = inside[::-1]  # of repeated indices the last is kept: the first pixel
+    polygons = _trace(numbers, box) if outlines else {}
+
+    plane = Box(1, 1, shape[0] - 1, shape[1] - 1) if min(shape) > 1 else Box(0, 0, 0, 0)
+    regions = []
+    for n, (down, across) in enumerate(ndimage.find_objects(numbers), start=1):
+        place = Box(down.start, across.start, down.stop, across.stop).shift(box.top, box.left)
+        row, column = divmod(int(first[n]), box.width)
+        regions.append(
+            LabelObject(
+                value=int(block.labels[row, column]),
+                first=(row + box.top, column + box.left),
+                box=place,
+                pixels=int(pixels[n]),
+                refined_pixels=int(refined[n]),
+                row_sum=float(row_sums[n]),
+                column_sum=float(column_sums[n]),
+                at_edge=not plane.contains(place),
+                parts=[polygons[n]] if outlines else [],
+            )
+        )
+    return numbers, regions
+
+
+def _number(labels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Number the connected regions of every class from 1: (height, width)."""
+    from scipy import ndimage
+
+    numbers = np.zeros(labels.shape, np.int32)
+    total = 0
+    for value in np.flatnonzero(np.bincount(labels.ravel())):
+        if value == 0:
+            continue
+        found, count = ndimage.label(labels == value)
+        np.add(numbers, found + total, out=numbers, where=found > 0)
+        total += count
+    return numbers
+
+
+def _trace(numbers: NDArray[np.int32], box: Box) -> dict[int, Polygon]:
+    """Outline every region along its pixels' edges, in coordinates (x, y) of the whole plane."""
+    from rasterio.features import shapes
+    from rasterio.transform import Affine
+    from shapely import Polygon
+
+    moved = Affine.translation(box.left, box.top)
+    return {
+        int(number): Polygon(geometry["coordinates"][0], geometry["coordinates"][1:])
+        for geometry, number in shapes(numbers, mask=numbers > 0, connectivity=4, transform=moved)
+    }

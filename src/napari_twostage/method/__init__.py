@@ -1,0 +1,1 @@
+"""The two-stage method: tissue, tiles, uncertainty, selection, and the steps of a run."""

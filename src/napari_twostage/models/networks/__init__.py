@@ -1,0 +1,1 @@
+"""Networks in torch: architectures, both stages as one module, pretrained weights."""

@@ -1,0 +1,215 @@
+"""The two-stage module of Cruz et al. (Sensors 2023): a network over all, another where needed.
+
+Pixels go in as they come from a slide, 8-bit and channels last; normalising them is part of the
+module, so training and inference cannot differ in it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.networks.base import trim
+from napari_twostage.models.networks.refiner import LocalRefiner, enlarge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_twostage.models.networks.base import Network
+
+
+def coarsen(images: Tensor, ratio: int) -> Tensor:
+    """Area-average 8-bit images by an integer ratio, rounded to 8 bits as a coarse read is.
+
+    Parameters
+    ----------
+    images : (N, H, W, 3) uint8 tensor
+        H and W are multiples of `ratio`.
+    ratio : int
+        Fine pixels per coarse pixel.
+
+    Returns
+    -------
+    (N, H / ratio, W / ratio, 3) uint8 tensor
+    """
+    if ratio == 1:
+        return images
+    count, height, width, channels = images.shape
+    blocks = images.view(count, height // ratio, ratio, width // ratio, ratio, channels)
+    total = blocks.sum(dim=(2, 4), dtype=torch.int32)
+    # halves are rounded up, as in a slide's average of whole blocks
+    return torch.div(total + ratio**2 // 2, ratio**2, rounding_mode="floor").to(torch.uint8)
+
+
+class TwoStage(nn.Module):
+    """Model 1 over coarse windows, Model 2 over fine ones, with Model 1's features as context.
+
+    Parameters
+    ----------
+    stage1 : Network
+    stage2 : Network or LocalRefiner
+        Another network, in the paper of the same architecture; or what corrects stage 1's logits
+        from close by.
+    ratio : int
+        Fine pixels per coarse pixel.
+    fine_ratio : int
+        Fine pixels per pixel that stage 2 computes on; of another network, not of a refiner.
+    context : bool
+        Whether stage 2 adds Model 1's penultimate features to its own.
+    mean, std : three floats
+        Of each channel, in pixel values divided by 255.
+
+    Raises
+    ------
+    ModelError
+        If features are to be added that are not of the same number.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        stage1: Network,
+        stage2: Network | LocalRefiner,
+        *,
+        ratio: int,
+        fine_ratio: int = 1,
+        context: bool,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        if context and not isinstance(stage2, LocalRefiner):
+            ours, theirs = stage2.feature_channels, stage1.feature_channels
+            if ours != theirs:
+                raise ModelError(
+                    f"expected networks of as many features where context is added, found {theirs} "
+                    f"in stage 1 and {ours} in stage 2; leave context out, or alter the widths"
+                )
+        self.stage1 = stage1
+        self.stage2 = stage2
+        self.ratio = ratio
+        self.fine_ratio = fine_ratio
+        self.context = context
+        # the card carries them, so they are no part of the weights
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def window_multiple(self) -> int:
+        """What the sides of stage 2's windows are a multiple of, for networks to halve them."""
+        coarse = self.ratio * self.stage1.stride
+        if isinstance(self.stage2, LocalRefiner):
+            return coarse
+        fine = self.fine_ratio * self.stage2.stride
+        return math.lcm(coarse, fine) if self.context else fine
+
+    def transfer(self) -> None:
+        """Start Model 2 as a copy of Model 1; a refiner has nothing to copy."""
+        if isinstance(self.stage2, LocalRefiner):
+            return
+        self.stage2.load_state_dict(self.stage1.state_dict())
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Make the networks' input: (N, H, W, 3) uint8 to (N, 3, H, W), of the weights' type."""
+        # the permuted view is already channels-last in memory, which convolutions want
+        pixels = images.permute(0, 3, 1, 2).to(self.mean.dtype) / 255
+        return ((pixels - self.mean) / self.std).to(self.stage1.last.weight.dtype)
+
+    def coarse(self, images: Tensor, halo: int = 0) -> Tensor:
+        """Stage 1.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) uint8 tensor
+            Windows of the slide at the coarse pixel size.
+        halo : int
+            Pixels at each side that are only looked at.
+
+        Returns
+        -------
+        (N, K, H - 2 halo, W - 2 halo) float tensor
+            Logits: one for a single class against the background, else one a class.
+        """
+        logits: Tensor = self.stage1(self.normalise(images), halo)
+        return logits
+
+    def refine(self, images: Tensor, halo: int = 0) -> Tensor:
+        """Stage 2; depends on the window's pixels only.
+
+        Context is recomputed from the window itself, averaged down to the coarse pixel size,
+        never taken from the coarse pass: what the pass saw around it must not matter.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) uint8 tensor
+            Windows of the slide at the fine pixel size.
+        halo : int
+            Pixels at each side that are only looked at.
+
+        Returns
+        -------
+        (N, K, H - 2 halo, W - 2 halo) float tensor
+            Logits, as `coarse` gives them.
+        """
+        if isinstance(self.stage2, LocalRefiner):
+            return trim(self.run_both(images)[1], halo)
+        if self.context:
+            return trim(self._refine_in_context(self.stage2, images), halo)
+        return self._refine_alone(self.stage2, images, halo)
+
+    def _refine_alone(self, stage2: Network, images: Tensor, halo: int) -> Tensor:
+        pixels = self.normalise(coarsen(images, self.fine_ratio))
+        if self.fine_ratio == 1:
+            return cast("Tensor", stage2(pixels, halo))
+        # enlarging looks at the next pixel
+        left_out = max(0, halo // self.fine_ratio - 1)
+        logits = self._enlarged(stage2(pixels, left_out))
+        return trim(logits, halo - left_out * self.fine_ratio)
+
+    def _refine_in_context(self, stage2: Network, images: Tensor) -> Tensor:
+        with torch.no_grad():  # training stage 2 leaves Model 1 as it is
+            context = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
+        return self._add_context(stage2, images, context)
+
+    def _add_context(self, stage2: Network, images: Tensor, context: Tensor) -> Tensor:
+        features = stage2.features(self.normalise(coarsen(images, self.fine_ratio)))
+        features = features + functional.interpolate(
+            context, size=features.shape[-2:], mode="nearest"
+        )
+        return self._enlarged(stage2.classify(features))
+
+    def _enlarged(self, logits: Tensor) -> Tensor:
+        if self.fine_ratio == 1:
+            return logits
+        return enlarge(logits, [side * self.fine_ratio for side in logits.shape[-2:]])
+
+    def run_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Both stages over the same fine windows, for whoever trains them together.
+
+        What stage 2 takes from stage 1, the logits and features of a refiner or the context of
+        another network, is left open to gradients.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) uint8 tensor
+            Windows of the slide at the fine pixel size.
+
+        Returns
+        -------
+        (N, K, H / ratio, W / ratio) and (N, K, H, W) float tensors
+            Coarse and refined logits.
+        """
+        features = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
+        logits = self.stage1.classify(features)
+        if isinstance(self.stage2, LocalRefiner):
+            return logits, self.stage2(self.normalise(images), logits, features)
+        return logits, self._add_context(self.stage2, images, features)

@@ -1,0 +1,1 @@
+"""The result folder: everything that a run keeps on disk."""

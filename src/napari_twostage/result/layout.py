@@ -1,0 +1,60 @@
+"""Which grids and sizes a result has: all that follows from its slide and its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from napari_twostage.geometry import Box
+
+if TYPE_CHECKING:
+    from napari_twostage.geometry import Grid, Shape
+    from napari_twostage.method.tiling import Tile, TileGrid
+    from napari_twostage.models.card import ModelCard
+
+UNSET = 255
+"""In ``refined`` and ``edits``: nothing here."""
+SMALL_PX = 512
+"""Levels are added until both sides are at most this, or a tile is one pixel."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What follows from the slide's grid and the model's card."""
+
+    fine: Grid
+    card: ModelCard
+    tiles: TileGrid
+
+    @cached_property
+    def coarse(self) -> Grid:
+        """The grid of stage 1."""
+        return self.fine.coarser(self.card.ratio)
+
+    @cached_property
+    def steps(self) -> tuple[int, ...]:
+        """Fine pixels per pixel of each level of labels: 1, 2, 4, ..."""
+        steps = [1]
+        while max(self.fine.shape) > SMALL_PX * steps[-1] and not self.card.tile_px % (
+            2 * steps[-1]
+        ):
+            steps.append(2 * steps[-1])
+        # the overview starts at the coarse grid, so that grid is always there
+        while steps[-1] < self.card.ratio:
+            steps.append(2 * steps[-1])
+        return tuple(steps)
+
+    @property
+    def level_shapes(self) -> list[Shape]:
+        """Rows and columns of each level of labels."""
+        return [self.fine.coarser(step).shape for step in self.steps]
+
+    def coarse_box(self, tile: Tile) -> Box:
+        """The coarse pixels of a tile, inside the slide."""
+        size = self.card.coarse_tile_px
+        return Box.at(tile[0] * size, tile[1] * size, size, size).clip(self.coarse.shape)
+
+    def fine_box(self, core: Box) -> Box:
+        """The fine pixels of a coarse window's core, inside the slide."""
+        return core.scaled(self.card.ratio).clip(self.fine.shape)

@@ -1,0 +1,121 @@
+"""What a run found out about the tiles of a result: tissue, statistics, heat."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.geometry import Grid
+from napari_twostage.io.npz import load_arrays, save_arrays
+from napari_twostage.method.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
+from napari_twostage.result.uncertainty_map import HeatMap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.io.paths import Location
+    from napari_twostage.method.tissue import Tissue
+    from napari_twostage.method.uncertainty import Measure
+    from napari_twostage.result.label_store import Store
+    from napari_twostage.result.tile_log import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFindings:
+    """What stage 1 found out about the tiles of a window; a hundredth of its pixels."""
+
+    statistics: TileStatistics
+    heat: NDArray[np.uint8]
+    """Cells of `HeatMap`."""
+
+
+class Findings:
+    """Small arrays beside the pixels of a result, kept as they become known.
+
+    Parameters
+    ----------
+    folder : Path or Url
+        Of the result.
+    store, ledger : Store, Ledger
+        What the statistics are worked out from where a run was interrupted.
+    measure : callable
+        One of `uncertainty.MEASURES`.
+    """
+
+    def __init__(self, folder: Location, store: Store, ledger: Ledger, measure: Measure) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._measure = measure
+        self._tissue_file = folder / "tissue.npz"
+        self._statistics_file = folder / "statistics.npz"
+        self._seen: set[Location] = set()
+        self.heat = HeatMap(folder / "heat", store.layout)
+
+    @property
+    def tissue_known(self) -> bool:
+        """Whether the tissue was looked for."""
+        return self._is_there(self._tissue_file)
+
+    @cached_property
+    def tissue(self) -> NDArray[np.bool_]:
+        """Which tiles are to be segmented: (rows, columns); once `tissue_known`."""
+        return np.asarray(load_arrays(self._tissue_file)["tiles"], bool)
+
+    @property
+    def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
+        """Where the tissue is, (H, W), and where the mask's pixels lie; once `tissue_known`."""
+        saved = load_arrays(self._tissue_file)
+        mask = np.asarray(saved["mask"], bool)
+        mpp, downsample = (tuple(saved[name].tolist()) for name in ("mpp", "downsample"))
+        return mask, Grid((mask.shape[0], mask.shape[1]), downsample, mpp)
+
+    def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
+        """Keep where the tissue is, and which tiles follow from it."""
+        grid = {"mpp": tissue.grid.mpp, "downsample": tissue.grid.downsample}
+        save_arrays(self._tissue_file, tiles=tiles, mask=tissue.mask, **grid)
+
+    @property
+    def complete(self) -> bool:
+        """Whether stage 1 has seen all tissue."""
+        return self._is_there(self._statistics_file)
+
+    @cached_property
+    def statistics(self) -> TileStatistics:
+        """What stage 1 says of each tile; NaN where nothing yet."""
+        if self.complete:
+            return TileStatistics(**load_arrays(self._statistics_file))
+        statistics = TileStatistics.empty(self._store.layout.tiles.shape)
+        for core in self._ledger.windows:
+            part = self.of_window(self._store.read_logits(core)).statistics
+            statistics.put(part, *self._first_tile(core))
+        return statistics
+
+    def of_window(self, logits: NDArray[np.float16]) -> WindowFindings:
+        """Work out what is to be kept of a coarse window, from its logits as they are on disk."""
+        pixels = pixel_statistics(logits, self._measure)
+        side = self._store.layout.card.coarse_tile_px
+        return WindowFindings(summarise_tiles(pixels, side), self.heat.cells(pixels[0]))
+
+    def window_done(self, core: Box, found: WindowFindings) -> None:
+        """Keep what was found out about a coarse window."""
+        self.statistics.put(found.statistics, *self._first_tile(core))
+        self.heat.write(core, found.heat)
+
+    def save_statistics(self) -> None:
+        """Keep them, once the coarse pass is complete: opening a result must not read logits."""
+        if not self.complete:
+            save_arrays(self._statistics_file, **asdict(self.statistics))
+
+    def _is_there(self, file: Location) -> bool:
+        """Whether a file was written; one that was is not looked for again."""
+        if file not in self._seen and file.exists():
+            self._seen.add(file)
+        return file in self._seen
+
+    def _first_tile(self, core: Box) -> tuple[int, int]:
+        side = self._store.layout.card.coarse_tile_px
+        return core.top // side, core.left // side

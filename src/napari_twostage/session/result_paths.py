@@ -1,0 +1,102 @@
+"""Where the result of a slide and a model is kept, and whether there is one already."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_twostage.engine.segmentation import Segmentation
+from napari_twostage.errors import SegmentationError
+from napari_twostage.io.paths import vacant
+from napari_twostage.result.record import FILE, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_twostage.io.paths import Location
+    from napari_twostage.models.bundle import Bundle
+    from napari_twostage.slides.base import Slide
+
+SUFFIX = ".twostage.zarr"
+
+
+def find_result(
+    slide: Slide, bundle: Bundle, out: Location | None = None
+) -> tuple[Location, Segmentation | None]:
+    """Find what was done before with this slide and this model.
+
+    Parameters
+    ----------
+    slide, bundle : Slide, Bundle
+        What a result must have been made with.
+    out : Path or Url, optional
+        Look here only; else beside the slide, where earlier runs are numbered.
+
+    Returns
+    -------
+    (Path or Url, Segmentation or None)
+        The newest result, or where a new one may be put.
+
+    Raises
+    ------
+    SegmentationError
+        If `out` holds something else.
+    """
+    if out is not None:
+        if vacant(out):
+            return out, None
+        seg = Segmentation.open(out, slide=slide)
+        if seg.record["model"]["sha256"] != bundle.sha256:
+            raise SegmentationError(
+                f"{out.name} was made with the model {seg.record['model']['name']} "
+                f"{seg.record['model']['version']}, not {bundle.card.name} {bundle.card.version}; "
+                "choose that model, or another result folder"
+            )
+        return out, seg
+    wanted = (slide.fingerprint(), bundle.sha256)
+    newest = None
+    for path in _names(slide, bundle):
+        if vacant(path):
+            break
+        if _made_of(path) == wanted:
+            newest = path
+    if newest is None:
+        return path, None
+    return newest, Segmentation.open(newest, slide=slide)
+
+
+def free_place(slide: Slide, bundle: Bundle, beside: Location | None = None) -> Location:
+    """Name a folder for a new result: the first of its kind that is not taken."""
+    names = _names(slide, bundle) if beside is None else _numbered(beside)
+    return next(path for path in names if vacant(path))
+
+
+def _names(slide: Slide, bundle: Bundle) -> Iterator[Location]:
+    """Beside the slide, or in the home folder for arrays, URLs and slides on read-only disks."""
+    folder = slide.path.absolute().parent if isinstance(slide.path, Path) else None
+    if folder is None or not os.access(folder, os.W_OK):
+        folder = Path.home() / "napari-twostage"
+    stem = slide.path.name.split(".")[0] if slide.path else slide.name
+    stem = re.sub(r"[^\w.-]+", "_", stem) or "slide"
+    return _numbered(folder / f"{stem}.{bundle.card.name}{SUFFIX}")
+
+
+def _numbered(path: Location) -> Iterator[Location]:
+    stem = re.sub(r"-\d+$", "", path.name.removesuffix(SUFFIX))
+    yield path.with_name(f"{stem}{SUFFIX}")
+    for number in count(2):
+        yield path.with_name(f"{stem}-{number}{SUFFIX}")
+
+
+def _made_of(path: Location) -> tuple[str, str] | None:
+    """Fingerprint of the slide and hash of the model; None where the folder is no result."""
+    if not (path / FILE).exists():
+        return None
+    try:
+        record = read_record(path)
+    except SegmentationError:
+        return None  # of another version of this program: left alone
+    return record["slide"]["fingerprint"], record["model"]["sha256"]

@@ -1,0 +1,1 @@
+"""Training models: data sets, configurations, calibration, quantisation."""

@@ -1,0 +1,77 @@
+"""One function loads them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_twostage.training.datasets import published
+from napari_twostage.training.datasets.classes import Classes
+from napari_twostage.training.datasets.folder import folder_samples
+from napari_twostage.training.datasets.manifest import manifest_samples
+from napari_twostage.training.datasets.sample import DatasetError, Samples
+from napari_twostage.training.datasets.slides import slide_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_BINARY: dict[str, Callable[[Path, str, int], Samples]] = {
+    "bowl": published.bowl,
+    "ph2": published.ph2,
+    "kitti": published.kitti,
+    "bdd100k": lambda root, split, _seed: published.bdd100k(root, split),
+}
+_MANIFEST = ("manifest", "glas", "monuseg")
+LAYOUTS = (*_MANIFEST, *_BINARY, "folder", "slides")
+
+
+def load_dataset(
+    layout: str,
+    root: str | Path,
+    split: str,
+    *,
+    seed: int = 0,
+    mpp: float | None = None,
+    classes: Sequence[str] = (),
+) -> Samples:
+    """Find the images of a data set; they are decoded when they are indexed.
+
+    Parameters
+    ----------
+    layout : str
+        One of `LAYOUTS`; ``docs/training-data.md`` shows their folders.
+    root : path
+        The data set's folder.
+    split : str
+        ``train``, ``test`` or ``all``: the official split, or 70/30 (`splits.choose`).
+    seed : int
+        Of the 70/30 split.
+    mpp : float, optional
+        Micrometres per pixel of the model, for ``slides``; else level 0 is used as it is.
+    classes : sequence of str
+        ``name`` or ``name=#rrggbb``, in the order of the values 1, 2, ...; none: one class.
+
+    Raises
+    ------
+    DatasetError
+        If the layout is unknown, or the folder is not laid out that way; in one line.
+    """
+    root = Path(root)
+    if layout not in LAYOUTS:
+        raise DatasetError(f"there is no layout '{layout}'; use {', '.join(LAYOUTS)}")
+    if not root.is_dir():
+        raise DatasetError(f"{root} is no folder; name the folder of the data set")
+    if seed < 0:
+        raise DatasetError(f"seed is {seed}; use 0 or more")
+    kinds = Classes.parse(classes)
+    if layout in _MANIFEST:
+        return manifest_samples(root, split, kinds)
+    if layout == "folder":
+        return folder_samples(root, split, seed, kinds)
+    if layout == "slides":
+        return slide_samples(root, split, seed, kinds, mpp=mpp)
+    if kinds.count > 1:
+        raise DatasetError(
+            f"{root}: layout {layout} has one class, {kinds.count} were named; name one or none"
+        )
+    return _BINARY[layout](root, split, seed)

@@ -1,0 +1,1 @@
+"""Threads, timing, and facts about the system."""

@@ -1,0 +1,143 @@
+"""Real schedulers and workers as processes of their own, to be started late and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_twostage import Segmentation, segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_twostage.io.paths import Location
+    from napari_twostage.method.steps import PartitionStep, Step
+    from napari_twostage.models.model import Model
+
+WAIT_S = 60
+
+
+class Case(NamedTuple):
+    """A slide, a model and settings, with what one process makes of them."""
+
+    slide: Path
+    model: Model
+    settings: dict[str, Any]
+    done: Path
+    """Result folder."""
+    expected: dict[str, Any]
+    """See `proofs.helpers.outcome`."""
+
+    def segment(self, out: Path, **options: Any) -> Segmentation:
+        """Segment it into a folder."""
+        return segment(self.slide, self.model, out, **self.settings, **options)
+
+    def copy(self, out: Path) -> Segmentation:
+        """What one process makes of it, to go on with."""
+        shutil.copytree(self.done, out)
+        return Segmentation.open(out)
+
+    def command(self, out: Location, *options: str) -> list[str]:
+        """Do the same on the command line."""
+        words = [sys.executable, "-m", "napari_twostage", "segment", str(self.slide)]
+        words += ["--out", str(out), "--model", self.model.bundle.source, "--quiet", "--no-tissue"]
+        return [*words, "--fraction", str(self.settings["fraction"]), *options]
+
+
+class Countdown:
+    """A listener that acts at one step of each kind that it is told of."""
+
+    def __init__(self, kind: type, after: int, act: Callable[[PartitionStep], None]) -> None:
+        self._kind = kind
+        self._left = after
+        self._act = act
+        self.step: PartitionStep
+
+    def __call__(self, step: Step) -> None:
+        """Take a step."""
+        if isinstance(step, self._kind):
+            self._left -= 1
+            if not self._left:
+                self.step = step
+                self._act(step)
+
+
+class DaskProcesses:
+    """A scheduler and workers, each a process started by dask's own command."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._file = folder / "scheduler.json"
+        self._threads = threads
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def scheduler(self) -> str:
+        """Start a scheduler; returns its address."""
+        self._file.unlink(missing_ok=True)
+        self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self._file)
+        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))
+        return str(json.loads(self._file.read_text())["address"])
+
+    def worker(self) -> None:
+        """Start a worker of the scheduler."""
+        self._start(
+            "worker", "--scheduler-file", self._file, "--nthreads", "1", "--no-dashboard",
+            "--death-timeout", "30", "--local-directory", self._file.parent,
+        )  # fmt: skip
+
+    def kill_last(self) -> None:
+        """kill -9 what was started last."""
+        self._kill(self._running.pop())
+
+    def kill_all(self) -> None:
+        """kill -9 everything, the first started first."""
+        while self._running:
+            self._kill(self._running.pop(0))
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        os.killpg(process.pid, signal.SIGKILL)  # with what a nanny has started
+        process.wait()
+
+    def _start(self, *words: object) -> None:
+        command = [sys.executable, "-m", "distributed.cli.dask_" + str(words[0])]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads)}
+        self._running.append(
+            subprocess.Popen(
+                [*command, *map(str, words[1:])],
+                env=environment,
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+
+
+@contextmanager
+def dask_processes(folder: Path, threads: int) -> Iterator[DaskProcesses]:
+    """Processes that do not outlive the block."""
+    processes = DaskProcesses(folder, threads)
+    try:
+        yield processes
+    finally:
+        processes.kill_all()
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    """Wait until something has happened."""
+    deadline = time.monotonic() + WAIT_S
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def run_entry(seg: Segmentation) -> dict[str, Any]:
+    """The last run, as the record has it."""
+    entry: dict[str, Any] = seg.record["runs"][-1]
+    return entry

@@ -1,0 +1,112 @@
+"""Tissue: found in bright and in dark field, missed nowhere, none made up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_twostage.errors import SlideError
+from napari_twostage.geometry import Box, Grid
+from napari_twostage.method.tiling import TileGrid
+from napari_twostage.method.tissue import MARGIN_UM, Tissue, everything, find_tissue
+from napari_twostage.samples import sample_slide
+from napari_twostage.slides import open_slide
+
+MPP = 4.0
+"""At half the overview's pixel size: overviews are half the slide."""
+BLOB = Box(100, 160, 260, 300)
+SHAPE = (400, 500)
+
+
+def slide_pixels(ground: int, tissue: int, *, grain: float = 4.0) -> np.ndarray:
+    """One rectangle on an empty ground, with a camera's grain."""
+    plane = np.full((*SHAPE, 3), float(ground))
+    plane[BLOB.slices] = tissue
+    plane += np.random.default_rng(0).normal(scale=grain, size=plane.shape)
+    return np.rint(plane.clip(0, 255)).astype(np.uint8)
+
+
+def found(pixels: np.ndarray) -> tuple[Tissue, np.ndarray]:
+    """Tissue, and its mask at the slide's own resolution."""
+    tissue = find_tissue(open_slide(pixels, mpp=MPP))
+    return tissue, tissue.mask.repeat(2, axis=0).repeat(2, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("ground", "tissue", "bright"),
+    [(235, 150, True), (235, 205, True), (10, 120, False), (10, 40, False)],
+    ids=["stained", "pale", "glowing", "dim"],
+)
+def test_tissue_is_found_with_its_margin_and_nothing_else(
+    ground: int, tissue: int, bright: bool
+) -> None:
+    result, mask = found(slide_pixels(ground, tissue))
+    assert result.bright_field is bright
+    assert mask[BLOB.slices].all()
+    beyond = np.ones(SHAPE, bool)
+    beyond[BLOB.grow(round(MARGIN_UM / MPP) + 8).slices] = False
+    assert not mask[beyond].any()
+    assert result.area_mm2 == pytest.approx(mask.sum() * MPP**2 / 1e6)
+
+
+def test_specks_go_and_holes_are_filled() -> None:
+    pixels = slide_pixels(235, 150)
+    pixels[20:24, 20:24] = 100
+    pixels[150:200, 200:250] = 235
+    _, mask = found(pixels)
+    assert mask[BLOB.slices].all()
+    assert not mask[:40, :40].any()
+
+
+@pytest.mark.parametrize("level", [240, 5], ids=["glass", "dark"])
+@pytest.mark.parametrize("grain", [0.0, 2.0])
+def test_an_empty_slide_is_refused_and_the_way_out_named(level: int, grain: float) -> None:
+    slide = open_slide(slide_pixels(level, level, grain=grain), mpp=MPP)
+    with pytest.raises(SlideError, match=r"found no tissue.*tissue=False.*--no-tissue") as caught:
+        find_tissue(slide)
+    assert "\n" not in str(caught.value)
+    assert everything(slide).mask.all()
+
+
+def test_the_sample_slide_has_tissue_and_glass() -> None:
+    with open_slide(sample_slide()) as slide:
+        tissue = find_tissue(slide)
+        area_mm2 = np.prod(slide.level_shapes[0]) * np.prod(slide.mpp) / 1e6
+    assert tissue.bright_field
+    assert 0.3 < tissue.area_mm2 / area_mm2 < 0.98
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 99),
+    height=st.integers(20, 150),
+    width=st.integers(20, 150),
+    tile=st.sampled_from([8, 13, 32]),
+    fine_step=st.sampled_from([1.0, 0.7, 1.6]),
+    coarse_step=st.sampled_from([1, 3, 8]),
+)
+def test_tiles_with_tissue_are_those_that_a_tissue_pixel_overlaps(
+    seed: int, height: int, width: int, tile: int, fine_step: float, coarse_step: int
+) -> None:
+    level0 = Grid((height, width), (1.0, 1.0), (1.0, 1.0))
+    grid = level0.coarser(coarse_step)
+    mask = np.random.default_rng(seed).random(grid.shape) < 0.05
+    fine_shape = round(height / fine_step), round(width / fine_step)
+    fine = Grid(fine_shape, (fine_step, fine_step), (fine_step, fine_step))
+    tiles = TileGrid(fine_shape, tile, 0)
+    marked = Tissue(mask, grid, bright_field=True).tiles(tiles, fine)
+
+    rows, columns = (
+        overlaps(count, tile * fine_step, cells, coarse_step)
+        for count, cells in zip(tiles.shape, mask.shape, strict=True)
+    )
+    assert np.array_equal(marked, rows @ mask.astype(int) @ columns.T > 0)
+
+
+def overlaps(count: int, side: float, cells: int, cell_side: float) -> np.ndarray:
+    """Which interval shares any length with which cell: (count, cells) of 0 and 1."""
+    starts, cell_starts = np.arange(count)[:, None] * side, np.arange(cells) * cell_side
+    ends = np.minimum(starts + side, cell_starts + cell_side)
+    return (ends - np.maximum(starts, cell_starts) > 1e-6 * cell_side).astype(int)

@@ -1,0 +1,114 @@
+"""Where results go, and how they are found again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import tifffile
+from tests.fakes import MPP, FakeModel, make_card, noise
+
+import napari_twostage as ts
+from napari_twostage.errors import SegmentationError
+from napari_twostage.session.result_paths import find_result, free_place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_twostage.slides.base import Slide
+
+BUNDLE = FakeModel().bundle
+OTHER = FakeModel(make_card(name="fake", version="2"))
+
+
+def slide_file(folder: Path, seed: int = 0, name: str = "a slide (1).ome.tif") -> Slide:
+    folder.mkdir(exist_ok=True)
+    tifffile.imwrite(folder / name, noise(40, 40, seed=seed), photometric="rgb")
+    return ts.open_slide(folder / name, mpp=MPP)
+
+
+def result(path: Path, slide: Slide, model: FakeModel | None = None) -> ts.Segmentation:
+    return ts.segment(slide, model or FakeModel(), path, tissue=False, refine="none")
+
+
+def test_a_result_goes_beside_its_slide_under_its_name_and_the_models(tmp_path: Path) -> None:
+    path, seg = find_result(slide_file(tmp_path), BUNDLE)
+    assert path == tmp_path / "a_slide_1_.fake.twostage.zarr"
+    assert seg is None
+    assert not path.exists()
+
+
+def test_arrays_and_slides_on_read_only_disks_go_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path / "me")
+    home = tmp_path / "me" / "napari-twostage"
+    array = ts.open_slide(noise(40, 40), mpp=MPP)
+    assert find_result(array, BUNDLE)[0].parent == home
+    slide = slide_file(tmp_path / "locked")
+    monkeypatch.setattr(
+        "os.access", lambda folder, _mode: not str(folder).startswith(str(tmp_path / "locked"))
+    )
+    path, _ = find_result(slide, BUNDLE)
+    assert path == home / "a_slide_1_.fake.twostage.zarr"
+    assert result(path, slide).path == path
+
+
+def test_the_newest_of_several_results_is_found(tmp_path: Path) -> None:
+    slide = slide_file(tmp_path)
+    first = free_place(slide, BUNDLE)
+    result(first, slide)
+    second = free_place(slide, BUNDLE, first)
+    assert second.name == "a_slide_1_.fake-2.twostage.zarr"
+    assert find_result(slide, BUNDLE)[0] == first
+    result(second, slide)
+    path, seg = find_result(slide, BUNDLE)
+    assert path == second
+    assert seg.path == second
+    assert free_place(slide, BUNDLE, second).name == "a_slide_1_.fake-3.twostage.zarr"
+    assert free_place(slide, BUNDLE, tmp_path / "mine").name == "mine.twostage.zarr"
+
+
+def test_results_of_others_are_passed_over(tmp_path: Path) -> None:
+    slide = slide_file(tmp_path)
+    names = ["", "-2", "-3", "-4", "-5"]
+    places = [tmp_path / f"a_slide_1_.fake{name}.twostage.zarr" for name in names]
+    result(places[0], slide, OTHER)
+    result(places[1], slide)
+    result(places[2], slide_file(tmp_path / "else", seed=7))
+    places[3].mkdir()
+    (places[3] / "notes.txt").write_text("no result")
+    path, seg = find_result(slide, BUNDLE)
+    assert path == places[1]
+    assert seg.record["model"]["version"] == "1"
+    assert free_place(slide, BUNDLE) == places[4]
+    new = slide_file(tmp_path, seed=9)  # the file was replaced by another slide
+    assert find_result(new, BUNDLE) == (places[4], None)
+
+
+def test_a_result_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    slide = slide_file(tmp_path)
+    seg = result(free_place(slide, BUNDLE), slide)
+    record = seg.path / "record.json"
+    record.write_text(record.read_text().replace('"format": 1', '"format": 99', 1))
+    path, found = find_result(slide, BUNDLE)
+    assert found is None
+    assert path.name == "a_slide_1_.fake-2.twostage.zarr"
+
+
+def test_an_empty_folder_is_free(tmp_path: Path) -> None:
+    slide = slide_file(tmp_path)
+    place = free_place(slide, BUNDLE)
+    place.mkdir()
+    assert find_result(slide, BUNDLE) == (place, None)
+    assert find_result(slide, BUNDLE, place) == (place, None)
+
+
+def test_a_named_folder_of_another_model_is_refused(tmp_path: Path) -> None:
+    slide = slide_file(tmp_path)
+    seg = result(tmp_path / "out", slide, OTHER)
+    with pytest.raises(
+        SegmentationError, match=r"\Aout was made with the model fake 2, not fake 1"
+    ):
+        find_result(slide, BUNDLE, seg.path)
+    assert find_result(slide, OTHER.bundle, seg.path)[1].path == seg.path

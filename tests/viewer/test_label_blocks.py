@@ -1,0 +1,279 @@
+"""What is shown of the labels is what the result says, at any moment of a run."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fakes import FakeModel, damage, make_card, noise_slide
+
+from napari_twostage.engine.api import carry_out, prepare
+from napari_twostage.geometry import Box
+from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
+from napari_twostage.method.steps import ChipRefined, CoarseWindowDone
+from napari_twostage.viewer import planes
+from napari_twostage.viewer.label_blocks import LabelPyramid
+
+if TYPE_CHECKING:
+    from napari_twostage.engine.segmentation import Segmentation
+
+SHAPE = (102, 74)
+"""No side is a whole number of tiles, windows or blocks."""
+
+
+def begin(folder: Path, model: FakeModel | None = None) -> Segmentation:
+    """Make a result in which nothing is done yet."""
+    slide = noise_slide(*SHAPE)
+    return prepare(slide, model or FakeModel(), folder / "a.twostage.zarr", tissue=False)
+
+
+def take(pyramid: LabelPyramid, step: object) -> None:
+    """Do what the layers do with a step of the pipeline."""
+    if isinstance(step, CoarseWindowDone):
+        pyramid.window_done(step)
+    elif isinstance(step, ChipRefined):
+        pyramid.chip_refined(step)
+
+
+def show(pyramid: LabelPyramid) -> list[np.ndarray]:
+    return [np.asarray(level[:]) for level in pyramid.levels]
+
+
+def whole(seg: Segmentation) -> list[np.ndarray]:
+    return [
+        seg.read_labels(Box(0, 0, *shape), level)
+        for level, shape in enumerate(seg.layout.level_shapes)
+    ]
+
+
+def assert_current(pyramid: LabelPyramid, seg: Segmentation) -> None:
+    for shown, wanted in zip(show(pyramid), whole(seg), strict=True):
+        np.testing.assert_array_equal(shown, wanted)
+
+
+def keep(seg: Segmentation, step: object) -> None:
+    """Write what a step brings: a run itself is ahead of what it tells."""
+    if isinstance(step, CoarseWindowDone):
+        seg.store.write_window(step.core, step.logits)
+    elif isinstance(step, ChipRefined):
+        for tile in step.chip.tiles:
+            place = seg.tiles.core(tile).shift(-step.chip.core.top, -step.chip.core.left)
+            seg.store.write_tile(tile, step.labels[place.slices])
+
+
+@pytest.fixture
+def small_blocks(monkeypatch) -> None:
+    """Blocks of two tiles: a chip then lies in some and not in others."""
+    monkeypatch.setattr(planes, "BLOCK_PX", 32)
+
+
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.usefixtures("small_blocks")
+def test_every_step_of_a_run_is_shown_at_once(tmp_path, context) -> None:
+    # without context, neighbouring tiles are refined as one chip
+    model = FakeModel(make_card(context=context))
+    steps = list(carry_out(begin(tmp_path / "run", model), Selection(threshold=0.3)))
+    seg = begin(tmp_path, model)
+    pyramid = LabelPyramid(seg)
+    assert len(pyramid.levels) >= 3
+    show(pyramid)  # all blocks are kept from now on: none may stay as it was
+    for step in steps:
+        keep(seg, step)
+        take(pyramid, step)
+        assert_current(pyramid, seg)
+    assert {CoarseWindowDone, ChipRefined} <= {type(step) for step in steps}
+    assert any(level.any() for level in whole(seg))
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_edits_are_shown_below_and_above_refined_tiles(tmp_path) -> None:
+    seg = begin(tmp_path)
+    for _ in carry_out(seg, NOTHING):
+        pass
+    pyramid = LabelPyramid(seg)
+    show(pyramid)
+    first, second = Box(3, 5, 40, 37), Box(20, 20, 90, 70)
+    seg.edit(first, np.ones(first.shape, np.uint8))
+    pyramid.changed(first)
+    assert_current(pyramid, seg)
+    steps = list(carry_out(begin(tmp_path / "run"), EVERYTHING))
+    for step in steps:
+        if isinstance(step, ChipRefined):
+            keep(seg, step)
+            take(pyramid, step)
+            assert_current(pyramid, seg)
+    seg.edit(second, np.zeros(second.shape, np.uint8))
+    pyramid.changed(second)
+    assert_current(pyramid, seg)
+    for box in (second, first):
+        seg.undo_edit()
+        pyramid.changed(box)
+        assert_current(pyramid, seg)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_failed_tiles_keep_their_coarse_labels(tmp_path) -> None:
+    seg = begin(tmp_path)
+    damage(seg.slide, Box(60, 50, 70, 60))
+    pyramid = LabelPyramid(seg)
+    for step in carry_out(seg, EVERYTHING):
+        take(pyramid, step)
+    assert_current(pyramid, seg)
+    assert seg.failures
+
+
+class Work:
+    """A run whose news come late: the window is busy, the thread is not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seg = begin(folder)
+        self.pyramid = LabelPyramid(self.seg)
+        self.steps = carry_out(self.seg, EVERYTHING)
+        self.untold: list[object] = []
+
+    def work(self, count: int | None = None) -> None:
+        self.untold += islice(self.steps, count)
+
+    def edit(self, box: Box, value: int) -> None:
+        self.seg.edit(box, np.full(box.shape, value, np.uint8))
+        self.untold.append(box)
+
+    def undo(self) -> None:
+        box = self.seg.edits.last
+        if box is not None:
+            self.seg.undo_edit()
+            self.untold.append(box)
+
+    def tell(self, count: int | None = None) -> None:
+        told = self.untold[:count]
+        del self.untold[:count]
+        for news in told:
+            if isinstance(news, Box):
+                self.pyramid.changed(news)
+            else:
+                take(self.pyramid, news)
+
+
+def boxes(shape: tuple[int, int]):
+    """Boxes inside a plane, of at least a pixel."""
+
+    def ranges(length: int):
+        edges = st.integers(0, length)
+        return st.lists(edges, min_size=2, max_size=2, unique=True).map(sorted)
+
+    return st.tuples(ranges(shape[0]), ranges(shape[1])).map(
+        lambda r: Box(r[0][0], r[1][0], r[0][1], r[1][1])
+    )
+
+
+acts = st.lists(
+    st.one_of(
+        st.tuples(st.just("work"), st.integers(1, 15)),
+        st.tuples(st.just("tell"), st.integers(1, 8)),
+        st.tuples(st.just("look"), st.tuples(st.integers(0, 2), boxes(SHAPE))),
+        st.tuples(st.just("edit"), st.tuples(boxes(SHAPE), st.integers(0, 1))),
+        st.tuples(st.just("undo"), st.none()),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=15)  # each is a whole run
+@given(acts=acts)
+def test_late_news_never_leave_an_old_picture(acts) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(planes, "BLOCK_PX", 32),
+        patch.object(planes, "CACHE_BYTES", 6 * 32**2),
+    ):
+        work = Work(Path(folder))
+        for name, value in acts:
+            match name:
+                case "work":
+                    work.work(value)
+                case "tell":
+                    work.tell(value)
+                case "look":
+                    level, box = value
+                    shape = work.seg.layout.level_shapes[level]
+                    _ = work.pyramid.levels[level][box.clip(shape).slices]
+                case "edit":
+                    work.edit(*value)
+                case "undo":
+                    work.undo()
+        work.work()  # to the end: what is on its way to the disk was told nobody
+        work.tell()
+        assert_current(work.pyramid, work.seg)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Segmentation:
+    seg = begin(tmp_path_factory.mktemp("done"))
+    for _ in carry_out(seg, Selection(threshold=0.3)):
+        pass
+    return seg
+
+
+def _slices(length: int):
+    return st.one_of(
+        st.slices(length), st.integers(-length, length - 1), st.just(slice(None, None, 3))
+    )
+
+
+@given(data=st.data(), level=st.integers(0, 2))
+def test_any_index_gives_what_an_array_gives(done, data, level) -> None:
+    pyramid = LabelPyramid(done)
+    wanted = whole(done)[level]
+    index = tuple(data.draw(_slices(length)) for length in wanted.shape)
+    np.testing.assert_array_equal(pyramid.levels[level][index], wanted[index])
+    assert pyramid.levels[level].shape == wanted.shape
+    assert pyramid.levels[level].dtype == wanted.dtype
+
+
+def test_blocks_in_memory_are_bounded_and_the_oldest_go_first(done, monkeypatch) -> None:
+    monkeypatch.setattr(planes, "BLOCK_PX", 16)
+    monkeypatch.setattr(planes, "CACHE_BYTES", 5 * 16**2)
+    pyramid = LabelPyramid(done)
+    reads: list[tuple[Box, int]] = []
+    read = done.read_labels
+
+    def counted(box: Box, level: int = 0) -> np.ndarray:
+        reads.append((box, level))
+        return read(box, level)
+
+    monkeypatch.setattr(done, "read_labels", counted)
+    finest = pyramid.levels[0]
+    for _ in range(2):
+        assert np.array_equal(finest[:], whole(done)[0])
+        assert sum(block.nbytes for block in pyramid._blocks.values()) <= 5 * 16**2
+    finest[:16, :16]
+    reads.clear()
+    finest[:16, :16]
+    assert not reads
+    finest[16:32, :64]  # four others
+    finest[:16, :16]
+    finest[32:48, :16]  # the oldest of the four makes room
+    reads.clear()
+    finest[:16, :16]
+    assert not reads
+    finest[32:48, :74]  # five others
+    finest[:16, :16]
+    assert reads[-1] == (Box(0, 0, 16, 16), 0)
+
+
+def test_the_coarsest_level_stays_the_array_that_napari_keeps(tmp_path) -> None:
+    seg = begin(tmp_path)
+    pyramid = LabelPyramid(seg)
+    kept = pyramid.levels[-1]
+    assert isinstance(kept, np.ndarray)
+    for step in carry_out(seg, EVERYTHING):
+        take(pyramid, step)
+    assert pyramid.levels[-1] is kept
+    assert np.array_equal(kept, whole(seg)[-1])
