@@ -91,7 +91,7 @@ def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
 
     with unhurried():
         press(panel, "refine_uncertain")
-        wait_for(lambda: panel.session.seg.ledger.refined.sum() > 15)
+        wait_for(lambda: panel.session.seg.refined.sum() > 15)
         shoot("panel-4-refining")
         wait_for(lambda: not panel.session.busy)
 

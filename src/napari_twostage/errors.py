@@ -41,3 +41,20 @@ class ExportError(TwoStageError):
 
 class TransferError(TwoStageError):
     """A URL that cannot be reached: unlike damage, it may be gone on with later."""
+
+
+def one_line(error: BaseException) -> str:
+    r"""An error as one line for the user; its kind comes first unless it is one of ours.
+
+    Examples
+    --------
+    >>> one_line(SlideError("a.svs is empty;\n copy it again"))
+    'a.svs is empty; copy it again'
+    >>> one_line(KeyError("width"))
+    "KeyError: 'width'"
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, TwoStageError):
+        return text
+    kind = type(error).__name__
+    return f"{kind}: {text}" if text else kind

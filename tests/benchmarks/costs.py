@@ -69,12 +69,12 @@ def bytes_of(path: Path, seg: Segmentation) -> dict[str, float]:
     """Mean bytes of what is read and written."""
     with tifffile.TiffFile(path) as tif:
         tiles = np.mean(tif.pages[0].databytecounts)
-    windows = len(seg.ledger.windows)
+    windows = len(seg.windows_done)
     return {
         "file_tile_bytes": float(tiles),
         "logits_bytes_per_window": chunk_bytes(seg.path / "coarse" / "logits") / windows,
         "overview_bytes_per_window": chunk_bytes(seg.path / "overview") / windows,
-        "chunk_bytes_per_tile": chunk_bytes(seg.path / "refined") / int(seg.ledger.refined.sum()),
+        "chunk_bytes_per_tile": chunk_bytes(seg.path / "refined") / int(seg.refined.sum()),
     }
 
 
@@ -96,7 +96,7 @@ def parts(
     window = np.asarray(slide.read(Box.at(0, 0, card.coarse_window_px, card.coarse_window_px)))
     tile = np.asarray(slide.read(Box.at(0, 0, fine, fine)))
     boxes = list(PLACE.blocks(side))
-    chosen = [tuple(place) for place in np.argwhere(seg.ledger.refined).tolist()]
+    chosen = [tuple(place) for place in np.argwhere(seg.refined).tolist()]
     labels = np.asarray(seg.labels[0][PLACE.slices])
     drawn = {place: labels[seg.tiles.core(place).slices].copy() for place in chosen}
     line = {"event": "refined", "tiles": [list(place) for place in chosen[:40]]}
@@ -108,7 +108,7 @@ def parts(
 
     def write_tiles() -> None:
         for place, pixels in drawn.items():
-            seg.store.write_tile(place, pixels)
+            seg.writer.write_tile(place, pixels)
 
     def append() -> None:
         journal = Journal(folder / "journal.jsonl")

@@ -108,7 +108,7 @@ def count(slide: Slide, model: Model, folder: Path) -> tuple[int, int]:
     """Coarse windows and tiles that hold tissue, as the engine counts them."""
     out = folder / "count.zarr"
     seg = segment(slide, model, out, refine="none", overwrite=True)
-    return len(seg.ledger.windows), int(seg.tissue.sum())
+    return len(seg.windows_done), int(seg.tissue.sum())
 
 
 def forward_passes(model: Model) -> dict[str, tuple[Callable[[], object], int]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.method.steps import PartitionStep, Step
     from napari_twostage.models.model import Model
+    from napari_twostage.result.record import RunRecord
 
 WAIT_S = 60
 
@@ -137,7 +138,6 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def run_entry(seg: Segmentation) -> dict[str, Any]:
+def run_entry(seg: Segmentation) -> RunRecord:
     """The last run, as the record has it."""
-    entry: dict[str, Any] = seg.record["runs"][-1]
-    return entry
+    return seg.record.runs[-1]

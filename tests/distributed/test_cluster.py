@@ -13,6 +13,7 @@ from tests.proofs.helpers import assert_same, outcome, tissue_pixels
 from napari_twostage import Segmentation, iter_segment, load_model, open_slide, segment
 from napari_twostage.distributed.partition import PartitionGrid
 from napari_twostage.engine.batch import segment_all
+from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import SegmentationError
 from napari_twostage.method.selection import Selection
 from napari_twostage.method.steps import (
@@ -46,13 +47,13 @@ def test_the_outcome_is_that_of_one_process(
 
     segmented = [step for step in steps if isinstance(step, PartitionSegmented)]
     refined = [step for step in steps if isinstance(step, PartitionRefined)]
-    assert sum(step.windows for step in segmented) == len(seg.ledger.windows)
-    assert sum(step.tiles for step in refined) == run_entry(seg)["plan"]["tiles"]
+    assert sum(step.windows for step in segmented) == len(seg.windows_done)
+    assert sum(step.tiles for step in refined) == run_entry(seg).plan["tiles"]
     assert len(steps) == len(segmented) + len(refined) + 2
     assert isinstance(steps[0], CoarsePassStarted)
     assert isinstance(steps[1 + len(segmented)], TilesSelected)
 
-    workers = run_entry(seg)["workers"]
+    workers = run_entry(seg).workers
     assert sum(worker["fields"] for worker in workers) == len(segmented) + len(refined)
     assert len({worker["process"] for worker in workers}) == 2
     computing = {(worker["compute"], worker["threads"]) for worker in workers}
@@ -60,8 +61,8 @@ def test_the_outcome_is_that_of_one_process(
     assert not (seg.path / "handover").exists()
 
     here = Segmentation.open(case.done)
-    np.testing.assert_array_equal(seg.findings.heat.pixels, here.findings.heat.pixels)
-    assert not seg.ledger.behind
+    np.testing.assert_array_equal(seg.uncertainty_map.pixels, here.uncertainty_map.pixels)
+    assert not seg._files.log.stale_tiles
 
 
 def test_a_cluster_goes_on_where_a_process_stopped_and_the_other_way_round(
@@ -81,8 +82,8 @@ def test_a_cluster_goes_on_where_a_process_stopped_and_the_other_way_round(
         steps.close()  # type: ignore[attr-defined] - a generator
     seg = case.segment(out)
     assert_same(outcome(seg), case.expected)
-    assert [entry["finished"] for entry in seg.record["runs"]] == [False] * 4 + [True]
-    assert all(entry["refined"] for entry in seg.record["runs"][2:4])
+    assert [entry.finished for entry in seg.record.runs] == [False] * 4 + [True]
+    assert all(entry.refined for entry in seg.record.runs[2:4])
 
 
 def test_more_is_refined_on_a_cluster(case: Case, cluster: Cluster, tmp_path: Path) -> None:
@@ -99,10 +100,10 @@ def test_more_is_refined_on_a_cluster(case: Case, cluster: Cluster, tmp_path: Pa
 
 def test_a_time_budget_counts_all_workers(case: Case, cluster: Cluster, tmp_path: Path) -> None:
     seg = case.copy(tmp_path / "out.zarr")
-    before = seg.ledger.refined.sum()
+    before = seg.refined.sum()
     seg.refine(Selection(budget_s=1e6), cluster=cluster)
-    assert seg.ledger.refined.sum() > before
-    assert run_entry(seg)["plan"]["fraction"] == 1
+    assert seg.refined.sum() > before
+    assert run_entry(seg).plan["fraction"] == 1
     assert seg.seconds_per_tile is not None  # of the run before: a cluster's is another matter
     assert seg.seconds_per_tile == Segmentation.open(case.done).seconds_per_tile
 
@@ -132,7 +133,9 @@ def test_a_batch_goes_over_a_cluster(case: Case, cluster: Cluster, tmp_path: Pat
         shutil.copy(case.slide, slide)
     for _ in range(2):  # the damaged tile is tried again
         rows = list(
-            segment_all(slides, case.model, tmp_path / "out", cluster=cluster, **case.settings)
+            segment_all(
+                slides, case.model, tmp_path / "out", RunOptions(**case.settings), cluster=cluster
+            )
         )
         assert [row.status for row in rows] == ["failed tiles"] * 2
     for row in rows:

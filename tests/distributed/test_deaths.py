@@ -55,7 +55,7 @@ def test_workers_are_killed_in_both_stages(case: Case, threads: int, tmp_path: P
         seg = case.segment(tmp_path / "out.zarr", cluster=cluster, progress=listen)
     assert_same(outcome(seg), case.expected)
     killed = {first.step.worker.process, second.step.worker.process}
-    assert killed < {worker["process"] for worker in run_entry(seg)["workers"]}
+    assert killed < {worker["process"] for worker in run_entry(seg).workers}
 
 
 @pytest.mark.slow
@@ -89,8 +89,8 @@ def test_a_late_worker_works_and_losing_all_costs_no_field(
                 case.segment(out, cluster=cluster, progress=listen)
             assert "\n" not in str(caught.value)
         broken = Segmentation.open(out)
-        assert len({worker["process"] for worker in run_entry(broken)["workers"]}) == 2
-        assert 0 < run_entry(broken)["refined"] < run_entry(broken)["plan"]["tiles"]
+        assert len({worker["process"] for worker in run_entry(broken).workers}) == 2
+        assert 0 < run_entry(broken).refined < run_entry(broken).plan["tiles"]
 
         address = dask.scheduler()
         dask.worker()
@@ -108,8 +108,8 @@ def test_a_late_worker_works_and_losing_all_costs_no_field(
             seg = case.segment(out, cluster=cluster, progress=alone)
     assert said == [NO_WORKER]
     assert_same(outcome(seg), case.expected)
-    again = run_entry(seg)["plan"]["tiles"]
-    assert again < run_entry(broken)["plan"]["tiles"]
+    again = run_entry(seg).plan["tiles"]
+    assert again < run_entry(broken).plan["tiles"]
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_ctrl_c_keeps_what_is_recorded(case: Case, tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert not (out / "handover").exists()
     seg = case.segment(out)
-    assert len(seg.record["runs"]) == 2
+    assert len(seg.record.runs) == 2
     assert_same(outcome(seg), case.expected)
 
 
@@ -165,4 +165,4 @@ def test_the_owner_of_a_run_on_an_object_store_is_killed(
         seg = Segmentation.open(out)
         assert_same(outcome(seg), case.expected)
         assert not (out / "handover").is_dir()
-        assert {worker["compute"] for worker in run_entry(seg)["workers"]} == {str(choose("cpu"))}
+        assert {worker["compute"] for worker in run_entry(seg).workers} == {str(choose("cpu"))}

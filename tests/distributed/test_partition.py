@@ -14,7 +14,7 @@ from tests.fakes import make_card
 from napari_twostage.distributed.partition import MAX_PARTITIONS, PartitionGrid, grouped
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.tiling import TileGrid
-from napari_twostage.result.label_store import Store
+from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_no_two_partitions_share_a_chunk_up_to_their_step(
 ) -> None:
     layout = layout_of(*shape)
     partitions = PartitionGrid(layout)
-    Store(tmp_path, layout, create=True)
+    LabelStore(tmp_path, layout, create=True)
     arrays = [("refined", 1), ("edits", 1), ("coarse/logits", layout.card.ratio)]
     arrays += [
         (f"overview/{s}", s) for s in layout.steps if layout.card.ratio <= s <= partitions.step
@@ -98,11 +98,11 @@ def test_what_is_set_aside_reaches_the_shared_levels_through_the_owner(tmp_path:
     partitions = PartitionGrid(layout)
     assert max(layout.steps) > partitions.step
     rng = np.random.default_rng(0)
-    whole = Store(tmp_path / "whole", layout, create=True)
-    owner = Store(tmp_path / "parts", layout, create=True)
-    worker = Store(tmp_path / "parts", layout)
+    whole = LabelStore(tmp_path / "whole", layout, create=True)
+    owner = LabelStore(tmp_path / "parts", layout, create=True)
+    worker = LabelStore(tmp_path / "parts", layout)
     for partition, cores in grouped(windows(layout), partitions.of_window):
-        shared = worker.overview.set_aside(partitions.box(partition), partitions.step)
+        shared = worker.pyramid.detach(partitions.box(partition), partitions.step)
         assert set(shared) == {step for step in layout.steps if step > partitions.step}
         tile = next(layout.tiles.touching(partitions.box(partition)))
         labels = rng.integers(0, 2, (16, 16), np.uint8)
@@ -111,8 +111,8 @@ def test_what_is_set_aside_reaches_the_shared_levels_through_the_owner(tmp_path:
             for core in cores:
                 store.write_window(core, logits[core])
             store.write_tile(tile, labels)
-            store.overview.refresh()
-        owner.overview.put_aside(partitions.box(partition), shared)
+            store.pyramid.flush()
+        owner.pyramid.attach(partitions.box(partition), shared)
     for step in layout.steps:
         if step >= layout.card.ratio:
             found, expected = (

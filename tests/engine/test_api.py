@@ -13,6 +13,7 @@ from tests.fakes import MPP, FakeModel, damage, make_card, noise_slide
 from zarr.core.sync import _get_loop as zarr_loop
 
 from napari_twostage.engine.api import iter_segment, prepare, segment, working_grid
+from napari_twostage.engine.options import RunOptions
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SegmentationError, SelectionError, SlideError, TwoStageError
 from napari_twostage.geometry import Box
@@ -147,17 +148,17 @@ def test_a_damaged_slide_is_segmented_all_but_the_damaged_tiles(tmp_path: Path) 
 def test_the_record_says_what_was_done_with_what(tmp_path: Path) -> None:
     seg = run(tmp_path, fraction=0.5)
     record = Segmentation.open(seg.path).record
-    assert record["slide"]["mpp"] == [MPP, MPP]
-    assert record["slide"]["mpp_source"]
-    assert record["slide"]["fingerprint"] == noise_slide().fingerprint()
-    assert record["model"]["sha256"] == FakeModel().bundle.sha256
-    assert record["parameters"]["uncertainty"] == "tent"
-    (entry,) = record["runs"]
-    assert entry["plan"]["tiles"] == 15
-    assert {"coarse", "refine"} <= set(entry["seconds"])
-    assert {"python", "torch", "napari-twostage"} <= set(entry["versions"])
+    assert record.slide.mpp == (MPP, MPP)
+    assert record.slide.mpp_source
+    assert record.slide.fingerprint == noise_slide().fingerprint()
+    assert record.model.sha256 == FakeModel().bundle.sha256
+    assert record.parameters.uncertainty == "tent"
+    (entry,) = record.runs
+    assert entry.planned_tiles == 15
+    assert {"coarse", "refine"} <= set(entry.seconds)
+    assert {"python", "torch", "napari-twostage"} <= set(entry.versions)
     seg.refine(seg.plan(fraction=1.0))
-    assert len(Segmentation.open(seg.path).record["runs"]) == 2
+    assert len(Segmentation.open(seg.path).record.runs) == 2
 
 
 def test_a_result_of_an_array_says_what_it_needs_to_go_on(tmp_path: Path) -> None:
@@ -217,9 +218,9 @@ def test_a_folder_that_was_half_made_by_a_killed_run_is_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("napari_twostage.engine.segmentation.write_record", killed)
+        patched.setattr("napari_twostage.result.files.write_record", killed)
         with pytest.raises(KeyboardInterrupt):
-            prepare(noise_slide(), FakeModel(), tmp_path / "out", tissue=False)
+            prepare(noise_slide(), FakeModel(), tmp_path / "out", RunOptions(tissue=False))
     assert not (tmp_path / "out").exists()
     run(tmp_path, refine="none")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

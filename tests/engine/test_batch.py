@@ -11,6 +11,7 @@ from tests.proofs.helpers import assert_same, outcome, write_tiff
 
 from napari_twostage import Segmentation, iter_segment
 from napari_twostage.engine.batch import TABLE, aligned, place_results, segment_all
+from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import ClusterError, SelectionError
 from napari_twostage.method.steps import ChipRefined
 
@@ -35,7 +36,11 @@ def slides(tmp_path: Path) -> list[Path]:
 
 
 def batch(slides: list[Path], out: Path, **options: object) -> list[Row]:
-    return list(segment_all(slides, FakeModel(), out, **{**SETTINGS, **options}))
+    keywords = {**SETTINGS, **options}
+    beside = {
+        name: keywords.pop(name) for name in ("mpp", "progress", "cluster") if name in keywords
+    }
+    return list(segment_all(slides, FakeModel(), out, RunOptions(**keywords), **beside))
 
 
 def table(out: Path) -> list[dict[str, str]]:
@@ -51,7 +56,7 @@ def test_slides_of_one_name_have_folders_of_their_own(slides: list[Path], tmp_pa
     names = ["slide.tif.twostage.zarr", "b-slide.tif.twostage.zarr", "other.tif.twostage.zarr"]
     assert results == [str(out / name) for name in names]
     for slide, result in zip(slides, results, strict=True):
-        assert Segmentation.open(result).record["slide"]["path"] == str(slide)
+        assert Segmentation.open(result).record.slide.path == str(slide)
 
 
 def test_places_stay_whatever_is_asked_for_again(slides: list[Path], tmp_path: Path) -> None:
@@ -87,7 +92,7 @@ def test_what_is_done_is_left_alone_and_what_is_begun_resumed(
         assert_same(
             outcome(seg), outcome(Segmentation.open(place_results(slides, undisturbed)[slide]))
         )
-        assert len(seg.record["runs"]) == (2 if slide == slides[1] else 1)
+        assert len(seg.record.runs) == (2 if slide == slides[1] else 1)
     assert [row.status for row in batch(slides, out)] == ["done before"] * 3
 
 

@@ -12,6 +12,7 @@ from tests.fakes import FakeModel, noise_slide
 from napari_twostage import segment
 from napari_twostage.engine import runner
 from napari_twostage.engine.api import prepare
+from napari_twostage.engine.options import RunOptions
 from napari_twostage.method.steps import CoarseWindowDone
 from napari_twostage.utils.threads import pool
 
@@ -28,7 +29,7 @@ def test_a_step_is_handed_on_without_waiting_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "_write", lambda *_: time.sleep(runner.PATIENCE_S / 4))
-    seg = prepare(noise_slide(), FakeModel(), tmp_path / "out.zarr", tissue=False)
+    seg = prepare(noise_slide(), FakeModel(), tmp_path / "out.zarr", RunOptions(tissue=False))
     asked = []
 
     def steps() -> Generator[Step, None, None]:

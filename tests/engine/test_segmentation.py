@@ -244,7 +244,7 @@ def test_coarser_levels_never_lag_behind_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = 500  # a few tiles, or a window or two
-    monkeypatch.setattr("napari_twostage.engine.runner.REFRESH_BYTES", limit)
+    monkeypatch.setattr("napari_twostage.engine.runner.FLUSH_BYTES", limit)
     slide = open_slide(noise(40, 2100), mpp=MPP)  # so long that there are levels above the coarse
     steps = iter_segment(slide, FakeModel(), tmp_path / "out", tissue=False, fraction=0.2)
     for taken in steps:
@@ -261,15 +261,15 @@ def test_coarser_levels_never_lag_behind_a_run(
     most, last = 0, len(seg.labels) - 1
     step = seg.layout.steps[last]
     for taken in seg.iter_refine(Selection(fraction=0.4)):
-        most = max(most, seg.store.overview.held_bytes)
+        most = max(most, seg.writer.buffered_bytes)
         if isinstance(taken, ChipRefined):
             place = seg.tiles.box(taken.chip.tiles[0])
             shown = seg.read_labels(place.scaled(1 / step), last)
             inside = taken.labels[: place.height, : place.width]
             assert np.array_equal(shown, thin(inside, step))
-    one = sum((seg.card.tile_px // step) ** 2 for step in seg.store.overview.steps)
+    one = sum((seg.card.tile_px // step) ** 2 for step in seg._files.store.pyramid.steps)
     assert 0 < most < limit + one  # the last one is written, and then all are
-    assert not seg.store.overview.stale
+    assert not seg._files.store.pyramid.stale
 
 
 def test_edits_during_a_run_are_those_after_it(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_edits_during_a_run_are_those_after_it(tmp_path: Path) -> None:
         job = pool.submit(edit, during)
         during.refine(Selection(fraction=0.5))
         job.result()
-    during.refresh()
+    during.writer.flush()
     for seg in (during, Segmentation.open(during.path)):
         for level in range(len(seg.labels)):
             assert np.array_equal(whole(seg, level), whole(after, level))
@@ -309,7 +309,7 @@ def test_two_who_edit_at_once_can_both_undo(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         for value in (0, 1) * 8:
             pool.submit(seg.edit, EDITED, np.full(EDITED.shape, value, np.uint8))
-    assert [number for number, _ in seg.ledger.edits] == list(range(16))
+    assert [edit.number for edit in seg._files.log.edits] == list(range(16))
     while seg.undo_edit():
         pass
     assert np.array_equal(whole(seg), before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -72,7 +71,7 @@ class FakeSegmentation:
         self.labels = [
             da.from_array(self.plane[:: 2**k, :: 2**k], chunks=self.tile_px * 4) for k in range(3)
         ]
-        self.layout = SimpleNamespace(level_shapes=[level.shape for level in self.labels])
+        self.level_shapes = [level.shape for level in self.labels]
         if self.heat is None:
             self.heat = np.zeros(self.coarse_grid.shape, np.float32)
 

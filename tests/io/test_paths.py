@@ -13,11 +13,11 @@ from tests.servers import memory, web_server
 from napari_twostage.errors import TransferError
 from napari_twostage.io.paths import (
     Location,
-    appearing,
+    atomic_folder,
     is_folder,
+    is_vacant,
     locate,
     remove_tree,
-    vacant,
     write_whole,
 )
 from napari_twostage.io.url import Url
@@ -81,19 +81,19 @@ def test_a_file_is_replaced_as_a_whole(folder: Location) -> None:
 
 def test_a_folder_is_there_when_it_is_whole(folder: Location) -> None:
     made = folder / "made"
-    assert vacant(made)
-    with suppress(RuntimeError), appearing(made) as filling:
+    assert is_vacant(made)
+    with suppress(RuntimeError), atomic_folder(made) as filling:
         filling.mkdir(exist_ok=True)
         write_whole(filling / "left", b"")
         raise RuntimeError("killed")
-    assert vacant(made)
-    with appearing(made) as filling:
+    assert is_vacant(made)
+    with atomic_folder(made) as filling:
         filling.mkdir(exist_ok=True)
         write_whole(filling / "right", b"")
-    assert not vacant(made)
+    assert not is_vacant(made)
     assert (made / "right").exists()
     remove_tree(made)
-    assert vacant(made)
+    assert is_vacant(made)
     assert not made.exists()
 
 

@@ -89,7 +89,7 @@ def test_labels_of_a_slide_by_url_are_those_of_the_file(
     url = f"{server.url}/{name}"
     assert_same(outcome(segment(url, model, tmp_path / "out.zarr", **HALF)), expected)
     again = Segmentation.open(tmp_path / "out.zarr")
-    assert again.record["slide"]["path"] == url
+    assert again.record.slide.path == url
     assert str(again.slide.path) == url, "it is found again"
 
 
@@ -98,7 +98,7 @@ def test_a_run_over_the_file_goes_on_over_its_url(
 ) -> None:
     segment(slides / "slide.tif", model, tmp_path / "out.zarr", refine="none", tissue=False)
     seg = segment(f"{server.url}/slide.tif", model, tmp_path / "out.zarr", **HALF)
-    assert len(seg.record["runs"]) == 2
+    assert len(seg.record.runs) == 2
     assert_same(outcome(seg), expected)
 
 
@@ -196,7 +196,7 @@ def test_what_stands_at_a_url_is_not_overwritten_unasked(
     with pytest.raises(SegmentationError, match="choose another output folder"):
         segment(slide, model, out, refine="none")
     seg = segment(slide, model, out, refine="none", tissue=False, overwrite=True)
-    assert len(seg.record["runs"]) == 1
+    assert len(seg.record.runs) == 1
 
 
 def test_a_result_whose_making_was_cut_short_is_made_anew(
@@ -204,7 +204,7 @@ def test_a_result_whose_making_was_cut_short_is_made_anew(
 ) -> None:
     out = f"{bucket}/out.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_twostage.engine.segmentation.write_record", _die)
+        patch.setattr("napari_twostage.result.files.write_record", _die)
         with pytest.raises(KeyboardInterrupt):
             segment(slides / "slide.tif", model, out, **HALF)
     assert list(Url(out).iterdir())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.servers import memory
 
-from napari_twostage.io.paths import Location, vacant
+from napari_twostage.io.paths import Location, is_vacant
 from napari_twostage.io.url import Url
 from napari_twostage.result.journal import Journal
 
@@ -95,7 +95,7 @@ def parts(path: Location) -> list[str]:
 def copy(source: Location, target: Location) -> None:
     """Copy a journal between a disk and a store."""
     target.write_bytes(source.read_bytes())
-    if not vacant(source.with_name("journal")):
+    if not is_vacant(source.with_name("journal")):
         target.with_name("journal").mkdir(exist_ok=True)
         for part in source.with_name("journal").iterdir():
             (target.with_name("journal") / part.name).write_bytes(part.read_bytes())

@@ -18,7 +18,7 @@ from napari_twostage.method.resample_labels import thin, upsample
 from napari_twostage.method.tiling import Tile, TileGrid
 from napari_twostage.method.uncertainty import labels as likeliest
 from napari_twostage.result import label_store as store_module
-from napari_twostage.result.label_store import SURE, Store
+from napari_twostage.result.label_store import SURE, LabelStore
 from napari_twostage.result.layout import SMALL_PX, UNSET, Layout
 from napari_twostage.result.zarr_chunks import compression
 
@@ -46,7 +46,7 @@ class Filled:
     def __init__(self, path: Path, classes: int) -> None:
         self.path = path
         self.layout = make_layout(SHAPE, classes, **SIZES)
-        self.store = Store(path, self.layout, create=True)
+        self.store = LabelStore(path, self.layout, create=True)
         rng = np.random.default_rng(classes)
         shape = self.layout.card.outputs, *self.layout.coarse.shape
         self.logits = rng.normal(size=shape).astype(np.float16)
@@ -59,7 +59,7 @@ class Filled:
             self.refine(tile, rng.integers(0, classes + 1, (64, 64)).astype(np.uint8))
         for box in EDITED:
             self.edit(box, rng.integers(0, classes + 1, box.shape).astype(np.uint8))
-        self.store.overview.refresh()
+        self.store.pyramid.flush()
 
     @property
     def over(self) -> np.ndarray:
@@ -78,9 +78,9 @@ class Filled:
         self.logits[:, *core.slices] *= -1
         self.store.write_window(core, self.logits[:, *core.slices])
 
-    def reopened(self) -> Store:
+    def reopened(self) -> LabelStore:
         """Open what is on disk, as the journal would tell of it."""
-        store, tiles = Store(self.path, self.layout), self.layout.tiles
+        store, tiles = LabelStore(self.path, self.layout), self.layout.tiles
         refined, edited = np.zeros((2, *tiles.shape), bool)
         for row, column in np.ndindex(tiles.shape):
             place = tiles.box((row, column)).slices
@@ -136,7 +136,7 @@ def test_nothing_is_segmented_where_there_are_no_logits(filled: Filled) -> None:
 
 def test_another_session_reads_the_same(filled: Filled) -> None:
     opened = filled.reopened()
-    assert not opened.overview.stale
+    assert not opened.pyramid.stale
     for level, shape in enumerate(filled.layout.level_shapes):
         found = opened.read_labels(Box(0, 0, *shape), level)
         np.testing.assert_array_equal(found, filled.whole(level))
@@ -144,43 +144,43 @@ def test_another_session_reads_the_same(filled: Filled) -> None:
 
 def test_the_overview_catches_up_with_tiles_of_a_run_that_was_killed(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
-    store = Store(tmp_path / "out", layout, create=True)
+    store = LabelStore(tmp_path / "out", layout, create=True)
     store.write_tile((4, 4), np.ones((64, 64), np.uint8))
-    again = Store(tmp_path / "out", layout)
+    again = LabelStore(tmp_path / "out", layout)
     refined = np.zeros(layout.tiles.shape, bool)
     refined[4, 4] = True
     again.mark_written(refined, np.zeros_like(refined))
     again.mark_stale([(4, 4)], [])
     place = layout.tiles.box((4, 4)).scaled(1 / layout.steps[-1])
     assert again.read_labels(place, len(layout.steps) - 1).all()
-    assert again.overview.stale
-    again.overview.refresh()
-    assert not again.overview.stale
-    assert Store(tmp_path / "out", layout).read_labels(place, len(layout.steps) - 1).all()
+    assert again.pyramid.stale
+    again.pyramid.flush()
+    assert not again.pyramid.stale
+    assert LabelStore(tmp_path / "out", layout).read_labels(place, len(layout.steps) - 1).all()
 
 
 def test_the_overview_catches_up_with_windows_of_a_run_that_was_killed(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
-    store = Store(tmp_path / "out", layout, create=True)
+    store = LabelStore(tmp_path / "out", layout, create=True)
     core = next(layout.coarse.box.blocks(layout.card.coarse_core_px))
     store.write_window(core, np.ones((1, *core.shape), np.float16))
     place = layout.fine_box(core)
     coarser = range(layout.steps.index(layout.card.ratio) + 1, len(layout.steps))
-    again = Store(tmp_path / "out", layout)
+    again = LabelStore(tmp_path / "out", layout)
     again.mark_stale([], [core])
     for level in coarser:
         at_level = place.scaled(1 / layout.steps[level])
         assert store.read_labels(at_level, level).all()
         assert again.read_labels(at_level, level).all()
-    again.overview.refresh()
+    again.pyramid.flush()
     for level in coarser:
         at_level = place.scaled(1 / layout.steps[level])
-        assert Store(tmp_path / "out", layout).read_labels(at_level, level).all()
+        assert LabelStore(tmp_path / "out", layout).read_labels(at_level, level).all()
 
 
 def test_of_a_place_that_is_held_twice_the_last_is_shown(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
-    store = Store(tmp_path / "out", layout, create=True)
+    store = LabelStore(tmp_path / "out", layout, create=True)
     core = next(layout.coarse.box.blocks(layout.card.coarse_core_px))
     last = len(layout.steps) - 1
     place = layout.tiles.box((0, 0)).scaled(1 / layout.steps[last])
@@ -188,9 +188,9 @@ def test_of_a_place_that_is_held_twice_the_last_is_shown(tmp_path: Path) -> None
         store.write_tile((0, 0), np.full((64, 64), value, np.uint8))
         store.write_window(core, np.full((1, *core.shape), -1, np.float16))
         assert (store.read_labels(place, last) == value).all()
-    held = store.overview.held_bytes
+    held = store.pyramid.buffered_bytes
     store.write_tile((0, 0), np.zeros((64, 64), np.uint8))
-    assert store.overview.held_bytes == held
+    assert store.pyramid.buffered_bytes == held
     assert not store.read_labels(place, last).any()
 
 
@@ -214,7 +214,7 @@ def change(filled: Filled, kind: str, row: int, column: int, rng: np.random.Gene
         cores = list(filled.layout.coarse.box.blocks(filled.layout.card.coarse_core_px))
         filled.rewrite_window(cores[(row * 5 + column) % len(cores)])
     else:
-        filled.store.overview.refresh()
+        filled.store.pyramid.flush()
 
 
 @settings(max_examples=5)
@@ -240,7 +240,7 @@ def test_every_level_shows_every_change_at_once(
         part = filled.store.read_labels(box, level)
         np.testing.assert_array_equal(part, filled.expected(level)[box.slices])
 
-    filled.store.overview.refresh()
+    filled.store.pyramid.flush()
     again = filled.reopened()
     for level, shape in enumerate(filled.layout.level_shapes):
         found = again.read_labels(Box(0, 0, *shape), level)
@@ -248,24 +248,24 @@ def test_every_level_shows_every_change_at_once(
 
 
 def test_what_is_pending_is_held_until_the_overview_has_it(tmp_path: Path) -> None:
-    store = Store(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
-    assert not store.overview.stale
+    store = LabelStore(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
+    assert not store.pyramid.stale
     store.write_tile((1, 1), np.ones((64, 64), np.uint8))
     store.write_edits(Box(10, 10, 70, 20), np.ones((60, 10), np.uint8))
-    a_tile = sum((64 // step) ** 2 for step in store.overview.steps)
-    assert store.overview.held_bytes == 3 * a_tile
-    assert store.overview.stale
-    store.overview.refresh()
-    assert store.overview.held_bytes == 0
-    assert not store.overview.stale
+    a_tile = sum((64 // step) ** 2 for step in store.pyramid.steps)
+    assert store.pyramid.buffered_bytes == 3 * a_tile
+    assert store.pyramid.stale
+    store.pyramid.flush()
+    assert store.pyramid.buffered_bytes == 0
+    assert not store.pyramid.stale
 
 
 def test_an_edit_that_was_never_recorded_is_gone_for_good(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
-    store = Store(tmp_path / "out", layout, create=True)
+    store = LabelStore(tmp_path / "out", layout, create=True)
     store.write_edits(Box(70, 70, 80, 80), np.ones((10, 10), np.uint8))
-    store.overview.refresh()
-    killed = Store(tmp_path / "out", layout)
+    store.pyramid.flush()
+    killed = LabelStore(tmp_path / "out", layout)
     assert (killed.read_edits(Box(64, 64, 128, 128)) == UNSET).all()
     killed.write_edits(Box(100, 100, 101, 101), np.ones((1, 1), np.uint8))
     assert killed.read_labels(Box(64, 64, 128, 128)).sum() == 1
@@ -274,7 +274,7 @@ def test_an_edit_that_was_never_recorded_is_gone_for_good(tmp_path: Path) -> Non
 def test_nothing_is_read_where_nothing_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
+    store = LabelStore(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
     store.write_tile((3, 3), np.ones((64, 64), np.uint8))
     read = []
 
@@ -304,7 +304,7 @@ def test_writers_in_several_threads_lose_nothing(tmp_path: Path) -> None:
     def edit(filled: Filled) -> None:
         for box, labels in zip(boxes, painted, strict=True):
             filled.edit(box, labels)
-            filled.store.overview.refresh()
+            filled.store.pyramid.flush()
 
     refine(alone)
     edit(alone)
@@ -337,13 +337,13 @@ def test_levels_go_on_until_they_are_small_or_a_tile_is_a_pixel(shape: tuple[int
 def test_a_result_from_before_there_were_shards_is_gone_on_with(tmp_path: Path) -> None:
     layout, rng = make_layout(SHAPE, **SIZES), np.random.default_rng(4)
     first, second = rng.integers(0, 2, (2, 64, 64)).astype(np.uint8)
-    Store(tmp_path, layout, create=True)
+    LabelStore(tmp_path, layout, create=True)
     group = zarr.open_group(tmp_path)
     options = compression((64, 64))
     group.create_array(
         "refined", shape=SHAPE, dtype="uint8", fill_value=UNSET, overwrite=True, **options
     )[64:128, 64:128] = first
-    store = Store(tmp_path, layout)
+    store = LabelStore(tmp_path, layout)
     before = np.zeros(layout.tiles.shape, bool)
     before[1, 1] = True
     store.mark_written(before, np.zeros_like(before))
@@ -356,7 +356,7 @@ def test_a_result_from_before_there_were_shards_is_gone_on_with(tmp_path: Path) 
 def test_tiles_written_together_are_those_written_one_by_one(tmp_path: Path) -> None:
     layout, rng = make_layout(SHAPE, **SIZES), np.random.default_rng(5)
     squares = {tile: rng.integers(0, 2, (64, 64)).astype(np.uint8) for tile in REFINED}
-    one_by_one, together = (Store(tmp_path / name, layout, create=True) for name in "ab")
+    one_by_one, together = (LabelStore(tmp_path / name, layout, create=True) for name in "ab")
     for tile, square in squares.items():
         one_by_one.write_tile(tile, square)
     together.write_tiles(squares)

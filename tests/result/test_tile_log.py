@@ -1,4 +1,4 @@
-"""The ledger: replaying the journal gives what the live one holds."""
+"""The log: replaying the journal gives what the live one holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from napari_twostage.geometry import Box
 from napari_twostage.method.tiling import TileGrid, TileState
 from napari_twostage.result.journal import Journal
-from napari_twostage.result.tile_log import Ledger
+from napari_twostage.result.journal_events import (
+    EditMade,
+    EditUndone,
+    PyramidFlushed,
+    TilesFailed,
+    TilesRefined,
+    WindowDone,
+)
+from napari_twostage.result.tile_log import TileLog
 
 TILES = TileGrid((60, 75), tile_px=16, halo_px=4)
 tiles = st.tuples(st.integers(0, 3), st.integers(0, 4))
@@ -24,104 +32,112 @@ boxes = st.builds(
 )
 reasons = st.sampled_from(["damaged", "gone"])
 
-Action = Callable[[Ledger], object]
+
+def edit(log: TileLog, box: Box) -> int:
+    number = log.edits_made
+    log.record(EditMade(number, box))
+    return number
+
+
+Action = Callable[[TileLog], object]
 actions = st.one_of(
     st.builds(
-        lambda core, bad, shown: lambda ledger: ledger.window_done(core, bad, shown=shown),
+        lambda core, bad, shown: lambda log: log.record(WindowDone(core, bad, shown)),
         boxes,
         st.dictionaries(tiles, reasons, max_size=2),
         st.booleans(),
     ),
-    st.builds(lambda chosen: lambda ledger: ledger.tiles_refined(chosen), some_tiles),
+    st.builds(lambda chosen: lambda log: log.record(TilesRefined(tuple(chosen))), some_tiles),
     st.builds(
-        lambda chosen, why: lambda ledger: ledger.tiles_failed(chosen, why), some_tiles, reasons
+        lambda chosen, why: lambda log: log.record(TilesFailed(tuple(chosen), why)),
+        some_tiles,
+        reasons,
     ),
-    st.just(lambda ledger: ledger.overview_fresh()),
-    st.builds(lambda box: lambda ledger: ledger.edited(box), boxes),
-    st.just(lambda ledger: ledger.edits and ledger.edit_undone(ledger.edits[-1][0])),
+    st.just(lambda log: log.record(PyramidFlushed())),
+    st.builds(lambda box: lambda log: edit(log, box), boxes),
+    st.just(lambda log: log.edits and log.record(EditUndone(log.edits[-1].number))),
 )
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Journal(tmp_path / "journal.jsonl"), TILES)
+def log(tmp_path: Path) -> TileLog:
+    return TileLog(Journal(tmp_path / "journal.jsonl"), TILES)
 
 
-def all_of(ledger: Ledger) -> dict[str, object]:
+def all_of(log: TileLog) -> dict[str, object]:
     everywhere = np.ones(TILES.shape, bool)
     return {
-        "windows": ledger.windows,
-        "refined": ledger.refined.tolist(),
-        "failed": ledger.failed,
-        "unreadable": ledger.unreadable,
-        "edits": ledger.edits,
-        "behind": ledger.behind,
-        "windows_behind": ledger.windows_behind,
-        "edits_made": ledger.edits_made,
-        "states": ledger.states(everywhere).tolist(),
+        "windows": log.windows,
+        "refined": log.refined.tolist(),
+        "failed": log.failed,
+        "edits": log.edits,
+        "stale_tiles": log.stale_tiles,
+        "stale_windows": log.stale_windows,
+        "edits_made": log.edits_made,
+        "states": log.states(everywhere).tolist(),
     }
 
 
 @settings(max_examples=40)
 @given(st.lists(actions, max_size=12))
-def test_a_replayed_ledger_equals_the_live_one(steps: list[Action]) -> None:
+def test_a_replayed_log_equals_the_live_one(steps: list[Action]) -> None:
     with TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal.jsonl")
-        live = Ledger(journal, TILES)
+        live = TileLog(journal, TILES)
         for step in steps:
             step(live)
-        assert all_of(Ledger(journal, TILES)) == all_of(live)
+        assert all_of(TileLog(journal, TILES)) == all_of(live)
 
 
-def states(ledger: Ledger) -> np.ndarray:
+def states(log: TileLog) -> np.ndarray:
     everywhere = np.ones(TILES.shape, bool)
-    return ledger.states(everywhere)
+    return log.states(everywhere)
 
 
-def test_only_seen_tissue_is_coarse(ledger: Ledger) -> None:
+def test_only_seen_tissue_is_coarse(log: TileLog) -> None:
     seen = np.zeros(TILES.shape, bool)
     seen[0, 2] = True
-    found = ledger.states(seen)
+    found = log.states(seen)
     assert found[0].tolist() == [0, 0, TileState.COARSE, 0, 0]
     assert not found[1:].any()
 
 
-def test_a_failed_tile_can_be_refined_later(ledger: Ledger) -> None:
-    ledger.tiles_failed([(1, 2), (1, 3)], "damaged")
-    assert states(ledger)[1, 2] == TileState.FAILED
-    assert ledger.failed == {(1, 2): "damaged", (1, 3): "damaged"}
-    ledger.tiles_refined([(1, 2)])
-    assert states(ledger)[1, 2] == TileState.REFINED
-    assert ledger.failed == {(1, 3): "damaged"}
+def test_a_failed_tile_can_be_refined_later(log: TileLog) -> None:
+    log.record(TilesFailed(((1, 2), (1, 3)), "damaged"))
+    assert states(log)[1, 2] == TileState.FAILED
+    assert log.failed == {(1, 2): "damaged", (1, 3): "damaged"}
+    log.record(TilesRefined(((1, 2),)))
+    assert states(log)[1, 2] == TileState.REFINED
+    assert log.failed == {(1, 3): "damaged"}
 
 
-def test_edited_shows_over_all_until_it_is_undone(ledger: Ledger) -> None:
-    ledger.tiles_refined([(0, 0)])
-    first = ledger.edited(Box(0, 0, 20, 4))
-    second = ledger.edited(Box(0, 0, 2, 2))
+def test_edited_shows_over_all_until_it_is_undone(log: TileLog) -> None:
+    log.record(TilesRefined(((0, 0),)))
+    first = edit(log, Box(0, 0, 20, 4))
+    second = edit(log, Box(0, 0, 2, 2))
     assert first != second
-    ledger.edit_undone(second)
-    assert states(ledger)[:3, 0].tolist() == [TileState.EDITED, TileState.EDITED, TileState.COARSE]
-    ledger.edit_undone(first)
-    assert states(ledger)[:2, 0].tolist() == [TileState.REFINED, TileState.COARSE]
-    assert ledger.edited(Box(0, 0, 1, 1)) not in (first, second), "no number is used twice"
+    log.record(EditUndone(second))
+    assert states(log)[:3, 0].tolist() == [TileState.EDITED, TileState.EDITED, TileState.COARSE]
+    log.record(EditUndone(first))
+    assert states(log)[:2, 0].tolist() == [TileState.REFINED, TileState.COARSE]
+    assert edit(log, Box(0, 0, 1, 1)) not in (first, second), "no number is used twice"
 
 
-def test_windows_that_the_overview_lacks_are_known(ledger: Ledger) -> None:
+def test_windows_that_the_overview_lacks_are_known(log: TileLog) -> None:
     first, second, third = (Box.at(0, left, 8, 8) for left in (0, 8, 16))
-    ledger.window_done(first, {})
-    ledger.overview_fresh()
-    ledger.window_done(second, {})
-    ledger.window_done(third, {}, shown=True)
-    assert ledger.windows_behind == {second}
-    assert ledger.windows == {first, second, third}
+    log.record(WindowDone(first, {}, in_pyramid=False))
+    log.record(PyramidFlushed())
+    log.record(WindowDone(second, {}, in_pyramid=False))
+    log.record(WindowDone(third, {}))
+    assert log.stale_windows == {second}
+    assert log.windows == {first, second, third}
 
 
-def test_what_the_overview_lags_behind_is_known(ledger: Ledger) -> None:
-    ledger.tiles_refined([(0, 0)])
-    ledger.overview_fresh()
-    number = ledger.edited(Box(15, 15, 17, 17))
-    assert ledger.behind == {(0, 0), (0, 1), (1, 0), (1, 1)}
-    ledger.overview_fresh()
-    ledger.edit_undone(number)
-    assert ledger.behind == {(0, 0), (0, 1), (1, 0), (1, 1)}
+def test_what_the_overview_lags_behind_is_known(log: TileLog) -> None:
+    log.record(TilesRefined(((0, 0),)))
+    log.record(PyramidFlushed())
+    number = edit(log, Box(15, 15, 17, 17))
+    assert log.stale_tiles == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    log.record(PyramidFlushed())
+    log.record(EditUndone(number))
+    assert log.stale_tiles == {(0, 0), (0, 1), (1, 0), (1, 1)}

@@ -14,7 +14,7 @@ import napari_twostage as ts
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.tiling import TileGrid
 from napari_twostage.result.layout import Layout
-from napari_twostage.result.uncertainty_map import CELLS, HeatMap
+from napari_twostage.result.uncertainty_map import CELLS, UncertaintyMap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def test_cells_are_block_means_whatever_the_order_of_windows(
     windows = list(Box(0, 0, rows, columns).blocks(LARGE.coarse_core_px))
     expected = np.rint(255 * means(doubt, 3))
     for order in (windows, np.random.default_rng(seed).permutation(len(windows))):
-        heat = HeatMap(tmp_path_factory.mktemp("heat") / "heat", made)
+        heat = UncertaintyMap(tmp_path_factory.mktemp("heat") / "heat", made)
         for window in order:
             core = windows[window] if isinstance(window, np.integer) else window
             heat.write(core, heat.cells(doubt[core.slices]))
@@ -63,7 +63,7 @@ def test_cells_are_block_means_whatever_the_order_of_windows(
 
 
 def test_where_nothing_is_known_it_is_cold(tmp_path: Path) -> None:
-    heat = HeatMap(tmp_path / "heat", layout((400, 400)))
+    heat = UncertaintyMap(tmp_path / "heat", layout((400, 400)))
     assert not heat.pixels.any()
     heat.write(Box(0, 0, 96, 96), heat.cells(np.full((96, 96), np.nan)))
     assert not heat.pixels.any()
@@ -74,13 +74,13 @@ def test_where_nothing_is_known_it_is_cold(tmp_path: Path) -> None:
 
 
 def test_the_measure_of_several_classes_may_exceed_one(tmp_path: Path) -> None:
-    heat = HeatMap(tmp_path / "heat", layout((96, 96)))
+    heat = UncertaintyMap(tmp_path / "heat", layout((96, 96)))
     heat.write(Box(0, 0, 24, 24), heat.cells(np.full((24, 24), 1.4)))
     assert (heat.pixels == 255).all()
 
 
 def test_a_tile_of_few_coarse_pixels_has_a_cell_for_each(tmp_path: Path) -> None:
-    heat = HeatMap(tmp_path / "heat", layout((64, 64), make_card()))
+    heat = UncertaintyMap(tmp_path / "heat", layout((64, 64), make_card()))
     assert heat.grid.shape == (16, 16)
     assert make_card().coarse_tile_px < CELLS
     doubt = doubt_of((8, 8))
@@ -90,14 +90,14 @@ def test_a_tile_of_few_coarse_pixels_has_a_cell_for_each(tmp_path: Path) -> None
 
 def test_it_survives_reopening_and_may_be_opened_before_it_is_made(tmp_path: Path) -> None:
     made, doubt = layout((384, 384)), doubt_of((96, 96))
-    first = HeatMap(tmp_path / "heat", made)
+    first = UncertaintyMap(tmp_path / "heat", made)
     first.write(Box(0, 0, 48, 96), first.cells(doubt[:48]))
-    second = HeatMap(tmp_path / "heat", made)
+    second = UncertaintyMap(tmp_path / "heat", made)
     np.testing.assert_array_equal(second.pixels, first.pixels)
     second.write(Box(48, 0, 96, 96), second.cells(doubt[48:]))
-    whole = HeatMap(tmp_path / "whole", made)
+    whole = UncertaintyMap(tmp_path / "whole", made)
     whole.write(Box(0, 0, 96, 96), whole.cells(doubt))
-    np.testing.assert_array_equal(HeatMap(tmp_path / "heat", made).pixels, whole.pixels)
+    np.testing.assert_array_equal(UncertaintyMap(tmp_path / "heat", made).pixels, whole.pixels)
 
 
 @pytest.mark.parametrize("measure", ["tent", "entropy"])
@@ -105,8 +105,8 @@ def test_a_results_heat_is_its_uncertainty_on_cells(tmp_path: Path, measure: str
     slide, out = noise_slide(), tmp_path / "out"
     seg = ts.segment(slide, FakeModel(), out, refine="none", tissue=False, uncertainty=measure)
     expected = 255 * means(seg.uncertainty.compute(), 1)
-    assert seg.findings.heat.grid.shape == seg.coarse_grid.shape
-    for pixels in (seg.findings.heat.pixels, ts.Segmentation.open(out).findings.heat.pixels):
+    assert seg.uncertainty_map.grid.shape == seg.coarse_grid.shape
+    for pixels in (seg.uncertainty_map.pixels, ts.Segmentation.open(out).uncertainty_map.pixels):
         assert np.abs(pixels - expected).max() <= 0.5 + 1e-3
 
 
@@ -125,5 +125,5 @@ def test_a_killed_pass_goes_on_with_its_heat(tmp_path: Path) -> None:
     assert not cut.coarse_complete
     whole = run(tmp_path / "whole", None)
     np.testing.assert_array_equal(
-        run(tmp_path / "cut", None).findings.heat.pixels, whole.findings.heat.pixels
+        run(tmp_path / "cut", None).uncertainty_map.pixels, whole.uncertainty_map.pixels
     )

@@ -88,15 +88,15 @@ def test_what_ran_is_left_whole_and_is_not_heard_any_more(
     assert (change is other_folder) != home.exists()
     cores = [step.core for steps in ear.all("windows_done") for step in steps]
     tiles = [tile for s in ear.all("chips_done") for step in s for tile in step.chip.tiles]
-    assert sorted(cores) == sorted(session.seg.ledger.windows)
-    assert sorted(tiles) == sorted(map(tuple, np.argwhere(session.seg.ledger.refined).tolist()))
+    assert sorted(cores) == sorted(session.seg.windows_done)
+    assert sorted(tiles) == sorted(map(tuple, np.argwhere(session.seg.refined).tolist()))
     assert not ear.errors
     assert not [line for line in ear.lines if "cancelled" in line]
     session.close()
 
     old = ts.Segmentation.open(tmp_path / "out", slide=noise_slide(), model=FakeModel())
-    assert len(old.ledger.windows) >= 1
-    assert not old.ledger.refined.all()
+    assert len(old.windows_done) >= 1
+    assert not old.refined.all()
     old.refine(old.plan(fraction=1.0)) if stage == "refine" else ts.segment(
         noise_slide(), FakeModel(), old.path, tissue=False, refine="all"
     )
@@ -230,7 +230,7 @@ def test_other_options_begin_a_result_beside_the_first(tmp_path: Path) -> None:
     assert session.seg is not first
     assert session.editing is None
     assert session.seg.path.name == "out-2.twostage.zarr"
-    assert session.seg.record["parameters"]["uncertainty"] == "entropy"
+    assert session.seg.record.parameters.uncertainty == "entropy"
     assert first.path.exists()
     session.set_options(tissue_only=False)
     session.set_out(first.path)

@@ -53,8 +53,8 @@ def held(tmp_path: Path, stage: str) -> tuple[Session, HeldModel, Ear]:
 def n_done(session: Session, stage: str) -> int:
     if session.seg is None:
         return 0
-    ledger = session.seg.ledger
-    return len(ledger.windows) if stage == "coarse" else int(ledger.refined.sum())
+    seg = session.seg
+    return len(seg.windows_done) if stage == "coarse" else int(seg.refined.sum())
 
 
 @pytest.mark.parametrize("stage", ["coarse", "refine"])

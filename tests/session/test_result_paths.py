@@ -80,7 +80,7 @@ def test_results_of_others_are_passed_over(tmp_path: Path) -> None:
     (places[3] / "notes.txt").write_text("no result")
     path, seg = find_result(slide, BUNDLE)
     assert path == places[1]
-    assert seg.record["model"]["version"] == "1"
+    assert seg.record.model.version == "1"
     assert free_place(slide, BUNDLE) == places[4]
     new = slide_file(tmp_path, seed=9)  # the file was replaced by another slide
     assert find_result(new, BUNDLE) == (places[4], None)

@@ -81,7 +81,7 @@ def test_a_run_that_was_stopped_says_so(tmp_path: Path) -> None:
     for _ in range(3):
         next(steps)
     steps.close()
-    done = int(seg.ledger.refined.sum())
+    done = int(seg.refined.sum())
     assert 0 < done < plan.n_tiles
     words = f"progress=True)  # {done} of {plan.n_tiles} tiles were refined\n"
     assert words in script(seg)

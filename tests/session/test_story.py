@@ -171,7 +171,7 @@ def test_every_window_and_every_tile_is_told_once(tmp_path: Path) -> None:
     cores = [step.core for steps in ear.all("windows_done") for step in steps]
     assert all(isinstance(step, CoarseWindowDone) for s in ear.all("windows_done") for step in s)
     assert len(cores) == len(set(cores))
-    assert set(cores) == session.seg.ledger.windows
+    assert set(cores) == session.seg.windows_done
     tiles = [tile for steps in ear.all("chips_done") for step in steps for tile in step.chip.tiles]
     assert len(tiles) == len(set(tiles)) == session.seg.states.size
 
@@ -275,7 +275,7 @@ def test_an_edit_of_the_wrong_shape_or_class_stays_open(tmp_path: Path) -> None:
         assert session.editing is not None
     session.commit_edit(session.editing.labels)
     assert "nothing was changed" in session.notice.text
-    assert not session.seg.edits
+    assert not session.seg.edit_boxes
 
 
 @pytest.mark.parametrize(

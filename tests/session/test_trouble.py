@@ -13,7 +13,7 @@ from tests.session.helpers import PATIENCE_S, Ear, coarse_session, open_session,
 import napari_twostage as ts
 from napari_twostage.errors import ModelError, TwoStageError
 from napari_twostage.method.tiling import TileState
-from napari_twostage.result.label_store import Store
+from napari_twostage.result.label_store import LabelStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,10 +127,10 @@ def test_a_full_disk_is_told_and_the_result_goes_on_once_there_is_room(
 ) -> None:
     session = (open_session if stage == "coarse" else coarse_session)(tmp_path / "out")
     ear = Ear(session)
-    write = getattr(Store, method)
+    write = getattr(LabelStore, method)
     calls = []
 
-    def write_until_full(store: Store, *args: Any) -> None:
+    def write_until_full(store: LabelStore, *args: Any) -> None:
         calls.append(args)
         if len(calls) > 3:
             raise OSError(28, "No space left on device")
@@ -143,7 +143,7 @@ def test_a_full_disk_is_told_and_the_result_goes_on_once_there_is_room(
             session.refine_region(WHOLE)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, method, write_until_full)
+        patched.setattr(LabelStore, method, write_until_full)
         run()
         assert "No space left on device" in fails(session, ear)
     run()

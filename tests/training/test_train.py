@@ -130,7 +130,7 @@ def test_stage_1_and_a_local_refiner_are_trained_together_into_a_model(
         tissue=False,
         refine="all",
     )
-    assert seg.ledger.refined.all()
+    assert seg.refined.all()
 
 
 def test_a_single_model_is_the_same_file_with_another_kind(tmp_path: Path, data: Path) -> None:

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import FakeModel, damage, make_card, noise_slide
 
-from napari_twostage.engine.api import carry_out, prepare
+from napari_twostage.engine.api import prepare, run_to_end
+from napari_twostage.engine.options import RunOptions
 from napari_twostage.geometry import Box
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.steps import ChipRefined, CoarseWindowDone
 from napari_twostage.viewer import planes
-from napari_twostage.viewer.label_blocks import LabelPyramid
+from napari_twostage.viewer.label_blocks import LabelBlocks
 
 if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
@@ -31,10 +32,12 @@ SHAPE = (102, 74)
 def begin(folder: Path, model: FakeModel | None = None) -> Segmentation:
     """Make a result in which nothing is done yet."""
     slide = noise_slide(*SHAPE)
-    return prepare(slide, model or FakeModel(), folder / "a.twostage.zarr", tissue=False)
+    return prepare(
+        slide, model or FakeModel(), folder / "a.twostage.zarr", RunOptions(tissue=False)
+    )
 
 
-def take(pyramid: LabelPyramid, step: object) -> None:
+def take(pyramid: LabelBlocks, step: object) -> None:
     """Do what the layers do with a step of the pipeline."""
     if isinstance(step, CoarseWindowDone):
         pyramid.window_done(step)
@@ -42,7 +45,7 @@ def take(pyramid: LabelPyramid, step: object) -> None:
         pyramid.chip_refined(step)
 
 
-def show(pyramid: LabelPyramid) -> list[np.ndarray]:
+def show(pyramid: LabelBlocks) -> list[np.ndarray]:
     return [np.asarray(level[:]) for level in pyramid.levels]
 
 
@@ -53,7 +56,7 @@ def whole(seg: Segmentation) -> list[np.ndarray]:
     ]
 
 
-def assert_current(pyramid: LabelPyramid, seg: Segmentation) -> None:
+def assert_current(pyramid: LabelBlocks, seg: Segmentation) -> None:
     for shown, wanted in zip(show(pyramid), whole(seg), strict=True):
         np.testing.assert_array_equal(shown, wanted)
 
@@ -61,11 +64,11 @@ def assert_current(pyramid: LabelPyramid, seg: Segmentation) -> None:
 def keep(seg: Segmentation, step: object) -> None:
     """Write what a step brings: a run itself is ahead of what it tells."""
     if isinstance(step, CoarseWindowDone):
-        seg.store.write_window(step.core, step.logits)
+        seg._files.store.write_window(step.core, step.logits)
     elif isinstance(step, ChipRefined):
         for tile in step.chip.tiles:
             place = seg.tiles.core(tile).shift(-step.chip.core.top, -step.chip.core.left)
-            seg.store.write_tile(tile, step.labels[place.slices])
+            seg.writer.write_tile(tile, step.labels[place.slices])
 
 
 @pytest.fixture
@@ -79,9 +82,9 @@ def small_blocks(monkeypatch) -> None:
 def test_every_step_of_a_run_is_shown_at_once(tmp_path, context) -> None:
     # without context, neighbouring tiles are refined as one chip
     model = FakeModel(make_card(context=context))
-    steps = list(carry_out(begin(tmp_path / "run", model), Selection(threshold=0.3)))
+    steps = list(run_to_end(begin(tmp_path / "run", model), Selection(threshold=0.3)))
     seg = begin(tmp_path, model)
-    pyramid = LabelPyramid(seg)
+    pyramid = LabelBlocks(seg)
     assert len(pyramid.levels) >= 3
     show(pyramid)  # all blocks are kept from now on: none may stay as it was
     for step in steps:
@@ -95,15 +98,15 @@ def test_every_step_of_a_run_is_shown_at_once(tmp_path, context) -> None:
 @pytest.mark.usefixtures("small_blocks")
 def test_edits_are_shown_below_and_above_refined_tiles(tmp_path) -> None:
     seg = begin(tmp_path)
-    for _ in carry_out(seg, NOTHING):
+    for _ in run_to_end(seg, NOTHING):
         pass
-    pyramid = LabelPyramid(seg)
+    pyramid = LabelBlocks(seg)
     show(pyramid)
     first, second = Box(3, 5, 40, 37), Box(20, 20, 90, 70)
     seg.edit(first, np.ones(first.shape, np.uint8))
     pyramid.changed(first)
     assert_current(pyramid, seg)
-    steps = list(carry_out(begin(tmp_path / "run"), EVERYTHING))
+    steps = list(run_to_end(begin(tmp_path / "run"), EVERYTHING))
     for step in steps:
         if isinstance(step, ChipRefined):
             keep(seg, step)
@@ -122,8 +125,8 @@ def test_edits_are_shown_below_and_above_refined_tiles(tmp_path) -> None:
 def test_failed_tiles_keep_their_coarse_labels(tmp_path) -> None:
     seg = begin(tmp_path)
     damage(seg.slide, Box(60, 50, 70, 60))
-    pyramid = LabelPyramid(seg)
-    for step in carry_out(seg, EVERYTHING):
+    pyramid = LabelBlocks(seg)
+    for step in run_to_end(seg, EVERYTHING):
         take(pyramid, step)
     assert_current(pyramid, seg)
     assert seg.failures
@@ -134,8 +137,8 @@ class Work:
 
     def __init__(self, folder: Path) -> None:
         self.seg = begin(folder)
-        self.pyramid = LabelPyramid(self.seg)
-        self.steps = carry_out(self.seg, EVERYTHING)
+        self.pyramid = LabelBlocks(self.seg)
+        self.steps = run_to_end(self.seg, EVERYTHING)
         self.untold: list[object] = []
 
     def work(self, count: int | None = None) -> None:
@@ -146,7 +149,7 @@ class Work:
         self.untold.append(box)
 
     def undo(self) -> None:
-        box = self.seg.edits.last
+        box = self.seg.edit_boxes[-1]
         if box is not None:
             self.seg.undo_edit()
             self.untold.append(box)
@@ -216,7 +219,7 @@ def test_late_news_never_leave_an_old_picture(acts) -> None:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Segmentation:
     seg = begin(tmp_path_factory.mktemp("done"))
-    for _ in carry_out(seg, Selection(threshold=0.3)):
+    for _ in run_to_end(seg, Selection(threshold=0.3)):
         pass
     return seg
 
@@ -229,7 +232,7 @@ def _slices(length: int):
 
 @given(data=st.data(), level=st.integers(0, 2))
 def test_any_index_gives_what_an_array_gives(done, data, level) -> None:
-    pyramid = LabelPyramid(done)
+    pyramid = LabelBlocks(done)
     wanted = whole(done)[level]
     index = tuple(data.draw(_slices(length)) for length in wanted.shape)
     np.testing.assert_array_equal(pyramid.levels[level][index], wanted[index])
@@ -240,7 +243,7 @@ def test_any_index_gives_what_an_array_gives(done, data, level) -> None:
 def test_blocks_in_memory_are_bounded_and_the_oldest_go_first(done, monkeypatch) -> None:
     monkeypatch.setattr(planes, "BLOCK_PX", 16)
     monkeypatch.setattr(planes, "CACHE_BYTES", 5 * 16**2)
-    pyramid = LabelPyramid(done)
+    pyramid = LabelBlocks(done)
     reads: list[tuple[Box, int]] = []
     read = done.read_labels
 
@@ -270,10 +273,10 @@ def test_blocks_in_memory_are_bounded_and_the_oldest_go_first(done, monkeypatch)
 
 def test_the_coarsest_level_stays_the_array_that_napari_keeps(tmp_path) -> None:
     seg = begin(tmp_path)
-    pyramid = LabelPyramid(seg)
+    pyramid = LabelBlocks(seg)
     kept = pyramid.levels[-1]
     assert isinstance(kept, np.ndarray)
-    for step in carry_out(seg, EVERYTHING):
+    for step in run_to_end(seg, EVERYTHING):
         take(pyramid, step)
     assert pyramid.levels[-1] is kept
     assert np.array_equal(kept, whole(seg)[-1])

@@ -157,19 +157,19 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
         refined = tiles_shown(stage) == 2 * TileState.REFINED + 1
         assert_there(ours.tiles, refined, ours.shades.cells_per_tile, tile + 1)
         # the outline runs round the mark at the tissue's margin, cut off by the slide's edges
-        rim = MARGIN_UM / MPP + 3 * seg.findings.tissue_mask[1].downsample[0]
+        rim = MARGIN_UM / MPP + 3 * seg.tissue_mask[1].downsample[0]
         outline = only_in(ours.tissue.data > 0, corner)
         found = in_slide_pixels(stage, seen_at(ours.tissue, outline, np.ones(2)))
         assert np.abs(found - wanted).max() <= rim + 1
     # GPUs interpolate between the steps of 8 bits: over a few of them, edges would be hard
     assert len(np.unique(ours.tissue.data)) > 8
     assert ours.tissue.data.max() > 200
-    seg.ledger.refined[:] = False  # to see the heat that was there before
+    seg._files.log.refined[:] = False  # to see the heat that was there before
     ours._cool_down(seg, ours.heat)
     for corner, box in marks().items():
         hot = only_in(ours.heat.data > 128, corner)
         found = in_slide_pixels(stage, seen_at(ours.heat, hot, np.ones(2)))
-        cell = seg.findings.heat.grid.downsample[0]
+        cell = seg.uncertainty_map.grid.downsample[0]
         assert np.abs(found - [(box.top, box.left), (box.bottom, box.right)]).max() <= 2 * cell + 1
     session.close()
 
@@ -229,7 +229,7 @@ def tiles_shown(stage: Stage) -> np.ndarray:
 
 def assert_tiles_shown(stage: Stage) -> None:
     seg = stage.session.seg
-    wanted = (seg.scores > stage.session.threshold) & ~seg.ledger.refined
+    wanted = (seg.scores > stage.session.threshold) & ~seg.refined
     np.testing.assert_array_equal(selected(stage), wanted)
     np.testing.assert_array_equal(tiles_shown(stage)[~wanted], (2 * seg.states + 1)[~wanted])
 
@@ -242,7 +242,7 @@ def test_dragging_the_threshold_changes_the_tiles_pixels_in_place_and_nothing_el
     array, others = tiles.data, {layer: record(layer) for layer in stage.viewer.layers}
     del others[tiles]
     counts = set()
-    left = stage.session.seg.scores[~stage.session.seg.ledger.refined]
+    left = stage.session.seg.scores[~stage.session.seg.refined]
     for threshold in (*np.linspace(0, 1, 12), left.max(), np.median(left), 0.2):
         stage.session.threshold = float(threshold)
         stage.ours.redraw()
@@ -320,14 +320,12 @@ def test_all_states_of_tiles_are_shown(tmp_path) -> None:
 def test_heat_is_gone_where_tiles_were_refined(stage) -> None:
     stage.ours.redraw()
     before = stage.ours.heat.data.copy()
-    np.testing.assert_array_equal(before, stage.session.seg.findings.heat.pixels)
+    np.testing.assert_array_equal(before, stage.session.seg.uncertainty_map.pixels)
     stage.session.refine_next(6)
     stage.wait()
     after, seg = stage.ours.heat.data, stage.session.seg
     cells = seg.card.coarse_tile_px // max(1, seg.card.coarse_tile_px // 8)
-    refined = seg.ledger.refined.repeat(cells, 0).repeat(cells, 1)[
-        : after.shape[0], : after.shape[1]
-    ]
+    refined = seg.refined.repeat(cells, 0).repeat(cells, 1)[: after.shape[0], : after.shape[1]]
     assert refined.any()
     assert before[refined].any()
     assert not after[refined].any()

@@ -44,7 +44,7 @@ def look_at(window: Window, top: float, left: float, height: float) -> None:
 
 
 def refined(window: Window) -> np.ndarray:
-    return window.panel.session.seg.ledger.refined.copy()
+    return window.panel.session.seg.refined
 
 
 def finish(window: Window) -> None:
@@ -183,7 +183,7 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     script.refine(script.plan(region=view))
     script.refine(script.plan(n_tiles=20))
     script.refine(script.plan(region=[drawn]))
-    np.testing.assert_array_equal(refined(window), script.ledger.refined)
+    np.testing.assert_array_equal(refined(window), script.refined)
     whole = script.grid.box
     np.testing.assert_array_equal(session.seg.read_labels(whole), script.read_labels(whole))
     shown = np.asarray(window.panel.layers.labels.data[0][:])

@@ -43,8 +43,8 @@ def test_each_slide_has_its_own_session(window) -> None:
     window.press("refine_next")
     window.settle()
     assert second.seg.path != first.seg.path
-    assert second.seg.ledger.refined.any()
-    assert not first.seg.ledger.refined.any()
+    assert second.seg.refined.any()
+    assert not first.seg.refined.any()
     window.part("threshold").setValue(0.05)
     assert second.threshold == pytest.approx(0.05, abs=1e-3)
     assert first.threshold != second.threshold

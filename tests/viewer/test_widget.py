@@ -171,7 +171,7 @@ def test_images_that_others_opened_are_slides(open_window, make, options) -> Non
     window.use(FakeModel())
     window.run_coarse()
     window.press("refine_next")
-    window.until(window.panel.session.seg.ledger.refined.any)
+    window.until(lambda: bool(window.panel.session.seg.refined.any()))
     window.settle()
     assert window.part("status").kind == "info"
 
@@ -205,7 +205,7 @@ def test_a_missing_pixel_size_is_asked_for_and_never_guessed(open_window) -> Non
     assert "given" in window.panel.session.slide.mpp_source
     window.use(FakeModel())
     window.run_coarse()
-    assert window.panel.session.seg.record["slide"]["mpp_source"].startswith("given")
+    assert window.panel.session.seg.record.slide.mpp_source.startswith("given")
     assert mpp.isEnabled()  # may be mended
 
 
@@ -238,7 +238,7 @@ def test_a_result_folder_that_is_dropped_is_gone_on_with(
     assert session.seg is not None
     assert session.seg.path == result.path
     assert session.coarse_done
-    assert session.seg.ledger.refined.all()
+    assert session.seg.refined.all()
     assert can(window) >= REFINE
     names = [layer.name for layer in window.viewer.layers]
     assert sum("labels" in name for name in names) == 1
@@ -350,18 +350,18 @@ def test_shortcuts_press_the_buttons(open_window) -> None:
     )
     assert window.panel._view().contains(place)
     key(Qt.Key.Key_R)
-    window.until(window.panel.session.seg.ledger.refined.any)
+    window.until(lambda: bool(window.panel.session.seg.refined.any()))
     window.settle()
     window.part("threshold").setValue(0.0)
     key(Qt.Key.Key_U)
-    window.until(window.panel.session.seg.ledger.refined.all)
+    window.until(lambda: bool(window.panel.session.seg.refined.all()))
     window.settle()
     key(Qt.Key.Key_E)
     window.until(lambda: window.enabled("commit_edit"))
     edit = window.panel.layers.edit
     edit.data[:4, :4] = 1 - edit.data[:4, :4]
     key(Qt.Key.Key_Return)
-    window.until(lambda: len(window.panel.session.seg.edits) == 1)
+    window.until(lambda: len(window.panel.session.seg.edit_boxes) == 1)
     window.settle()
 
 
@@ -509,12 +509,12 @@ def test_the_panel_that_is_opened_again_goes_on(window, open_window) -> None:
     again.use(FakeModel())
     assert again.panel.session.seg.path == path
     assert again.panel.session.coarse_done
-    assert again.panel.session.seg.ledger.refined.any()
+    assert again.panel.session.seg.refined.any()
     again.part("threshold").setValue(0.0)
     again.press("refine_uncertain")
     again.settle()
     seg = again.panel.session.seg
-    assert seg.ledger.refined[seg.scores > 0].all()
+    assert seg.refined[seg.scores > 0].all()
     again.close_panel()
     again.until(lambda: not any(isinstance(w, TwoStageWidget) for w in QApplication.allWidgets()))
 
@@ -526,7 +526,7 @@ def test_closing_napari_in_the_middle_of_a_run_loses_nothing(window, home: Path)
     window.viewer.close()
     window.until(lambda: not workers())
     assert seg.path.is_relative_to(home)
-    assert 0 < seg.ledger.refined.sum() < seg.ledger.refined.size
+    assert 0 < seg.refined.sum() < seg.refined.size
 
 
 def test_a_panel_that_goes_untold_with_its_window_stops_its_work(window) -> None:
@@ -538,7 +538,7 @@ def test_a_panel_that_goes_untold_with_its_window_stops_its_work(window) -> None
     window.until(lambda: bool(gone))
     model.release()
     window.until(lambda: not workers())
-    assert 0 < seg.ledger.refined.sum() < seg.ledger.refined.size
+    assert 0 < seg.refined.sum() < seg.refined.size
 
 
 def test_removing_the_slide_while_it_runs_stops_its_work(window) -> None:

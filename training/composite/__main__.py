@@ -196,7 +196,7 @@ def _segment(slide: Slide, way: Way, out: Path) -> Segmentation:
 def _judge(seg: Segmentation, fields: Sequence[Field]) -> Verdict:
     # of each image, pixels that are hits, labelled, true
     counts = np.array([count_pixels(seg.read_labels(each.box), each.mask) for each in fields])
-    refined = seg.ledger.refined
+    refined = seg.refined
     return Verdict(
         dice=np.array([dice_of(*each) for each in counts.tolist()]),
         pooled=dice_of(*counts.sum(axis=0).tolist()),

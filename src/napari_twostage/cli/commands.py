@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from napari_twostage.engine.api import iter_segment, working_grid
+from napari_twostage.engine.api import prepare, run_to_end, working_grid
 from napari_twostage.engine.batch import TABLE, aligned, segment_all
+from napari_twostage.engine.options import RunOptions
 from napari_twostage.engine.runner import watch
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import (
@@ -62,30 +63,31 @@ def demo(options: Namespace) -> Result:
 
 def segment(options: Namespace) -> Result:
     """Segment one slide in two stages."""
+    wanted = _run_options(options)
     model = load_model(options.model, device=options.device, precision=options.precision)
     with (
         open_slide(options.slide, mpp=options.mpp, channel=options.channel) as slide,
         _cluster(options) as cluster,
     ):
-        steps = iter_segment(
-            slide,
-            model,
-            options.out,
-            threshold=options.threshold,
-            fraction=options.fraction,
-            budget_s=options.budget,
-            refine=options.refine,
-            region=options.region,
-            tissue=options.tissue,
-            uncertainty=options.uncertainty,
-            channel=options.channel,
-            overwrite=options.overwrite,
-            cluster=cluster,
-        )
+        seg = prepare(slide, model, options.out, wanted)
+        steps = run_to_end(seg, wanted.selection(seg.card), cluster=cluster)
         watch(steps, progress=not options.quiet)
-        seg = Segmentation.open(options.out, slide=slide, model=model)
         summary = summarise(seg)
     return summary, lines(summary), SOME_FAILED if seg.failures else DONE
+
+
+def _run_options(options: Namespace) -> RunOptions:
+    return RunOptions(
+        threshold=options.threshold,
+        fraction=options.fraction,
+        budget_s=options.budget,
+        refine=options.refine,
+        region=getattr(options, "region", None),  # batch has none
+        tissue=options.tissue,
+        uncertainty=options.uncertainty,
+        channel=options.channel,
+        overwrite=options.overwrite,
+    )
 
 
 def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
@@ -105,8 +107,9 @@ def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
 def refine(options: Namespace) -> Result:
     """Refine more of a result."""
     seg = Segmentation.open(options.result)
-    source = seg.record["model"]["source"]
-    seg.attach_model(load_model(source, device=options.device, precision=options.precision))
+    seg.attach_model(
+        load_model(seg.record.model.source, device=options.device, precision=options.precision)
+    )
     wanted = Selection(
         threshold=options.threshold,
         fraction=options.fraction,
@@ -158,7 +161,7 @@ def info(options: Namespace) -> Result:
         if not seg.tissue_known:
             raise SegmentationError(f"{options.path} holds nothing yet; run segment again to go on")
         summary = summarise(seg)
-        return {**summary, "record": seg.record}, lines(summary), DONE
+        return {**summary, "record": seg.record.as_dict()}, lines(summary), DONE
     with open_slide(options.path, mpp=options.mpp, channel=options.channel) as slide:
         height, width = slide.level_shapes[0]
         summary = {
@@ -247,15 +250,8 @@ def batch(options: Namespace) -> Result:
                 options.slides,
                 model,
                 options.out,
+                _run_options(options),
                 mpp=options.mpp,
-                channel=options.channel,
-                threshold=options.threshold,
-                fraction=options.fraction,
-                budget_s=options.budget,
-                refine=options.refine,
-                tissue=options.tissue,
-                uncertainty=options.uncertainty,
-                overwrite=options.overwrite,
                 progress=not options.quiet,
                 cluster=cluster,
             )

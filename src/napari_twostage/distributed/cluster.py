@@ -9,8 +9,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
-import numpy as np
-
 from napari_twostage.distributed import worker
 from napari_twostage.distributed.messages import Job
 from napari_twostage.distributed.partition import PartitionGrid, grouped
@@ -27,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
     from distributed import Client, Future, as_completed
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
     from napari_twostage.method.selection import Selection
     from napari_twostage.method.steps import Partition, Step
+    from napari_twostage.models.model import Model
+    from napari_twostage.result.result import Result
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ class Cluster:
         threads: dict[str, int] = self._client.nthreads()
         return max(1, sum(threads.values()))
 
-    def check(self, seg: Segmentation) -> None:
+    def check(self, result: Result) -> None:
         """Refuse a slide that is an array, which only this process has.
 
         Raises
@@ -95,28 +94,19 @@ class Cluster:
         SegmentationError
             For that.
         """
-        if seg.slide.path is None:
+        if result.slide.path is None:
             raise SegmentationError(
-                f"{seg.name} is an array, which other processes cannot open; save it as "
+                f"{result.name} is an array, which other processes cannot open; save it as "
                 "OME-Zarr or OME-TIFF and segment that, or leave out the cluster"
             )
 
-    def both_stages(
-        self, seg: Segmentation, windows: Sequence[Box], wanted: Selection | Plan
+    def run_stages(
+        self, result: Result, model: Model, windows: Sequence[Box], wanted: Selection | Plan
     ) -> Generator[Step, None, None]:
-        """Do what is left of both stages; see `run.run`, which the user calls.
+        """Do what is left of both stages; see `runner.Executor`.
 
         A partition is recorded, by this process alone, once its pixels are on disk. Closing the
-        generator takes back what is handed out; workers drop what they are at.
-
-        Parameters
-        ----------
-        seg : Segmentation
-            Its tissue is known.
-        windows : sequence of Box
-            Cores of the coarse windows that are left.
-        wanted : Selection or Plan
-            What to refine.
+        generator takes back the tasks in flight; workers drop what they are at.
 
         Raises
         ------
@@ -125,56 +115,51 @@ class Cluster:
         SegmentationError
             If a partition fails again and again.
         """
-        seg.refresh()  # from now on workers bring the overview up to date
-        job = Job(str(seg.path.absolute()), uuid4().hex, self._device, self._precision)
+        result.writer.flush()  # from now on workers keep the label pyramid up to date
+        job = Job(str(result.path.absolute()), uuid4().hex, self._device, self._precision)
         job.begin()
         try:
             yield CoarsePassStarted(len(windows))
-            yield from self._segment(seg, job, windows)
-            seg.findings.save_statistics()
-            plan = wanted if isinstance(wanted, Plan) else self._select(seg, job, wanted)
+            yield from self._segment(result, job, windows, model.coarse_batch)
+            result.writer.finish_coarse_pass()
+            plan = wanted if isinstance(wanted, Plan) else self._select(result, job, wanted)
             yield TilesSelected(plan)
-            yield from self._refine(seg, job, plan)
+            yield from self._refine(result, job, plan, model.refine_batch)
         finally:
             job.end()
 
     def _segment(
-        self, seg: Segmentation, job: Job, windows: Sequence[Box]
+        self, result: Result, job: Job, windows: Sequence[Box], batch: int
     ) -> Iterator[PartitionSegmented]:
-        partitions = PartitionGrid(seg.layout)
-        tasks = self._packed(grouped(windows, partitions.of_window), seg.model.coarse_batch)
+        partitions, writer = PartitionGrid(result.layout), result.writer
+        tasks = self._packed(grouped(windows, partitions.of_window), batch)
         for done in self._in_waves(worker.segment_partitions, job, tasks):
-            seg.store.overview.put_aside(
-                partitions.box(done.partition), job.take("coarse", done.partition)
-            )
-            for core, found, unreadable in done.windows:
-                seg.ledger.window_done(core, unreadable, shown=True)
-                seg.findings.window_done(core, found)
+            shared = job.take("coarse", done.partition)
+            writer.record_partition(partitions.box(done.partition), shared)
+            for window in done.windows:
+                writer.record_window(window.core, window.scores, window.unreadable, in_pyramid=True)
             yield PartitionSegmented(done.partition, len(done.windows), done.worker)
 
-    def _refine(self, seg: Segmentation, job: Job, plan: Plan) -> Iterator[PartitionRefined]:
-        partitions = PartitionGrid(seg.layout)
+    def _refine(
+        self, result: Result, job: Job, plan: Plan, batch: int
+    ) -> Iterator[PartitionRefined]:
+        partitions, writer = PartitionGrid(result.layout), result.writer
         # a partition comes as early as the best of its tiles
-        tasks = self._packed(grouped(plan.tiles, partitions.of_tile), seg.model.refine_batch)
-        unedited = np.zeros(seg.tiles.shape, bool)
+        tasks = self._packed(grouped(plan.tiles, partitions.of_tile), batch)
         for done in self._in_waves(worker.refine_partitions, job, tasks):
-            seg.store.overview.put_aside(
-                partitions.box(done.partition), job.take("refine", done.partition)
-            )
-            seg.ledger.tiles_refined(done.refined)
-            seg.ledger.overview_fresh()
+            shared = job.take("refine", done.partition)
+            writer.record_partition(partitions.box(done.partition), shared, refined=done.refined)
             for tiles, reason in done.failed:
-                seg.ledger.tiles_failed(tiles, reason)
-            seg.store.mark_written(seg.ledger.refined, unedited)
+                writer.record_failed(tiles, reason)
             count = len(done.refined) + sum(len(tiles) for tiles, _ in done.failed)
             yield PartitionRefined(done.partition, count, done.worker)
 
-    def _select(self, seg: Segmentation, job: Job, wanted: Selection) -> Plan:
+    def _select(self, result: Result, job: Job, wanted: Selection) -> Plan:
         if wanted.budget_s is None:
-            return seg.select(wanted)
+            return result.select(wanted)
         future = self._client.submit(worker.seconds_per_tile, job, pure=False, retries=RETRIES)
         workers = len(self._client.nthreads())
-        return seg.select(wanted, seconds_per_tile=self._result(future) / workers)
+        return result.select(wanted, seconds_per_tile=self._result(future) / workers)
 
     def _packed(
         self, partitions: Collection[tuple[Partition, list[Item]]], batch: int

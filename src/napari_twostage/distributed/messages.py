@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.method.steps import Partition, Worker
     from napari_twostage.method.tiling import Tile
-    from napari_twostage.result.tile_scores import WindowFindings
+    from napari_twostage.result.tile_scores import WindowScores
 
 FOLDER = "handover"
 Levels = dict[int, "NDArray[np.uint8]"]
@@ -94,7 +94,7 @@ class WindowReport(NamedTuple):
     """A coarse window whose pixels are on disk."""
 
     core: Box
-    found: WindowFindings
+    scores: WindowScores
     unreadable: dict[Tile, str]
 
 

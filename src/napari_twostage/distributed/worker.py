@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_twostage.distributed.messages import RefinedPartition, SegmentedPartition, WindowReport
 from napari_twostage.distributed.partition import PartitionGrid, grouped
-from napari_twostage.engine.runner import squares_of, write_window
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SegmentationError
 from napari_twostage.method.pipeline import Work, coarse_pass, refine_tiles
@@ -84,7 +83,12 @@ def _write_windows(
     seg: Segmentation, job: Job, partition: Partition, steps: list[CoarseWindowDone]
 ) -> SegmentedPartition:
     with _only(seg, job, "coarse", partition):
-        windows = [WindowReport(step.core, *write_window(seg, step)) for step in steps]
+        windows = [
+            WindowReport(
+                step.core, *seg.writer.write_window(step.core, step.logits, step.unreadable)
+            )
+            for step in steps
+        ]
     return SegmentedPartition(partition, _this(seg.model), windows)
 
 
@@ -93,8 +97,8 @@ def _write_chips(
 ) -> RefinedPartition:
     refined = [step for step in steps if isinstance(step, ChipRefined)]
     with _only(seg, job, "refine", partition):
-        squares = (squares_of(seg, step).items() for step in refined)
-        seg.store.write_tiles(dict(chain.from_iterable(squares)))
+        squares = (seg.writer.squares(step.chip.core, step.labels).items() for step in refined)
+        seg.writer.write_tiles(dict(chain.from_iterable(squares)))
     return RefinedPartition(
         partition,
         _this(seg.model),
@@ -108,9 +112,9 @@ def _only(seg: Segmentation, job: Job, stage: str, partition: Partition) -> Iter
     """Write one partition only; its part of what partitions share is left for the owner."""
     _require_wanted(job)
     partitions = PartitionGrid(seg.layout)
-    shared = seg.store.overview.set_aside(partitions.box(partition), partitions.step)
+    shared = seg.writer.detach(partitions.box(partition), partitions.step)
     yield
-    seg.store.overview.refresh()
+    seg.writer.flush_detached()
     job.leave(stage, partition, shared)
 
 
@@ -136,8 +140,8 @@ def _require_wanted(job: Job) -> None:
 def _opened(job: Job) -> Segmentation:
     """Open the result as it is when this process comes to the run."""
     seg = Segmentation.open(job.folder)
-    made_with = seg.record["model"]
-    seg.attach_model(_loaded(made_with["source"], made_with["sha256"], job.device, job.precision))
+    made_with = seg.record.model
+    seg.attach_model(_loaded(made_with.source, made_with.sha256, job.device, job.precision))
     return seg
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import sys
 from dataclasses import dataclass
 from io import StringIO
@@ -10,9 +11,9 @@ from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.engine.api import carry_out, model_choice, prepare, wanted_tiles
+from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.engine.runner import watch
-from napari_twostage.errors import ClusterError, SegmentationError, TwoStageError
+from napari_twostage.errors import ClusterError, SegmentationError, one_line
 from napari_twostage.io.paths import Location, locate, write_whole
 from napari_twostage.measure.summary import summarise
 from napari_twostage.result.record import FILE, read_record
@@ -21,12 +22,15 @@ from napari_twostage.slides import open_slide
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from napari_twostage.distributed.cluster import Cluster
-    from napari_twostage.engine.api import Refine
+    from napari_twostage.engine.options import RunOptions
+    from napari_twostage.engine.runner import Executor
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
     from napari_twostage.method.selection import Selection
     from napari_twostage.models.model import Model
+    from napari_twostage.slides.base import Slide
+
+log = logging.getLogger(__name__)
 
 TABLE = "summary.csv"
 DONE, RESUMED, DONE_BEFORE, FAILED_TILES = "done", "resumed", "done before", "failed tiles"
@@ -42,6 +46,8 @@ class Row:
     why there is no result."""
     summary: dict[str, Any] | None = None
     """See `summary.summarise`; None where there is no result."""
+    error: Exception | None = None
+    """The error that `status` names, with its traceback."""
 
     @property
     def whole(self) -> bool:
@@ -67,16 +73,11 @@ def segment_all(
     slides: Sequence[str | Location],
     model: Model,
     out: str | Location,
+    options: RunOptions,
     *,
     mpp: float | Scale | None = None,
-    channel: int | str | None = None,
-    threshold: float | None = None,
-    fraction: float | None = None,
-    budget_s: float | None = None,
-    refine: Refine = "selected",
     progress: bool = False,
-    cluster: Cluster | None = None,
-    **options: Any,  # noqa: ANN401 - those of `prepare`
+    cluster: Executor | None = None,
 ) -> Iterator[Row]:
     """Segment slides, each into a folder of its own; a slide that fails costs itself only.
 
@@ -89,10 +90,14 @@ def segment_all(
     out : path
         Folder for the results and the table, ``summary.csv``, which is written anew after each
         slide.
-    mpp, channel
-        As for `open_slide`, for all slides.
-    threshold, fraction, budget_s, refine, progress, cluster
-        As for `segment`.
+    options : RunOptions
+        Settings, for all slides.
+    mpp : float or (float, float), optional
+        Micrometres per pixel (y, x), for all slides; see `open_slide`.
+    progress : bool
+        Show bars on stderr.
+    cluster : Executor, optional
+        See `segment`.
 
     Yields
     ------
@@ -102,10 +107,9 @@ def segment_all(
 
     Raises
     ------
-    TwoStageError
-        Where no slide could be segmented: settings contradict each other, or the cluster is lost.
+    ClusterError
+        If the cluster is lost.
     """
-    wanted = wanted_tiles(threshold, fraction, budget_s, refine)
     folder = locate(out).expanduser()
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,23 +119,38 @@ def segment_all(
         if progress:
             sys.stderr.write(f"[{number}/{len(results)}] {source}\n")
         try:
-            with open_slide(source, mpp=mpp, channel=channel) as slide:
-                begun = (result / FILE).exists() and not options.get("overwrite")
-                seg = prepare(slide, model, result, channel=channel, **options)
-                choice = wanted or model_choice(seg)
-                if _finished(seg, choice):
-                    row = _row(source, DONE_BEFORE, seg)
-                else:
-                    watch(carry_out(seg, choice, cluster=cluster), progress=progress)
-                    row = _row(source, RESUMED if begun else DONE, seg)
+            with open_slide(source, mpp=mpp, channel=options.channel) as slide:
+                row = _segment_one(
+                    source, slide, model, result, options, progress=progress, cluster=cluster
+                )
         except ClusterError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other slides go on
-            row = Row(source, _reason(error))
+        except Exception as error:
+            row = Row(source, one_line(error), error=error)
+            log.debug("%s", source, exc_info=error)
             sys.stderr.write(f"{source}: {row.status}\n")
         rows.append(row)
         _write_table(folder / TABLE, [row.as_dict() for row in rows])
         yield row
+
+
+def _segment_one(
+    source: Location,
+    slide: Slide,
+    model: Model,
+    out: Location,
+    options: RunOptions,
+    *,
+    progress: bool,
+    cluster: Executor | None,
+) -> Row:
+    begun = (out / FILE).exists() and not options.overwrite
+    seg = prepare(slide, model, out, options)
+    wanted = options.selection(seg.card)
+    if _finished(seg, wanted):
+        return _row(source, DONE_BEFORE, seg)
+    watch(run_to_end(seg, wanted, cluster=cluster), progress)
+    return _row(source, RESUMED if begun else DONE, seg)
 
 
 def place_results(slides: Iterable[Location], out: Location) -> dict[Location, Location]:
@@ -164,7 +183,7 @@ def _is_of(result: Location, slide: Location) -> bool:
     if not (result / FILE).exists():
         return True
     try:
-        made_of = read_record(result)["slide"]["path"]
+        made_of = read_record(result).slide.path
     except SegmentationError:
         return True  # said where it is opened
     return made_of in (None, str(slide)) or not locate(made_of).exists()
@@ -173,14 +192,8 @@ def _is_of(result: Location, slide: Location) -> bool:
 def _finished(seg: Segmentation, wanted: Selection) -> bool:
     """Whether a run of this selection came to its end, and no tile is worth another try."""
     asked = wanted.as_dict()
-    ended = any(run["wanted"] == asked and run.get("finished") for run in seg.record["runs"])
+    ended = any(past.wanted == asked and past.finished for past in seg.record.runs)
     return ended and not seg.failures
-
-
-def _reason(error: Exception) -> str:
-    """Why a slide failed, in one line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, TwoStageError) else f"{type(error).__name__}: {text}"
 
 
 def _row(source: Location, status: str, seg: Segmentation) -> Row:

@@ -1,4 +1,12 @@
-"""Carrying a run out: the pipeline's steps, written to disk as they come."""
+"""Carrying a run out: the pipeline's steps, written to disk as they come.
+
+::
+
+    levels for a slide without any -> tissue -> coarse pass -> selection -> refinement
+
+An `Executor` may take over the last three: a cluster, say. Without one they run here, in the
+threads of `method.pipeline`, and one more thread writes.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +14,12 @@ import time
 from collections import Counter, deque
 from concurrent.futures import wait
 from contextlib import suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box
-from napari_twostage.method.pipeline import Work, nowhere, segment_slide
+from napari_twostage.method.pipeline import Work, no_focus, open_gate, segment_slide
 from napari_twostage.method.selection import Plan, Selection
 from napari_twostage.method.steps import (
     ChipFailed,
@@ -29,36 +35,32 @@ from napari_twostage.method.steps import (
     Worker,
 )
 from napari_twostage.method.tissue import everything, find_tissue
-from napari_twostage.result.record import run_entry
+from napari_twostage.result.record import STAGES, RunRecord
 from napari_twostage.slides.pyramid import build_pyramid
 from napari_twostage.utils.threads import may_wait, pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from numpy.typing import NDArray
-
-    from napari_twostage.distributed.cluster import Cluster
-    from napari_twostage.engine.segmentation import Segmentation
-    from napari_twostage.method.pipeline import Focus
-    from napari_twostage.method.tiling import Tile
-    from napari_twostage.result.tile_scores import WindowFindings
+    from napari_twostage.method.pipeline import Focus, Gate
+    from napari_twostage.models.model import Model
+    from napari_twostage.result.result import Result
 
 OVERVIEW_LIMIT_PX = 4096 * 4096
-"""A slide whose coarsest level is larger is given a pyramid."""
+"""Pixels of a slide's coarsest level above which a pyramid is built."""
 STRIP = 12
 """Coarse windows side by side before the next row begins."""
 WRITES_AHEAD = 32
 """Steps that may wait for the disk."""
 SILENCE_S = 0.1
-"""Where no step was handed on for so long, the next is waited for, not left until one follows,"""
+"""If nothing was yielded for this long, block on the oldest write,"""
 PATIENCE_S = 0.05
-"""but no longer than so, for the model must not run out of work."""
-REFRESH_S = 10.0
-"""How far the overview on disk may lag behind the tiles,"""
-REFRESH_BYTES = 6_000_000
-"""and by how much, a thousand tiles, say: every reader of the overview goes over them."""
+"""but for at most this long, so that the model does not run out of work."""
+FLUSH_S = 10.0
+"""Seconds between two flushes of the label pyramid,"""
+FLUSH_BYTES = 6_000_000
+"""or bytes buffered, about a thousand tiles: every reader of the pyramid goes over them."""
 
 
 STAGE: dict[type[Step], str] = {
@@ -71,15 +73,94 @@ STAGE: dict[type[Step], str] = {
     PartitionSegmented: "coarse",
     PartitionRefined: "refine",
 }
-"""What a run was doing when a step came."""
+"""The stage that a step ends or belongs to."""
+
+
+class Executor(Protocol):
+    """Processes that both stages can be given to: a `distributed.Cluster`."""
+
+    def check(self, result: Result) -> None:
+        """Refuse a result that other processes cannot open.
+
+        Raises
+        ------
+        SegmentationError
+            With the reason.
+        """
+
+    def run_stages(
+        self,
+        result: Result,
+        model: Model,
+        windows: Sequence[Box],
+        wanted: Selection | Plan,
+    ) -> Generator[Step, None, None]:
+        """Do what is left of both stages, and record it.
+
+        Parameters
+        ----------
+        result : Result
+            Its tissue is known.
+        model : Model
+            Sizes of batches; the executor's processes load it again.
+        windows : sequence of Box
+            Cores of the coarse windows that are left.
+        wanted : Selection or Plan
+            The tiles to refine.
+        """
+
+
+@dataclass
+class _Account:
+    """Where a run's time went, and who computed."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    stage: str = STAGES[0]
+    plan: Plan | None = None
+    workers: Counter[Worker] = field(default_factory=Counter)
+    _since: float = field(default_factory=time.perf_counter)
+
+    def take(self, step: Step) -> None:
+        """Charge the time since `go_on` to the step's stage."""
+        self.stage = STAGE[type(step)]
+        self.stop()
+        if isinstance(step, TilesSelected):
+            self.plan = step.plan
+        if isinstance(step, PartitionStep):
+            self.workers[step.worker] += 1
+
+    def stop(self) -> None:
+        """Charge the time since `go_on` to the stage at work."""
+        self.seconds[self.stage] += time.perf_counter() - self._since
+
+    def go_on(self) -> None:
+        """Start the clock again: the time that the taker of a step spent is not counted."""
+        self._since = time.perf_counter()
+
+    def close(self, run: RunRecord, *, finished: bool, refined: int, cluster: bool) -> RunRecord:
+        """Complete the record of the run."""
+        plan = self.plan
+        run = replace(
+            run,
+            finished=finished,
+            refined=refined,
+            plan=None if plan is None else {"tiles": plan.n_tiles, "fraction": plan.fraction},
+            seconds={stage: round(value, 3) for stage, value in self.seconds.items()},
+        )
+        if not cluster:
+            return run
+        workers = [{**asdict(one), "fields": count} for one, count in self.workers.items()]
+        return replace(run, compute=None, threads=None, workers=workers)
 
 
 def run(
-    seg: Segmentation,
+    result: Result,
+    model: Model,
     wanted: Selection | Plan,
     *,
-    focus: Focus | None = None,
-    cluster: Cluster | None = None,
+    focus: Focus = no_focus,
+    gate: Gate = open_gate,
+    executor: Executor | None = None,
 ) -> Iterator[Step]:
     """Do what is left of both stages, and keep it.
 
@@ -88,199 +169,178 @@ def run(
 
     Parameters
     ----------
-    seg : Segmentation
-        What to go on with.
+    result : Result
+        The result to go on with.
+    model : Model
+        The model it was made with.
     wanted : Selection or Plan
-        What to refine once the coarse pass is complete.
-    focus : callable, optional
-        Tells what is looked at, a box of the fine grid: that comes first.
-    cluster : Cluster, optional
-        Have it done there, field by field; what is looked at does not count then.
+        Tiles to refine once the coarse pass is complete.
+    focus, gate : callable, optional
+        See `pipeline.Work`; an executor takes no notice of them.
+    executor : Executor, optional
+        Processes that do both stages instead of this one.
     """
     selection = wanted.selection if isinstance(wanted, Plan) else wanted
-    entry = {**run_entry(seg.model), "wanted": selection.as_dict(), "finished": False}
-    workers: Counter[Worker] = Counter()
-    seconds = dict.fromkeys(("pyramid", "tissue", "coarse", "refine"), 0.0)
-    stage, started = "pyramid", time.perf_counter()
-    before = int(seg.ledger.refined.sum())
-    steps = _steps(seg, wanted, focus or nowhere, cluster)
+    entry = RunRecord.begin(model, selection.as_dict())
+    account, finished = _Account(), False
+    before = int(result.refined.sum())
+    steps = _steps(result, model, wanted, focus, gate, executor)
     try:
         for step in steps:
-            stage = STAGE[type(step)]
-            seconds[stage] += time.perf_counter() - started
-            if isinstance(step, TilesSelected):
-                entry["plan"] = {"tiles": step.plan.n_tiles, "fraction": step.plan.fraction}
-            if isinstance(step, PartitionStep):
-                workers[step.worker] += 1
+            account.take(step)
             yield step
-            started = time.perf_counter()  # what the taker did with the step is not counted
-        entry["finished"] = True
+            account.go_on()
+        finished = True
     finally:
         steps.close()  # what is on its way to the disk belongs to this run
-        seconds[stage] += time.perf_counter() - started
-        entry["refined"] = int(seg.ledger.refined.sum()) - before
-        entry["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
-        entry["notices"] = seg.model.notices
-        if cluster is not None:
-            entry |= _done_by(workers)
-        seg.end_run(entry)
-
-
-def _done_by(workers: Counter[Worker]) -> dict[str, Any]:
-    """Name the processes of a cluster in a run's entry, in place of this one."""
-    listed = [{**asdict(worker), "fields": fields} for worker, fields in workers.items()]
-    return {"compute": None, "threads": None, "workers": listed}
+        account.stop()
+        refined = int(result.refined.sum()) - before
+        entry = replace(entry, notices=model.notices)
+        result.writer.record_run(
+            account.close(entry, finished=finished, refined=refined, cluster=executor is not None)
+        )
 
 
 def _steps(
-    seg: Segmentation, wanted: Selection | Plan, focus: Focus, cluster: Cluster | None
+    result: Result,
+    model: Model,
+    wanted: Selection | Plan,
+    focus: Focus,
+    gate: Gate,
+    executor: Executor | None,
 ) -> Generator[Step, None, None]:
-    if cluster is not None:
-        cluster.check(seg)
-    yield from _add_levels(seg)
-    if not seg.tissue_known:
+    if executor is not None:
+        executor.check(result)
+    yield from _add_levels(result)
+    if not result.tissue_known:
         with pool(1, "warm-up") as meanwhile:
-            if cluster is None:  # an error comes again with the first window
-                meanwhile.submit(seg.model.warm_up, "coarse")
-            _look_for_tissue(seg)
-    if cluster is not None:
-        yield from cluster.both_stages(seg, _windows_left(seg), wanted)
+            if executor is None:  # an error comes again with the first window
+                meanwhile.submit(model.warm_up, "coarse")
+            _look_for_tissue(result)
+    if executor is not None:
+        yield from executor.run_stages(result, model, _windows_left(result), wanted)
         return
     work = Work(
-        model=seg.model,
-        fine=seg.view(seg.grid),
-        coarse=seg.view(seg.coarse_grid),
-        tiles=seg.tiles,
-        windows=_windows_left(seg),
+        model=model,
+        fine=result.view(result.grid),
+        coarse=result.view(result.coarse_grid),
+        tiles=result.tiles,
+        windows=_windows_left(result),
         focus=focus,
+        gate=gate,
     )
     with pool(1, "write") as writer:
 
         def select() -> Plan:
-            writer.submit(seg.findings.save_statistics).result()  # after the windows before it
-            return wanted if isinstance(wanted, Plan) else seg.select(wanted)
+            # after the windows before it
+            writer.submit(result.writer.finish_coarse_pass).result()
+            if isinstance(wanted, Plan):
+                return wanted
+            seconds = None if wanted.budget_s is None else model.seconds_per_tile
+            return result.select(wanted, seconds_per_tile=seconds)
 
-        yield from _persist(seg, segment_slide(work, select), writer)
+        yield from _persist(result, segment_slide(work, select), writer)
 
 
-def _add_levels(seg: Segmentation) -> Iterator[Step]:
-    """Give a slide without coarse levels some, once, in the result folder."""
-    height, width = seg.slide.level_shapes[-1]
+def _add_levels(result: Result) -> Iterator[Step]:
+    """Build coarse levels, once, in the result folder, for a slide that has none."""
+    height, width = result.slide.level_shapes[-1]
     if height * width > OVERVIEW_LIMIT_PX:
-        for fraction in build_pyramid(seg.slide, seg.pyramid_folder):
+        for fraction in build_pyramid(result.slide, result.pyramid_folder):
             yield PyramidGrown(fraction)
-        seg.attach_slide(seg.slide)
+        result.attach_slide(result.slide)
 
 
-def _look_for_tissue(seg: Segmentation) -> None:
+def _look_for_tissue(result: Result) -> None:
     """Find the tissue and keep it; the tiles outside a region are outside the tissue too."""
-    parameters = seg.record["parameters"]
-    tissue = find_tissue(seg.slide) if parameters["tissue"] else everything(seg.slide)
-    tiles = tissue.tiles(seg.tiles, seg.grid)
-    if parameters["region"] is not None:
-        tiles &= seg.tiles_touching(seg.to_fine(Box(*parameters["region"])))
+    parameters, slide = result.record.parameters, result.slide
+    tissue = find_tissue(slide) if parameters.tissue else everything(slide)
+    tiles = tissue.tiles(result.tiles, result.grid)
+    region = parameters.region
+    if region is not None:
+        tiles &= result.tiles_touching(result.box_to_fine(region))
         if not tiles.any():
+            edges = [region.top, region.left, region.bottom, region.right]
             raise SlideError(
-                f"{seg.name}: region {parameters['region']} (top, left, bottom, right) holds no "
+                f"{result.name}: region {edges} (top, left, bottom, right) holds no "
                 "tissue; choose another, or pass tissue=False (--no-tissue)"
             )
-    seg.save_tissue(tissue, tiles)
+    result.writer.save_tissue(tissue, tiles, slide.intensity_range)
 
 
-def _windows_left(seg: Segmentation) -> list[Box]:
+def _windows_left(result: Result) -> list[Box]:
     """Cores of coarse windows that hold tissue and are not done, strip by strip, row by row.
 
     Windows of two rows share tiles of the slide's file: in a strip they are still in its cache.
     """
-    side, tissue = seg.card.coarse_core_px, seg.tissue
-    per_window = side // seg.card.coarse_tile_px
+    side, tissue = result.card.coarse_core_px, result.tissue
+    per_window = side // result.card.coarse_tile_px
+    done = result.windows_done
     windows = []
-    for block in seg.coarse_grid.box.blocks(side):
+    for block in result.coarse_grid.box.blocks(side):
         row, column = block.top // side * per_window, block.left // side * per_window
         held = tissue[row : row + per_window, column : column + per_window]
-        if held.any() and block not in seg.ledger.windows:
+        if held.any() and block not in done:
             windows.append(Box.at(block.top, block.left, side, side))
     return sorted(windows, key=lambda core: (core.left // (STRIP * side), core.top, core.left))
 
 
 def _persist(
-    seg: Segmentation, steps: Generator[Step, None, None], writer: ThreadPoolExecutor
+    result: Result, steps: Generator[Step, None, None], writer: ThreadPoolExecutor
 ) -> Iterator[Step]:
-    """Write steps in another thread; hand each on when it is on disk."""
+    """Write steps in another thread; yield each once it is on disk."""
     waiting: deque[tuple[Step, Future[None]]] = deque()
-    refreshed = handed_on = time.perf_counter()
+    flushed = yielded = time.perf_counter()
     try:
         for step in steps:
             if not isinstance(step, CoarseWindowDone | ChipRefined | ChipFailed):
                 while waiting:
-                    yield _taken(waiting)
+                    yield _written(waiting)
                 yield step  # at once: what comes after it may take long
                 continue
-            waiting.append((step, writer.submit(_write, seg, step)))
+            waiting.append((step, writer.submit(_write, result, step)))
             now = time.perf_counter()
-            if now - refreshed > REFRESH_S:
-                writer.submit(seg.refresh)
-                refreshed = now
-            patience = PATIENCE_S if now - handed_on > SILENCE_S else 0.0
+            if now - flushed > FLUSH_S:
+                writer.submit(result.writer.flush)
+                flushed = now
+            patience = PATIENCE_S if now - yielded > SILENCE_S else 0.0
             while waiting and (len(waiting) > WRITES_AHEAD or wait({waiting[0][1]}, patience).done):
-                yield _taken(waiting)
-                handed_on, patience = time.perf_counter(), 0.0
+                yield _written(waiting)
+                yielded, patience = time.perf_counter(), 0.0
         while waiting:
-            yield _taken(waiting)
+            yield _written(waiting)
     finally:
         steps.close()
         left = [future for _, future in waiting]
         with suppress(RuntimeError):  # a run that is collected as garbage may lose its writer first
-            left.append(writer.submit(seg.refresh))
+            left.append(writer.submit(result.writer.flush))
         if may_wait():
             for future in left:  # what is computed is kept
                 future.result()
 
 
-def _taken(waiting: deque[tuple[Step, Future[None]]]) -> Step:
+def _written(waiting: deque[tuple[Step, Future[None]]]) -> Step:
+    """The oldest step, once it is on disk."""
     step, future = waiting.popleft()
     future.result()
     return step
 
 
-def _write(seg: Segmentation, step: Step) -> None:
-    """Pixels first, then the ledger: what is recorded is on disk."""
+def _write(result: Result, step: Step) -> None:
+    """Pixels first, then the journal: what is recorded is on disk."""
+    writer = result.writer
     match step:
-        case CoarseWindowDone():
-            found, unreadable = write_window(seg, step)
-            seg.ledger.window_done(step.core, unreadable)
-            seg.findings.window_done(step.core, found)
-        case ChipRefined(chip=chip):
-            for tile, labels in squares_of(seg, step).items():
-                seg.store.write_tile(tile, labels)
-            seg.ledger.tiles_refined(chip.tiles)
+        case CoarseWindowDone(core=core, logits=logits, unreadable=unreadable):
+            scores, lost = writer.write_window(core, logits, unreadable)
+            writer.record_window(core, scores, lost)
+        case ChipRefined(chip=chip, labels=labels):
+            for tile, square in writer.squares(chip.core, labels).items():
+                writer.write_tile(tile, square)
+            writer.record_refined(chip.tiles)
         case ChipFailed(chip=chip, reason=reason):
-            seg.ledger.tiles_failed(chip.tiles, reason)
-    if seg.store.overview.held_bytes >= REFRESH_BYTES:
-        seg.refresh()
-
-
-def write_window(
-    seg: Segmentation, step: CoarseWindowDone
-) -> tuple[WindowFindings, dict[Tile, str]]:
-    """Write the pixels of a window; returns what else is to be kept of it, and lost tiles."""
-    logits = step.logits.copy()
-    for tile in seg.tiles_of_window(step.core):
-        if not seg.tissue[tile] or tile in step.unreadable:
-            place = seg.layout.coarse_box(tile).shift(-step.core.top, -step.core.left)
-            logits[:, *place.slices] = np.nan
-    unreadable = {tile: why for tile, why in step.unreadable.items() if seg.tissue[tile]}
-    seg.store.write_window(step.core, logits)
-    return seg.findings.of_window(logits), unreadable
-
-
-def squares_of(seg: Segmentation, step: ChipRefined) -> dict[Tile, NDArray[np.uint8]]:
-    """Part the labels of a chip by tile."""
-    core = step.chip.core
-    return {
-        tile: step.labels[seg.tiles.core(tile).shift(-core.top, -core.left).slices]
-        for tile in step.chip.tiles
-    }
+            writer.record_failed(chip.tiles, reason)
+    if writer.buffered_bytes >= FLUSH_BYTES:
+        writer.flush()
 
 
 def watch(steps: Iterator[Step], progress: bool | Callable[[Step], None] | None) -> None:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.io.paths import Location
     from napari_twostage.io.url import Url
     from napari_twostage.measure.blocks import Progress
+    from napari_twostage.result.result import Result
 
-    Writer = Callable[[Segmentation, Path, Progress], None]
+    Writer = Callable[[Result, Path, Progress], None]
 
 __all__ = ["ClassArea", "areas", "export"]
 
@@ -42,13 +42,13 @@ _WRITERS: dict[str, Writer] = {
 
 
 def export(
-    seg: Segmentation, path: str | PathLike[str] | Url, *, progress: Progress | None = None
+    result: Result, path: str | PathLike[str] | Url, *, progress: Progress | None = None
 ) -> Location:
     """Write a result in the format that the file's name asks for.
 
     Parameters
     ----------
-    seg : Segmentation
+    result : Result
         What to write. Whatever is not refined yet is written as the coarse pass left it.
     path : path or URL
         Ends in one of
@@ -76,10 +76,10 @@ def export(
     """
     path = locate(path)
     write = _writer(path)
-    if path.resolve() == seg.path.resolve():
+    if path.resolve() == result.path.resolve():
         raise ExportError(f"{path} is the segmentation itself; choose another name to export to")
     with replacing(path) as partial:
-        write(seg, partial, progress or _silent)
+        write(result, partial, progress or _silent)
     return path
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.measure.blocks import Progress
+    from napari_twostage.result.result import Result
 
 DPI = 200
 MOST_IN = 12.0
@@ -107,17 +107,17 @@ def choose_layout(aspect: float, entries: int) -> Layout:
     return max(choices, key=lambda layout: layout.width)
 
 
-def write_overview(seg: Segmentation, path: Path, progress: Progress) -> None:
+def write_overview(result: Result, path: Path, progress: Progress) -> None:
     """Draw the overview as a PNG, at most 2400 pixels wide and about as tall."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    kinds = areas(seg, progress=lambda done: progress(0.7 * done))
+    kinds = areas(result, progress=lambda done: progress(0.7 * done))
     entries = max(len(kinds), len(STATE_COLORS))
-    layout = choose_layout(seg.grid.shape[0] / seg.grid.shape[1], entries)
+    layout = choose_layout(result.grid.shape[0] / result.grid.shape[1], entries)
     figure = Figure(figsize=layout.size, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    panels = _Panels(seg, figure, layout)
+    panels = _Panels(result, figure, layout)
     panels.header()
     panels.slide()
     progress(0.8)
@@ -132,17 +132,17 @@ def write_overview(seg: Segmentation, path: Path, progress: Progress) -> None:
 class _Panels:
     """Draws each panel in its place, all over the same extent."""
 
-    def __init__(self, seg: Segmentation, figure: Figure, layout: Layout) -> None:
-        self._seg = seg
-        self._states = seg.states
+    def __init__(self, result: Result, figure: Figure, layout: Layout) -> None:
+        self._result = result
+        self._states = result.states
         self._figure = figure
         self._layout = layout
-        rows, columns = seg.grid.shape
-        self._height_um = rows * seg.grid.mpp[0]
-        self._width_um = columns * seg.grid.mpp[1]
+        rows, columns = result.grid.shape
+        self._height_um = rows * result.grid.mpp[0]
+        self._width_um = columns * result.grid.mpp[1]
         self._extent = (0.0, self._width_um, self._height_um, 0.0)
         try:
-            self._picture: NDArray[np.uint8] | None = slide_picture(seg)
+            self._picture: NDArray[np.uint8] | None = slide_picture(result)
             self._missing = ""
         except (SlideError, SegmentationError) as error:
             self._picture, self._missing = None, str(error)
@@ -157,7 +157,8 @@ class _Panels:
         self._figure.text(
             left,
             baseline,
-            f"{self._seg.name}   {self._width_um / 1000:.3g} by {self._height_um / 1000:.3g} mm   "
+            f"{self._result.name}   "
+            f"{self._width_um / 1000:.3g} by {self._height_um / 1000:.3g} mm   "
             f"{refined} of {tissue} tissue tiles refined ({share:.3g} %)",
             fontsize=9,
             fontweight="bold",
@@ -189,7 +190,7 @@ class _Panels:
         """Where the coarse pass hesitates, with a colour bar below."""
         axes = self._axes(1, "Uncertainty of the coarse pass")
         axes.set_facecolor(OUTSIDE)
-        values = uncertainty_picture(self._seg)
+        values = uncertainty_picture(self._result)
         inside = values[np.isfinite(values)]
         # Averaging pales thin seams: the scale ends near the highest value, not at 1.
         top = float(np.ceil(10 * np.quantile(inside, 0.998)) / 10) if inside.size else 1.0
@@ -204,10 +205,13 @@ class _Panels:
 
     def states(self) -> None:
         """Which tiles stage 2 refined, over the slide in grey."""
-        seg = self._seg
+        result = self._result
         axes = self._axes(2, "Tiles")
         self._backdrop(axes)
-        tile_um = seg.tiles.tile_px * seg.grid.mpp[0], seg.tiles.tile_px * seg.grid.mpp[1]
+        tile_um = (
+            result.tiles.tile_px * result.grid.mpp[0],
+            result.tiles.tile_px * result.grid.mpp[1],
+        )
         rows, columns = self._states.shape
         axes.imshow(
             states_picture(self._states),
@@ -230,7 +234,7 @@ class _Panels:
         axes = self._axes(3, "Labels")
         self._backdrop(axes)
         axes.imshow(
-            labels_picture(self._seg),
+            labels_picture(self._result),
             interpolation_stage="rgba",
             extent=self._extent,
             aspect="auto",

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from shapely import LinearRing, Polygon
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
     from napari_twostage.measure.blocks import Progress
     from napari_twostage.measure.regions import LabelObject
+    from napari_twostage.result.result import Result
 
 REGION_UM2 = 10_000.0
 """From this area on an object is an annotation, below it a detection.
@@ -33,48 +33,50 @@ _NAMES = uuid.UUID("0f6c1b5e-8d52-5a6b-9d0e-5f3f0c8f2f10")
 """Makes the names of our objects differ from everybody else's."""
 
 
-def object_id(seg: Segmentation, item: LabelObject) -> uuid.UUID:
+def object_id(result: Result, item: LabelObject) -> uuid.UUID:
     """Name an object: the same at every export as long as its first pixel and class are."""
     row, column = item.first
-    return uuid.uuid5(_NAMES, f"{seg.name}/{item.value}/{row}/{column}")
+    return uuid.uuid5(_NAMES, f"{result.name}/{item.value}/{row}/{column}")
 
 
-def write_geojson(seg: Segmentation, path: Path, progress: Progress) -> None:
+def write_geojson(result: Result, path: Path, progress: Progress) -> None:
     """Write every object as one feature, in pixels (x, y) of level 0."""
     with path.open("w", encoding="utf-8") as file:
-        _write(seg, file, progress)
+        _write(result, file, progress)
 
 
-def write_geojson_gz(seg: Segmentation, path: Path, progress: Progress) -> None:
+def write_geojson_gz(result: Result, path: Path, progress: Progress) -> None:
     """Write the same, compressed; the same objects give the same bytes."""
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8") as file,
     ):
-        _write(seg, file, progress)
+        _write(result, file, progress)
 
 
-def _write(seg: Segmentation, file: TextIO, progress: Progress) -> None:
+def _write(result: Result, file: TextIO, progress: Progress) -> None:
     """Write features while blocks are read: the collection is never in memory."""
-    classes = {kind.value: {"name": kind.name, "color": _rgb(kind.color)} for kind in seg.classes}
+    classes = {
+        kind.value: {"name": kind.name, "color": _rgb(kind.color)} for kind in result.classes
+    }
     file.write('{"type":"FeatureCollection","features":[')
     separator = "\n"
-    for item in iter_objects(seg, outlines=True, progress=progress):
+    for item in iter_objects(result, outlines=True, progress=progress):
         file.write(separator)
-        file.write(json.dumps(_feature(seg, item, classes), separators=(",", ":")))
+        file.write(json.dumps(_feature(result, item, classes), separators=(",", ":")))
         separator = ",\n"
     file.write("\n]}\n")
 
 
 def _feature(
-    seg: Segmentation, item: LabelObject, classes: dict[int, dict[str, Any]]
+    result: Result, item: LabelObject, classes: dict[int, dict[str, Any]]
 ) -> dict[str, Any]:
-    area_um2 = item.pixels * seg.grid.pixel_area_um2
+    area_um2 = item.pixels * result.grid.pixel_area_um2
     return {
         "type": "Feature",
-        "id": str(object_id(seg, item)),
-        "geometry": _geometry(item.outline(), seg.grid.downsample),
+        "id": str(object_id(result, item)),
+        "geometry": _geometry(item.outline(), result.grid.downsample),
         "properties": {
             "objectType": "annotation" if area_um2 >= REGION_UM2 else "detection",
             "classification": classes[item.value],

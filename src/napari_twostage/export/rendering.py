@@ -15,8 +15,8 @@ from napari_twostage.method.tiling import TileState
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Grid
+    from napari_twostage.result.result import Result
 
 PICTURE_PX = 2048
 """Longest side of a raster: no screen shows more of one panel."""
@@ -35,13 +35,13 @@ STATE_COLORS = {
 }
 
 
-def picture_level(seg: Segmentation) -> int:
+def picture_level(result: Result) -> int:
     """Choose the finest label level that still fits a picture."""
-    longest = max(seg.grid.shape)
+    longest = max(result.grid.shape)
     return max(0, math.ceil(math.log2(longest / PICTURE_PX)))
 
 
-def slide_picture(seg: Segmentation) -> NDArray[np.uint8]:
+def slide_picture(result: Result) -> NDArray[np.uint8]:
     """Picture the slide: (height, width, 3).
 
     Parts of it that cannot be read stay grey.
@@ -51,8 +51,8 @@ def slide_picture(seg: Segmentation) -> NDArray[np.uint8]:
     SlideError, SegmentationError
         The slide's file is gone, or holds another slide now.
     """
-    grid = seg.grid.coarser(2 ** picture_level(seg))
-    view = seg.view(grid)
+    grid = result.grid.coarser(2 ** picture_level(result))
+    view = result.view(grid)
     picture = np.full((*grid.shape, 3), 200, np.uint8)
     for box in grid.box.blocks(_block(grid)):
         with suppress(ReadError):  # a damaged part is no reason to show nothing
@@ -71,35 +71,37 @@ def grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(light.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def labels_picture(seg: Segmentation) -> NDArray[np.uint8]:
+def labels_picture(result: Result) -> NDArray[np.uint8]:
     """Paint the labels in their classes' colours: (height, width, 4), background transparent."""
-    wanted = picture_level(seg)
-    level = min(wanted, len(seg.layout.level_shapes) - 1)
+    wanted = picture_level(result)
+    level = min(wanted, len(result.level_shapes) - 1)
     step = 2 ** (wanted - level)
-    plane = np.empty(seg.grid.coarser(2**wanted).shape, np.uint8)
+    plane = np.empty(result.grid.coarser(2**wanted).shape, np.uint8)
     for box in Box(0, 0, *plane.shape).blocks(max(1, READ_PX // step)):
         finer = Box(*(step * edge for edge in (box.top, box.left, box.bottom, box.right)))
-        finer = finer.clip(seg.grid.coarser(2**level).shape)
-        plane[box.slices] = seg.read_labels(finer, level)[::step, ::step]
+        finer = finer.clip(result.grid.coarser(2**level).shape)
+        plane[box.slices] = result.read_labels(finer, level)[::step, ::step]
 
     palette = np.zeros((256, 4), np.uint8)
-    for kind in seg.classes:
+    for kind in result.classes:
         palette[kind.value] = _rgba(kind.color)
     return palette[plane]
 
 
-def uncertainty_picture(seg: Segmentation) -> NDArray[np.float32]:
+def uncertainty_picture(result: Result) -> NDArray[np.float32]:
     """Average the uncertainty down to a picture: (height, width), NaN outside the tissue."""
-    step = math.ceil(max(seg.coarse_grid.shape) / PICTURE_PX)
-    picture = np.empty(seg.coarse_grid.coarser(step).shape, np.float32)
+    step = math.ceil(max(result.coarse_grid.shape) / PICTURE_PX)
+    picture = np.empty(result.coarse_grid.coarser(step).shape, np.float32)
     for box in Box(0, 0, *picture.shape).blocks(max(1, READ_PX // step)):
         finer = Box(*(step * edge for edge in (box.top, box.left, box.bottom, box.right)))
-        finer = finer.clip(seg.coarse_grid.shape)
-        picture[box.slices] = _block_means(seg.read_uncertainty(finer), step)
+        finer = finer.clip(result.coarse_grid.shape)
+        picture[box.slices] = _block_means(result.read_uncertainty(finer), step)
 
-    states = seg.states
+    states = result.states
     # The tile that the centre of each pixel of the picture lies in, on either axis.
-    scale = step * seg.coarse_grid.downsample[0] / seg.grid.downsample[0] / seg.tiles.tile_px
+    scale = (
+        step * result.coarse_grid.downsample[0] / result.grid.downsample[0] / result.tiles.tile_px
+    )
     tiles = np.ix_(
         *(
             ((np.arange(side) + 0.5) * scale).astype(int).clip(max=count - 1)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
     from napari_twostage.measure.blocks import Progress
     from napari_twostage.measure.regions import LabelObject
+    from napari_twostage.result.result import Result
 
 AREA_COLUMNS = (
     "class",
@@ -52,13 +52,13 @@ OBJECT_COLUMNS = (
 """Columns in ``_px`` count pixels of level 0 from the slide's top left corner."""
 
 
-def write_areas(seg: Segmentation, path: Path, progress: Progress) -> None:
+def write_areas(result: Result, path: Path, progress: Progress) -> None:
     """Write one row per class."""
     counts = Counter(
         item.value
-        for item in iter_objects(seg, outlines=False, progress=lambda done: progress(done / 2))
+        for item in iter_objects(result, outlines=False, progress=lambda done: progress(done / 2))
     )
-    measured = areas(seg, progress=lambda done: progress(0.5 + done / 2))
+    measured = areas(result, progress=lambda done: progress(0.5 + done / 2))
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(AREA_COLUMNS)
@@ -75,35 +75,35 @@ def write_areas(seg: Segmentation, path: Path, progress: Progress) -> None:
             )
 
 
-def write_objects(seg: Segmentation, path: Path, progress: Progress) -> None:
+def write_objects(result: Result, path: Path, progress: Progress) -> None:
     """Write one row per object, while blocks are read."""
-    states = seg.states
-    names = {kind.value: kind.name for kind in seg.classes}
+    states = result.states
+    names = {kind.value: kind.name for kind in result.classes}
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(OBJECT_COLUMNS)
-        for item in iter_objects(seg, outlines=True, progress=progress):
-            table.writerow(_row(seg, item, names[item.value], states))
+        for item in iter_objects(result, outlines=True, progress=progress):
+            table.writerow(_row(result, item, names[item.value], states))
 
 
 def _row(
-    seg: Segmentation, item: LabelObject, name: str, states: NDArray[np.uint8]
+    result: Result, item: LabelObject, name: str, states: NDArray[np.uint8]
 ) -> tuple[object, ...]:
     """Describe one object; the order is that of `OBJECT_COLUMNS`."""
     y, x = item.centroid
-    down, across = seg.grid.downsample
-    mpp_y, mpp_x = seg.grid.mpp
-    tile_px = seg.tiles.tile_px
+    down, across = result.grid.downsample
+    mpp_y, mpp_x = result.grid.mpp
+    tile_px = result.tiles.tile_px
     state = TileState(int(states[int(y) // tile_px, int(x) // tile_px]))
     return (
-        object_id(seg, item),
+        object_id(result, item),
         name,
         f"{x * across:.2f}",
         f"{y * down:.2f}",
         f"{x * mpp_x:.3f}",
         f"{y * mpp_y:.3f}",
-        f"{item.pixels * seg.grid.pixel_area_um2:.3f}",
-        f"{_perimeter_um(item, seg.grid.mpp):.3f}",
+        f"{item.pixels * result.grid.pixel_area_um2:.3f}",
+        f"{_perimeter_um(item, result.grid.mpp):.3f}",
         f"{item.box.left * across:.6g}",
         f"{item.box.top * down:.6g}",
         f"{item.box.right * across:.6g}",

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.measure.blocks import Progress
+    from napari_twostage.result.result import Result
 
 TILE_PX = 512
 STRIP_TILES = 8
@@ -25,16 +25,19 @@ CLASSIC_BYTES = 2**32 - 2**25
 """What 32-bit offsets reach, less room for the tags; beyond it the file is a BigTIFF."""
 
 
-def write_tiff(seg: Segmentation, path: Path, progress: Progress) -> None:
+def write_tiff(result: Result, path: Path, progress: Progress) -> None:
     """Write every level tile by tile: deflate, which QuPath and Bio-Formats read, in SubIFDs."""
     import tifffile
 
-    total = sum(level.size for level in seg.labels)
-    strips = _Strips(seg, progress, total)
+    total = sum(level.size for level in result.labels)
+    strips = _Strips(result, progress, total)
     with tifffile.TiffWriter(path, ome=True, bigtiff=total > CLASSIC_BYTES) as tiff:
-        for level, labels in enumerate(seg.labels):
-            mpp_y, mpp_x = seg.grid.coarser(2**level).mpp
-            first: dict[str, Any] = {"subifds": len(seg.labels) - 1, "metadata": _metadata(seg)}
+        for level, labels in enumerate(result.labels):
+            mpp_y, mpp_x = result.grid.coarser(2**level).mpp
+            first: dict[str, Any] = {
+                "subifds": len(result.labels) - 1,
+                "metadata": _metadata(result),
+            }
             tiff.write(
                 strips.tiles(level),
                 shape=labels.shape,
@@ -48,38 +51,38 @@ def write_tiff(seg: Segmentation, path: Path, progress: Progress) -> None:
             )
 
 
-def _metadata(seg: Segmentation) -> dict[str, Any]:
+def _metadata(result: Result) -> dict[str, Any]:
     """Say how large a pixel is and which value means what."""
     return {
         "axes": "YX",
-        "Name": seg.name,
-        "PhysicalSizeY": seg.grid.mpp[0],
+        "Name": result.name,
+        "PhysicalSizeY": result.grid.mpp[0],
         "PhysicalSizeYUnit": "µm",
-        "PhysicalSizeX": seg.grid.mpp[1],
+        "PhysicalSizeX": result.grid.mpp[1],
         "PhysicalSizeXUnit": "µm",
-        "MapAnnotation": {str(kind.value): kind.name for kind in seg.classes},
+        "MapAnnotation": {str(kind.value): kind.name for kind in result.classes},
     }
 
 
 class _Strips:
     """Reads labels in strips and hands them out as TIFF tiles."""
 
-    def __init__(self, seg: Segmentation, progress: Progress, total: int) -> None:
-        self._seg = seg
+    def __init__(self, result: Result, progress: Progress, total: int) -> None:
+        self._result = result
         self._progress = progress
         self._total = total
         self._done = 0
 
     def tiles(self, level: int) -> Iterator[NDArray[np.uint8]]:
         """Yield one level's tiles in the file's order, the last ones padded with background."""
-        rows, columns = self._seg.labels[level].shape
+        rows, columns = self._result.labels[level].shape
         for top in range(0, rows, TILE_PX):
             for left in range(0, columns, TILE_PX * STRIP_TILES):
                 box = Box.at(top, left, TILE_PX, TILE_PX * STRIP_TILES).clip((rows, columns))
                 yield from self._cut(box, level)
 
     def _cut(self, box: Box, level: int) -> Iterator[NDArray[np.uint8]]:
-        labels = self._seg.read_labels(box, level)
+        labels = self._result.read_labels(box, level)
         self._done += box.area
         self._progress(self._done / self._total)
         for left in range(0, box.width, TILE_PX):

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.measure.blocks import Progress
+    from napari_twostage.result.result import Result
 
 CHUNK_PX = 1024
 """Side of a chunk: few enough files on a big slide, few enough bytes to read one at once."""
 
 
-def write_zarr(seg: Segmentation, path: Path, progress: Progress) -> None:
+def write_zarr(result: Result, path: Path, progress: Progress) -> None:
     """Write every level, chunk by chunk; each chunk is written once, empty ones not at all."""
     import zarr
 
     root = zarr.open_group(path, mode="w", zarr_format=3)
-    total = sum(level.size for level in seg.labels)
+    total = sum(level.size for level in result.labels)
     done = 0
-    for level, labels in enumerate(seg.labels):
+    for level, labels in enumerate(result.labels):
         array = root.create_array(
             str(level),
             shape=labels.shape,
@@ -30,22 +30,22 @@ def write_zarr(seg: Segmentation, path: Path, progress: Progress) -> None:
             fill_value=0,
             dimension_names=("y", "x"),
         )
-        for box in seg.grid.coarser(2**level).box.blocks(CHUNK_PX):
-            array[box.slices] = seg.read_labels(box, level)
+        for box in result.grid.coarser(2**level).box.blocks(CHUNK_PX):
+            array[box.slices] = result.read_labels(box, level)
             done += box.area
             progress(done / total)
     root.attrs["ome"] = {
         "version": "0.5",
-        "multiscales": [_multiscale(seg)],
-        "image-label": _image_label(seg),
+        "multiscales": [_multiscale(result)],
+        "image-label": _image_label(result),
     }
 
 
-def _multiscale(seg: Segmentation) -> dict[str, Any]:
+def _multiscale(result: Result) -> dict[str, Any]:
     """Place every level: OME-Zarr counts from the centre of the slide's first pixel."""
     datasets = []
-    for level in range(len(seg.labels)):
-        grid = seg.grid.coarser(2**level)
+    for level in range(len(result.labels)):
+        grid = result.grid.coarser(2**level)
         offset = [
             (1 - 1 / down) / 2 * mpp for down, mpp in zip(grid.downsample, grid.mpp, strict=True)
         ]
@@ -59,13 +59,13 @@ def _multiscale(seg: Segmentation) -> dict[str, Any]:
             }
         )
     return {
-        "name": seg.name,
+        "name": result.name,
         "axes": [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"],
         "datasets": datasets,
     }
 
 
-def _image_label(seg: Segmentation) -> dict[str, Any]:
+def _image_label(result: Result) -> dict[str, Any]:
     """Name and colour each class."""
     return {
         "colors": [
@@ -73,7 +73,7 @@ def _image_label(seg: Segmentation) -> dict[str, Any]:
                 "label-value": kind.value,
                 "rgba": [*bytes.fromhex(kind.color.removeprefix("#")), 255],
             }
-            for kind in seg.classes
+            for kind in result.classes
         ],
-        "properties": [{"label-value": kind.value, "class": kind.name} for kind in seg.classes],
+        "properties": [{"label-value": kind.value, "class": kind.name} for kind in result.classes],
     }

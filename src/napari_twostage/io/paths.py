@@ -67,8 +67,8 @@ def remove_tree(location: Location) -> None:
 
 
 @contextmanager
-def appearing(folder: Location) -> Iterator[Location]:
-    """Fill the folder that this gives; under its name it is found whole or, see `vacant`, not."""
+def atomic_folder(folder: Location) -> Iterator[Location]:
+    """Fill a folder that appears whole under its name, or not at all; see `is_vacant`."""
     if isinstance(folder, Url):
         mark = folder / _UNFINISHED
         mark.write_bytes(b"")
@@ -82,7 +82,7 @@ def appearing(folder: Location) -> Iterator[Location]:
     unfinished.rename(folder)
 
 
-def vacant(folder: Location) -> bool:
+def is_vacant(folder: Location) -> bool:
     """Whether nothing is there but an empty folder, or one whose filling was cut short."""
     if isinstance(folder, Path) and not folder.is_dir():
         return not folder.exists()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.result.result import Result
 
 Progress = Callable[[float], None]
 """Called now and then with the share that is done, from 0 to 1."""
@@ -40,24 +40,24 @@ class Block(NamedTuple):
         return np.equal(self.states, TileState.REFINED)
 
 
-def blocks(seg: Segmentation, progress: Progress) -> Iterator[Block]:
+def blocks(result: Result, progress: Progress) -> Iterator[Block]:
     """Walk over the finest labels, row by row of blocks, each pixel in exactly one block.
 
     Blocks far from the tissue are not read: their labels are background. Those next to it are,
     for upsampled labels may reach a few pixels beyond their tile.
     """
-    tile_px = seg.tiles.tile_px
+    tile_px = result.tiles.tile_px
     size = tile_px * max(1, BLOCK_PX // tile_px)
-    known = seg.states  # once: a run that goes on meanwhile must not move the borders
+    known = result.states  # once: a run that goes on meanwhile must not move the borders
     done = 0
-    for box in seg.grid.box.blocks(size):
+    for box in result.grid.box.blocks(size):
         tiles = Box(
             box.top // tile_px, box.left // tile_px, -(-box.bottom // tile_px),
             -(-box.right // tile_px),
         )  # fmt: skip
         states = known[tiles.slices].repeat(tile_px, 0).repeat(tile_px, 1)
         near = known[tiles.grow(1).clip(known.shape).slices].any()
-        labels = seg.read_labels(box, level=0) if near else np.zeros(box.shape, np.uint8)
+        labels = result.read_labels(box, level=0) if near else np.zeros(box.shape, np.uint8)
         yield Block(box, labels, states[: box.height, : box.width])
         done += box.area
-        progress(done / seg.grid.box.area)
+        progress(done / result.grid.box.area)

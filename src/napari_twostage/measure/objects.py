@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box, Shape
     from napari_twostage.measure.blocks import Block, Progress
     from napari_twostage.measure.regions import LabelObject
+    from napari_twostage.result.result import Result
 
 
 def iter_objects(
-    seg: Segmentation, *, outlines: bool, progress: Progress = lambda _: None
+    result: Result, *, outlines: bool, progress: Progress = lambda _: None
 ) -> Iterator[LabelObject]:
     """Give out every object of the finest labels once, as soon as it is whole.
 
     Parameters
     ----------
-    seg : Segmentation
+    result : Result
         Whose labels.
     outlines : bool
         Whether to trace polygons, which costs most of the time.
     progress : callable
         Called with the share done after each block.
     """
-    front = _Front(seg.grid.shape)
-    for block in blocks(seg, progress):
+    front = _Front(result.grid.shape)
+    for block in blocks(result, progress):
         yield from front.advance(block, outlines=outlines)
 
 

@@ -6,42 +6,43 @@ from typing import TYPE_CHECKING, Any
 
 from napari_twostage.measure.areas import areas
 from napari_twostage.method.tiling import TileState
+from napari_twostage.result.record import STAGES
 
 if TYPE_CHECKING:
-    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.result.result import Result
 
 
-def summarise(seg: Segmentation) -> dict[str, Any]:
+def summarise(result: Result) -> dict[str, Any]:
     """Sum up a result: JSON-able; seconds are those of all its runs together."""
-    states = seg.states
+    states = result.states
     tissue = int((states != TileState.OUTSIDE).sum())
-    refined = int(seg.ledger.refined.sum())
-    runs = seg.record["runs"]
-    stages = ("pyramid", "tissue", "coarse", "refine")
+    refined = result.refined
+    tissue_record = result.record.tissue
     return {
-        "slide": seg.name,
-        "out": str(seg.path),
-        "model": f"{seg.card.name} {seg.card.version}",
-        "slide_mpp": list(seg.slide_mpp),
-        "mpp_source": seg.record["slide"]["mpp_source"],
-        "mpp": list(seg.grid.mpp),
+        "slide": result.name,
+        "out": str(result.path),
+        "model": f"{result.card.name} {result.card.version}",
+        "slide_mpp": list(result.slide_mpp),
+        "mpp_source": result.record.slide.mpp_source,
+        "mpp": list(result.grid.mpp),
         "seconds": {
-            stage: round(sum(run["seconds"][stage] for run in runs), 3) for stage in stages
+            stage: round(sum(run.seconds[stage] for run in result.record.runs), 3)
+            for stage in STAGES
         },
         "tiles": {
             "tissue": tissue,
-            "refined": refined,
+            "refined": int(refined.sum()),
             "edited": int((states == TileState.EDITED).sum()),
-            "failed": len(seg.failures),
+            "failed": len(result.failures),
         },
-        "fraction_refined": refined / max(1, tissue),
-        "expected_dice": round(seg.ranking.expected_dice(seg.ledger.refined), 4),
-        "tissue_mm2": seg.record["tissue"]["area_mm2"],
+        "fraction_refined": int(refined.sum()) / max(1, tissue),
+        "expected_dice": round(result.ranking.expected_dice(refined), 4),
+        "tissue_mm2": 0.0 if tissue_record is None else tissue_record.area_mm2,
         "classes": [
             {"name": area.name, "area_mm2": area.area_mm2, "pixels": area.pixels}
-            for area in areas(seg)
+            for area in areas(result)
         ],
-        "failures": sorted(set(seg.failures.values())),
+        "failures": sorted(set(result.failures.values())),
     }
 
 

@@ -53,12 +53,20 @@ LOGIT_LIMIT = 16.0
 
 
 Focus = Callable[[], "Box | None"]
-"""Tells what somebody looks at, a box of the fine grid; None where nobody does."""
+"""Returns the region in view, a box of the fine grid, or None."""
 
 
-def nowhere() -> Box | None:
-    """Nobody looks."""
+def no_focus() -> Box | None:
+    """No region is in view."""
     return None
+
+
+Gate = Callable[[], None]
+"""Called before each batch is computed: blocks while a run is paused, raises to end it."""
+
+
+def open_gate() -> None:
+    """Let every batch through."""
 
 
 class Reader(Protocol):
@@ -104,8 +112,10 @@ class Work:
     tiles: TileGrid
     windows: Sequence[Box]
     """Cores of the coarse windows still to do, before clipping to the slide."""
-    focus: Focus = nowhere
-    """What is in view comes before all else; asked again for each place that is begun."""
+    focus: Focus = no_focus
+    """The region to compute first; asked again before each window or chip is begun."""
+    gate: Gate = open_gate
+    """Passed before each batch is computed."""
 
 
 def segment_slide(work: Work, select: Callable[[], Plan]) -> Generator[Step, None, None]:
@@ -147,6 +157,7 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
     def compute(
         batch: list[tuple[Box, tuple[NDArray[np.uint8], dict[Tile, str]]]],
     ) -> list[Logits]:
+        work.gate()
         return list(model.coarse([pixels for _, (pixels, _) in batch]))
 
     places = _corners(work.windows) * card.ratio
@@ -206,6 +217,7 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
             else:  # merged chips come in a few sizes
                 groups.setdefault(pixels.shape, {})[index] = pixels
         for same in groups.values():
+            work.gate()
             made.update(zip(same, model.refine(list(same.values())), strict=True))
         return [made[index] for index in range(len(batch))]
 

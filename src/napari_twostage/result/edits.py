@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_twostage.errors import SegmentationError
 from napari_twostage.io.npz import load_arrays, save_arrays
+from napari_twostage.result.journal_events import EditMade, EditUndone
 from napari_twostage.result.layout import UNSET
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
-    from napari_twostage.result.label_store import Store
-    from napari_twostage.result.tile_log import Ledger
+    from napari_twostage.result.label_store import LabelStore
+    from napari_twostage.result.tile_log import TileLog
 
 
 class Edits:
@@ -26,22 +27,14 @@ class Edits:
     ----------
     folder : Path or Url
         Keeps what each edit covered; made with the first.
-    store, ledger : Store, Ledger
+    store, log : LabelStore, TileLog
         Of the result.
     """
 
-    def __init__(self, folder: Location, store: Store, ledger: Ledger) -> None:
+    def __init__(self, folder: Location, store: LabelStore, log: TileLog) -> None:
         self._folder = folder
         self._store = store
-        self._ledger = ledger
-
-    def __len__(self) -> int:
-        return len(self._ledger.edits)
-
-    @property
-    def last(self) -> Box | None:
-        """The place of the edit that `undo` would take back."""
-        return self._ledger.edits[-1][1] if self._ledger.edits else None
+        self._log = log
 
     def add(self, box: Box, labels: NDArray[np.uint8]) -> None:
         """Keep an edit; parameters and errors as for `Segmentation.edit`."""
@@ -49,18 +42,18 @@ class Edits:
         with self._store.lock:  # two edits must not take the same number
             before = self._store.read_edits(box)
             self._folder.mkdir(exist_ok=True)
-            save_arrays(self._file(self._ledger.edits_made), before=before)
+            save_arrays(self._file(self._log.edits_made), before=before)
             self._store.write_edits(box, np.where(labels == UNSET, before, labels))
-            self._ledger.edited(box)
+            self._log.record(EditMade(self._log.edits_made, box))
 
     def undo(self) -> bool:
         """Take back the last edit that stands; False where there is none."""
         with self._store.lock:
-            if not self._ledger.edits:
+            if not self._log.edits:
                 return False
-            number, box = self._ledger.edits[-1]
-            self._store.write_edits(box, load_arrays(self._file(number))["before"])
-            self._ledger.edit_undone(number)
+            edit = self._log.edits[-1]
+            self._store.write_edits(edit.box, load_arrays(self._file(edit.number))["before"])
+            self._log.record(EditUndone(edit.number))
         return True
 
     def check(self, box: Box, labels: NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ Thinned = dict[int, "NDArray[np.uint8]"]
 """Labels of a place at several levels, by fine pixels per pixel."""
 
 
-class Overview:
+class LabelPyramid:
     """The levels of labels of one result; may be called from any thread.
 
     Places are boxes of the fine grid: of tiles, or of coarse windows, inside the slide.
@@ -58,7 +58,7 @@ class Overview:
         self._lock = lock
         self._lagging: set[Box] = set()
         self._held: dict[Box, Thinned] = {}
-        self.held_bytes = 0
+        self.buffered_bytes = 0
         """Of what the levels on disk lack and memory holds."""
 
     @property
@@ -75,7 +75,7 @@ class Overview:
         """Say that these changed without the levels on disk: in a run that was killed, say."""
         self._lagging.update(places)
 
-    def catch_up(self) -> None:
+    def update(self) -> None:
         """Make again what lags, and hold it; reading does it too, in the reader's thread."""
         if self._lagging:
             with self._lock:
@@ -87,7 +87,7 @@ class Overview:
         """Show a place from now on; the last one shown is on top."""
         with self._lock:
             held = self._held
-            self.held_bytes += _size(labels) - _size(held.get(place, {}))
+            self.buffered_bytes += _size(labels) - _size(held.get(place, {}))
             if place in held:  # readers are to meet the old labels or the new ones
                 held = {other: held[other] for other in held if other != place}
             held[place] = labels
@@ -102,7 +102,7 @@ class Overview:
 
     def read(self, box: Box, step: int) -> NDArray[np.uint8]:
         """Labels of a box of the level that has so many fine pixels per pixel."""
-        self.catch_up()
+        self.update()
         # taken before the read: what the level takes in meanwhile is in one of both
         held = list(self._held.items())
         labels = read_box(self._arrays[step], box)
@@ -110,17 +110,17 @@ class Overview:
             _paste(labels, box, place, step, thinned)
         return labels
 
-    def refresh(self) -> None:
+    def flush(self) -> None:
         """Bring the levels on disk up to date."""
         with self._lock:
-            self.catch_up()
+            self.update()
             for step, array in self._arrays.items():
                 for places in self._by_chunk(step):
                     self._write(array, step, places)
             self._held.clear()
-            self.held_bytes = 0
+            self.buffered_bytes = 0
 
-    def set_aside(self, box: Box, step: int) -> Thinned:
+    def detach(self, box: Box, step: int) -> Thinned:
         """Write a box only from now on, and nothing of it to chunks that others share.
 
         Parameters
@@ -133,13 +133,13 @@ class Overview:
         Returns
         -------
         dict of int to (height, width) array
-            The box at the levels beyond: `refresh` changes them, for `put_aside` of whoever owns
+            The box at the levels beyond: `flush` changes them, for `attach` of whoever owns
             the shared chunks.
         """
         with self._lock:
             self._lagging.clear()  # what others left behind is theirs
             self._held.clear()
-            self.held_bytes = 0
+            self.buffered_bytes = 0
             patches = {
                 beyond: _Patch(array, box.scaled(1 / beyond))
                 for beyond, array in self._levels.items()
@@ -148,8 +148,8 @@ class Overview:
             self._arrays = {**self._levels, **patches}
         return {beyond: patch.pixels for beyond, patch in patches.items()}
 
-    def put_aside(self, box: Box, levels: Thinned) -> None:
-        """Take over what `set_aside` returned, from a process that is done with the box."""
+    def attach(self, box: Box, levels: Thinned) -> None:
+        """Take over what `detach` returned, from a process that is done with the box."""
         with self._lock:
             for step, pixels in levels.items():
                 self._levels[step][box.scaled(1 / step).slices] = pixels

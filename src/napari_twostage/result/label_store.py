@@ -27,7 +27,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.io.zarr_store import store_at
 from napari_twostage.method.resample_labels import thin, upsample
 from napari_twostage.method.uncertainty import labels as likeliest
-from napari_twostage.result.label_pyramid import Overview, Thinned, read_box
+from napari_twostage.result.label_pyramid import LabelPyramid, Thinned, read_box
 from napari_twostage.result.layout import UNSET
 from napari_twostage.result.zarr_chunks import ChunkFiles, compression
 
@@ -44,7 +44,7 @@ SURE = 16.0
 """A logit that leaves no doubt."""
 
 
-class Store:
+class LabelStore:
     """Pixels of one result: written chunk by chunk, composed on reading.
 
     Everything may be called from any thread. Writers wait for each other, readers for nobody;
@@ -75,7 +75,7 @@ class Store:
             for step in layout.steps
             if step >= layout.card.ratio
         }
-        self.overview = Overview(levels, layout.card.coarse_core_px, self._thinned, self.lock)
+        self.pyramid = LabelPyramid(levels, layout.card.coarse_core_px, self._thinned, self.lock)
 
     def _create(self, path: Location) -> None:
         layout, card = self.layout, self.layout.card
@@ -113,15 +113,15 @@ class Store:
 
     def mark_stale(self, tiles: Iterable[Tile], cores: Iterable[Box]) -> None:
         """Say which tiles and windows the overview on disk may lack: those of a killed run, say."""
-        self.overview.mark_stale(map(self.layout.tiles.box, tiles))
-        self.overview.mark_stale(map(self.layout.fine_box, cores))
+        self.pyramid.mark_stale(map(self.layout.tiles.box, tiles))
+        self.pyramid.mark_stale(map(self.layout.fine_box, cores))
 
     def write_window(self, core: Box, logits: NDArray[np.float16]) -> None:
         """Keep the logits of a coarse window, and show their labels in the overview."""
         place = self.layout.fine_box(core)
         with self.lock:
             self._logits[:, *core.slices] = logits
-            self.overview.show_window(place, self._thinned(place, likeliest(logits)))
+            self.pyramid.show_window(place, self._thinned(place, likeliest(logits)))
 
     def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
         """Keep the refined labels of a tile: its full square, what is beyond the slide unused."""
@@ -145,7 +145,7 @@ class Store:
     def _show_tile(self, box: Box, refined: NDArray[np.uint8]) -> None:
         shown = refined.copy()
         self._edits.lay_over(shown, box)
-        self.overview.show(box, {step: thin(shown, step) for step in self.overview.steps})
+        self.pyramid.show(box, {step: thin(shown, step) for step in self.pyramid.steps})
 
     def read_edits(self, box: Box) -> NDArray[np.uint8]:
         """What the user painted; `UNSET` where nothing."""
@@ -162,7 +162,7 @@ class Store:
             self._edits.write(whole, painted)
             for tile in self.layout.tiles.touching(box):
                 place = self.layout.tiles.box(tile)
-                self.overview.show(place, self._thinned(place))
+                self.pyramid.show(place, self._thinned(place))
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class Store:
         """Labels of a box of a level: edited, else refined, else the coarse ones."""
         step, ratio = self.layout.steps[level], self.layout.card.ratio
         if step >= ratio:
-            return self.overview.read(box, step)
+            return self.pyramid.read(box, step)
         fine = box.scaled(step).clip(self.layout.fine.shape)
         labels = np.full(fine.shape, UNSET, np.uint8)
         self._refined.lay_over(labels, fine)
@@ -202,7 +202,7 @@ class Store:
         ratio = self.layout.card.ratio
         if coarse is None:
             coarse = likeliest(self.read_logits(place.scaled(1 / ratio)))
-        thinned = {step: thin(coarse, step // ratio) for step in self.overview.steps}
+        thinned = {step: thin(coarse, step // ratio) for step in self.pyramid.steps}
         if self._refined.any_in(place) or self._edits.any_in(place):
             over = self._refined.read(place)
             self._edits.lay_over(over, place)

@@ -1,71 +1,266 @@
-"""The run record: where a result comes from, as JSON beside its pixels."""
+"""The record of a result: its slide, its model, its parameters and every run, as JSON."""
 
 from __future__ import annotations
 
 import json
 import platform
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from napari_twostage.errors import SegmentationError
+from napari_twostage.geometry import Box, Grid
 from napari_twostage.io.paths import write_whole
+from napari_twostage.models.card import ModelCard
 
 if TYPE_CHECKING:
-    from napari_twostage.geometry import Grid
+    from collections.abc import Mapping
+
     from napari_twostage.io.paths import Location
     from napari_twostage.models.model import Model
     from napari_twostage.slides.base import Slide
 
+Part = TypeVar("Part")
+
 FORMAT = 1
 FILE = "record.json"
-Record = dict[str, Any]
+STAGES = ("pyramid", "tissue", "coarse", "refine")
+"""Stages of a run, in their order."""
+PACKAGES = ("napari-twostage", "torch", "openvino", "numpy", "zarr")
+"""Packages whose versions a run states, where they are installed."""
 
 
-def new_record(slide: Slide, model: Model, fine: Grid, parameters: dict[str, Any]) -> Record:
-    """Describe a result that is about to be made."""
-    return {
-        "format": FORMAT,
-        "created": _now(),
-        "slide": {
-            "name": slide.name,
-            "path": str(slide.path.absolute()) if slide.path else None,
-            "format": slide.format,
-            "fingerprint": slide.fingerprint(),
-            "level_shapes": [list(shape) for shape in slide.level_shapes],
-            "mpp": list(slide.mpp),
-            "mpp_source": slide.mpp_source,
-        },
-        "grid": {
-            "shape": list(fine.shape),
-            "downsample": list(fine.downsample),
-            "mpp": list(fine.mpp),
-        },
-        "model": {
-            "name": model.card.name,
-            "version": model.card.version,
-            "source": model.bundle.source,
-            "sha256": model.bundle.sha256,
-        },
-        "card": json.loads(model.card.to_json()),
-        "parameters": parameters,
-        "runs": [],
-    }
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlideRecord:
+    """The slide that was segmented."""
+
+    name: str
+    path: str | None
+    """Absolute path or URL; None for an array."""
+    format: str
+    fingerprint: str
+    """Hash of its size and some of its pixels."""
+    level_shapes: tuple[tuple[int, int], ...]
+    mpp: tuple[float, float]
+    """Micrometres per pixel (y, x) of level 0."""
+    mpp_source: str
+    """The origin of the pixel size: a tag of the file, or the user."""
+
+    @classmethod
+    def of(cls, slide: Slide) -> Self:
+        """Describe an open slide."""
+        return cls(
+            name=slide.name,
+            path=str(slide.path.absolute()) if slide.path else None,
+            format=slide.format,
+            fingerprint=slide.fingerprint(),
+            level_shapes=tuple(slide.level_shapes),
+            mpp=slide.mpp,
+            mpp_source=slide.mpp_source,
+        )
 
 
-def run_entry(model: Model) -> dict[str, Any]:
-    """Describe a run that begins: when, where, with which versions."""
-    return {
-        "started": _now(),
-        "machine": platform.node(),
-        "processor": platform.processor() or platform.machine(),
-        "compute": model.compute.as_dict(),
-        "threads": model.threads,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("napari-twostage", "torch", "numpy", "zarr")},
-        },
-    }
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRecord:
+    """The model that was used."""
+
+    name: str
+    version: str
+    source: str
+    """A bundled name, or a path."""
+    sha256: str
+    """Hash of its card and weights."""
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        """Describe a loaded model."""
+        return cls(
+            name=model.card.name,
+            version=model.card.version,
+            source=model.bundle.source,
+            sha256=model.bundle.sha256,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parameters:
+    """The settings that decide a result's coarse pass; runs with others need another folder."""
+
+    tissue: bool = True
+    """Whether to look for tissue first."""
+    region: Box | None = None
+    """The part of level 0 that is segmented."""
+    uncertainty: str
+    """A name in `uncertainty.MEASURES`."""
+    channel: int | str | None = None
+    """Channel of a fluorescence slide."""
+
+    def differing(self, others: Parameters) -> list[str]:
+        """Names of the settings that are not the same."""
+        return [f.name for f in fields(self) if getattr(self, f.name) != getattr(others, f.name)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values by name."""
+        region = None if self.region is None else _edges(self.region)
+        return {
+            "tissue": self.tissue,
+            "region": region,
+            "uncertainty": self.uncertainty,
+            "channel": self.channel,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TissueRecord:
+    """The tissue that was found."""
+
+    searched: bool
+    """False where the whole slide, or region, was taken for tissue."""
+    bright_field: bool
+    area_mm2: float
+    tiles: int
+    intensity_range: tuple[float, float]
+    """Pixel values shown as black and white, for slides of more than 8 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run: when, on which machine, with which versions, and how far it came."""
+
+    started: str
+    """UTC, ISO 8601."""
+    machine: str
+    processor: str
+    compute: dict[str, str] | None
+    """Backend, device and precision; None on a cluster, see `workers`."""
+    threads: int | None
+    versions: dict[str, str]
+    wanted: dict[str, Any] = field(default_factory=dict)
+    """The selection to refine, from `Selection.as_dict`."""
+    finished: bool = False
+    plan: dict[str, float] | None = None
+    """``tiles`` and ``fraction`` to refine, once the coarse pass was complete."""
+    refined: int = 0
+    """Tiles that this run refined."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds of each of `STAGES`."""
+    notices: list[str] = field(default_factory=list)
+    """Events of the backend worth keeping, such as a batch that had to be halved."""
+    workers: list[dict[str, Any]] | None = None
+    """Processes of a cluster, and how many partitions each computed."""
+
+    @classmethod
+    def begin(cls, model: Model, wanted: Mapping[str, Any]) -> Self:
+        """Describe a run that begins now."""
+        return cls(
+            started=_now(),
+            machine=platform.node(),
+            processor=platform.processor() or platform.machine(),
+            compute=model.compute.as_dict(),
+            threads=model.threads,
+            versions=_versions(),
+            wanted=dict(wanted),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values by name, without those that do not apply."""
+        values = asdict(self)
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or name in ("compute", "threads")
+        }
+
+    @property
+    def planned_tiles(self) -> int:
+        """Tiles that this run set out to refine; 0 if it did not come so far."""
+        return 0 if self.plan is None else int(self.plan["tiles"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Everything that `record.json` states."""
+
+    created: str
+    """UTC, ISO 8601."""
+    slide: SlideRecord
+    grid: Grid
+    """The fine grid."""
+    model: ModelRecord
+    card: ModelCard
+    parameters: Parameters
+    tissue: TissueRecord | None = None
+    """None until the tissue was looked for."""
+    runs: tuple[RunRecord, ...] = ()
+
+    @classmethod
+    def new(cls, slide: Slide, model: Model, fine: Grid, parameters: Parameters) -> Self:
+        """Describe a result that is about to be made."""
+        return cls(
+            created=_now(),
+            slide=SlideRecord.of(slide),
+            grid=fine,
+            model=ModelRecord.of(model),
+            card=model.card,
+            parameters=parameters,
+        )
+
+    def with_run(self, run: RunRecord) -> Self:
+        """Add a run."""
+        return replace(self, runs=(*self.runs, run))
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values by name."""
+        values: dict[str, Any] = {
+            "format": FORMAT,
+            "created": self.created,
+            "slide": asdict(self.slide),
+            "grid": asdict(self.grid),
+            "model": asdict(self.model),
+            "card": json.loads(self.card.to_json()),
+            "parameters": self.parameters.as_dict(),
+            "runs": [run.as_dict() for run in self.runs],
+        }
+        if self.tissue is not None:
+            values["tissue"] = asdict(self.tissue)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str) -> Self:
+        """Read what `as_dict` gave; `source` names the folder in errors.
+
+        Raises
+        ------
+        SegmentationError
+            If an entry is missing or of another kind.
+        ModelError
+            If the card is not usable.
+        """
+        try:
+            slide, grid = dict(values["slide"]), values["grid"]
+            slide["level_shapes"] = tuple(map(_pair, slide["level_shapes"]))
+            slide["mpp"] = _pair(slide["mpp"])
+            parameters = dict(values["parameters"])
+            if parameters["region"] is not None:
+                parameters["region"] = Box(*parameters["region"])
+            tissue = values.get("tissue")
+            if tissue is not None:
+                tissue = {**tissue, "intensity_range": _pair(tissue["intensity_range"])}
+            return cls(
+                created=values["created"],
+                slide=_known(SlideRecord, slide),
+                grid=Grid(_pair(grid["shape"]), _pair(grid["downsample"]), _pair(grid["mpp"])),
+                model=_known(ModelRecord, values["model"]),
+                card=ModelCard.from_json(json.dumps(values["card"]), source),
+                parameters=_known(Parameters, parameters),
+                tissue=None if tissue is None else _known(TissueRecord, tissue),
+                runs=tuple(_known(RunRecord, run) for run in values["runs"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SegmentationError(
+                f"{source}: {FILE} is damaged ({error!r}); restore it from a copy, or segment anew"
+            ) from error
 
 
 def read_record(folder: Location) -> Record:
@@ -77,7 +272,7 @@ def read_record(folder: Location) -> Record:
         If the folder is no result, or of a newer format.
     """
     try:
-        record: Record = json.loads((folder / FILE).read_text())
+        values = json.loads((folder / FILE).read_bytes())
     except FileNotFoundError:
         found = "is no result folder" if folder.exists() else "does not exist"
         raise SegmentationError(
@@ -85,16 +280,42 @@ def read_record(folder: Location) -> Record:
         ) from None
     except (OSError, ValueError) as error:
         raise SegmentationError(f"{folder / FILE} cannot be read: {error}") from error
-    if record.get("format") != FORMAT:
+    found_format = values.get("format") if isinstance(values, dict) else None
+    if found_format != FORMAT:
         raise SegmentationError(
-            f"{folder} has format {record.get('format')}, expected {FORMAT}; update napari-twostage"
+            f"{folder} has format {found_format}, expected {FORMAT}; update napari-twostage"
         )
-    return record
+    return Record.from_dict(values, str(folder))
 
 
 def write_record(folder: Location, record: Record) -> None:
     """Write the record; a crash leaves the old one or the new one."""
-    write_whole(folder / FILE, json.dumps(record, indent=2).encode() + b"\n")
+    write_whole(folder / FILE, json.dumps(record.as_dict(), indent=2).encode() + b"\n")
+
+
+def _known(kind: type[Part], values: Mapping[str, Any]) -> Part:
+    """Build a record's part; entries of later versions are passed over."""
+    names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    return kind(**{name: value for name, value in values.items() if name in names})
+
+
+def _pair(values: list[Any]) -> tuple[Any, Any]:
+    first, second = values
+    return first, second
+
+
+def _edges(box: Box) -> list[int]:
+    return [box.top, box.left, box.bottom, box.right]
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""What was done to which tile: the journal, replayed into arrays."""
+"""The state of every tile and window: the journal, replayed into arrays."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.geometry import Box
 from napari_twostage.method.tiling import TileState
+from napari_twostage.result.journal_events import (
+    EditMade,
+    EditUndone,
+    Event,
+    PyramidFlushed,
+    TilesFailed,
+    TilesRefined,
+    WindowDone,
+    parse,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from numpy.typing import NDArray
 
+    from napari_twostage.geometry import Box
     from napari_twostage.method.tiling import Tile, TileGrid
-    from napari_twostage.result.journal import Event, Journal
+    from napari_twostage.result.journal import Journal
 
 
-class Ledger:
+class TileLog:
     """States of tiles and windows; every change is in the journal before it is here.
 
     Parameters
@@ -35,105 +43,67 @@ class Ledger:
         self.windows: set[Box] = set()
         """Cores, inside the slide, of the coarse windows that are done."""
         self.refined = np.zeros(tiles.shape, bool)
+        """(rows, columns): tiles that stage 2 has seen."""
         self.failed: dict[Tile, str] = {}
-        """Tiles that could not be refined, or not even seen, and why."""
-        self.unreadable: set[Tile] = set()
-        """Tiles that stage 1 could not see; they have no score."""
-        self.edits: list[tuple[int, Box]] = []
-        """Number and box of each edit that stands, in order."""
-        self.behind: set[Tile] = set()
-        """Tiles refined or edited since the overview was last brought up to date."""
-        self.windows_behind: set[Box] = set()
-        """Cores of coarse windows done since then."""
+        """Tiles that could not be read or refined, and why."""
+        self.edits: list[EditMade] = []
+        """Edits that stand, the oldest first."""
         self.edits_made = 0
-        for event in journal.events():
-            self._apply(event)
+        """Edits ever made, those taken back included."""
+        self.stale_tiles: set[Tile] = set()
+        """Tiles refined or edited since the label pyramid was last flushed."""
+        self.stale_windows: set[Box] = set()
+        """Cores of coarse windows done since then."""
+        for values in journal.events():
+            event = parse(values)
+            if event is not None:
+                self._apply(event)
 
-    def window_done(self, core: Box, unreadable: dict[Tile, str], *, shown: bool = False) -> None:
-        """Stage 1 has seen a window; its pixels are on disk, and the overview's where `shown`."""
-        listed = [[*tile, reason] for tile, reason in unreadable.items()]
-        event = {"event": "window", "core": _list(core), "unreadable": listed}
-        # results from before there was a choice have their windows shown
-        self._record(event if shown else {**event, "shown": False})
+    def record(self, event: Event) -> None:
+        """Write an event to the journal, then apply it."""
+        self._journal.append(event.as_json())
+        self._apply(event)
 
-    def tiles_refined(self, tiles: Sequence[Tile]) -> None:
-        """Stage 2 has seen tiles; their pixels are on disk."""
-        self._record({"event": "refined", "tiles": [list(tile) for tile in tiles]})
-
-    def tiles_failed(self, tiles: Sequence[Tile], reason: str) -> None:
-        """Tiles could not be refined."""
-        self._record({"event": "failed", "tiles": [list(t) for t in tiles], "reason": reason})
-
-    def overview_fresh(self) -> None:
-        """The overview shows all that is recorded so far."""
-        self._record({"event": "overview"})
-
-    def edited(self, box: Box) -> int:
-        """The user painted in a box of the fine grid; returns the number of the edit."""
-        number = self.edits_made
-        self._record({"event": "edit", "number": number, "box": _list(box)})
-        return number
-
-    def edit_undone(self, number: int) -> None:
-        """An edit was taken back."""
-        self._record({"event": "undo", "number": number})
-
-    def states(self, seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """A `TileState` for each tile.
+    def states(self, scored: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """A `TileState` for each tile: (rows, columns).
 
         Parameters
         ----------
-        seen : (rows, columns) bool array
+        scored : (rows, columns) bool array
             Tiles with tissue that stage 1 has seen.
         """
-        states = np.where(seen, TileState.COARSE, TileState.OUTSIDE).astype(np.uint8)
+        states = np.where(scored, TileState.COARSE, TileState.OUTSIDE).astype(np.uint8)
         states[self.refined] = TileState.REFINED
-        for tile in list(self.failed):  # a run may add some meanwhile
+        for tile in list(self.failed):  # a copy: a run may add some meanwhile
             states[tile] = TileState.FAILED
-        for _, box in list(self.edits):
-            for tile in self._tiles.touching(box):
+        for edit in list(self.edits):
+            for tile in self._tiles.touching(edit.box):
                 states[tile] = TileState.EDITED
         return states
 
-    def _record(self, event: Event) -> None:
-        self._journal.append(event)
-        self._apply(event)
-
     def _apply(self, event: Event) -> None:
         match event:
-            case {"event": "window", "core": core, "unreadable": unreadable}:
-                self._see(Box(*core), unreadable, event.get("shown", True))
-            case {"event": "refined", "tiles": tiles}:
-                for tile in _tiles(tiles):
+            case WindowDone():
+                self.windows.add(event.core)
+                self.failed.update(event.unreadable)
+                if not event.in_pyramid:
+                    self.stale_windows.add(event.core)
+            case TilesRefined():
+                for tile in event.tiles:
                     self.refined[tile] = True
                     self.failed.pop(tile, None)
-                    self.behind.add(tile)
-            case {"event": "failed", "tiles": tiles, "reason": reason}:
-                self.failed.update(dict.fromkeys(_tiles(tiles), str(reason)))
-            case {"event": "overview"}:
-                self.behind.clear()
-                self.windows_behind.clear()
-            case {"event": "edit", "number": number, "box": box}:
-                self.edits.append((number, Box(*box)))
-                self.edits_made = number + 1
-                self.behind.update(self._tiles.touching(Box(*box)))
-            case {"event": "undo", "number": number}:
-                for _, box in [edit for edit in self.edits if edit[0] == number]:
-                    self.behind.update(self._tiles.touching(box))
-                self.edits = [edit for edit in self.edits if edit[0] != number]
-
-    def _see(self, core: Box, unreadable: Iterable[tuple[int, int, str]], shown: bool) -> None:
-        self.windows.add(core)
-        if not shown:
-            self.windows_behind.add(core)
-        for row, column, reason in unreadable:
-            self.failed[row, column] = reason
-            self.unreadable.add((row, column))
-
-
-def _tiles(pairs: Iterable[Sequence[int]]) -> list[Tile]:
-    return [(row, column) for row, column in pairs]
-
-
-def _list(box: Box) -> list[int]:
-    return [box.top, box.left, box.bottom, box.right]
+                    self.stale_tiles.add(tile)
+            case TilesFailed():
+                self.failed.update(dict.fromkeys(event.tiles, event.reason))
+            case PyramidFlushed():
+                self.stale_tiles.clear()
+                self.stale_windows.clear()
+            case EditMade():
+                self.edits.append(event)
+                self.edits_made = event.number + 1
+                self.stale_tiles.update(self._tiles.touching(event.box))
+            case EditUndone():
+                undone = [edit for edit in self.edits if edit.number == event.number]
+                for edit in undone:
+                    self.stale_tiles.update(self._tiles.touching(edit.box))
+                self.edits = [edit for edit in self.edits if edit.number != event.number]

@@ -11,7 +11,7 @@ import numpy as np
 from napari_twostage.geometry import Grid
 from napari_twostage.io.npz import load_arrays, save_arrays
 from napari_twostage.method.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
-from napari_twostage.result.uncertainty_map import HeatMap
+from napari_twostage.result.uncertainty_map import UncertaintyMap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,40 +20,40 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.method.tissue import Tissue
     from napari_twostage.method.uncertainty import Measure
-    from napari_twostage.result.label_store import Store
-    from napari_twostage.result.tile_log import Ledger
+    from napari_twostage.result.label_store import LabelStore
+    from napari_twostage.result.tile_log import TileLog
 
 
 @dataclass(frozen=True, slots=True)
-class WindowFindings:
+class WindowScores:
     """What stage 1 found out about the tiles of a window; a hundredth of its pixels."""
 
     statistics: TileStatistics
     heat: NDArray[np.uint8]
-    """Cells of `HeatMap`."""
+    """Cells of `UncertaintyMap`."""
 
 
-class Findings:
+class TileScores:
     """Small arrays beside the pixels of a result, kept as they become known.
 
     Parameters
     ----------
     folder : Path or Url
         Of the result.
-    store, ledger : Store, Ledger
+    store, log : LabelStore, TileLog
         What the statistics are worked out from where a run was interrupted.
     measure : callable
         One of `uncertainty.MEASURES`.
     """
 
-    def __init__(self, folder: Location, store: Store, ledger: Ledger, measure: Measure) -> None:
+    def __init__(self, folder: Location, store: LabelStore, log: TileLog, measure: Measure) -> None:
         self._store = store
-        self._ledger = ledger
+        self._log = log
         self._measure = measure
         self._tissue_file = folder / "tissue.npz"
         self._statistics_file = folder / "statistics.npz"
         self._seen: set[Location] = set()
-        self.heat = HeatMap(folder / "heat", store.layout)
+        self.uncertainty_map = UncertaintyMap(folder / "heat", store.layout)
 
     @property
     def tissue_known(self) -> bool:
@@ -89,21 +89,21 @@ class Findings:
         if self.complete:
             return TileStatistics(**load_arrays(self._statistics_file))
         statistics = TileStatistics.empty(self._store.layout.tiles.shape)
-        for core in self._ledger.windows:
+        for core in self._log.windows:
             part = self.of_window(self._store.read_logits(core)).statistics
             statistics.put(part, *self._first_tile(core))
         return statistics
 
-    def of_window(self, logits: NDArray[np.float16]) -> WindowFindings:
+    def of_window(self, logits: NDArray[np.float16]) -> WindowScores:
         """Work out what is to be kept of a coarse window, from its logits as they are on disk."""
         pixels = pixel_statistics(logits, self._measure)
         side = self._store.layout.card.coarse_tile_px
-        return WindowFindings(summarise_tiles(pixels, side), self.heat.cells(pixels[0]))
+        return WindowScores(summarise_tiles(pixels, side), self.uncertainty_map.cells(pixels[0]))
 
-    def window_done(self, core: Box, found: WindowFindings) -> None:
+    def window_done(self, core: Box, found: WindowScores) -> None:
         """Keep what was found out about a coarse window."""
         self.statistics.put(found.statistics, *self._first_tile(core))
-        self.heat.write(core, found.heat)
+        self.uncertainty_map.write(core, found.heat)
 
     def save_statistics(self) -> None:
         """Keep them, once the coarse pass is complete: opening a result must not read logits."""

@@ -26,7 +26,7 @@ SHARD = 32
 """Coarse windows along the side of a file of them."""
 
 
-class HeatMap:
+class UncertaintyMap:
     """Mean uncertainty of small cells, kept beside the pixels of a result.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SegmentationError
-from napari_twostage.io.paths import vacant
+from napari_twostage.io.paths import is_vacant
 from napari_twostage.result.record import FILE, read_record
 
 if TYPE_CHECKING:
@@ -46,20 +46,21 @@ def find_result(
         If `out` holds something else.
     """
     if out is not None:
-        if vacant(out):
+        if is_vacant(out):
             return out, None
         seg = Segmentation.open(out, slide=slide)
-        if seg.record["model"]["sha256"] != bundle.sha256:
+        made_with = seg.record.model
+        if made_with.sha256 != bundle.sha256:
             raise SegmentationError(
-                f"{out.name} was made with the model {seg.record['model']['name']} "
-                f"{seg.record['model']['version']}, not {bundle.card.name} {bundle.card.version}; "
+                f"{out.name} was made with the model {made_with.name} "
+                f"{made_with.version}, not {bundle.card.name} {bundle.card.version}; "
                 "choose that model, or another result folder"
             )
         return out, seg
     wanted = (slide.fingerprint(), bundle.sha256)
     newest = None
     for path in _names(slide, bundle):
-        if vacant(path):
+        if is_vacant(path):
             break
         if _made_of(path) == wanted:
             newest = path
@@ -71,7 +72,7 @@ def find_result(
 def free_place(slide: Slide, bundle: Bundle, beside: Location | None = None) -> Location:
     """Name a folder for a new result: the first of its kind that is not taken."""
     names = _names(slide, bundle) if beside is None else _numbered(beside)
-    return next(path for path in names if vacant(path))
+    return next(path for path in names if is_vacant(path))
 
 
 def _names(slide: Slide, bundle: Bundle) -> Iterator[Location]:
@@ -99,4 +100,4 @@ def _made_of(path: Location) -> tuple[str, str] | None:
         record = read_record(path)
     except SegmentationError:
         return None  # of another version of this program: left alone
-    return record["slide"]["fingerprint"], record["model"]["sha256"]
+    return record.slide.fingerprint, record.model.sha256

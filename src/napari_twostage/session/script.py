@@ -10,6 +10,7 @@ from napari_twostage.session.result_paths import SUFFIX
 if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
+    from napari_twostage.result.record import RunRecord
 
 _ROUNDING = 1e-6
 """Pixels; as in `Box.scaled`."""
@@ -29,47 +30,48 @@ def script(seg: Segmentation) -> str:
         Runs as it stands, but for a slide that was an array: there a comment says what to fill in.
         Edits are the user's hand: they are named, and are in the result folder.
     """
-    record, parameters = seg.record, seg.record["parameters"]
+    record, parameters = seg.record, seg.record.parameters
     lines = ["import napari_twostage as ts", "", _open_slide(seg)]
     options = ['refine="none"', "progress=True"]
-    if not parameters["tissue"]:
+    if not parameters.tissue:
         options.append("tissue=False")
-    if parameters["uncertainty"] != seg.card.uncertainty:
-        options.append(f"uncertainty={parameters['uncertainty']!r}")
-    if parameters["region"] is not None:
-        options.append(f"region=ts.Box{tuple(parameters['region'])}")
+    if parameters.uncertainty != seg.card.uncertainty:
+        options.append(f"uncertainty={parameters.uncertainty!r}")
+    if (region := parameters.region) is not None:
+        edges = region.top, region.left, region.bottom, region.right
+        options.append(f"region=ts.Box{edges}")
     lines += [
-        f"model = ts.load_model({record['model']['source']!r})",
+        f"model = ts.load_model({record.model.source!r})",
         f"seg = ts.segment(slide, model, {str(seg.path)!r}, {', '.join(options)})",
     ]
     lines += [
         f"seg.refine(seg.plan({arguments}), progress=True){_remark(run)}"
-        for run in record["runs"]
-        if (arguments := _arguments(run.get("wanted", {}), seg.grid.downsample))
+        for run in record.runs
+        if (arguments := _arguments(run.wanted, seg.grid.downsample))
     ]
-    if seg.edits:
-        lines.append(f"# {len(seg.edits)} edits by hand are in {seg.path.name}")
+    if edits := seg.edit_boxes:
+        lines.append(f"# {len(edits)} edits by hand are in {seg.path.name}")
     exported = str(seg.path).removesuffix(SUFFIX) + ".geojson"
     lines.append(f"ts.export(seg, {exported!r})")
     return "\n".join(lines) + "\n"
 
 
-def _remark(run: dict[str, Any]) -> str:
+def _remark(run: RunRecord) -> str:
     """A comment on a run that was stopped, or met damage: the script would do all of it."""
-    planned, refined = run.get("plan", {}).get("tiles", 0), run.get("refined", 0)
-    return f"  # {refined} of {planned} tiles were refined" if refined < planned else ""
+    planned = run.planned_tiles
+    return f"  # {run.refined} of {planned} tiles were refined" if run.refined < planned else ""
 
 
 def _open_slide(seg: Segmentation) -> str:
-    slide = seg.record["slide"]
+    slide = seg.record.slide
     y, x = seg.slide_mpp
-    given = slide["mpp_source"].startswith("given") or slide["path"] is None
+    given = slide.mpp_source.startswith("given") or slide.path is None
     extras = f", mpp=({y}, {x})" if given else ""
-    if (channel := seg.record["parameters"]["channel"]) is not None:
+    if (channel := seg.record.parameters.channel) is not None:
         extras += f", channel={channel!r}"
-    if slide["path"] is None:
-        return f"slide = ts.open_slide(array{extras})  # the pixels of {slide['name']}"
-    return f"slide = ts.open_slide({slide['path']!r}{extras})"
+    if slide.path is None:
+        return f"slide = ts.open_slide(array{extras})  # the pixels of {slide.name}"
+    return f"slide = ts.open_slide({slide.path!r}{extras})"
 
 
 def _arguments(wanted: dict[str, Any], downsample: Scale) -> str:

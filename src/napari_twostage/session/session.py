@@ -118,7 +118,7 @@ class Session(SessionCore):
         seg = Segmentation.open(path, slide=self.slide)
         self.leave()
         self.out = seg.path
-        self._bundle = read_bundle(seg.record["model"]["source"])
+        self._bundle = read_bundle(seg.record.model.source)
         self.card = self._bundle.card
         self._threshold = self.card.default_threshold
         self.model_changed.emit()
@@ -244,7 +244,7 @@ class Session(SessionCore):
             If there is none.
         """
         seg = self._result
-        left = np.where(seg.ledger.refined, np.nan, seg.scores).ravel()
+        left = np.where(seg.refined, np.nan, seg.scores).ravel()
         left[list(self._visited)] = np.nan
         if np.isnan(left).all():
             self._visited.clear()
@@ -267,7 +267,7 @@ class Session(SessionCore):
         seg = self._result
         if self.editing is not None or self.reading_edit:
             raise SelectionError("another edit is open; commit or discard it first")
-        box = seg.to_fine(place)
+        box = seg.box_to_fine(place)
         if not box.area:
             raise SelectionError("the place lies outside the slide; move the view to the slide")
         if max(box.shape) > EDIT_PX:
@@ -297,7 +297,7 @@ class Session(SessionCore):
         seg, patch = self._result, self._patch
         if self.writing_edit:
             raise SelectionError("the edit is being written already; wait a moment")
-        labels = seg.edits.check(patch.box, labels)
+        labels = seg.check_edit(patch.box, labels)
         changed = labels != patch.labels
         if not changed.any():
             self.discard_edit()

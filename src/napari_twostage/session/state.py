@@ -272,8 +272,8 @@ class SessionCore:
         self.out = out
         self.coarse_done = seg is not None and seg.coarse_complete
         if seg is not None:  # to go on is to go on as it was begun
-            made_with = seg.record["parameters"]
-            self.tissue_only, self.uncertainty = made_with["tissue"], made_with["uncertainty"]
+            made_with = seg.record.parameters
+            self.tissue_only, self.uncertainty = made_with.tissue, made_with.uncertainty
         if seg is self.seg:
             return
         if self.seg is not None:  # the coarse pass began another one beside it

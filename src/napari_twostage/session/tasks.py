@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.engine.api import carry_out, prepare
+from napari_twostage.engine.api import prepare, run_to_end
+from napari_twostage.engine.options import RunOptions
 from napari_twostage.export import export
 from napari_twostage.measure.areas import tally
 from napari_twostage.method.selection import NOTHING, Selection
@@ -27,7 +27,7 @@ from napari_twostage.session.events import (
 from napari_twostage.session.result_paths import find_result, free_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -93,7 +93,7 @@ class Heard:
     @classmethod
     def of(cls, seg: Segmentation) -> Heard:
         """All that is known of it now."""
-        return cls(set(seg.ledger.windows), seg.ledger.refined.copy())
+        return cls(set(seg.windows_done), seg.refined)
 
     def take(
         self, windows: Iterable[CoarseWindowDone], chips: Iterable[ChipRefined | ChipFailed]
@@ -109,8 +109,8 @@ def look(slide: Slide, bundle: Bundle, out: Location | None) -> Iterator[object]
     """Open what is already known of a slide with a model; loads no weights."""
     path, seg = find_result(slide, bundle, out)
     if seg is not None:
-        _ = seg.scores, seg.findings.heat.pixels  # read here, not in the owner's thread
-        seg.store.overview.catch_up()
+        _ = seg.scores, seg.uncertainty_map.pixels  # read here, not in the owner's thread
+        seg.update_pyramid()
     yield Found(path, seg)
     if seg is not None and seg.coarse_complete:
         yield _curve(seg, seg.seconds_per_tile)
@@ -143,16 +143,16 @@ def coarse(
     if seg is not None and not _made_with(seg, tissue=tissue_only, uncertainty=uncertainty):
         path, seg = free_place(slide, bundle, seg.path), None
     if seg is not None:
-        seg.store.overview.catch_up()
+        seg.update_pyramid()
         yield Found(path, seg)  # now, for loading the model takes a while
     model = shelf.take(bundle)
     if seg is None:
-        seg = prepare(slide, model, path, tissue=tissue_only, uncertainty=uncertainty)
+        seg = prepare(slide, model, path, RunOptions(tissue=tissue_only, uncertainty=uncertainty))
         yield Found(seg.path, seg)
     yield Notice("segmenting the tissue coarsely", "busy")
     started = time.monotonic()
-    with _pausing(seg, model, job):
-        yield from carry_out(seg, NOTHING, focus=_focus(seg, view))
+    seg.attach_model(model)
+    yield from run_to_end(seg, NOTHING, focus=_focus(seg, view), gate=job.wait_to_go_on)
     yield _curve(seg, None)
     if seg.failures:
         yield _failed(list(seg.failures.values()))
@@ -166,33 +166,33 @@ def refine(
 ) -> Iterator[object]:
     """Stage 2 on a selection."""
     model = shelf.take(bundle)
-    ranking, refined = seg.ranking, seg.ledger.refined
+    seg.attach_model(model)
     started = told = time.monotonic()
-    before = int(refined.sum())
+    before = int(seg.refined.sum())
     failed: list[str] = []
-    with _pausing(seg, model, job):
-        for step in seg.iter_refine(selection, focus=_focus(seg, view)):
-            if isinstance(step, TilesSelected):
-                yield Notice(f"refining {step.plan.n_tiles:,} tiles", "busy")
-            if isinstance(step, ChipFailed):
-                failed += [step.reason] * len(step.chip.tiles)
-            yield step
-            if time.monotonic() - told > CURVE_S:
-                yield ranking.curve(refined.copy(), model.seconds_per_tile)
-                told = time.monotonic()
-    yield ranking.curve(refined.copy(), model.seconds_per_tile)
+    steps = seg.iter_refine(selection, focus=_focus(seg, view), gate=job.wait_to_go_on)
+    for step in steps:
+        if isinstance(step, TilesSelected):
+            yield Notice(f"refining {step.plan.n_tiles:,} tiles", "busy")
+        if isinstance(step, ChipFailed):
+            failed += [step.reason] * len(step.chip.tiles)
+        yield step
+        if time.monotonic() - told > CURVE_S:
+            yield _curve(seg, model.seconds_per_tile)
+            told = time.monotonic()
+    yield _curve(seg, model.seconds_per_tile)
     if failed:
         yield _failed(failed)
     else:
-        count = int(refined.sum()) - before
+        count = int(seg.refined.sum()) - before
         yield Notice(f"{count:,} tiles refined in {time.monotonic() - started:.1f} s")
 
 
 def catch_up(seg: Segmentation, heard: Heard, seconds_per_tile: float | None) -> Iterator[object]:
     """What a run that was stopped had on its way to the disk: it is there, but was not told."""
-    for core in seg.ledger.windows - heard.windows:
-        yield CoarseWindowDone(core, seg.store.read_logits(core), {})
-    for row, column in np.argwhere(seg.ledger.refined & ~heard.tiles).tolist():
+    for core in seg.windows_done - heard.windows:
+        yield CoarseWindowDone(core, seg.read_logits(core), {})
+    for row, column in np.argwhere(seg.refined & ~heard.tiles).tolist():
         chip = seg.tiles.chip((row, column))
         inside = seg.read_labels(chip.core.clip(seg.grid.shape))
         beyond = [(0, chip.core.height - inside.shape[0]), (0, chip.core.width - inside.shape[1])]
@@ -215,10 +215,10 @@ def write_edit(seg: Segmentation, box: Box, labels: NDArray[np.uint8]) -> Iterat
 
 def undo(seg: Segmentation) -> Iterator[object]:
     """Take the last edit back."""
-    box = seg.edits.last
-    if box is None:
+    if not seg.edit_boxes:
         yield Notice("there is no edit to take back")
         return
+    box = seg.edit_boxes[-1]
     seg.undo_edit()
     yield Edited(box, undone=True)
     yield Notice("the last edit was taken back")
@@ -237,8 +237,7 @@ def write_file(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:
 
 
 def _made_with(seg: Segmentation, **options: object) -> bool:
-    parameters = seg.record["parameters"]
-    return all(parameters[name] == value for name, value in options.items())
+    return all(getattr(seg.record.parameters, name) == value for name, value in options.items())
 
 
 def _failed(reasons: list[str]) -> Notice:
@@ -246,37 +245,8 @@ def _failed(reasons: list[str]) -> Notice:
     return Notice(f"{tiles} failed and kept coarse labels: {reasons[0]}", "error")
 
 
-class _Pausing:
-    """A model that waits, before it computes, while its job is paused; else runs compute ahead."""
-
-    def __init__(self, model: Model, job: Job) -> None:
-        self._model = model
-        self._job = job
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the model has
-        return getattr(self._model, name)
-
-    def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        self._job.wait_to_go_on()
-        return self._model.coarse(windows)
-
-    def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        self._job.wait_to_go_on()
-        return self._model.refine(windows)
-
-
-@contextmanager
-def _pausing(seg: Segmentation, model: Model, job: Job) -> Iterator[None]:
-    """Let a result compute with the model only while the job is not paused."""
-    seg.attach_model(cast("Model", _Pausing(model, job)))
-    try:
-        yield
-    finally:
-        seg.attach_model(model)
-
-
 def _curve(seg: Segmentation, seconds_per_tile: float | None) -> Curve:
-    return seg.ranking.curve(seg.ledger.refined.copy(), seconds_per_tile)
+    return seg.ranking.curve(seg.refined, seconds_per_tile)
 
 
 def _focus(seg: Segmentation, view: View) -> View:
@@ -284,6 +254,6 @@ def _focus(seg: Segmentation, view: View) -> View:
 
     def focus() -> Box | None:
         box = view()
-        return None if box is None else seg.to_fine(box)
+        return None if box is None else seg.box_to_fine(box)
 
     return focus

@@ -95,10 +95,8 @@ def outcome(model: Model, sample: Sample) -> Outcome:
             refine="none",
         )
         coarse = seg.read_labels(seg.grid.box)
-        coarse_logits = seg.store.read_logits(seg.coarse_grid.box)
-        logits = upsample(
-            seg.store.read_logits, seg.coarse_grid.shape, seg.grid.box, model.card.ratio
-        )
+        coarse_logits = seg.read_logits(seg.coarse_grid.box)
+        logits = upsample(seg.read_logits, seg.coarse_grid.shape, seg.grid.box, model.card.ratio)
         seg.refine(EVERYTHING)
         refined = seg.read_labels(seg.grid.box)
         return Outcome(sample, logits, coarse, refined, coarse_logits, seg.ranking, seg.tiles)

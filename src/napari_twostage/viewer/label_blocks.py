@@ -29,7 +29,7 @@ Key = tuple[int, int, int]
 """Level, row and column of a block."""
 
 
-class LabelPyramid:
+class LabelBlocks:
     """What a multiscale Labels layer shows of a result, kept current while a run goes on.
 
     Slicing a layer happens in the thread of the window, which must not wait for the disk each
@@ -45,9 +45,9 @@ class LabelPyramid:
     def __init__(self, seg: Segmentation) -> None:
         self._seg = seg
         self._blocks: OrderedDict[Key, NDArray[np.uint8]] = OrderedDict()
-        *finer, self._last = range(len(seg.layout.level_shapes))
+        *finer, self._last = range(len(seg.level_shapes))
         self._side = max(1, BLOCK_PX // seg.card.tile_px) * seg.card.tile_px
-        shapes = seg.layout.level_shapes
+        shapes = seg.level_shapes
         self._coarsest = seg.read_labels(Box(0, 0, *shapes[self._last]), self._last)
         self.levels: list[LazyLevel | NDArray[np.uint8]] = [
             *(
@@ -64,7 +64,7 @@ class LabelPyramid:
     def chip_refined(self, step: ChipRefined) -> None:
         """Show the labels of a refined chip, without going to the disk."""
         box = step.chip.core.clip(self._seg.grid.shape)
-        if any(edit.intersect(box).area for _, edit in self._seg.ledger.edits):
+        if any(edit.intersect(box).area for edit in self._seg.edit_boxes):
             self.changed(box)  # the user's edits lie above
             return
         labels = step.labels[: box.height, : box.width]
@@ -116,7 +116,7 @@ class LabelPyramid:
         return block
 
     def _keys(self, level: int, box: Box) -> Iterator[Key]:
-        shape = self._seg.layout.level_shapes[level]
+        shape = self._seg.level_shapes[level]
         inside = box.clip(shape)
         if inside.area:
             cells = inside.scaled(1 / self._side)
@@ -127,6 +127,4 @@ class LabelPyramid:
     def _box(self, key: Key) -> Box:
         level, row, column = key
         side = self._side
-        return Box.at(row * side, column * side, side, side).clip(
-            self._seg.layout.level_shapes[level]
-        )
+        return Box.at(row * side, column * side, side, side).clip(self._seg.level_shapes[level])

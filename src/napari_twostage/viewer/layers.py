@@ -14,7 +14,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_twostage.method.steps import ChipRefined
-from napari_twostage.viewer.label_blocks import LabelPyramid
+from napari_twostage.viewer.label_blocks import LabelBlocks
 from napari_twostage.viewer.settings import KEY
 from napari_twostage.viewer.tile_overlay import SHADES, TileShades, enlarge, tile_colormap
 from napari_twostage.viewer.tissue_outline import trace
@@ -61,7 +61,7 @@ class ResultLayers:
         self._viewer = viewer
         self._slide_layer = slide_layer
         self._session = session
-        self._pyramid: LabelPyramid | None = None
+        self._pyramid: LabelBlocks | None = None
         self.labels: Labels | None = None
         self.heat: Image | None = None
         self.tiles: Image | None = None
@@ -169,7 +169,7 @@ class ResultLayers:
         seg = self._seg
         if seg is not None and self.tiles is not None and self.shades is not None:
             # NaN is above no threshold
-            selectable = np.where(seg.ledger.refined, np.float32(np.nan), seg.scores)
+            selectable = np.where(seg.refined, np.float32(np.nan), seg.scores)
             self.shades.take(seg.states, selectable, self.tiles.data.shape)
 
     def _light_up(self) -> None:
@@ -181,9 +181,9 @@ class ResultLayers:
     @staticmethod
     def _cool_down(seg: Segmentation, heat: Image) -> None:
         """Leave out what was refined: there the doubt of stage 1 no longer counts."""
-        side = seg.findings.heat.cells_per_tile
-        refined = enlarge(seg.ledger.refined, side, heat.data.shape)
-        np.copyto(heat.data, seg.findings.heat.pixels)
+        side = seg.uncertainty_map.cells_per_tile
+        refined = enlarge(seg.refined, side, heat.data.shape)
+        np.copyto(heat.data, seg.uncertainty_map.pixels)
         heat.data[refined] = 0
 
     # -- editing ------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class ResultLayers:
 
     def _add_labels(self, seg: Segmentation) -> None:
         """Show labels, in place of a layer that the reader made of this result."""
-        pyramid = self._pyramid = LabelPyramid(seg)
+        pyramid = self._pyramid = LabelBlocks(seg)
         for layer in self._viewer.layers:
             ours = layer.metadata.get(KEY, {})
             if ours.get("role") == "labels" and ours.get("result") == seg.path:
@@ -261,8 +261,8 @@ class ResultLayers:
 
     def _add_heat(self, seg: Segmentation) -> None:
         self.heat = self._add_image(
-            "uncertainty", np.zeros_like(seg.findings.heat.pixels),
-            placement(self._slide_layer, seg.findings.heat.grid), colormap=_HEAT,
+            "uncertainty", np.zeros_like(seg.uncertainty_map.pixels),
+            placement(self._slide_layer, seg.uncertainty_map.grid), colormap=_HEAT,
             interpolation2d="linear", contrast_limits=(0, 255),
         )  # fmt: skip
 
@@ -276,7 +276,7 @@ class ResultLayers:
         )  # fmt: skip
 
     def _add_tissue(self, seg: Segmentation) -> None:
-        outline, grid = trace(*seg.findings.tissue_mask)
+        outline, grid = trace(*seg.tissue_mask)
         self.tissue = self._add_image(
             "tissue", outline, placement(self._slide_layer, grid), colormap=_TISSUE,
             interpolation2d="linear", contrast_limits=(0, 255),

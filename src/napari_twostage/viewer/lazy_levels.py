@@ -137,15 +137,15 @@ def _between(factors: Sequence[Scale]) -> Iterator[Scale]:
 
 def label_levels(seg: Segmentation) -> list[LazyLevel | NDArray[np.uint8]]:
     """Labels of a result at each level; the coarsest in memory, for napari caches it."""
-    *finer, coarsest = range(len(seg.layout.level_shapes))
+    *finer, coarsest = range(len(seg.level_shapes))
     side = seg.card.tile_px
     levels: list[LazyLevel | NDArray[np.uint8]] = []
     for level in finer:
-        shape = seg.layout.level_shapes[level]
+        shape = seg.level_shapes[level]
         read = partial(seg.read_labels, level=level)
         chunks = view_chunks((side, side), shape)
         levels.append(LazyLevel(read, shape, np.dtype(np.uint8), chunks))
-    whole = Box(0, 0, *seg.layout.level_shapes[coarsest])
+    whole = Box(0, 0, *seg.level_shapes[coarsest])
     return [*levels, seg.read_labels(whole, coarsest)]
 
 

@@ -107,13 +107,13 @@ def _open(path: str, channel: int | None = None) -> tuple[Slide, bool]:
 
 def _slide_of(seg: Segmentation) -> Slide:
     """The slide of a result, opened for display and checked to be the one it was made from."""
-    facts = seg.record["slide"]
-    if facts["path"] is None:
+    facts = seg.record.slide
+    if facts.path is None:
         raise SlideError(f"{seg.name} was an array; add it as a layer first")
     slide = open_slide(
-        facts["path"],
+        facts.path,
         mpp=seg.slide_mpp,
-        channel=seg.record["parameters"]["channel"],
+        channel=seg.record.parameters.channel,
         cache_bytes=display_cache_bytes(),
     )
     return seg.attach_slide(slide)

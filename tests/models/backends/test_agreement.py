@@ -61,7 +61,7 @@ def tissue(side: int, count: int) -> list[np.ndarray]:
         ]
 
 
-def both_stages(model: Model, count: int = 2) -> list[np.ndarray]:
+def run_stages(model: Model, count: int = 2) -> list[np.ndarray]:
     """Logits of either stage over real windows of its size."""
     card = model.card
     coarse = model.coarse(tissue(card.coarse_window_px, count))
@@ -70,12 +70,12 @@ def both_stages(model: Model, count: int = 2) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def expected() -> list[np.ndarray]:
-    return both_stages(load_model("nuclei", device="cpu"))
+    return run_stages(load_model("nuclei", device="cpu"))
 
 
 @pytest.mark.parametrize("device", OTHERS)
 def test_f32_agrees_with_torch_on_the_cpu(device: str, expected: list[np.ndarray]) -> None:
-    found = both_stages(load_model("nuclei", device=device))
+    found = run_stages(load_model("nuclei", device=device))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).max() < F32_TOLERANCE
@@ -85,7 +85,7 @@ def test_f32_agrees_with_torch_on_the_cpu(device: str, expected: list[np.ndarray
 def test_a_lower_precision_changes_few_labels(
     device: str, precision: str, expected: list[np.ndarray]
 ) -> None:
-    found = both_stages(load_model("nuclei", device=device, precision=precision))
+    found = run_stages(load_model("nuclei", device=device, precision=precision))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == np.float32
         assert not np.array_equal(ours, theirs)  # else it is float32 after all
@@ -158,7 +158,7 @@ def test_logits_are_the_same_with_any_number_of_threads(
         set_threads(threads)
         model = load_model("nuclei", device=device)
         assert model.threads == threads
-        found.append(both_stages(model))
+        found.append(run_stages(model))
         assert torch.get_num_threads() == threads  # the rest of the process keeps its own
     for logits in found[1:]:
         assert all(np.array_equal(*pair) for pair in zip(logits, found[0], strict=True))

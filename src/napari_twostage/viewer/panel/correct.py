@@ -70,7 +70,7 @@ class CorrectSection(Section):
         self.edit.setEnabled(session.coarse_done and not editing and not session.reading_edit)
         for one in (self.commit, self.discard):
             one.setEnabled(editing and not session.writing_edit)
-        edits = 0 if seg is None else len(seg.edits)
+        edits = 0 if seg is None else len(seg.edit_boxes)
         self.undo.setEnabled(edits > 0 and not editing)
         self._brushes.setVisible(editing)
         self._hint.setVisible(editing)

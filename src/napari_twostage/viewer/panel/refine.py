@@ -107,6 +107,6 @@ class RefineSection(Section):
             return
         counts = np.bincount(session.seg.states.ravel(), minlength=len(TileState))
         self._legend.set_counts({state.name.lower(): int(counts[state]) for state in TileState})
-        refined = int(session.seg.ledger.refined.sum())
+        refined = int(session.seg.refined.sum())
         known = int(counts.sum() - counts[TileState.OUTSIDE])
         self.set_status(f"{refined:,} of {known:,} tiles" if known else "")

@@ -31,7 +31,7 @@ FORMATS = {
     "Labels as OME-TIFF (*.ome.tif)": ".ome.tif",
     "Areas per class (*.areas.csv)": ".areas.csv",
     "Table of objects (*.objects.csv)": ".objects.csv",
-    "Overview picture (*.png)": ".png",
+    "LabelPyramid picture (*.png)": ".png",
 }
 """What the file dialog offers, and how such a file's name ends."""
 

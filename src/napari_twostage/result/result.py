@@ -1,0 +1,353 @@
+"""A result on disk: everything a run computed and a user changed, for one slide and one model.
+
+`Result` is the door to the folder: outside this package nobody touches the journal, the zarr
+arrays or the record's file.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from napari_twostage.errors import SegmentationError, SelectionError, SlideError
+from napari_twostage.geometry import Box
+from napari_twostage.io.paths import locate
+from napari_twostage.method.resample_labels import lazy_plane
+from napari_twostage.method.selection import Plan, Ranking, Selection
+from napari_twostage.method.uncertainty import probabilities
+from napari_twostage.result.files import ResultFiles
+from napari_twostage.result.record import Record, read_record
+from napari_twostage.result.run_writer import RunWriter
+from napari_twostage.slides import open_slide
+from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
+from napari_twostage.slides.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import dask.array as da
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_twostage.geometry import Grid, Region
+    from napari_twostage.io.paths import Location
+    from napari_twostage.method.tiling import Tile
+    from napari_twostage.models.card import LabelClass
+    from napari_twostage.result.uncertainty_map import UncertaintyMap
+    from napari_twostage.slides.base import Slide
+
+
+class Result:
+    """A result folder, open for reading and writing.
+
+    Everything can be read while a run writes. `Segmentation` adds what computes.
+
+    Parameters
+    ----------
+    path : Path or Url
+        The folder, which must exist.
+    record : Record
+        What its `record.json` states.
+    slide : Slide, optional
+        The slide, where it is open already or was an array.
+
+    Raises
+    ------
+    SegmentationError
+        If the slide is not the one that was segmented.
+    """
+
+    def __init__(self, path: Location, record: Record, *, slide: Slide | None = None) -> None:
+        self._files = ResultFiles(path, record)
+        self.path = path
+        self.card = record.card
+        self.grid = record.grid
+        """The fine grid, on which labels and tiles lie."""
+        self.layout = self._files.layout
+        self.tiles = self.layout.tiles
+        self._slide: Slide | None = None
+        if slide is not None:
+            self.attach_slide(slide)
+
+    @classmethod
+    def open(cls, path: str | Location, *, slide: Slide | None = None) -> Self:
+        """Open a result folder.
+
+        Parameters
+        ----------
+        path : path or URL
+            A folder that `segment` wrote.
+        slide : Slide, optional
+            Needed where the slide was an array or has moved.
+
+        Raises
+        ------
+        SegmentationError
+            If the folder is no result, or the slide is another one.
+        """
+        place = locate(path).expanduser()
+        return cls(place, read_record(place), slide=slide)
+
+    @property
+    def record(self) -> Record:
+        """Slide, model, parameters and runs, as `record.json` states them."""
+        return self._files.record
+
+    @property
+    def writer(self) -> RunWriter:
+        """The side that runs write to."""
+        return RunWriter(self._files)
+
+    # -- slide and grids ----------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the slide."""
+        return self.record.slide.name
+
+    @property
+    def classes(self) -> tuple[LabelClass, ...]:
+        """Classes of the labels; 0 is the background."""
+        return self.card.classes
+
+    @property
+    def coarse_grid(self) -> Grid:
+        """The grid of stage 1 and of `uncertainty`."""
+        return self.layout.coarse
+
+    @property
+    def slide_mpp(self) -> tuple[float, float]:
+        """Micrometres per pixel (y, x) of the slide's level 0."""
+        return self.record.slide.mpp
+
+    @property
+    def pyramid_folder(self) -> Location:
+        """Folder of the coarse levels made for a slide that has none."""
+        return self.path / "pyramid"
+
+    @property
+    def slide(self) -> Slide:
+        """The slide.
+
+        Raises
+        ------
+        SegmentationError
+            If it is no file, or no longer the one that was segmented.
+        SlideError
+            If it cannot be opened.
+        """
+        if self._slide is None:
+            path = self.record.slide.path
+            if path is None:
+                raise SegmentationError(
+                    f"{self.path} was made from an array; open it with slide=open_slide(array, ...)"
+                )
+            channel = self.record.parameters.channel
+            return self.attach_slide(open_slide(path, mpp=self.slide_mpp, channel=channel))
+        return self._slide
+
+    def attach_slide(self, slide: Slide) -> Slide:
+        """Use this slide, which must be the one that was segmented."""
+        if slide.fingerprint() != self.record.slide.fingerprint:
+            raise SegmentationError(
+                f"{self.path} was made from another slide than {slide.name}: "
+                f"{self.name}, with other pixels; choose another output folder"
+            )
+        if self.pyramid_folder.exists() and not isinstance(slide, PyramidSlide):
+            with suppress(SlideError):  # interrupted: the next run builds it again
+                slide = with_pyramid(slide, self.pyramid_folder)
+        self._slide = slide
+        return slide
+
+    def view(self, grid: Grid) -> View:
+        """The slide as 8-bit RGB on a grid."""
+        return View(self.slide, grid)
+
+    @property
+    def level_shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of each level of `labels`."""
+        return self.layout.level_shapes
+
+    def to_fine(self, region: Box | Sequence[ArrayLike]) -> Region:
+        """A region of level 0 on the fine grid; see `box_to_fine` for boxes.
+
+        Raises
+        ------
+        SelectionError
+            If a polygon has fewer than three vertices.
+        """
+        if isinstance(region, Box):
+            return self.box_to_fine(region)
+        y, x = self.grid.downsample
+        polygons = []
+        for vertices in region:
+            points = np.asarray(vertices, float)
+            if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+                raise SelectionError(
+                    f"a polygon of shape {points.shape} was given, three or more vertices (y, x) "
+                    "were expected; draw it again"
+                )
+            polygons.append(tuple((row / y, column / x) for row, column in points.tolist()))
+        return tuple(polygons)
+
+    def box_to_fine(self, box: Box) -> Box:
+        """A box of level 0 on the fine grid, grown to whole pixels and clipped to the slide."""
+        y, x = self.grid.downsample
+        return box.scaled((1 / y, 1 / x)).clip(self.grid.shape)
+
+    # -- tiles ----------------------------------------------------------------------------------
+
+    @property
+    def tissue_known(self) -> bool:
+        """Whether the tissue was looked for: the first thing that a run keeps."""
+        return self._files.scores.tissue_known
+
+    @property
+    def tissue(self) -> NDArray[np.bool_]:
+        """Tiles to segment: (rows, columns); once `tissue_known`."""
+        return self._files.scores.tissue
+
+    @property
+    def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
+        """Tissue as a mask (H, W), and the mask's grid; once `tissue_known`."""
+        return self._files.scores.tissue_mask
+
+    @property
+    def coarse_complete(self) -> bool:
+        """Whether stage 1 has seen all tissue."""
+        return self._files.scores.complete
+
+    @property
+    def windows_done(self) -> frozenset[Box]:
+        """Cores, inside the slide, of the coarse windows that are done."""
+        return frozenset(self._files.log.windows)
+
+    @property
+    def refined(self) -> NDArray[np.bool_]:
+        """Tiles that stage 2 has seen: (rows, columns); a copy."""
+        return self._files.log.refined.copy()
+
+    @property
+    def failures(self) -> dict[Tile, str]:
+        """Tiles that could not be read or computed, and why."""
+        return dict(self._files.log.failed)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Score of each tile (rows, columns), in [0, 1] for two classes; NaN where unscored."""
+        return self._files.scores.statistics.score
+
+    @property
+    def states(self) -> NDArray[np.uint8]:
+        """`tiling.TileState` of each tile (rows, columns)."""
+        return self._files.log.states(~np.isnan(self.scores))
+
+    def tiles_touching(self, region: Region) -> NDArray[np.bool_]:
+        """Tiles that share a point with a region of the fine grid: (rows, columns)."""
+        if not isinstance(region, Box):
+            return self.tiles.touching_polygons(region)
+        touched = np.zeros(self.tiles.shape, bool)
+        for tile in self.tiles.touching(region):
+            touched[tile] = True
+        return touched
+
+    @property
+    def ranking(self) -> Ranking:
+        """All scored tiles as they stand, the highest score first."""
+        return Ranking(self._files.scores.statistics, self.card.refinement_gain)
+
+    def select(self, selection: Selection, *, seconds_per_tile: float | None = None) -> Plan:
+        """Turn a selection, its region on the fine grid, into a plan.
+
+        Parameters
+        ----------
+        selection : Selection
+            The tiles that are wanted.
+        seconds_per_tile : float, optional
+            Stage 2's time for a tile; a time budget needs it.
+        """
+        ranking, refined = self.ranking, self.refined
+        region = None if selection.region is None else self.tiles_touching(selection.region)
+        chosen = ranking.select(selection, seconds_per_tile, region, refined)
+        return ranking.plan(selection, chosen, refined, seconds_per_tile)
+
+    # -- pixels -------------------------------------------------------------------------------
+
+    @cached_property
+    def labels(self) -> list[da.Array]:
+        """Lazy (H, W) uint8 labels, one a level; level k is 2**k times as coarse as `grid`."""
+        return [
+            lazy_plane(partial(self.read_labels, level=level), shape, np.uint8)
+            for level, shape in enumerate(self.level_shapes)
+        ]
+
+    def read_labels(self, box: Box, level: int = 0) -> NDArray[np.uint8]:
+        """Labels of a box inside a level: edited, else refined, else upsampled coarse ones."""
+        return self._files.store.read_labels(box, level)
+
+    def read_logits(self, box: Box) -> NDArray[np.float16]:
+        """Logits (K, height, width) of a box inside `coarse_grid`; NaN where there are none."""
+        return self._files.store.read_logits(box)
+
+    @cached_property
+    def uncertainty(self) -> da.Array:
+        """Lazy (H, W) float32 uncertainty on `coarse_grid`; 0 outside the tissue."""
+        return lazy_plane(self.read_uncertainty, self.coarse_grid.shape, np.float32)
+
+    def read_uncertainty(self, box: Box) -> NDArray[np.float32]:
+        """Uncertainty of a box inside `coarse_grid`; 0 outside the tissue."""
+        probability = probabilities(self._files.store.read_logits(box))
+        return np.nan_to_num(self._files.measure(probability), nan=0.0)
+
+    @property
+    def uncertainty_map(self) -> UncertaintyMap:
+        """Mean uncertainty of small cells: small enough to view a whole slide."""
+        return self._files.scores.uncertainty_map
+
+    def update_pyramid(self) -> None:
+        """Make the levels of `labels` that a killed run left behind, in memory."""
+        self._files.store.pyramid.update()
+
+    # -- the user's edits ---------------------------------------------------------------------
+
+    @property
+    def edit_boxes(self) -> list[Box]:
+        """Box of each edit that stands, on the fine grid; the oldest first."""
+        return [edit.box for edit in self._files.log.edits]
+
+    def check_edit(self, box: Box, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Labels as `edit` takes them; raises what it would raise, and changes nothing."""
+        return self._files.edits.check(box, labels)
+
+    def edit(self, box: Box, labels: NDArray[np.uint8]) -> None:
+        """Put the user's labels above everything computed.
+
+        Parameters
+        ----------
+        box : Box
+            Inside the fine grid.
+        labels : (box.height, box.width) uint8 array
+            Class values; 255 leaves a pixel as it is.
+
+        Raises
+        ------
+        SegmentationError
+            If the shape or a value does not fit.
+        """
+        self._files.edits.add(box, labels)
+        self._files.flush()
+
+    def undo_edit(self) -> bool:
+        """Take back the last edit that stands; False where there is none."""
+        undone = self._files.edits.undo()
+        self._files.flush()
+        return undone
+
+    def __repr__(self) -> str:
+        height, width = self.grid.shape
+        refined = int(self._files.log.refined.sum())
+        return (
+            f"<{type(self).__name__} of {self.name}: {height} × {width}, {refined} tiles refined>"
+        )

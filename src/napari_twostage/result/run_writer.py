@@ -1,0 +1,175 @@
+"""Writing a run's results: pixels first, then the journal's line that speaks of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.result.journal_events import (
+    PyramidFlushed,
+    TilesFailed,
+    TilesRefined,
+    WindowDone,
+)
+from napari_twostage.result.record import TissueRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.method.tiling import Tile
+    from napari_twostage.method.tissue import Tissue
+    from napari_twostage.result.files import ResultFiles
+    from napari_twostage.result.record import RunRecord
+    from napari_twostage.result.tile_scores import WindowScores
+
+
+class RunWriter:
+    """The side of a result that runs write to; `Result.writer` makes it.
+
+    Parameters
+    ----------
+    files : ResultFiles
+        The opened folder.
+    """
+
+    def __init__(self, files: ResultFiles) -> None:
+        self._files = files
+
+    def save_tissue(
+        self, tissue: Tissue, tiles: NDArray[np.bool_], intensity_range: tuple[float, float]
+    ) -> None:
+        """Keep the tissue, and the tiles that follow from it."""
+        found = TissueRecord(
+            searched=self._files.record.parameters.tissue,
+            bright_field=tissue.bright_field,
+            area_mm2=tissue.area_mm2,
+            tiles=int(tiles.sum()),
+            intensity_range=intensity_range,
+        )
+        self._files.write_record(replace(self._files.record, tissue=found))
+        self._files.scores.save_tissue(tissue, tiles)
+
+    def write_window(
+        self, core: Box, logits: NDArray[np.float16], unreadable: Mapping[Tile, str]
+    ) -> tuple[WindowScores, dict[Tile, str]]:
+        """Write the pixels of a coarse window; `record_window` makes them part of the result.
+
+        Parameters
+        ----------
+        core : Box
+            The window's own coarse pixels, inside the slide.
+        logits : (K, core.height, core.width) float16 array
+            Calibrated logits; kept for tiles with tissue only.
+        unreadable : mapping of tile to str
+            Tiles whose pixels could not be read, and why.
+
+        Returns
+        -------
+        scores : WindowScores
+            Statistics and uncertainty of its tiles, for `record_window`.
+        unreadable : dict of tile to str
+            Those of the unreadable tiles that hold tissue.
+        """
+        layout, tissue = self._files.layout, self._files.scores.tissue
+        logits = logits.copy()
+        for tile in layout.tiles.touching(layout.fine_box(core)):
+            if not tissue[tile] or tile in unreadable:
+                place = layout.coarse_box(tile).shift(-core.top, -core.left)
+                logits[:, *place.slices] = np.nan
+        lost = {tile: why for tile, why in unreadable.items() if tissue[tile]}
+        self._files.store.write_window(core, logits)
+        return self._files.scores.of_window(logits), lost
+
+    def record_window(
+        self,
+        core: Box,
+        scores: WindowScores,
+        unreadable: dict[Tile, str],
+        *,
+        in_pyramid: bool = False,
+    ) -> None:
+        """Record a coarse window whose pixels are on disk."""
+        self._files.log.record(WindowDone(core, unreadable, in_pyramid))
+        self._files.scores.window_done(core, scores)
+
+    def finish_coarse_pass(self) -> None:
+        """Keep the statistics of all tiles: the coarse pass is complete."""
+        self._files.scores.save_statistics()
+
+    def squares(self, core: Box, labels: NDArray[np.uint8]) -> dict[Tile, NDArray[np.uint8]]:
+        """Labels of a chip's core, by tile: full squares, also beyond the slide's edge."""
+        size = self._files.layout.tiles.tile_px
+        return {
+            (box.top // size, box.left // size): labels[box.shift(-core.top, -core.left).slices]
+            for box in core.blocks(size)
+        }
+
+    def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
+        """Write the refined labels of a tile's full square; `record_refined` makes them count."""
+        self._files.store.write_tile(tile, labels)
+
+    def write_tiles(self, squares: Mapping[Tile, NDArray[np.uint8]]) -> None:
+        """Write several tiles, also while another process writes the same ones."""
+        self._files.store.write_tiles(squares)
+
+    def record_refined(self, tiles: Sequence[Tile]) -> None:
+        """Record refined tiles whose pixels are on disk."""
+        self._files.log.record(TilesRefined(tuple(tiles)))
+
+    def record_failed(self, tiles: Sequence[Tile], reason: str) -> None:
+        """Record tiles that could not be refined."""
+        self._files.log.record(TilesFailed(tuple(tiles), reason))
+
+    def record_run(self, run: RunRecord) -> None:
+        """Add a run to the record."""
+        self._files.write_record(self._files.record.with_run(run))
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of the label pyramid buffered in memory, not yet flushed."""
+        return self._files.store.pyramid.buffered_bytes
+
+    def flush(self) -> None:
+        """Write the buffered levels of `Result.labels`; readers see them up to date anyway."""
+        self._files.flush()
+
+    # -- what processes of a cluster share ------------------------------------------------------
+
+    def detach(self, box: Box, step: int) -> dict[int, NDArray[np.uint8]]:
+        """Write this box only from now on; see `LabelPyramid.detach`."""
+        return self._files.store.pyramid.detach(box, step)
+
+    def flush_detached(self) -> None:
+        """Write the box of `detach`; its owner records it."""
+        self._files.store.pyramid.flush()
+
+    def record_partition(
+        self,
+        box: Box,
+        shared: dict[int, NDArray[np.uint8]],
+        *,
+        refined: Sequence[Tile] = (),
+    ) -> None:
+        """Take over a box that another process has written.
+
+        Parameters
+        ----------
+        box : Box
+            Of the fine grid.
+        shared : dict of int to uint8 array
+            Labels of the box at the levels that processes share, from `detach`.
+        refined : sequence of Tile
+            Tiles that the process refined.
+        """
+        self._files.store.pyramid.attach(box, shared)
+        if refined:
+            self._files.log.record(TilesRefined(tuple(refined)))
+            self._files.log.record(PyramidFlushed())
+            self._files.store.mark_written(
+                self._files.log.refined, np.zeros(self._files.layout.tiles.shape, bool)
+            )

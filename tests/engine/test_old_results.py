@@ -1,0 +1,64 @@
+"""Result folders made by version 0.1, before modules and records were typed, still work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tifffile
+from tests.fakes import CLASSES, MPP, FakeModel, make_card
+
+from napari_twostage import Segmentation, export, open_slide, segment
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+EXPORTS = "labels.geojson", "areas.csv", "objects.csv", "labels.ome.tif"
+EXPECTED = json.loads((FIXTURES / "expected.json").read_text(encoding="utf-8"))
+"""Hashes of what version 0.1 read and exported."""
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def hashes(seg: Segmentation, folder: Path) -> dict[str, str]:
+    """Hashes of the exported files, of an image its pixels, and of the labels."""
+    found = {}
+    for name in EXPORTS:
+        export(seg, folder / name)
+        image = name.endswith(".tif")
+        data = tifffile.imread(folder / name).tobytes() if image else (folder / name).read_bytes()
+        found[name] = digest(data)
+    return found | {"labels": digest(seg.labels[0].compute().tobytes())}
+
+
+@pytest.fixture
+def slide_file(tmp_path: Path) -> Path:
+    return Path(shutil.copy(FIXTURES / "slide.tif", tmp_path))
+
+
+def unpacked(name: str, folder: Path) -> Path:
+    shutil.unpack_archive(FIXTURES / f"{name}.twostage.zarr.zip", folder)
+    return folder / f"{name}.twostage.zarr"
+
+
+def test_a_finished_result_opens_and_exports_to_the_same_bytes(
+    slide_file: Path, tmp_path: Path
+) -> None:
+    slide = open_slide(slide_file, mpp=MPP)
+    seg = Segmentation.open(unpacked("finished", tmp_path), slide=slide)
+    assert seg.edit_boxes  # one stands, one was taken back
+    assert hashes(seg, tmp_path) == EXPECTED["finished"]
+    before = json.loads((seg.path / "record.json").read_bytes())
+    assert json.loads(json.dumps(seg.record.as_dict())) == before
+
+
+@pytest.mark.parametrize("name", ["finished", "stopped"])
+def test_a_result_resumes_to_the_same_bytes(name: str, slide_file: Path, tmp_path: Path) -> None:
+    slide, model = open_slide(slide_file, mpp=MPP), FakeModel(make_card(classes=CLASSES))
+    seg = segment(slide, model, unpacked(name, tmp_path), refine="all", tissue=False)
+    found = hashes(seg, tmp_path) | {"scores": digest(seg.scores.tobytes())}
+    assert found == EXPECTED[f"{name}, then all refined"]
+    assert [past.finished for past in seg.record.runs] == [name == "finished", True]
