@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_twostage.engine.batch import Row
+    from napari_twostage.engine.batch import BatchRow
 
 SETTINGS = {"fraction": 0.5, "tissue": False}
 
@@ -35,7 +35,7 @@ def slides(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def batch(slides: list[Path], out: Path, **options: object) -> list[Row]:
+def batch(slides: list[Path], out: Path, **options: object) -> list[BatchRow]:
     keywords = {**SETTINGS, **options}
     beside = {
         name: keywords.pop(name) for name in ("mpp", "progress", "cluster") if name in keywords

@@ -18,15 +18,16 @@ from napari_twostage.utils.timing import Seconds, time_in_turn
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from napari_twostage.cli.commands import VerbOutput
     from napari_twostage.models.model import Model
     from napari_twostage.slides.base import Slide
     from napari_twostage.utils.timing import Timing
 
 Stages = dict[str, Seconds]
-"""What ``tissue``, ``coarse`` and ``refine`` took."""
+"""Seconds of ``tissue``, ``coarse`` and ``refine``."""
 
 
-def bench(options: Namespace) -> tuple[dict[str, Any], list[str], int]:
+def bench(options: Namespace) -> VerbOutput:
     """Time three ways through one slide, interleaved; report medians.
 
     "every tile" is stage 2 over all tissue tiles without its coarse pass: what a dense run with

@@ -1,4 +1,4 @@
-"""What each verb of the command line does; each returns a JSON-able summary and an exit code."""
+"""The verbs of the command line; each returns a summary, its text and an exit code."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from napari_twostage.distributed import Cluster
     from napari_twostage.models.bundle import Bundle
 
-Result = tuple[dict[str, Any], list[str], int]
-"""What a verb found: for machines, for people, and the exit code."""
+VerbOutput = tuple[dict[str, Any], list[str], int]
+"""A JSON-able summary, the same as lines of text, and the exit code."""
 
 DONE, SOME_FAILED = 0, 1
 
 
-def demo(options: Namespace) -> Result:
+def demo(options: Namespace) -> VerbOutput:
     """Segment the sample slide and draw an overview."""
     out = options.out or Path("demo")
     options.slide, options.out = sample_slide(), out / "CMU-1-Small-Region.twostage.zarr"
@@ -61,7 +61,7 @@ def demo(options: Namespace) -> Result:
     )
 
 
-def segment(options: Namespace) -> Result:
+def segment(options: Namespace) -> VerbOutput:
     """Segment one slide in two stages."""
     wanted = _run_options(options)
     model = load_model(options.model, device=options.device, precision=options.precision)
@@ -77,6 +77,7 @@ def segment(options: Namespace) -> Result:
 
 
 def _run_options(options: Namespace) -> RunOptions:
+    """The settings of a run, from the words of the command line."""
     return RunOptions(
         threshold=options.threshold,
         fraction=options.fraction,
@@ -91,7 +92,7 @@ def _run_options(options: Namespace) -> RunOptions:
 
 
 def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
-    """The cluster that was asked for; None where this process is to compute."""
+    """The cluster to compute on; None for this process."""
     if options.scheduler is None and options.workers is None:
         return nullcontext()
     from napari_twostage.distributed import connect
@@ -104,7 +105,7 @@ def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
     )
 
 
-def refine(options: Namespace) -> Result:
+def refine(options: Namespace) -> VerbOutput:
     """Refine more of a result."""
     seg = Segmentation.open(options.result)
     seg.attach_model(
@@ -134,7 +135,7 @@ def refine(options: Namespace) -> Result:
     return summary, lines(summary), SOME_FAILED if seg.failures else DONE
 
 
-def write(options: Namespace) -> Result:
+def write(options: Namespace) -> VerbOutput:
     """Export a result to one or more files."""
     seg = Segmentation.open(options.result)
     written = []
@@ -146,13 +147,13 @@ def write(options: Namespace) -> Result:
 
 @contextmanager
 def _bar(name: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar of the share that is done."""
+    """Show a progress bar; yields a function that takes the share done, from 0 to 1."""
     layout = "{l_bar}{bar}| {elapsed}<{remaining}"
     with tqdm(desc=name, total=1000, disable=quiet, bar_format=layout) as bar:
         yield lambda done: bar.update(round(1000 * done) - bar.n)
 
 
-def info(options: Namespace) -> Result:
+def info(options: Namespace) -> VerbOutput:
     """Describe a slide, a result, or this machine."""
     if options.path is None:
         return _machine()
@@ -187,7 +188,7 @@ def info(options: Namespace) -> Result:
     return summary, text, DONE
 
 
-def _machine() -> Result:
+def _machine() -> VerbOutput:
     summary = {**describe_machine(), **describe_choice(), "models": bundled_names()}
     return summary, [f"{name:15} {_plain(value)}" for name, value in summary.items()], DONE
 
@@ -196,7 +197,7 @@ def _plain(value: object) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def view(options: Namespace) -> Result:
+def view(options: Namespace) -> VerbOutput:
     """Open napari with slides or results and the panel."""
     if not (find_spec("napari") and find_spec("qtpy")):
         raise TwoStageError(
@@ -211,7 +212,7 @@ def view(options: Namespace) -> Result:
     return {"opened": [str(path) for path in options.paths]}, [], DONE
 
 
-def models(options: Namespace) -> Result:
+def models(options: Namespace) -> VerbOutput:
     """List the bundled models, or show a card."""
     names = [options.model] if options.model else bundled_names()
     bundles = [read_bundle(name) for name in names]
@@ -241,7 +242,7 @@ def _model_lines(bundle: Bundle) -> list[str]:
     return text + [f"  measured  {key}: {value}" for key, value in card.metrics.items()]
 
 
-def batch(options: Namespace) -> Result:
+def batch(options: Namespace) -> VerbOutput:
     """Segment many slides; one that fails does not stop the others."""
     model = load_model(options.model, device=options.device, precision=options.precision)
     with _cluster(options) as cluster:

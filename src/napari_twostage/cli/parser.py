@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     from napari_twostage.cli import bench, commands
 
-    verbs: dict[str, Callable[[argparse.Namespace], commands.Result]] = {
+    verbs: dict[str, Callable[[argparse.Namespace], commands.VerbOutput]] = {
         "demo": commands.demo,
         "info": commands.info,
         "segment": commands.segment,

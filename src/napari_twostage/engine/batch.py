@@ -1,4 +1,4 @@
-"""Many slides with one model: done one after the other, what is done already left alone."""
+"""Batches: many slides with one model, one after the other; finished results are left alone."""
 
 from __future__ import annotations
 
@@ -37,15 +37,14 @@ DONE, RESUMED, DONE_BEFORE, FAILED_TILES = "done", "resumed", "done before", "fa
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What became of a slide."""
+class BatchRow:
+    """The outcome for one slide."""
 
     slide: Location
     status: str
-    """``done``; ``resumed`` where a result was half done; ``done before``; ``failed tiles``; or
-    why there is no result."""
+    """``done``, ``resumed``, ``done before``, ``failed tiles``, or why there is no result."""
     summary: dict[str, Any] | None = None
-    """See `summary.summarise`; None where there is no result."""
+    """See `summary.summarise`; None if there is no result."""
     error: Exception | None = None
     """The error that `status` names, with its traceback."""
 
@@ -78,7 +77,7 @@ def segment_all(
     mpp: float | Scale | None = None,
     progress: bool = False,
     cluster: Executor | None = None,
-) -> Iterator[Row]:
+) -> Iterator[BatchRow]:
     """Segment slides, each into a folder of its own; a slide that fails costs itself only.
 
     Parameters
@@ -101,7 +100,7 @@ def segment_all(
 
     Yields
     ------
-    Row
+    BatchRow
         After each slide. One that an earlier call finished with the same settings is left
         alone, one that it began is resumed.
 
@@ -114,7 +113,7 @@ def segment_all(
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)
     results = place_results([locate(slide) for slide in slides], folder)
-    rows: list[Row] = []
+    rows: list[BatchRow] = []
     for number, (source, result) in enumerate(results.items(), start=1):
         if progress:
             sys.stderr.write(f"[{number}/{len(results)}] {source}\n")
@@ -126,7 +125,7 @@ def segment_all(
         except ClusterError:
             raise
         except Exception as error:
-            row = Row(source, one_line(error), error=error)
+            row = BatchRow(source, one_line(error), error=error)
             log.debug("%s", source, exc_info=error)
             sys.stderr.write(f"{source}: {row.status}\n")
         rows.append(row)
@@ -143,7 +142,7 @@ def _segment_one(
     *,
     progress: bool,
     cluster: Executor | None,
-) -> Row:
+) -> BatchRow:
     begun = (out / FILE).exists() and not options.overwrite
     seg = prepare(slide, model, out, options)
     wanted = options.selection(seg.card)
@@ -185,19 +184,19 @@ def _is_of(result: Location, slide: Location) -> bool:
     try:
         made_of = read_record(result).slide.path
     except SegmentationError:
-        return True  # said where it is opened
+        return True  # reported when it is opened
     return made_of in (None, str(slide)) or not locate(made_of).exists()
 
 
 def _finished(seg: Segmentation, wanted: Selection) -> bool:
-    """Whether a run of this selection came to its end, and no tile is worth another try."""
+    """Whether a run of this selection finished, and no tile is left to retry."""
     asked = wanted.as_dict()
     ended = any(past.wanted == asked and past.finished for past in seg.record.runs)
     return ended and not seg.failures
 
 
-def _row(source: Location, status: str, seg: Segmentation) -> Row:
-    return Row(source, FAILED_TILES if seg.failures else status, summarise(seg))
+def _row(source: Location, status: str, seg: Segmentation) -> BatchRow:
+    return BatchRow(source, FAILED_TILES if seg.failures else status, summarise(seg))
 
 
 def _write_table(place: Location, rows: list[dict[str, Any]]) -> None:
@@ -209,12 +208,12 @@ def _write_table(place: Location, rows: list[dict[str, Any]]) -> None:
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    """All columns: a slide without a result lacks some."""
+    """Names of all columns; a slide without a result lacks some."""
     return [*max(rows, key=len)]
 
 
 def aligned(rows: list[dict[str, Any]]) -> list[str]:
-    r"""Lay the table out for people: figures below each other, what became of each slide last.
+    r"""The table as aligned lines of text, the status last.
 
     Examples
     --------

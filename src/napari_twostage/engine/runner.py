@@ -112,7 +112,7 @@ class Executor(Protocol):
 
 @dataclass
 class _Account:
-    """Where a run's time went, and who computed."""
+    """Seconds by stage, plan and processes of a run."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     stage: str = STAGES[0]
