@@ -13,7 +13,7 @@ from tqdm import tqdm
 from napari_twostage.engine.api import prepare, run_to_end, working_grid
 from napari_twostage.engine.batch import TABLE, aligned, segment_all
 from napari_twostage.engine.options import RunOptions
-from napari_twostage.engine.runner import watch
+from napari_twostage.engine.progress import watch
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import (
     SegmentationError,

@@ -6,7 +6,8 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from napari_twostage.engine.options import RunOptions
-from napari_twostage.engine.runner import run, watch
+from napari_twostage.engine.progress import watch
+from napari_twostage.engine.runner import run
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SegmentationError, SlideError
 from napari_twostage.geometry import Grid
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Unpack
 
+    from napari_twostage.engine.executor import Executor
     from napari_twostage.engine.options import RunKeywords
-    from napari_twostage.engine.runner import Executor
     from napari_twostage.io.paths import Location
     from napari_twostage.method.pipeline import Focus, Gate
     from napari_twostage.method.selection import Selection

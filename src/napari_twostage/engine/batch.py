@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.engine.api import prepare, run_to_end
-from napari_twostage.engine.runner import watch
+from napari_twostage.engine.progress import watch
 from napari_twostage.errors import ClusterError, SegmentationError, one_line
 from napari_twostage.io.paths import Location, locate, write_whole
 from napari_twostage.measure.summary import summarise
@@ -22,8 +22,8 @@ from napari_twostage.slides import open_slide
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from napari_twostage.engine.executor import Executor
     from napari_twostage.engine.options import RunOptions
-    from napari_twostage.engine.runner import Executor
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
     from napari_twostage.method.selection import Selection

@@ -1,7 +1,8 @@
-"""Progress bars on stderr, with rates and time left."""
+"""Progress of a run: bars on stderr, or a function that is called with each step."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from tqdm import tqdm
@@ -19,6 +20,7 @@ from napari_twostage.method.steps import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 
@@ -72,3 +74,25 @@ class Bars:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def watch(steps: Iterator[Step], progress: bool | Callable[[Step], None] | None) -> None:
+    """Take all steps.
+
+    Parameters
+    ----------
+    steps : iterator of Step
+        A run.
+    progress : bool or callable, optional
+        True shows bars on stderr; a callable is given each step.
+    """
+    if callable(progress):
+        for step in steps:
+            progress(step)
+        return
+    if progress:
+        with Bars() as bars:
+            for step in steps:
+                bars.take(step)
+        return
+    deque(steps, maxlen=0)

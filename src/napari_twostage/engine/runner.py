@@ -15,7 +15,7 @@ from collections import Counter, deque
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box
@@ -40,9 +40,10 @@ from napari_twostage.slides.pyramid import build_pyramid
 from napari_twostage.utils.threads import may_wait, pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from napari_twostage.engine.executor import Executor
     from napari_twostage.method.pipeline import Focus, Gate
     from napari_twostage.models.model import Model
     from napari_twostage.result.result import Result
@@ -74,40 +75,6 @@ STAGE: dict[type[Step], str] = {
     PartitionRefined: "refine",
 }
 """The stage that a step ends or belongs to."""
-
-
-class Executor(Protocol):
-    """Processes that both stages can be given to: a `distributed.Cluster`."""
-
-    def check(self, result: Result) -> None:
-        """Refuse a result that other processes cannot open.
-
-        Raises
-        ------
-        SegmentationError
-            With the reason.
-        """
-
-    def run_stages(
-        self,
-        result: Result,
-        model: Model,
-        windows: Sequence[Box],
-        wanted: Selection | Plan,
-    ) -> Generator[Step, None, None]:
-        """Do what is left of both stages, and record it.
-
-        Parameters
-        ----------
-        result : Result
-            Its tissue is known.
-        model : Model
-            Sizes of batches; the executor's processes load it again.
-        windows : sequence of Box
-            Cores of the coarse windows that are left.
-        wanted : Selection or Plan
-            The tiles to refine.
-        """
 
 
 @dataclass
@@ -341,19 +308,3 @@ def _write(result: Result, step: Step) -> None:
             writer.record_failed(chip.tiles, reason)
     if writer.buffered_bytes >= FLUSH_BYTES:
         writer.flush()
-
-
-def watch(steps: Iterator[Step], progress: bool | Callable[[Step], None] | None) -> None:
-    """Take all steps; show bars for True, call `progress` with each step if it can be called."""
-    if callable(progress):
-        for step in steps:
-            progress(step)
-        return
-    if progress:
-        from napari_twostage.engine.progress import Bars
-
-        with Bars() as bars:
-            for step in steps:
-                bars.take(step)
-        return
-    deque(steps, maxlen=0)

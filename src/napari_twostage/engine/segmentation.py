@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING, Self
 
-from napari_twostage.engine.runner import run, watch
+from napari_twostage.engine.progress import watch
+from napari_twostage.engine.runner import run
 from napari_twostage.errors import SegmentationError, SelectionError
 from napari_twostage.io.paths import locate
 from napari_twostage.method.pipeline import no_focus, open_gate
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from napari_twostage.engine.runner import Executor
+    from napari_twostage.engine.executor import Executor
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.method.pipeline import Focus, Gate
