@@ -1,8 +1,8 @@
-"""Quality against cost on a test split: ``python -m training.evaluate --model M --single RUN ...``.
+"""Quality and cost on a test split: ``python -m training.evaluate --model M --single RUN ...``.
 
-Rows: single models, the first of which is the dense run, each reading images whole; then stage 1
-alone, two stages at the model's default threshold, and every tile refined, all by the engine, as
-users run them.
+The rows are single models (the first is the dense run), each reading images whole; then stage 1
+alone, two stages at the model's default threshold, and every tile refined, all run by the engine
+as users run it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from napari_twostage.errors import ModelError
+from napari_twostage.errors import TwoStageError
 from napari_twostage.method.uncertainty import labels
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import BUNDLED, CARD
-from napari_twostage.training.checkpoint import read_claim
-from napari_twostage.training.config import ConfigError
-from napari_twostage.training.datasets import DatasetError, load_split
-from napari_twostage.training.infer import prepare
-from napari_twostage.training.metrics import bootstrap_interval, dice, pooled_dice
-from napari_twostage.training.outcomes import Cost, count_single, run_engine
-from napari_twostage.training.pretrained import load_module
-from napari_twostage.training.stages import coarse_at_full_size
-from napari_twostage.training.validate import predict_whole
-from training.objects import Found, match_objects
-from training.tables.table import Table, percent
+from napari_twostage.training.datasets import load_split
+from napari_twostage.training.evaluation.metrics import bootstrap_interval, dice, pooled_dice
+from napari_twostage.training.evaluation.outcomes import Cost, count_single, run_engine
+from napari_twostage.training.evaluation.table import Table, percent
+from napari_twostage.training.loop.stages import coarse_at_full_size
+from napari_twostage.training.loop.validate import predict_whole
+from napari_twostage.training.run.files import read_run_config
+from napari_twostage.training.run.networks import load_module, prepare_inference
+from training.object_matching import ObjectCounts, match_objects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +53,7 @@ HEADER = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and write the table; 2 for what the user must correct."""
+    """Measure and write the table; returns 2 for errors that the user can correct."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv")
@@ -75,13 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = load_model(options.model)
         samples = load_split(options.data, options.split)
         rows, caption = evaluate(model, options.single, samples)
-    except (ConfigError, DatasetError, ModelError) as error:
+    except TwoStageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table.json").write_text(json.dumps(rows, indent=2))
+    (options.out / "table.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
     text = _to_table(rows, caption).to_markdown()
-    (options.out / "table.md").write_text(text)
+    (options.out / "table.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     if options.write_card:
         _write_card(model, rows, f"{options.data.name} {options.split}")
@@ -91,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def evaluate(
     model: Model, singles: Sequence[Path], samples: Sequence[Sample]
 ) -> tuple[list[Row], str]:
-    """Measure all rows, and say what must be known to read them.
+    """Measure all rows, and describe them in a caption.
 
     Parameters
     ----------
@@ -126,9 +124,9 @@ def evaluate(
 
 
 def _run_single(run: Path, samples: Sequence[Sample]) -> tuple[float, list[NDArray[np.uint8]]]:
-    """Multiply-accumulates per fine pixel, and the labels of all images."""
-    config = read_claim(run)
-    module, ratio = prepare(load_module(config, run)), config.network.ratio
+    """Return multiply-accumulates per fine pixel, and the labels of all images."""
+    config = read_run_config(run)
+    module, ratio = prepare_inference(load_module(config, run)), config.network.ratio
     predict = coarse_at_full_size(module, ratio)
     with torch.inference_mode():
         return count_single(module, ratio), [
@@ -148,7 +146,7 @@ def _row(
     pairs = [(p, s.mask) for p, s in zip(predicted, samples, strict=True)]
     values = [dice(*pair) for pair in pairs]
     counts = [match_objects(*pair, tile_px) for pair in pairs]
-    found, cut = (reduce(Found.plus, each) for each in zip(*counts, strict=True))
+    found, cut = (reduce(ObjectCounts.plus, each) for each in zip(*counts, strict=True))
     return {
         "run": name,
         "cost": round(cost, 3),
@@ -182,7 +180,7 @@ def _write_card(model: Model, rows: list[Row], data: str) -> None:
         )
         for r in rows
     }
-    (folder / CARD).write_text(replace(model.card, metrics=metrics).to_json())
+    (folder / CARD).write_text(replace(model.card, metrics=metrics).to_json(), encoding="utf-8")
 
 
 if __name__ == "__main__":

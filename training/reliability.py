@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: the expected calibration error, and its picture."""
+"""Calibration of probabilities: expected calibration error and reliability diagram."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BINS = 15
 
 
 class Reliability:
-    """What was promised and what happened, pixel by pixel, in 15 bins of equal width.
+    """Predicted probability and observed frequency over all pixels, in 15 bins of equal width.
 
-    For one class against the background, what is promised is the foreground's probability and
-    what happens is foreground. For more classes, it is the likeliest class's probability, and that
-    class being the true one. Images are added one by one and none is kept.
+    For one class against the background, the foreground's probability is compared with the
+    frequency of foreground. For more classes, the probability of the likeliest class is compared
+    with the frequency at which it is the true one. Images are added one by one and not kept.
 
     References
     ----------
@@ -27,7 +27,7 @@ class Reliability:
 
     Examples
     --------
-    Of four pixels said to be foreground with 0.75, two are:
+    Two of four pixels with a foreground probability of 0.75 are foreground:
 
     >>> sure = np.full((1, 4), 0.75)
     >>> reliability = Reliability()
@@ -38,12 +38,12 @@ class Reliability:
 
     def __init__(self) -> None:
         self.pixels = np.zeros(BINS, np.int64)
-        """Pixels of each bin."""
-        self._promised = np.zeros(BINS)
-        self._happened = np.zeros(BINS)
+        """(bins,) number of pixels."""
+        self._predicted = np.zeros(BINS)
+        self._observed = np.zeros(BINS)
 
     def add(self, probability: NDArray[np.floating], truth: NDArray[np.generic]) -> None:
-        """Take in an image.
+        """Add an image.
 
         Parameters
         ----------
@@ -53,37 +53,37 @@ class Reliability:
             0 is the background, 1 to C - 1 are the classes.
         """
         if len(probability) == 2:
-            promised, happened = probability[1], truth == 1
+            predicted, observed = probability[1], truth == 1
         else:
-            promised, happened = probability.max(axis=0), probability.argmax(axis=0) == truth
-        flat = promised.ravel().astype(np.float64)
+            predicted, observed = probability.max(axis=0), probability.argmax(axis=0) == truth
+        flat = predicted.ravel().astype(np.float64)
         # 1 belongs to the last bin, which alone is closed on both sides
         place = np.minimum((flat * BINS).astype(np.intp), BINS - 1)
         self.pixels += np.bincount(place, minlength=BINS)
-        self._promised += np.bincount(place, weights=flat, minlength=BINS)
-        self._happened += np.bincount(place, weights=happened.ravel(), minlength=BINS)
+        self._predicted += np.bincount(place, weights=flat, minlength=BINS)
+        self._observed += np.bincount(place, weights=observed.ravel(), minlength=BINS)
 
     @property
-    def promised(self) -> NDArray[np.float64]:
-        """Mean probability of each bin; NaN for one without pixels."""
-        return self._mean(self._promised)
+    def predicted(self) -> NDArray[np.float64]:
+        """(bins,) mean predicted probability; NaN for bins without pixels."""
+        return self._mean(self._predicted)
 
     @property
-    def happened(self) -> NDArray[np.float64]:
-        """Share of each bin's pixels for which it came true; NaN for one without pixels."""
-        return self._mean(self._happened)
+    def observed(self) -> NDArray[np.float64]:
+        """(bins,) observed frequency; NaN for bins without pixels."""
+        return self._mean(self._observed)
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the bins' mean abs(promised − happened), by pixels."""
-        return float(np.abs(self._promised - self._happened).sum() / self.pixels.sum())
+        """Expected calibration error: mean abs(predicted − observed) over bins, by pixels."""
+        return float(np.abs(self._predicted - self._observed).sum() / self.pixels.sum())
 
     def _mean(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         unknown = np.full(BINS, np.nan)
         return np.asarray(np.divide(sums, self.pixels, out=unknown, where=self.pixels > 0))
 
     def plot(self, path: Path, title: str) -> None:
-        """Draw what happened over what was promised, and the pixels of each bin, as a PNG."""
+        """Draw observed over predicted probability, and the pixels of each bin, as a PNG."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -91,8 +91,8 @@ class Reliability:
         FigureCanvasAgg(figure)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.plot([0, 1], [0, 1], color="0.7")
-        upper.plot(self.promised, self.happened, "o-")
-        upper.set(title=f"{title}: ECE {self.error:.3f}", ylabel="came true", ylim=(0, 1))
+        upper.plot(self.predicted, self.observed, "o-")
+        upper.set(title=f"{title}: ECE {self.error:.3f}", ylabel="observed frequency", ylim=(0, 1))
         edges = np.linspace(0, 1, BINS + 1)
         lower.bar(edges[:-1], self.pixels, width=1 / BINS, align="edge")
         lower.set(xlabel="probability", ylabel="pixels", xlim=(0, 1), yscale="log", ylim=(1, None))

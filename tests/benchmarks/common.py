@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from napari_twostage.models.model import Model
-    from training.tables.table import Table
+    from napari_twostage.training.evaluation.table import Table
 
 OUT = Path("runs/benchmarks")
 FULL_BATCHES = 4

@@ -22,8 +22,8 @@ from napari_twostage import Box, Segmentation, open_slide, segment
 from napari_twostage.cli.bench import warm_up
 from napari_twostage.method.tissue import find_tissue
 from napari_twostage.result.journal import Journal
+from napari_twostage.training.evaluation.table import Table
 from napari_twostage.utils.timing import Timing, time_in_turn, timed
-from training.tables.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -36,8 +36,8 @@ from napari_twostage.method.tiling import TileGrid
 from napari_twostage.models.backends.allocator import KEEP_BYTES
 from napari_twostage.models.networks.fold import build_module
 from napari_twostage.slides.view import View
+from napari_twostage.training.evaluation.table import Table
 from napari_twostage.utils.timing import Seconds, Timing, time_in_turn, timed
-from training.tables.table import Table
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

@@ -24,8 +24,8 @@ from tests.benchmarks import common
 from napari_twostage import Box, open_slide
 from napari_twostage.geometry import Grid
 from napari_twostage.slides.view import View
+from napari_twostage.training.evaluation.table import Table
 from napari_twostage.utils.timing import Timing, time_in_turn, timed
-from training.tables.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.benchmarks import common
 
+from napari_twostage.training.evaluation.table import Table
 from napari_twostage.utils.timing import Seconds, Timing, time_in_turn
-from training.tables.table import Table
 
 if TYPE_CHECKING:
     from argparse import Namespace

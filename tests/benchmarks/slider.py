@@ -15,8 +15,8 @@ from tests.benchmarks import common
 
 from napari_twostage.method.selection import Curve, Plan, Ranking, Selection
 from napari_twostage.method.uncertainty import TileStatistics
+from napari_twostage.training.evaluation.table import Table
 from napari_twostage.utils.timing import Seconds, Timing, time_in_turn, timed
-from training.tables.table import Table
 
 TILES = (400, 500)
 MOVES = 200

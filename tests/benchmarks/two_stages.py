@@ -23,8 +23,8 @@ from napari_twostage import open_slide, segment
 from napari_twostage.cli.bench import time_stages, total, warm_up
 from napari_twostage.models.cost import count_macs
 from napari_twostage.models.networks.build import build_two_stage
+from napari_twostage.training.evaluation.table import Table
 from napari_twostage.utils.timing import Timing, time_in_turn, timed
-from training.tables.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from napari_twostage.models.networks.build import build_two_stage
-from napari_twostage.training.card import draft_card
+from napari_twostage.training.calibrate import draft_card
 from napari_twostage.training.config import ConfigError, load_config
-from napari_twostage.training.pretrained import build_module
+from napari_twostage.training.run.networks import build_module
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 

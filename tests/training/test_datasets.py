@@ -11,19 +11,18 @@ from PIL import Image
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, make_config
 
-from napari_twostage.training.batches import make_draw
-from napari_twostage.training.config import load_config
+from napari_twostage.training.config import WholeImages, load_config
 from napari_twostage.training.datasets import (
+    CachedSamples,
     DatasetError,
-    KeptSamples,
     Sample,
     Samples,
     assign_folds,
     hold_out,
     load_split,
 )
-from napari_twostage.training.samples import open_fold, open_samples
-from napari_twostage.training.whole import WholeImages
+from napari_twostage.training.loop.batches import make_draw
+from napari_twostage.training.run.images import open_fold, open_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +121,7 @@ def test_what_fits_is_decoded_once_and_the_rest_each_time() -> None:
         return np.full((10, 10, 3), number, np.uint8), np.zeros((10, 10), np.uint8)
 
     lazy = Samples({str(n): lambda n=n: reader(n) for n in range(4)})
-    kept = KeptSamples(lazy, limit_bytes=900)  # two of 400
+    kept = CachedSamples(lazy, limit_bytes=900)  # two of 400
     for _ in range(3):
         assert [int(sample.image[0, 0, 0]) for sample in kept] == [0, 1, 2, 3]
     assert sorted(read) == [0, 1, 2, 2, 2, 3, 3, 3]
@@ -132,7 +131,7 @@ def test_what_fits_is_decoded_once_and_the_rest_each_time() -> None:
 
 def test_training_does_not_change_the_samples_that_are_kept(tmp_path: Path) -> None:
     make_dataset(tmp_path)
-    samples = KeptSamples(load_split(tmp_path, "train"))
+    samples = CachedSamples(load_split(tmp_path, "train"))
     before = [(sample.image.copy(), sample.mask.copy()) for sample in samples]
     (tmp_path / "tiny.toml").write_text(CROPS)
     config = load_config(tmp_path / "tiny.toml")

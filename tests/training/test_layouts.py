@@ -25,14 +25,11 @@ from tests.training.make_dataset import (
 from napari_twostage.training.datasets import (
     LAYOUTS,
     DatasetError,
-    Sample,
-    Samples,
-    describe,
     groups,
     hold_out,
     load_dataset,
 )
-from napari_twostage.training.datasets.splits import choose
+from napari_twostage.training.datasets.splits import choose_split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +70,8 @@ def test_the_split_is_70_to_30_and_complete(tmp_path: Path, layout: str) -> None
 def test_the_split_is_the_published_one(tmp_path: Path) -> None:
     # the first of RandomState(123).choice(200, 200, replace=False), as the experiments drew
     drawn = np.random.RandomState(123).choice(200, 200, replace=False)
-    assert choose(range(200), "train", 0, tmp_path) == drawn[:140].tolist()
-    assert choose(range(200), "test", 0, tmp_path) == drawn[140:].tolist()
+    assert choose_split(range(200), "train", 0, tmp_path) == drawn[:140].tolist()
+    assert choose_split(range(200), "test", 0, tmp_path) == drawn[140:].tolist()
 
 
 def test_bdd100k_keeps_its_official_split(tmp_path: Path) -> None:
@@ -299,8 +296,8 @@ def test_a_single_image_cannot_be_split(tmp_path: Path) -> None:
 
 @given(st.integers(1, 400), st.integers(0, 5))
 def test_every_item_is_on_one_side(count: int, seed: int) -> None:
-    train = choose(range(count), "train", seed, "here")
-    test = choose(range(count), "test", seed, "here") if count > 1 else []
+    train = choose_split(range(count), "train", seed, "here")
+    test = choose_split(range(count), "test", seed, "here") if count > 1 else []
     assert sorted(train + test) == list(range(count))
     assert len(train) == max(1, int(0.7 * count))
 
@@ -313,15 +310,3 @@ def test_groups_are_patients_or_files(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("name\na.png\n")
     with pytest.raises(DatasetError, match="has no column file and split"):
         groups(tmp_path)
-
-
-def test_facts_are_means_over_images() -> None:
-    def blank(name: str, height: int, width: int, filled: int) -> Sample:
-        mask = np.zeros((height, width), np.uint8)
-        mask.flat[:filled] = 2
-        return Sample(name, np.zeros((height, width, 3), np.uint8), mask)
-
-    facts = describe([blank("a", 10, 10, 50), blank("b", 20, 40, 0)])
-    assert facts == (2, 15.0, 25.0, 0.25)
-    with pytest.raises(DatasetError, match="no image"):
-        describe(Samples({}))

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from napari_twostage.training.config import LossConfig
-from napari_twostage.training.losses import (
+from napari_twostage.training.loop.losses import (
     compute_loss,
     cross_entropy,
     distillation_loss,

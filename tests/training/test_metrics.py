@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_twostage.training.metrics import (
+from napari_twostage.training.evaluation.metrics import (
     bootstrap_interval,
     class_dice,
     class_iou,

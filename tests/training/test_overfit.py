@@ -15,11 +15,12 @@ from napari_twostage.models import load_model
 from napari_twostage.models.backends.allocator import tune_allocator
 from napari_twostage.models.networks.build import ARCHITECTURES
 from napari_twostage.training.datasets import Sample
-from napari_twostage.training.loop import make_optimiser, train_step
-from napari_twostage.training.pretrained import build_module
-from napari_twostage.training.stages import list_stages
-from napari_twostage.training.train import BUNDLE, run
-from napari_twostage.training.validate import validate
+from napari_twostage.training.loop.stages import list_stages
+from napari_twostage.training.loop.train_stage import make_optimiser, train_step
+from napari_twostage.training.loop.validate import validate
+from napari_twostage.training.run.files import BUNDLE
+from napari_twostage.training.run.networks import build_module
+from napari_twostage.training.train import train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ def test_two_classes_train_to_a_bundle_that_the_engine_takes(tmp_path: Path) -> 
         "loss.name=focal_dice",
         "data.classes=[{name = 'left'}, {name = 'right', color = '#00ff00'}]",
     )
-    run(config, data, out, device="cpu")
+    train(config, data, out, device="cpu")
     model = load_model(out / BUNDLE, device="cpu")
     assert [entry.name for entry in model.card.classes] == ["left", "right"]
     card, side = model.card, model.card.coarse_window_px
@@ -114,6 +115,6 @@ def test_two_classes_train_on_whole_images(tmp_path: Path) -> None:
         "stage1.epochs=10",
         "stage2.epochs=10",
     )
-    run(config, data, tmp_path / "out", device="cpu")
+    train(config, data, tmp_path / "out", device="cpu")
     rows = (tmp_path / "out" / "log.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in rows[1:]] == [["stage1", "10"], ["stage2", "10"]]

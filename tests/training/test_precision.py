@@ -9,10 +9,10 @@ import pytest
 from tests.training.make_dataset import make_dataset
 
 from napari_twostage import load_model
+from napari_twostage.cli import main
 from napari_twostage.training.datasets import load_split
-from napari_twostage.training.metrics import dice
-from napari_twostage.training.outcomes import outcome
-from training import precision
+from napari_twostage.training.evaluation.metrics import dice
+from napari_twostage.training.evaluation.outcomes import run_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +26,13 @@ def data(tmp_path: Path) -> Path:
 def test_one_command_compares_what_models_run_on(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["--data", str(data), "--out", str(out), "--rounds", "1"]
-    assert precision.main([*words, "--on", "cpu:f32", "openvino:f32"]) == 0
+    assert main(["precision", *words, "--on", "cpu:f32", "openvino:f32"]) == 0
     with (out / "precision.csv").open() as file:
         rule, other = csv.DictReader(file)
     assert (rule["runs on"][:5], other["runs on"][:8]) == ("torch", "openvino")
     (sample,) = load_split(data, "test")
     model = load_model("nuclei", device="cpu")
-    found = dice(outcome(model, sample).at(model.card.default_threshold), sample.mask)
+    found = dice(run_image(model, sample).at(model.card.default_threshold), sample.mask)
     assert rule["Dice per image [95 %]"].startswith(f"{100 * found:.1f} [")
     assert rule["against the first"] == "–"
     assert float(other["pixels changed"].removesuffix(" %")) < 0.1
@@ -43,5 +43,5 @@ def test_a_device_that_is_not_there_is_said_in_one_line(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--data", str(data), "--out", str(tmp_path), "--on", "cuda:99:f32"]
-    assert precision.main(words) == 2
+    assert main(["precision", *words]) == 2
     assert "device 'cuda:99' cannot be used here" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 from tests.training.make_dataset import make_dataset
 
 from napari_twostage import load_model
+from napari_twostage.cli import main
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import choose, openvino
 from napari_twostage.models.backends.choice import multiplies
@@ -18,7 +19,7 @@ from napari_twostage.models.model import Model
 from napari_twostage.models.quantised import pack
 from napari_twostage.training import quantise
 from napari_twostage.training.datasets import load_split
-from napari_twostage.training.outcomes import outcome
+from napari_twostage.training.evaluation.outcomes import run_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +35,11 @@ def test_one_command_adds_networks_in_integers_that_label_alike(tmp_path: Path) 
     (folder / "int8.safetensors").unlink()
     images = [str(data / "images" / f"{name}.png") for name in ("a", "b", "c")]
     words = ["--model", str(folder), "--mpp", "0.5", "--no-tissue", *images]
-    assert quantise.main(words) == 0
+    assert main(["quantise", *words]) == 0
     assert read_bundle(folder).sha256 == bundle.sha256
     (sample,) = load_split(data, "test")
     found = [
-        outcome(load_model(folder, device="openvino", precision=precision), sample)
+        run_image(load_model(folder, device="openvino", precision=precision), sample)
         for precision in ("f32", "int8")
     ]
     exact, rounded = (np.stack([each.coarse, each.refined]) for each in found)
@@ -74,7 +75,7 @@ def test_what_is_not_there_is_said_in_one_line(
 ) -> None:
     read_bundle("nuclei").save(tmp_path / "mine")
     words = ["--model", str(tmp_path / model), str(tmp_path / image), "--mpp", "0.5"]
-    assert quantise.main(words) == 2
+    assert main(["quantise", *words]) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -82,10 +83,10 @@ def test_a_model_keeps_some_of_all_windows_that_it_is_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quantise, "WINDOWS", 20)
-    listening = quantise.Listening(read_bundle("nuclei"))
-    listening._keep("refine", [np.full((1, 1, 3), value, np.uint8) for value in range(200)])
-    kept = [int(window.max()) for window in listening.seen["refine"]]
+    model = quantise.RecordingModel(read_bundle("nuclei"))
+    model._record("refine", [np.full((1, 1, 3), value, np.uint8) for value in range(200)])
+    kept = [int(window.max()) for window in model.windows["refine"]]
     assert len(set(kept)) == 20
     assert min(kept) < 60 < 140 < max(kept)
     with pytest.raises(ModelError, match="no tissue"):
-        quantise.quantise(listening.bundle, listening.seen)
+        quantise.quantise(model.bundle, model.windows)

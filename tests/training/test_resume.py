@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, LIGHT, make_config
 
-from napari_twostage.training import loop
 from napari_twostage.training.config import ConfigError
-from napari_twostage.training.pretrained import build_module, load_module
-from napari_twostage.training.samples import open_samples
-from napari_twostage.training.stages import list_stages
-from napari_twostage.training.train import run
+from napari_twostage.training.loop import train_stage
+from napari_twostage.training.loop.stages import list_stages
+from napari_twostage.training.run.images import open_samples
+from napari_twostage.training.run.networks import build_module, load_module
+from napari_twostage.training.train import train
 
 if TYPE_CHECKING:
     from napari_twostage.training.config import TrainConfig
@@ -30,12 +30,12 @@ CHILD = """
 import sys
 from pathlib import Path
 import torch
-from napari_twostage.training import loop
+from napari_twostage.training.loop import train_stage
 from napari_twostage.training.config import load_config
-from napari_twostage.training.train import run
+from napari_twostage.training.train import train
 torch.set_num_threads(1)
-loop.CHECKPOINT_EVERY = loop.LOG_EVERY = 2
-run(load_config(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), device="cpu")
+train_stage.CHECKPOINT_EVERY = train_stage.LOG_EVERY = 2
+train(load_config(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), device="cpu")
 """
 
 
@@ -59,15 +59,15 @@ def assert_same_runs(one: Path, other: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def frequent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    monkeypatch.setattr(train_stage, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(train_stage, "LOG_EVERY", 2)
 
 
 def run_and_die(
     config: TrainConfig, data: Path, out: Path, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Let so many training steps happen, then stop the run in the next."""
-    step, done = loop.train_step, []
+    step, done = train_stage.train_step, []
 
     def step_or_die(*given: Any) -> torch.Tensor:
         if len(done) == steps:
@@ -76,9 +76,9 @@ def run_and_die(
         return step(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "train_step", step_or_die)
+        patched.setattr(train_stage, "train_step", step_or_die)
         with pytest.raises(KilledError):
-            run(config, data, out, device="cpu")
+            train(config, data, out, device="cpu")
 
 
 @pytest.mark.parametrize("text", [CROPS.partition("[card]")[0], LIGHT], ids=["crops", "whole"])
@@ -86,13 +86,13 @@ def test_a_stopped_training_ends_as_an_undisturbed_one(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, config = make_dataset(tmp_path / "data"), make_config(tmp_path, text)
-    run(config, data, tmp_path / "undisturbed", device="cpu")
+    train(config, data, tmp_path / "undisturbed", device="cpu")
     out = tmp_path / "stopped"
     # in step 4 of stage 1; then, gone on from step 2 of it, in step 4 of stage 2
     for steps in (3, 5):
         run_and_die(config, data, out, steps, monkeypatch)
     assert (out / "stage2.checkpoint.pt").exists()
-    run(config, data, out, device="cpu")
+    train(config, data, out, device="cpu")
     assert_same_runs(tmp_path / "undisturbed", out)
 
 
@@ -132,21 +132,23 @@ def test_a_step_draws_dropout_alike_whatever_ran_before(tmp_path: Path) -> None:
         module.stage1.load_state_dict(before)
         torch.manual_seed(other)
         losses.append(
-            loop.train_step(stage, config, stage.draw(7), loop.make_optimiser(stage), 7).item()
+            train_stage.train_step(
+                stage, config, stage.draw(7), train_stage.make_optimiser(stage), 7
+            ).item()
         )
     assert len(set(losses)) == 1
 
 
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     data, config = make_dataset(tmp_path / "data"), make_config(tmp_path, LIGHT)
-    run(config, data, tmp_path / "out", device="cpu")
+    train(config, data, tmp_path / "out", device="cpu")
     with pytest.raises(ConfigError, match=r"out/config\.json is of another configuration"):
-        run(make_config(tmp_path, LIGHT, "seed=1"), data, tmp_path / "out", device="cpu")
+        train(make_config(tmp_path, LIGHT, "seed=1"), data, tmp_path / "out", device="cpu")
 
 
 def test_what_was_trained_is_loaded_again(tmp_path: Path) -> None:
     data, config = make_dataset(tmp_path / "data"), make_config(tmp_path, LIGHT)
-    run(config, data, tmp_path / "out", device="cpu")
+    train(config, data, tmp_path / "out", device="cpu")
     module = load_module(config, tmp_path / "out")
     assert not module.training
     for name in STAGES:

@@ -12,15 +12,20 @@ from tests.training.tiny_run import CROPS, WHOLE, make_config
 
 from napari_twostage.models.bundle import read_bundle, write_bundle
 from napari_twostage.models.model import Model
-from napari_twostage.training.card import draft_card
+from napari_twostage.training.calibrate import draft_card
 from napari_twostage.training.config import ConfigError, LossConfig, TrainConfig
-from napari_twostage.training.infer import Rules, run_two_stages
-from napari_twostage.training.losses import compute_loss
-from napari_twostage.training.pretrained import build_module
-from napari_twostage.training.samples import open_samples
-from napari_twostage.training.stages import Stage, coarse_at_full_size, coarsen_masks, list_stages
-from napari_twostage.training.tiles import join_tiles, take_images, take_tiles
-from napari_twostage.training.validate import predict_whole
+from napari_twostage.training.loop.losses import compute_loss
+from napari_twostage.training.loop.stages import (
+    Stage,
+    coarse_at_full_size,
+    coarsen_masks,
+    list_stages,
+)
+from napari_twostage.training.loop.tiles import join_tiles, take_images, take_tiles
+from napari_twostage.training.loop.validate import predict_whole
+from napari_twostage.training.run.images import open_samples
+from napari_twostage.training.run.networks import build_module
+from training.tables.inference import Rules, run_two_stages
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,14 @@ from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, LIGHT, make_config
 
 from napari_twostage import load_model
+from napari_twostage.cli import main
 from napari_twostage.engine.api import segment
 from napari_twostage.slides import open_slide
-from napari_twostage.training import train
 from napari_twostage.training.config import load_config
-from napari_twostage.training.outcomes import Cost
+from napari_twostage.training.evaluation.outcomes import Cost
+from napari_twostage.training.loop import train_stage
+from napari_twostage.training.run.files import BUNDLE
+from napari_twostage.training.train import train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,12 +33,12 @@ def data(tmp_path: Path) -> Path:
 def start(folder: Path, text: str, data: Path, *more: str) -> int:
     (folder / "tiny.toml").write_text(text)
     paths = ["--data", str(data), "--out", str(folder / "out"), "--device", "cpu"]
-    return train.main([str(folder / "tiny.toml"), *paths, *more])
+    return main(["train", str(folder / "tiny.toml"), *paths, *more])
 
 
 def test_a_run_with_a_card_ends_in_a_model_that_segments(tmp_path: Path, data: Path) -> None:
     assert start(tmp_path, CROPS, data) == 0
-    model = load_model(tmp_path / "out" / train.BUNDLE, device="cpu")
+    model = load_model(tmp_path / "out" / BUNDLE, device="cpu")
     assert model.card.name == "squares"
     assert model.card.tile_px + 2 * model.card.halo_px == 64
     assert model.card.training_data == "data"
@@ -64,9 +67,9 @@ def test_where_bfloat16_is_only_emulated_a_run_says_that_it_is_in_float32(
 ) -> None:
     weights = {}
     for name, fast, precision in (("a", True, "float32"), ("b", False, "bf16")):
-        monkeypatch.setattr("napari_twostage.training.loop.multiplies", lambda _, fast=fast: fast)
+        monkeypatch.setattr(train_stage, "multiplies", lambda _, fast=fast: fast)
         config = make_config(tmp_path, CROPS, "kind=single", f"precision={precision}")
-        train.run(config, data, tmp_path / name, device="cpu")
+        train(config, data, tmp_path / name, device="cpu")
         weights[name] = (tmp_path / name / "stage1.safetensors").read_bytes()
         said = "this CPU only emulates bfloat16: training in float32" in capsys.readouterr().err
         assert said == (name == "b")
@@ -89,7 +92,7 @@ def test_single_models_become_the_stages_of_a_model_and_are_not_trained_again(
     wide = ["kind=single", "network.ratio=1", "network.options={ widths = [16, 16, 16, 16, 16] }"]
     for name, changes in {"coarse": ["kind=single"], "wide": wide}.items():
         config = load_config(tmp_path / "tiny.toml", changes)
-        train.run(config, data, tmp_path / name, device="cpu")
+        train(config, data, tmp_path / name, device="cpu")
     parts = ["--parts", str(tmp_path / "coarse"), str(tmp_path / "wide")]
     differ = ["network.fine_options={ widths = [16, 16, 16, 16, 16] }", "network.transfer=false"]
     options = [word for change in (*differ, "network.context=false") for word in ("--set", change)]
@@ -98,7 +101,7 @@ def test_single_models_become_the_stages_of_a_model_and_are_not_trained_again(
     for part, stage in (("coarse", "stage1"), ("wide", "stage2")):
         single = (tmp_path / part / "stage1.safetensors").read_bytes()
         assert (out / f"{stage}.safetensors").read_bytes() == single
-    card = load_model(out / train.BUNDLE, device="cpu").card
+    card = load_model(out / BUNDLE, device="cpu").card
     assert card.architecture["widths"] == [16, 16, 8, 8, 8]
     assert card.fine_architecture == {"name": "lite_unet", "widths": [16, 16, 16, 16, 16]}
     cost = Cost.of(card)
@@ -119,7 +122,7 @@ def test_stage_1_and_a_local_refiner_are_trained_together_into_a_model(
     ]
     options = [word for change in changes for word in ("--set", change)]
     assert start(tmp_path, CROPS, data, *options) == 0
-    model = load_model(tmp_path / "out" / train.BUNDLE, device="cpu")
+    model = load_model(tmp_path / "out" / BUNDLE, device="cpu")
     assert model.card.refiner == {"width": 16, "dilations": [1]}
     assert model.card.tile_px == 32
     pixels = np.asarray(Image.open(data / "images" / "d.png"))
@@ -138,7 +141,7 @@ def test_a_single_model_is_the_same_file_with_another_kind(tmp_path: Path, data:
     out = tmp_path / "out"
     assert (out / "stage1.safetensors").exists()
     assert not (out / "stage2.safetensors").exists()
-    assert not (out / train.BUNDLE).exists()
+    assert not (out / BUNDLE).exists()
     assert json.loads((out / "config.json").read_text())["network"]["ratio"] == 1
 
 

@@ -1,4 +1,4 @@
-"""Compose a slide: images with masks, side by side in islands on empty ground."""
+"""Composition of a slide: annotated images, side by side in islands on empty background."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import tifffile
 from scipy import ndimage
 
 from napari_twostage.geometry import Box
-from napari_twostage.training.augment import is_bright_field
 from napari_twostage.training.datasets import DatasetError
+from napari_twostage.training.loop.crops import is_bright_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from napari_twostage.training.datasets import Sample
 
 CELL_PX = 1024
-"""Side of the squares that are filled with images or left empty."""
+"""Side of the square cells that are filled with images or left empty."""
 ISLAND_CELLS = 1.5
-"""How far neighbouring cells are alike: islands of tissue, not a chessboard."""
+"""Correlation length of filled cells, in cells: islands of tissue, not a chessboard."""
 GLASS, DARK = 243, 0
-"""Grey level of empty ground, in bright and in dark field."""
+"""Grey level of empty background, in bright and in dark field."""
 TIFF_TILE_PX, JPEG_QUALITY = 256, 90
 
 
 @dataclass(frozen=True)
-class Field:
-    """An image and where it lies."""
+class PlacedImage:
+    """An image of the data set and its place on the slide."""
 
     name: str
     box: Box
@@ -41,18 +41,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Composite:
-    """A slide and what is known of it."""
+    """A slide and its ground truth."""
 
     image: NDArray[np.uint8]
     """(S, S, 3)."""
-    fields: tuple[Field, ...]
-    """Images may occur several times, mirrored."""
+    placed: tuple[PlacedImage, ...]
+    """An image may occur several times, mirrored."""
 
 
 def compose_slide(
     samples: Sequence[Sample], *, side_px: int, share: float, bright_field: bool, seed: int = 0
 ) -> Composite:
-    """Fill a share of a slide's cells with images, all of one kind of light.
+    """Fill a share of a slide's cells with images, all bright field or all dark field.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def compose_slide(
     side_px : int
         Side of the slide; whole cells of 1024 are used.
     share : float
-        Of the cells that hold images, in (0, 1].
+        Share of the cells that hold images, in (0, 1].
     bright_field : bool
         Stained images on glass, or bright ones on dark ground.
     seed : int
@@ -81,18 +81,18 @@ def compose_slide(
     image = np.full((side_px, side_px, 3), GLASS if bright_field else DARK, np.uint8)
     rank = ndimage.gaussian_filter(rng.random((across, across)), ISLAND_CELLS, mode="wrap").ravel()
     cells = np.argsort(-rank, kind="stable")[: max(1, round(share * across**2))]
-    fields: list[Field] = []
+    placed: list[PlacedImage] = []
     for row, column in zip(*np.unravel_index(cells, (across, across)), strict=True):
-        for field, pixels in _fill(chosen, int(row) * CELL_PX, int(column) * CELL_PX, rng):
-            image[field.box.slices] = pixels
-            fields.append(field)
-    return Composite(image, tuple(fields))
+        for entry, pixels in _fill(chosen, int(row) * CELL_PX, int(column) * CELL_PX, rng):
+            image[entry.box.slices] = pixels
+            placed.append(entry)
+    return Composite(image, tuple(placed))
 
 
 def _fill(
     samples: Sequence[Sample], top: int, left: int, rng: np.random.Generator
-) -> list[tuple[Field, NDArray[np.uint8]]]:
-    """Fill a cell with images, cut to the size of the first that is drawn."""
+) -> list[tuple[PlacedImage, NDArray[np.uint8]]]:
+    """Fill a cell with images, cropped to the size of the first one drawn."""
     height, width = (min(CELL_PX, n) for n in samples[int(rng.integers(len(samples)))].mask.shape)
     alike = [s for s in samples if s.mask.shape[0] >= height and s.mask.shape[1] >= width]
     filled = []
@@ -103,7 +103,8 @@ def _fill(
             part = slice(height), slice(width)
             mask = sample.mask[part][flips[0], flips[1]]
             pixels = sample.image[part][flips[0], flips[1]]
-            filled.append((Field(sample.name, Box(y, x, y + height, x + width), mask), pixels))
+            box = Box(y, x, y + height, x + width)
+            filled.append((PlacedImage(sample.name, box, mask), pixels))
     return filled
 
 
@@ -130,7 +131,7 @@ def write_slide(path: Path, image: NDArray[np.uint8], mpp: float) -> None:
 
 
 def _quarter(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Average blocks of 4 × 4 pixels; what is left at the far edges is dropped."""
+    """Average blocks of 4 × 4 pixels; incomplete blocks at the far edges are dropped."""
     height, width = (length // 4 for length in image.shape[:2])
     smaller = np.empty((height, width, 3), np.uint8)
     for row in range(0, height, 256):

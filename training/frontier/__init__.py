@@ -1,1 +1,1 @@
-"""Dice against cost: single models, two stages under every selector, and what bounds them."""
+"""Dice against cost: single models, two stages under every tile selector, and oracles."""

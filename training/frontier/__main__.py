@@ -1,7 +1,7 @@
 """Dice against cost on a data set: ``python -m training.frontier STUDY --data D --runs R --out O``.
 
 STUDY is a TOML file that lists single models and two-stage models. O receives tables as Markdown
-and CSV, and the figure. What was measured is kept beside the runs.
+and CSV, and the figure. Measurements are cached beside the runs.
 """
 
 from __future__ import annotations
@@ -11,21 +11,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import ModelError
+from napari_twostage.errors import TwoStageError
 from napari_twostage.models.backends.allocator import tune_allocator
-from napari_twostage.training.datasets import DatasetError
-from napari_twostage.training.sections import ConfigError
 from training.frontier.jobs import train_all
 from training.frontier.report import draw, make_headline, make_table, measure_seconds
-from training.frontier.results import collect
 from training.frontier.study import load_study
+from training.frontier.study_results import collect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is missing if asked to, measure, write; 2 for what the user must correct."""
+    """Train missing runs if asked to, measure, write; returns 2 for errors the user can correct."""
     parser = argparse.ArgumentParser(prog="python -m training.frontier", description=__doc__)
     parser.add_argument("study", type=Path, help="TOML file of the candidates")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
@@ -43,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.train:
             train_all(study.all_trials(options.data, options.runs), options.device, options.jobs)
         results = collect(study, options.data, options.runs)
-    except (ConfigError, DatasetError, ModelError) as error:
+    except TwoStageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     if study.dense in results.missing:

@@ -1,4 +1,4 @@
-"""Dice against cost: curves of selectors, how efficient they are, where they reach a goal."""
+"""Curves of Dice against cost: their selectors, their efficiency, where they reach a goal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from training.frontier.selectors import (
     CHANGE_ORACLE,
     OracleCurve,
-    Ranking,
+    TileOrder,
     rank_by,
     rank_randomly,
 )
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from training.frontier.tallies import ImageTally
 
 FRACTIONS = np.round(np.concatenate([np.arange(0, 0.1, 0.01), np.arange(0.1, 1.0001, 0.025)]), 4)
-"""Shares of tiles at which curves are drawn."""
+"""Shares of refined tiles at which curves are evaluated."""
 RANDOM_SEEDS = 20
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What refining ever more tiles of a set of images brings."""
+    """Dice of a set of images as more and more tiles are refined."""
 
     fractions: NDArray[np.float64]
-    """(p,) of all tiles."""
+    """(p,) share of all tiles that are refined."""
     dice: NDArray[np.float64]
-    """(p, images)."""
+    """(p, images) Dice."""
     refined: NDArray[np.float64]
-    """(p, images) share of an image's pixels in refined tiles; those of cut tiles count whole."""
+    """(p, images) share of an image's tiles that are refined."""
     pooled: NDArray[np.float64]
     """(p,) Dice of all pixels together."""
 
@@ -49,43 +49,42 @@ class Curve:
 
 def trace(
     tallies: Sequence[ImageTally],
-    ranking: Ranking,
+    order: TileOrder,
     fractions: NDArray[np.float64] = FRACTIONS,
 ) -> Curve:
-    """Follow a ranking through its whole length."""
+    """Evaluate a tile order at these shares of refined tiles."""
     images = len(tallies)
-    hits = np.array([image.coarse.hits.sum() for image in tallies], float)
+    shared = np.array([image.coarse.true_positives.sum() for image in tallies], float)
     predicted = np.array([image.coarse.predicted.sum() for image in tallies], float)
     truth = np.array([image.truth for image in tallies], float)
     sizes = np.array([len(image.changed) for image in tallies])
-    gained_hits, gained_predicted = (
-        _gather(tallies, ranking, part) for part in ("gained_hits", "gained_predicted")
-    )
-    stops = np.rint(fractions * len(ranking.owners)).astype(int)
+    gained_shared = _gather(tallies, order, "gained_true_positives")
+    gained_predicted = _gather(tallies, order, "gained_predicted")
+    stops = np.rint(fractions * len(order.owners)).astype(int)
     dice, refined, pooled, before = [], [], [], 0
     count = np.zeros(images)
     for stop in stops:
         part = slice(before, stop)
-        owners = ranking.owners[part]
-        hits = hits + np.bincount(owners, gained_hits[part], minlength=images)
+        owners = order.owners[part]
+        shared = shared + np.bincount(owners, gained_shared[part], minlength=images)
         predicted = predicted + np.bincount(owners, gained_predicted[part], minlength=images)
         count = count + np.bincount(owners, minlength=images)
-        dice.append((2 * hits + SMOOTH) / (predicted + truth + SMOOTH))
-        pooled.append(2 * hits.sum() / max(1.0, predicted.sum() + truth.sum()))
+        dice.append((2 * shared + SMOOTH) / (predicted + truth + SMOOTH))
+        pooled.append(2 * shared.sum() / max(1.0, predicted.sum() + truth.sum()))
         refined.append(count / sizes)
         before = stop
     return Curve(fractions, np.array(dice), np.array(refined), np.array(pooled))
 
 
-def _gather(tallies: Sequence[ImageTally], ranking: Ranking, part: str) -> NDArray[np.float64]:
-    """A value of each tile, in the order of a ranking."""
+def _gather(tallies: Sequence[ImageTally], order: TileOrder, part: str) -> NDArray[np.float64]:
+    """Attribute `part` of each tile, in the order of refinement."""
     starts = np.concatenate([[0], np.cumsum([len(image.changed) for image in tallies])])
     values = np.concatenate([getattr(image, part) for image in tallies]).astype(float)
-    return np.asarray(values[starts[ranking.owners] + ranking.tiles])
+    return np.asarray(values[starts[order.owners] + order.tiles])
 
 
 def trace_random(tallies: Sequence[ImageTally], seeds: int = RANDOM_SEEDS) -> Curve:
-    """The mean of many random orders."""
+    """Mean curve of many random orders."""
     curves = [trace(tallies, rank_randomly(tallies, seed)) for seed in range(seeds)]
     return Curve(
         FRACTIONS,
@@ -96,10 +95,10 @@ def trace_random(tallies: Sequence[ImageTally], seeds: int = RANDOM_SEEDS) -> Cu
 
 
 def efficiency(curve: Curve, chance: Curve, best: Curve) -> float:
-    """Share of what choosing by actual change gains over chance: areas between mean curves.
+    """Area that a selector gains over chance, as a share of the change oracle's.
 
-    1 is as good as the change oracle, 0 no better than chance; a selector that knows what a
-    change is worth may exceed 1. NaN where the oracle itself gains nothing.
+    1 is as good as the change oracle, 0 no better than chance; a selector that knows the value of
+    a change may exceed 1. NaN if the oracle itself gains nothing.
     """
     gained = float(np.trapezoid(curve.mean - chance.mean, curve.fractions))
     possible = float(np.trapezoid(best.mean - chance.mean, best.fractions))
@@ -107,7 +106,7 @@ def efficiency(curve: Curve, chance: Curve, best: Curve) -> float:
 
 
 def trace_all(tallies: Sequence[ImageTally], selectors: Sequence[str]) -> dict[str, Curve]:
-    """The curve of each selector, of chance and of the change oracle, by name."""
+    """Curves of each selector, of chance and of the change oracle, by name."""
     curves = {name: trace(tallies, rank_by(tallies, name)) for name in selectors}
     return curves | {
         "random": trace_random(tallies),
@@ -116,12 +115,12 @@ def trace_all(tallies: Sequence[ImageTally], selectors: Sequence[str]) -> dict[s
 
 
 def cheapest(cost: NDArray[np.floating], dice: NDArray[np.floating], goal: float) -> float:
-    """The smallest cost at which a curve reaches a Dice, between its points; NaN if nowhere.
+    """Smallest cost at which a curve reaches a Dice, interpolated; NaN if it never does.
 
     Parameters
     ----------
     cost, dice : (p,) arrays
-        Cost rises; Dice may rise and fall.
+        Cost increases; Dice may rise and fall.
     goal : float
     """
     reached = np.flatnonzero(dice >= goal)
@@ -135,5 +134,5 @@ def cheapest(cost: NDArray[np.floating], dice: NDArray[np.floating], goal: float
 
 
 def oracle_at(oracle: OracleCurve, total: int, fraction: float) -> float:
-    """Mean Dice of the label oracle with a share of all tiles refined."""
+    """Mean Dice of the label oracle at a share of refined tiles."""
     return float(np.interp(fraction * total, oracle.tiles, oracle.dice))

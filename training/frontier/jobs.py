@@ -1,4 +1,4 @@
-"""Train a study's runs, several side by side if asked to."""
+"""Training of a study's runs, optionally several in parallel."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def train_all(trials: Sequence[Trial], device: str, jobs: int = 1) -> None:
-    """Train what is not finished, in order; what needs other runs comes after all of these.
+    """Train unfinished runs in order; runs that need others come after all of those.
 
     Parameters
     ----------
     trials : sequence of Trial
-        By their level.
+        Sorted by level.
     device : str
-        As `napari_twostage.training.train.run` takes it.
+        Device name, as `napari_twostage.training.train.train` takes it.
     jobs : int
-        Processes at once; they share the cores. On a CPU, small networks train more of them in
-        the same time side by side than one after the other.
+        Number of parallel processes, which share the cores. On a CPU, small networks train
+        faster in parallel than one after the other.
     """
     if jobs <= 1:
         for trial in trials:

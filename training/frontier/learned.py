@@ -1,7 +1,7 @@
-"""A selector that is learned: it predicts how many pixels of a tile refinement would change.
+"""Learned tile selector: predicts how many pixels of a tile refinement would change.
 
-A Poisson regression on what stage 1 says of a tile, fitted on the images that a run held out:
-neither stage has been trained on them, so their errors are those of new images.
+A Poisson regression on stage 1's output for a tile, fitted on the images that a run held out:
+neither stage was trained on them, so their errors are like those of new images.
 """
 
 from __future__ import annotations
@@ -22,48 +22,49 @@ if TYPE_CHECKING:
 RIDGE = 1e-3
 """Penalty on squared weights of standardised features, per tile."""
 SCALE = 256.0
-"""Pixels are counted up to it in proportion, and beyond by their logarithm."""
+"""Pixel count up to which features are about linear; beyond it they are logarithmic."""
 
 
 def describe_tiles(logits: NDArray[np.floating], tile_px: int) -> NDArray[np.float64]:
-    """Describe each tile by what stage 1 says of it.
+    """Features of each tile, from stage 1's output.
 
     Parameters
     ----------
     logits : (K, H, W) float array
-        Calibrated, of stage 1, at the fine pixel size.
+        Calibrated logits of stage 1 at the fine pixel size.
     tile_px : int
         Side of a tile.
 
     Returns
     -------
     (n, 7) float array
-        Logarithms of the pixels: unsure altogether, those more than 0.2 and 0.5 unsure, unsure in
-        the foreground and in the background, on an edge of the labels, in the foreground.
+        Logarithms of pixel counts: total uncertainty, uncertainty above 0.2 and above 0.5,
+        uncertainty in the foreground and in the background, label edges, foreground.
     """
-    doubt, found = tent(probabilities(logits)), labels(logits)
+    unsure, found = tent(probabilities(logits)), labels(logits)
     edge = np.zeros(found.shape, bool)
     edge[1:] |= found[1:] != found[:-1]
     edge[:, 1:] |= found[:, 1:] != found[:, :-1]
-    planes = (doubt, doubt > 0.2, doubt > 0.5, doubt * (found > 0), doubt * (found == 0), edge)
-    sums = [_sum(plane, tile_px) for plane in (*planes, found > 0)]
+    inside = found > 0
+    planes = (unsure, unsure > 0.2, unsure > 0.5, unsure * inside, unsure * ~inside, edge)
+    sums = [_sum(plane, tile_px) for plane in (*planes, inside)]
     return np.log1p(np.stack(sums, axis=1) / SCALE * 16)
 
 
 def _sum(plane: NDArray[np.generic], tile_px: int) -> NDArray[np.float64]:
-    # sums of integers are exact, and a thousandth of a pixel is enough
+    # integer sums are exact, and a thousandth of a pixel is precise enough
     return sum_tiles(np.rint(1000 * plane.astype(np.float64)), tile_px) / 1000
 
 
 class ChangeModel:
-    """Predicts the pixels of a tile that refinement changes.
+    """Poisson regression of the number of pixels that refinement changes in a tile.
 
     Parameters
     ----------
     features : (n, f) float array
-        Of tiles.
+        Features of tiles.
     changed : (n,) array
-        Pixels of them that refinement changed.
+        Pixels of each tile that refinement changed.
     """
 
     def __init__(self, features: NDArray[np.float64], changed: NDArray[np.generic]) -> None:
@@ -71,7 +72,7 @@ class ChangeModel:
         self._spread = features.std(axis=0) + 1e-6
         counts = changed.astype(np.float64)
         inputs = self._standardise(features)
-        unit = max(1.0, counts.mean())  # else steps of the optimiser are of the wrong size
+        unit = max(1.0, counts.mean())  # otherwise the optimiser's step size does not fit
 
         def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             log_rate = np.clip(inputs @ weights, -30, 30)
@@ -87,7 +88,7 @@ class ChangeModel:
         self._unit = unit
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) pixels that refinement is expected to change."""
+        """(n,) expected number of pixels that refinement changes."""
         log_rate = np.clip(self._standardise(features) @ self._weights, -30, 30)
         return np.asarray(self._unit * np.exp(log_rate))
 
@@ -99,5 +100,5 @@ class ChangeModel:
 def fit(
     features: Sequence[NDArray[np.float64]], changed: Sequence[NDArray[np.int64]]
 ) -> ChangeModel:
-    """Fit to the tiles of several images."""
+    """Fit a model to the tiles of several images."""
     return ChangeModel(np.concatenate(list(features)), np.concatenate(list(changed)))

@@ -1,4 +1,4 @@
-"""A frontier as a table and as a figure."""
+"""Report of a frontier: tables and a figure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from training.frontier.clock import time_rows
-from training.frontier.comparison import (
+from napari_twostage.training.evaluation.metrics import bootstrap_groups, describe_difference
+from napari_twostage.training.evaluation.table import NOTHING, Table, percent
+from training.frontier.curves import cheapest
+from training.frontier.selectors import CHANGE_ORACLE, LABEL_ORACLE, RANDOM
+from training.frontier.single_models import (
     Point,
-    bootstrap,
     bootstrap_cheapest,
-    describe_difference,
     frontier_of,
     single_at,
 )
-from training.frontier.curves import cheapest
-from training.frontier.selectors import CHANGE_ORACLE, LABEL_ORACLE, RANDOM
-from training.tables.clock import spread_out
-from training.tables.table import NOTHING, Table, percent
-from training.timing import machine_facts
+from training.frontier.trial_seconds import time_trials
+from training.item_timing import machine_line
+from training.tables.run_seconds import spread_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,15 +29,15 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from napari_twostage.training.evaluation.metrics import Interval
     from napari_twostage.utils.timing import Timing
-    from training.frontier.comparison import Interval
-    from training.frontier.results import Results, TwoStages
     from training.frontier.study import Trial
+    from training.frontier.study_results import StudyResults, TwoStages
 
 BELOW_GOAL = 2.5
-"""Points of Dice below the goal that are still drawn."""
+"""Dice points below the goal that are still drawn."""
 HALO = [withStroke(linewidth=3, foreground="white")]
-"""Of text, so that no line crosses it."""
+"""Outline of text, which keeps it legible across lines."""
 HEADER = (
     "run",
     "MACs / dense",
@@ -58,11 +57,11 @@ COLOURS = {
     CHANGE_ORACLE: "#009e73",
     RANDOM: "#999999",
 }
-"""Of the selectors that are drawn; told apart with any colour vision."""
+"""Colours of the drawn selectors, distinguishable with any colour vision."""
 
 
-def make_table(results: Results, seconds: Mapping[str, Timing]) -> Table:
-    """One row for each single model, and for each two-stage model its points of interest."""
+def make_table(results: StudyResults, seconds: Mapping[str, Timing]) -> Table:
+    """Table of the single models, and of points of interest of the two-stage models."""
     study = results.study
     table = Table(f"frontier_{study.name}", HEADER, _caption(results, seconds))
     hull = frontier_of(results.singles)
@@ -75,8 +74,8 @@ def make_table(results: Results, seconds: Mapping[str, Timing]) -> Table:
     return table
 
 
-def points_of(results: Results, entry: TwoStages) -> list[tuple[Point, float]]:
-    """Stage 1 alone, the headline, every tile refined: each with its threshold."""
+def points_of(results: StudyResults, entry: TwoStages) -> list[tuple[Point, float]]:
+    """Points of stage 1 alone, the headline and every tile refined, each with its threshold."""
     selector = results.study.selector
     curve, cost = entry.curves[selector], entry.cost[selector]
     reached = np.flatnonzero(curve.mean >= results.dense.mean - results.study.tolerance)
@@ -95,8 +94,8 @@ def points_of(results: Results, entry: TwoStages) -> list[tuple[Point, float]]:
     ]
 
 
-def measure_seconds(results: Results, images: int, rounds: int) -> dict[str, Timing]:
-    """Time all rows of the table in turn, on a few of the test images that the first runs had."""
+def measure_seconds(results: StudyResults, images: int, rounds: int) -> dict[str, Timing]:
+    """Time all rows of the table in turn, on a few test images of the first runs."""
     rows: dict[str, tuple[Trial, float | None]] = {
         point.name: (results.trials[point.name], None) for point in results.singles
     }
@@ -105,11 +104,11 @@ def measure_seconds(results: Results, images: int, rounds: int) -> dict[str, Tim
             rows[point.name] = (results.trials[entry.name], threshold)
     samples = spread_out(results.trials[results.study.dense].open_test()[0], images)
     pixels = [sample.image for sample in samples]
-    return time_rows(rows, pixels, selector=results.study.selector, rounds=rounds)
+    return time_trials(rows, pixels, selector=results.study.selector, rounds=rounds)
 
 
-def make_headline(results: Results) -> Table:
-    """The smallest cost that keeps the dense run's Dice, of each selector."""
+def make_headline(results: StudyResults) -> Table:
+    """Table of the smallest cost that keeps the dense run's Dice, for each selector."""
     study = results.study
     goal = results.dense.mean - study.tolerance
     table = Table(
@@ -149,8 +148,8 @@ def make_headline(results: Results) -> Table:
     return table
 
 
-def _predictions(results: Results) -> str:
-    """How well the engine predicts Dice before it refines anything."""
+def _predictions(results: StudyResults) -> str:
+    """Caption on how well the engine predicts Dice before refinement."""
     said = [
         f" {entry.name}: the Dice expected of stage 1 misses that of an image by "
         f"{100 * entry.predicted.error:.1f} points (mean of absolute differences; mean difference "
@@ -170,9 +169,9 @@ def _reach(cost: float, spread: Interval | None) -> dict[str, str]:
 
 
 def _row(
-    results: Results, point: Point, hull: list[Point], seconds: Mapping[str, Timing]
+    results: StudyResults, point: Point, hull: list[Point], seconds: Mapping[str, Timing]
 ) -> dict[str, str]:
-    spread = bootstrap(point.dice, results.groups)
+    spread = bootstrap_groups(point.dice, results.groups)
     cells = {
         "run": point.name,
         "MACs / dense": f"{point.cost:.3f}",
@@ -196,12 +195,12 @@ def _row(
     return cells
 
 
-def _caption(results: Results, seconds: Mapping[str, Timing]) -> str:
+def _caption(results: StudyResults, seconds: Mapping[str, Timing]) -> str:
     study = results.study
     rounds = len(next(iter(seconds.values())).rounds) if seconds else 0
     timed = (
         f" Time: shares within a round, the middle one of {rounds}, over a few test images, all "
-        f"rows in turn, from the decoded image to labels: {machine_facts()}."
+        f"rows in turn, from the decoded image to labels: {machine_line()}."
         if rounds
         else ""
     )
@@ -220,7 +219,7 @@ def _caption(results: Results, seconds: Mapping[str, Timing]) -> str:
     )
 
 
-def draw(results: Results, path: Path) -> None:
+def draw(results: StudyResults, path: Path) -> None:
     """Draw Dice against cost: single models, selectors, oracles."""
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Orders in which tiles of many images are refined, the real ones and two that know too much."""
+"""Orders in which tiles of many images are refined: by score, at random, by two oracles."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ if TYPE_CHECKING:
 CHANGE_ORACLE, LABEL_ORACLE, RANDOM = "change oracle", "label oracle", "random"
 
 
-class Ranking(NamedTuple):
-    """All tiles of all images, the first to be refined first."""
+class TileOrder(NamedTuple):
+    """All tiles of all images in the order of refinement."""
 
     owners: NDArray[np.intp]
-    """(n,) image of each."""
+    """(n,) image index of each tile."""
     tiles: NDArray[np.intp]
-    """(n,) its number in the image."""
+    """(n,) index of each tile within its image."""
 
 
-def rank(tallies: Sequence[ImageTally], scores: Sequence[NDArray[np.float64]]) -> Ranking:
-    """Order tiles by their scores, the highest first; of equal ones the first first.
+def rank(tallies: Sequence[ImageTally], scores: Sequence[NDArray[np.float64]]) -> TileOrder:
+    """Order tiles by score, the highest first; ties keep their order.
 
     Parameters
     ----------
     tallies : sequence of ImageTally
     scores : sequence of (n,) arrays
-        One for each image.
+        Scores of the tiles of each image.
     """
     sizes = [len(values) for values in scores]
     order = np.argsort(-np.concatenate(scores), kind="stable")
     owners = np.repeat(np.arange(len(tallies)), sizes)
     tiles = np.concatenate([np.arange(size) for size in sizes])
-    return Ranking(owners[order], tiles[order])
+    return TileOrder(owners[order], tiles[order])
 
 
-def rank_by(tallies: Sequence[ImageTally], selector: str) -> Ranking:
-    """Order tiles as a selector does that scored them, or by how much each changes."""
+def rank_by(tallies: Sequence[ImageTally], selector: str) -> TileOrder:
+    """Order tiles by the scores of a selector, or by how many of their pixels change."""
     if selector == CHANGE_ORACLE:
         return rank(tallies, [image.changed.astype(np.float64) for image in tallies])
     return rank(tallies, [image.scores[selector] for image in tallies])
 
 
-def rank_randomly(tallies: Sequence[ImageTally], seed: int) -> Ranking:
-    """Order tiles by chance."""
+def rank_randomly(tallies: Sequence[ImageTally], seed: int) -> TileOrder:
+    """Order tiles at random."""
     rng = np.random.default_rng(seed)
     return rank(tallies, [rng.random(len(image.changed)) for image in tallies])
 
 
 class OracleCurve(NamedTuple):
-    """The best that choosing tiles can do."""
+    """Best Dice that any choice of tiles can reach."""
 
     tiles: NDArray[np.intp]
-    """Refined in all."""
+    """Total number of refined tiles."""
     dice: NDArray[np.float64]
-    """Mean over images."""
+    """Dice, averaged over images."""
 
 
 def label_oracle(tallies: Sequence[ImageTally]) -> OracleCurve:
-    """Choose tiles with the truth at hand: no selector can be above.
+    """Choose tiles with knowledge of the truth: an upper bound for every selector.
 
-    Of each image, `best_sets` gives the best Dice for every number of tiles; across images, tiles
-    go where the next ones bring most. That is exact at the corners of the images' concave
+    For each image, `best_sets` gives the best Dice for every number of tiles; across images, tiles
+    go where the next ones gain most. That is exact at the corners of the images' concave
     hulls, which are the points returned.
     """
     steps: list[tuple[float, int, float]] = []  # slope, tiles, gain
@@ -89,35 +89,41 @@ def label_oracle(tallies: Sequence[ImageTally]) -> OracleCurve:
 
 
 def best_sets(image: ImageTally) -> NDArray[np.float64]:
-    """The highest Dice that refining 0, 1, ... n tiles of an image can reach.
+    """Highest Dice that refining 0, 1, ... n tiles of an image can reach.
 
     Dice is a ratio of sums over tiles. Of all sets of at most k tiles, the best one for a trial
-    value d of Dice takes the k largest positive 2·hits − d·predicted; its own Dice is the
-    next trial, until it stays (Dinkelbach, Management Science 1967).
+    value d of Dice takes the k largest positive 2·TP − d·predicted, with TP the true positives;
+    its own Dice is the next trial value, until it no longer changes (Dinkelbach, Management
+    Science 1967).
     """
-    hits, predicted = image.gained_hits.astype(float), image.gained_predicted.astype(float)
-    first_hits = 2 * float(image.coarse.hits.sum()) + SMOOTH
+    gained, predicted = (
+        image.gained_true_positives.astype(float),
+        image.gained_predicted.astype(float),
+    )
+    first_shared = 2 * float(image.coarse.true_positives.sum()) + SMOOTH
     first_total = float(image.coarse.predicted.sum()) + image.truth + SMOOTH
-    best = [first_hits / first_total]
-    for count in range(1, len(hits) + 1):
+    best = [first_shared / first_total]
+    for count in range(1, len(gained) + 1):
         dice = best[-1]
         while True:
-            worth = 2 * hits - dice * predicted
+            worth = 2 * gained - dice * predicted
             taken = np.argsort(-worth, kind="stable")[:count]
             taken = taken[worth[taken] > 0]
-            found = (first_hits + 2 * hits[taken].sum()) / (first_total + predicted[taken].sum())
+            found = (first_shared + 2 * gained[taken].sum()) / (
+                first_total + predicted[taken].sum()
+            )
             if found <= dice + 1e-12:
                 break
             dice = found
         best.append(dice)
         if count > len(taken):  # no further tile helps
-            best += [dice] * (len(hits) - count)
+            best += [dice] * (len(gained) - count)
             break
     return np.array(best)
 
 
 def _concave(values: NDArray[np.float64]) -> list[int]:
-    """Corners of the upper hull of points (0, values[0]), (1, values[1]), ..."""
+    """Corners of the upper convex hull of points (0, values[0]), (1, values[1]), ..."""
     hull: list[int] = []
     for place in range(len(values)):
         while len(hull) > 1:

@@ -1,4 +1,4 @@
-"""What a frontier compares: its runs, the folds and seeds that each is trained on."""
+"""A study: its candidates, and the folds and seeds that each is trained on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_twostage.models.bundle import CARD
-from napari_twostage.training.checkpoint import STAGE1
 from napari_twostage.training.config import TrainConfig, load_config
+from napari_twostage.training.config.sections import read_section, read_toml, require
 from napari_twostage.training.datasets import load_dataset
-from napari_twostage.training.samples import name_groups, open_fold
-from napari_twostage.training.sections import read_section, read_toml, require
-from napari_twostage.training.train import BUNDLE, run
+from napari_twostage.training.run.files import BUNDLE, STAGE1
+from napari_twostage.training.run.images import name_groups, open_fold
+from napari_twostage.training.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A run that is trained once for each fold and seed."""
+    """A configuration that is trained once for each fold and seed."""
 
     name: str
     config: str
-    """File of its configuration, beside the study's."""
+    """Configuration file, relative to the study's."""
     changes: dict[str, Any] = field(default_factory=dict)
-    """In place of the file's values: ``"network.ratio" = 4``."""
+    """Overrides of the file's values: ``"network.ratio" = 4``."""
     parts: tuple[str] | tuple[str, str] | None = None
-    """Single models that become stage 1, or both stages, as they are: the very networks that are
-    compared alone. What is left is trained, and the configuration's [card] makes them a bundle."""
+    """Single models that become stage 1, or both stages, unchanged. The remaining stage is trained,
+    and the configuration's [card] makes a bundle."""
     teacher: str | None = None
-    """A single model that it learns from, as much as its `distillation` says."""
+    """Single model to learn from; `distillation` in the configuration sets its share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,24 +43,24 @@ class Study:
 
     name: str
     dense: str
-    """The candidate whose cost is 1 and whose Dice is the goal."""
+    """Name of the candidate whose cost is 1 and whose Dice is the goal."""
     candidates: tuple[Candidate, ...]
     changes: dict[str, Any] = field(default_factory=dict)
-    """Of every candidate's file, before its own."""
+    """Overrides for every candidate, applied before its own."""
     layout: str = "manifest"
     folds: int = 5
-    """Parts that all images are dealt into, groups kept together; each is tested once, by runs
-    that have not seen it. 0: the published split, one run tested on its test images."""
+    """Folds of all images, groups kept together; each is tested once, by runs that were not trained
+    on it. 0: the published split, tested once on its test images."""
     folds_run: int = 0
-    """How many of them, from the first on, where all would take too long; 0 for all."""
+    """Number of folds to run, from the first; 0 for all."""
     seeds: int = 1
-    """Runs of each candidate on each fold."""
+    """Number of seeds per candidate and fold."""
     tolerance: float = 0.005
-    """What the headline may lose against the dense run, in Dice."""
+    """Dice that the headline may lose against the dense run."""
     selector: Literal["tent", "entropy", "expected gain"] = "tent"
-    """What ranks the tiles of the rows that are put into the table and timed."""
+    """Selector of the rows that are tabulated and timed."""
     folder: Path = field(default=Path(), compare=False)
-    """Of the study's file."""
+    """Folder of the study's file."""
 
     def __post_init__(self) -> None:
         names = [candidate.name for candidate in self.candidates]
@@ -80,14 +80,14 @@ class Study:
         require(teachers <= alone, f"teachers must be among {', '.join(sorted(alone))}")
 
     def all_trials(self, data: Path, runs: Path) -> list[Trial]:
-        """List what all candidates are trained on: fold after fold, what others need before."""
+        """All trials of all candidates, sorted so that required ones come first."""
         listed = [
             trial for candidate in self.candidates for trial in self.trials(candidate, data, runs)
         ]
         return sorted(listed, key=lambda trial: (trial.level, trial.fold, trial.seed))
 
     def trials(self, candidate: Candidate, data: Path, runs: Path) -> Iterator[Trial]:
-        """List what a candidate is trained on."""
+        """Trials of a candidate, one for each fold and seed."""
         for fold in range(self.folds_run or max(1, self.folds)):
             for seed in range(self.seeds):
                 changes = {
@@ -120,7 +120,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run of a candidate, and the images that it is tested on."""
+    """One training run of a candidate, with its test images."""
 
     candidate: str
     fold: int
@@ -129,18 +129,18 @@ class Trial:
     data: Path
     folder: Path
     parts: tuple[Path, ...] = ()
-    """Folders of the single models that its first stages are."""
+    """Folders of the single models that become its first stages."""
     teacher: Path | None = None
-    """Folder of the single model that it learns from."""
+    """Folder of the single model to learn from."""
 
     @property
     def level(self) -> int:
-        """When it can be trained: 0 at once, 1 after its teacher, 2 after its parts."""
+        """Order of training: 0 first, 1 after its teacher, 2 after its parts."""
         return 2 if self.parts else int(self.teacher is not None)
 
     @property
     def single(self) -> bool:
-        """Whether it is one network, and not two stages."""
+        """Whether it is a single model."""
         return self.config.kind == "single"
 
     @property
@@ -150,8 +150,8 @@ class Trial:
         return last.exists()
 
     def train(self, device: str) -> None:
-        """Run it to its end, or on from where it was killed; a finished one is checked only."""
-        run(
+        """Train to the end, or resume; a finished trial is only checked."""
+        train(
             self.config,
             self.data,
             self.folder,
@@ -161,7 +161,7 @@ class Trial:
         )
 
     def open_test(self) -> tuple[Samples, list[str]]:
-        """The images it has not seen, and the group of each."""
+        """Test images, which it was not trained on, and the group of each."""
         if self.config.data.folds:
             samples = open_fold(self.config, self.data)
         else:
@@ -175,13 +175,13 @@ def load_study(path: Path) -> Study:
     Raises
     ------
     ConfigError
-        If the file is missing, no TOML, or has unknown, missing or impossible values.
+        If the file is missing or not TOML, or has unknown, missing or invalid values.
     """
     return replace(read_section(Study, read_toml(path), str(path)), folder=path.parent)
 
 
 def _toml(value: object) -> str:
-    """Write a value as TOML does: as JSON, but for tables."""
+    """Format a value as TOML: as JSON, except for tables."""
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {_toml(inner)}' for key, inner in value.items())} }}"
     return json.dumps(value)

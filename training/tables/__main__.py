@@ -1,7 +1,7 @@
 """The paper's tables, ours beside the printed figures.
 
-``python -m training.tables 1 --out DIR`` writes Markdown and CSV; table 3 and 4 read finished
-runs and, with ``--train``, train what is missing. What was measured is kept beside the runs.
+``python -m training.tables 1 --out DIR`` writes Markdown and CSV. Tables 3 and 4 read finished
+runs and, with ``--train``, train missing ones. Measurements are cached beside the runs.
 """
 
 from __future__ import annotations
@@ -11,36 +11,31 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import ModelError
+from napari_twostage.errors import TwoStageError
 from napari_twostage.models.backends.allocator import tune_allocator
 from napari_twostage.models.backends.choice import pick_device
-from napari_twostage.training.config import ConfigError
-from napari_twostage.training.datasets import DatasetError
-from napari_twostage.training.infer import UPSAMPLING, InferenceError
 from training.tables.ablations import make_table4
 from training.tables.architectures import make_table3
 from training.tables.comparison import Comparison
 from training.tables.data_sets import make_table2
+from training.tables.inference import UPSAMPLING
 from training.tables.operations import make_table1
-from training.tables.runs import ARCHITECTURES, RunError, Study
+from training.tables.runs import ARCHITECTURES, DataSetRuns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training.tables.table import Table
-
-ERRORS = (ConfigError, DatasetError, InferenceError, ModelError, RunError)
-"""What the user can act on; each is one line."""
+    from napari_twostage.training.evaluation.table import Table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make one table, write it, show it."""
+    """Make one table, write it, print it."""
     parser = _make_parser()
     options = parser.parse_args(arguments)
     tune_allocator()  # before the first large tensor
     try:
         tables = _make(options)
-    except ERRORS as error:
+    except TwoStageError as error:
         parser.exit(2, f"{error}\n")
     for table in tables:
         table.write(options.out)
@@ -54,8 +49,8 @@ def _make(options: argparse.Namespace) -> list[Table]:
         data = [(name, layout, Path(folder)) for name, layout, folder in options.data]
         return [make_table2(data)]
     comparison = Comparison(
-        studies=[
-            Study(
+        data_sets=[
+            DataSetRuns(
                 name,
                 options.config,
                 Path(folder),
@@ -78,7 +73,7 @@ def _make(options: argparse.Namespace) -> list[Table]:
 
 
 class _DataSet(argparse.Action):
-    """Collect what follows --data: four words and any number of changes."""
+    """Collect the words after --data: four of them, then any number of changes."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Table 4: what the parts of the proposal are worth, on DeepLabV3."""
+"""Table 4: ablations of the proposal, on DeepLabV3."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from napari_twostage.training.evaluation.table import NOTHING, Table, percent
 from training.tables.comparison import THRESHOLDS
-from training.tables.measure import name_threshold
-from training.tables.runs import Run, RunError, Study
-from training.tables.table import NOTHING, Table, percent, read_paper
+from training.tables.printed import read_printed
+from training.tables.runs import DataSetRuns, Run, RunError
+from training.tables.scores import name_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from training.tables.comparison import Comparison
-    from training.tables.measure import Score
+    from training.tables.scores import Score
 
 PARTS = {
     "tiles": ("tiles4", "proposal", "tiles64", "tiles256"),
@@ -34,49 +35,49 @@ CAPTIONS = {
 
 
 class Cell(NamedTuple):
-    """A column of a data set's row."""
+    """Source of one cell: a run at a threshold."""
 
     run: Run | None
-    """None where it is not finished."""
+    """None if it is not finished."""
     threshold: float
 
 
 def make_table4(comparison: Comparison) -> list[Table]:
-    """Read or measure all runs that there are: one table for each ablation.
+    """Read or measure all finished runs: one table per ablation.
 
     Raises
     ------
     RunError
-        If a configuration is not what the ablations start from.
+        If a configuration is not the one that ablations start from.
     """
     architecture, *others = comparison.architectures
     if others:
         raise RunError(
             f"table 4 is of one architecture, found {len(others) + 1}; add --architectures NAME"
         )
-    for study in comparison.studies:
-        _check(study, architecture)
+    for data_set in comparison.data_sets:
+        _check(data_set, architecture)
     return [_make_part(comparison, architecture, part) for part in PARTS]
 
 
-def _check(study: Study, architecture: str) -> None:
-    config = study.find(architecture, "proposal").config
+def _check(data_set: DataSetRuns, architecture: str) -> None:
+    config = data_set.find(architecture, "proposal").config
     network = config.network
     found = (network.ratio, config.tiles.selection, network.transfer, network.context)
     if found != (4, "weighted", True, True):
         raise RunError(
-            f"{study.config}: ablations start from ratio 4, selection weighted, transfer and "
+            f"{data_set.config}: ablations start from ratio 4, selection weighted, transfer and "
             f"context on; found {found}"
         )
 
 
 def _make_part(comparison: Comparison, architecture: str, part: str) -> Table:
-    paper = read_paper("table4")[part]
+    paper = read_printed("table4")[part]
     thresholds = THRESHOLDS if part == "threshold" else (comparison.threshold,) * len(PARTS[part])
     found: dict[str, list[Cell]] = {}
-    for study in comparison.studies:
-        runs = comparison.gather(study, architecture, dict.fromkeys(PARTS[part]))
-        found[study.name] = [
+    for data_set in comparison.data_sets:
+        runs = comparison.gather(data_set, architecture, dict.fromkeys(PARTS[part]))
+        found[data_set.name] = [
             Cell(runs.get(variant), threshold)
             for variant, threshold in zip(PARTS[part], thresholds, strict=True)
         ]
@@ -90,10 +91,10 @@ def _make_part(comparison: Comparison, architecture: str, part: str) -> Table:
             for run, threshold in cells
         ]
         figures: dict[str, list[str]] = {
-            "Dice (%)": _tell(scores, lambda score: percent(float(np.mean(score.dice)))),
+            "Dice (%)": _format(scores, lambda score: percent(float(np.mean(score.dice)))),
             "Dice (%), paper": [f"{value:.1f}" for value in paper.get(name, [])],
-            "tiles refined (%)": _tell(scores, lambda score: percent(score.refined)),
-            "MACs / baseline": _tell(scores, lambda score: f"{score.cost:.3f}"),
+            "tiles refined (%)": _format(scores, lambda score: percent(score.refined)),
+            "MACs / baseline": _format(scores, lambda score: f"{score.cost:.3f}"),
         }
         for figure, row in figures.items():
             if row:
@@ -103,5 +104,5 @@ def _make_part(comparison: Comparison, architecture: str, part: str) -> Table:
     return table
 
 
-def _tell(scores: Sequence[Score | None], figure: Callable[[Score], str]) -> list[str]:
+def _format(scores: Sequence[Score | None], figure: Callable[[Score], str]) -> list[str]:
     return [NOTHING if score is None else figure(score) for score in scores]

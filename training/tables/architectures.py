@@ -1,4 +1,4 @@
-"""Table 3: architectures by data sets; the baseline, the proposal, and controls at its cost."""
+"""Table 3: architectures by data sets; the baseline, the proposal, and controls of equal cost."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_twostage.training.metrics import bootstrap_interval
-from training.tables.clock import spread_out, time_rows
-from training.tables.measure import STAGE1, Score, name_threshold
-from training.tables.runs import ARCHITECTURES, Run, Study
-from training.tables.table import NOTHING, Table, percent, read_paper
-from training.timing import machine_facts
+from napari_twostage.training.evaluation.metrics import bootstrap_interval
+from napari_twostage.training.evaluation.table import NOTHING, Table, percent
+from training.item_timing import machine_line
+from training.tables.printed import read_printed
+from training.tables.run_seconds import spread_out, time_runs
+from training.tables.runs import ARCHITECTURES, DataSetRuns, Run
+from training.tables.scores import STAGE1, Score, name_threshold
 
 if TYPE_CHECKING:
     from napari_twostage.utils.timing import Timing
@@ -47,28 +48,32 @@ TITLES = {
 
 
 class Row(NamedTuple):
-    """A finished run as it stands in the table."""
+    """A finished run as a row of the table."""
 
     run: Run
     both: bool
-    """Whether both of its stages are run: a control may be the proposal's stage 1."""
+    """Whether both stages run; a control may be the proposal's stage 1 alone."""
 
 
 def make_table3(comparison: Comparison) -> Table:
-    """Read or measure all runs that there are."""
-    paper = read_paper("table3")
+    """Read or measure all finished runs."""
+    paper = read_printed("table3")
     found = {
-        (study.name, architecture): find_rows(comparison, study, architecture)
+        (data_set.name, architecture): find_rows(comparison, data_set, architecture)
         for architecture in comparison.architectures
-        for study in comparison.studies
+        for data_set in comparison.data_sets
     }
     runs = [row.run for rows in found.values() for row in rows.values()]
     table = Table("table3", HEADER, _caption(comparison, comparison.describe(runs)))
-    for (study, architecture), rows in found.items():
-        printed = paper[architecture].get(study, {})
+    for (data_set, architecture), rows in found.items():
+        printed = paper[architecture].get(data_set, {})
         times = _time(comparison, rows) if rows else {}
         for name, title in TITLES.items():
-            cells = {"architecture": ARCHITECTURES[architecture], "data set": study, "run": title}
+            cells = {
+                "architecture": ARCHITECTURES[architecture],
+                "data set": data_set,
+                "run": title,
+            }
             cells |= _printed(printed, name)
             if name in rows:
                 cells |= _quality(_score(comparison, rows[name]), both=rows[name].both)
@@ -77,12 +82,14 @@ def make_table3(comparison: Comparison) -> Table:
     return table
 
 
-def find_rows(comparison: Comparison, study: Study, architecture: str) -> dict[str, Row]:
-    """The rows of one architecture on one data set, by name."""
-    proposal = study.find(architecture, "proposal")
+def find_rows(comparison: Comparison, data_set: DataSetRuns, architecture: str) -> dict[str, Row]:
+    """Rows of one architecture on one data set, by name."""
+    proposal = data_set.find(architecture, "proposal")
     # A control at the proposal's own ratio is its stage 1: the same network, trained the same way.
     shared = [name for name, ratio in CONTROLS.items() if ratio == proposal.config.network.ratio]
-    runs = comparison.gather(study, architecture, [name for name in TITLES if name not in shared])
+    runs = comparison.gather(
+        data_set, architecture, [name for name in TITLES if name not in shared]
+    )
     rows = {name: Row(run, name == "proposal") for name, run in runs.items()}
     if "proposal" in rows:
         rows |= {name: Row(rows["proposal"].run, both=False) for name in shared}
@@ -96,12 +103,12 @@ def _score(comparison: Comparison, row: Row) -> Score:
 
 def _time(comparison: Comparison, rows: dict[str, Row]) -> dict[str, Timing]:
     run = next(iter(rows.values())).run
-    return time_rows(
+    return time_runs(
         rows,
         spread_out(comparison.open_images(run), comparison.timing_images),
         comparison.rules(run),
         rounds=comparison.rounds,
-        kept=run.folder.parent / "timing.json",
+        cache=run.folder.parent / "timing.json",
     )
 
 
@@ -132,7 +139,7 @@ def _speed(name: str, rows: dict[str, Row], times: dict[str, Timing]) -> dict[st
 
 
 def _printed(paper: dict[str, Any], name: str) -> dict[str, str]:
-    """What the paper prints of a row; it has neither our controls nor all our data sets."""
+    """Printed cells of a row; the paper has neither our controls nor all our data sets."""
     if name not in paper:
         return {}
     figures, baseline = paper[name], paper["baseline"]
@@ -151,7 +158,7 @@ def _caption(comparison: Comparison, described: str) -> str:
         f"taken within rounds, over {comparison.timing_images} test images, from the decoded image "
         "to logits, the rows of an architecture on a data set in turn, allocator, memory format "
         "and threads alike: "
-        f"{machine_facts()}. Controls are the same network trained and run at a lower resolution, "
+        f"{machine_line()}. Controls are the same network trained and run at a lower resolution, "
         "its logits enlarged bilinearly; one at the proposal's ratio is the proposal's stage 1. "
         "Training compares seconds until all stages were trained, on the machine of each run; "
         f"{NOTHING}: not run, or not in the paper."

@@ -1,4 +1,4 @@
-"""What tables 3 and 4 share: the options of a comparison, its test images, its caption."""
+"""Shared part of tables 3 and 4: the options of a comparison, its test images, its caption."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_twostage.training.datasets import load_dataset
-from napari_twostage.training.infer import Rules
-from training.tables.measure import Score, measure
-from training.tables.runs import ARCHITECTURES, Run, RunError, Study, require_one_scale
+from training.tables.inference import Rules
+from training.tables.runs import ARCHITECTURES, DataSetRuns, Run, RunError, require_one_scale
+from training.tables.scores import Score, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,32 +17,34 @@ if TYPE_CHECKING:
     from napari_twostage.training.datasets import Samples
 
 THRESHOLDS = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""The paper's."""
+"""Thresholds of the paper's ablation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How runs are measured: all rows of a table alike."""
+    """Options for measuring runs, the same for all rows of a table."""
 
-    studies: Sequence[Study]
+    data_sets: Sequence[DataSetRuns]
     architectures: Sequence[str] = tuple(ARCHITECTURES)
     threshold: float = 0.25
     upsampling: str = "nearest"
     stray_padding: bool = False
     images: int = 0
-    """Test images to measure on, the first ones; 0 for all."""
+    """Number of test images to measure on, the first ones; 0 for all."""
     timing_images: int = 4
     rounds: int = 3
     device: str = "cpu"
-    """What trains and measures Dice; seconds are the CPU's."""
+    """Device for training and Dice; seconds are measured on the CPU."""
     train: bool = False
-    """Train what is missing."""
+    """Train missing runs."""
     _samples: dict[str, Samples] = field(default_factory=dict, init=False)
     _scores: dict[Path, dict[str, Score]] = field(default_factory=dict, init=False)
 
-    def gather(self, study: Study, architecture: str, variants: Iterable[str]) -> dict[str, Run]:
-        """The runs that are finished, by variant, and with `train` all of them."""
-        runs = {variant: study.find(architecture, variant) for variant in variants}
+    def gather(
+        self, data_set: DataSetRuns, architecture: str, variants: Iterable[str]
+    ) -> dict[str, Run]:
+        """Finished runs by variant; with `train`, all of them."""
+        runs = {variant: data_set.find(architecture, variant) for variant in variants}
         if self.train:
             for run in runs.values():
                 if not run.finished:
@@ -50,7 +52,7 @@ class Comparison:
         return {variant: run for variant, run in runs.items() if run.finished}
 
     def rules(self, run: Run) -> Rules:
-        """How the stages of a run share an image."""
+        """Inference rules for a run."""
         return Rules(
             size_px=run.size_px,
             threshold=self.threshold,
@@ -60,22 +62,22 @@ class Comparison:
         )
 
     def open_images(self, run: Run) -> Samples:
-        """The test images of a run's data set."""
-        study, data = run.study, run.config.data
-        if study.name not in self._samples:
+        """Test images of a run's data set."""
+        data_set, data = run.data_set, run.config.data
+        if data_set.name not in self._samples:
             samples = load_dataset(
                 data.layout,
-                study.data,
+                data_set.data,
                 "test",
                 seed=data.seed,
                 mpp=data.mpp,
                 classes=[entry.text for entry in data.classes],
             )
-            self._samples[study.name] = samples[: self.images or None]
-        return self._samples[study.name]
+            self._samples[data_set.name] = samples[: self.images or None]
+        return self._samples[data_set.name]
 
     def measure(self, run: Run) -> dict[str, Score]:
-        """Scores of a finished run at the paper's thresholds and this comparison's."""
+        """Scores of a finished run at the paper's thresholds and at this comparison's."""
         if run.folder not in self._scores:
             thresholds = (*THRESHOLDS, self.threshold)
             self._scores[run.folder] = measure(
@@ -84,18 +86,18 @@ class Comparison:
         return self._scores[run.folder]
 
     def describe(self, runs: Sequence[Run]) -> str:
-        """What the caption says of runs that stand in one table.
+        """Caption of the runs that share a table.
 
         Raises
         ------
         RunError
-            If there is none, or they are of different scales.
+            If there is no run, or runs are of different scales.
         """
         if not runs:
-            folders = ", ".join(str(study.runs) for study in self.studies)
+            folders = ", ".join(str(data_set.runs) for data_set in self.data_sets)
             raise RunError(f"expected finished runs in {folders}, found none; add --train")
         scale = "; ".join(f"{key}: {value}" for key, value in require_one_scale(runs).items())
-        images = {run.study.name: len(self.open_images(run)) for run in runs}
+        images = {run.data_set.name: len(self.open_images(run)) for run in runs}
         tested = ", ".join(f"{name} {count}" for name, count in images.items())
         first = "the first of each, " if self.images else ""
         shifted = ", shifted by the stray padding" if self.stray_padding else ""

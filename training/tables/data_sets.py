@@ -1,17 +1,21 @@
-"""Table 2: what the data sets hold."""
+"""Table 2: size and content of the data sets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
-from napari_twostage.training.datasets import describe, load_dataset
-from training.tables.table import Table, percent, read_paper
+from napari_twostage.training.datasets import DatasetError, load_dataset
+from napari_twostage.training.evaluation.table import Table, percent
+from training.tables.printed import read_printed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from napari_twostage.training.datasets import Sample
 
 FIGURES = ("images", "mean size (px)", "foreground (%)")
 HEADER = ("data set", *(f"{name}{whose}" for name in FIGURES for whose in ("", ", paper")))
@@ -22,13 +26,40 @@ CAPTION = (
 )
 
 
+class DataSetFacts(NamedTuple):
+    """A row of the paper's table 2."""
+
+    images: int
+    mean_height: float
+    """In pixels."""
+    mean_width: float
+    """In pixels."""
+    foreground: float
+    """Share of pixels of any class, in [0, 1]: per image, then averaged over images."""
+
+
+def describe_samples(samples: Iterable[Sample]) -> DataSetFacts:
+    """Measure a data set; every sample is decoded once, and none is kept.
+
+    Raises
+    ------
+    DatasetError
+        If there is no sample.
+    """
+    rows = [(*sample.mask.shape, (sample.mask > 0).mean()) for sample in samples]
+    if not rows:
+        raise DatasetError("there is no image to describe")
+    height, width, foreground = np.mean(rows, axis=0).tolist()
+    return DataSetFacts(len(rows), height, width, foreground)
+
+
 def make_table2(data: Sequence[tuple[str, str, Path]]) -> Table:
-    """Measure data sets, given as (name, layout, folder); the paper's others stand without ours."""
-    paper = read_paper("table2")
+    """Measure data sets, given as (name, layout, folder); list the paper's others as printed."""
+    paper = read_printed("table2")
     table = Table("table2", HEADER, CAPTION)
     for name, layout, folder in data:
         samples = load_dataset(layout, folder, "all")
-        facts = describe(tqdm(samples, desc=name, unit="image"))
+        facts = describe_samples(tqdm(samples, desc=name, unit="image"))
         ours = (
             str(facts.images),
             f"{facts.mean_height:.0f} × {facts.mean_width:.0f}",
@@ -42,7 +73,7 @@ def make_table2(data: Sequence[tuple[str, str, Path]]) -> Table:
 
 
 def _print(printed: dict[str, float] | None) -> dict[str, str]:
-    """The paper's cells of a data set; none of one that it does not have."""
+    """Printed cells of a data set; empty for one that the paper does not have."""
     if printed is None:
         return {}
     theirs = (

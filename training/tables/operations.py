@@ -1,4 +1,4 @@
-"""Table 1: what the architectures cost, in parameters and operations."""
+"""Table 1: parameters and operations of the architectures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torchvision import models as zoo
 
 from napari_twostage.models.cost import count_macs, count_paper_operations, count_parameters
 from napari_twostage.models.networks.build import build_network
-from training.tables.table import Table, read_paper
+from napari_twostage.training.evaluation.table import Table
+from training.tables.printed import read_printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,8 @@ CAPTION = (
 
 
 def make_table1() -> Table:
-    """Count; nothing is run and no weights are needed."""
-    paper = read_paper("table1")
+    """Count parameters and operations; nothing is run and no weights are needed."""
+    paper = read_printed("table1")
     table = Table("table1", HEADER, CAPTION)
     sides = paper.pop("sides_px")
     for name, printed in paper.items():
@@ -67,7 +68,7 @@ def make_table1() -> Table:
 
 
 def _deviation(ours: float, theirs: float) -> str:
-    # + 0 makes a plain zero of a negative one
+    # + 0 turns a negative zero into zero
     return f"{round(100 * (ours / theirs - 1), 2) + 0:+.2f}"
 
 

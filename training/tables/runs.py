@@ -1,6 +1,6 @@
-"""The runs that tables 3 and 4 compare: what each changes, where it lies, if it may stand here.
+"""Runs that tables 3 and 4 compare: their configurations, folders and consistency.
 
-A folder of runs holds one of a data set: ``RUNS/<architecture>/<variant>/``.
+A folder of runs holds those of one data set: ``RUNS/<architecture>/<variant>/``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.training.checkpoint import STAGE1
+from napari_twostage.errors import TwoStageError
 from napari_twostage.training.config import TrainConfig, load_config
-from napari_twostage.training.log import Log
-from napari_twostage.training.pretrained import load_module
-from napari_twostage.training.train import run
-from training.kept import fingerprint
+from napari_twostage.training.run.files import STAGE1
+from napari_twostage.training.run.log import RunLog
+from napari_twostage.training.run.networks import load_module
+from napari_twostage.training.train import train
+from training.result_cache import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,30 +41,30 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no_transfer": ("network.transfer=false",),
     "no_context": ("network.context=false",),
 }
-"""What each variant changes in the configuration of the proposal."""
+"""Changes of each variant to the configuration of the proposal."""
 SAME_STAGE1 = ("random", "highest", "no_transfer", "no_context")
-"""Variants whose stage 1 is the proposal's: what they change is not looked at before stage 2."""
+"""Variants with the proposal's stage 1: their changes affect stage 2 only."""
 
 
-class RunError(ValueError):
-    """Runs that must not stand in one table; the message names the file."""
+class RunError(TwoStageError):
+    """Runs that must not share a table; the message names the file."""
 
 
 @dataclass(frozen=True)
-class Study:
+class DataSetRuns:
     """A data set, and the runs on it."""
 
     name: str
-    """As the paper calls it, where it does."""
+    """Name as in the paper, if it has the data set."""
     config: Path
-    """The proposal's."""
+    """Configuration file of the proposal."""
     data: Path
     runs: Path
     changes: tuple[str, ...] = ()
-    """Of the configuration, such as its layout: ``section.key=value``."""
+    """Changes to the configuration, such as its layout: ``section.key=value``."""
 
     def find(self, architecture: str, variant: str) -> Run:
-        """The run of that name, trained or not."""
+        """Run of this variant, trained or not."""
         changes = (
             *self.changes,
             f"network.architecture={architecture}",
@@ -83,26 +84,26 @@ class Study:
 
 @dataclass(frozen=True)
 class Run:
-    """A training run, finished or still to be done."""
+    """A training run, finished or not."""
 
-    study: Study
+    data_set: DataSetRuns
     architecture: str
     config: TrainConfig
     size_px: int
     """Side of the square that images are resized to."""
     folder: Path
     stage1: Path | None = None
-    """Of another run that trains the same stage 1, to be taken over if it is there."""
+    """Weights of another run with the same stage 1, reused if they exist."""
 
     @property
     def weights(self) -> list[Path]:
-        """The files that a finished run has."""
+        """Weight files of a finished run."""
         count = 2 if self.config.kind == "two_stage" else 1
         return [self.folder / f"stage{stage}.safetensors" for stage in range(1, count + 1)]
 
     @property
     def finished(self) -> bool:
-        """Whether it can be measured.
+        """Whether the run can be measured.
 
         Raises
         ------
@@ -113,7 +114,7 @@ class Run:
         if not record.exists():
             return False
         wanted = json.loads(json.dumps(asdict(self.config)))
-        if differing := _differences(json.loads(record.read_text()), wanted):
+        if differing := _differences(json.loads(record.read_text(encoding="utf-8")), wanted):
             raise RunError(
                 f"{record} is of another configuration than this table's ({'; '.join(differing)}); "
                 "never mix them: name another folder of runs, or the configuration it was run with"
@@ -121,24 +122,24 @@ class Run:
         return all(path.exists() for path in self.weights)
 
     def train(self, device: str) -> None:
-        """Run it to its end, or on from where it was killed."""
+        """Train the run to its end, or resume it."""
         own = self.folder / STAGE1
         if self.stage1 is not None and self.stage1.exists() and not own.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.stage1, own)
-        run(self.config, self.study.data, self.folder, device=device)
+        train(self.config, self.data_set.data, self.folder, device=device)
 
     def load(self) -> TwoStage:
-        """Build both stages with the trained weights."""
+        """Both stages with the trained weights."""
         return load_module(self.config, self.folder)
 
     def fingerprint(self) -> str:
-        """Names the weights."""
+        """SHA-256 of the weights."""
         return fingerprint(self.weights)
 
     def seconds(self, stages: int = 2) -> float:
-        """What training the first of its stages took."""
-        rows = Log(self.folder).read()
+        """Seconds of training the first `stages` stages."""
+        rows = RunLog(self.folder).read()
         names = [path.stem for path in self.weights[:stages]]
         return sum(
             max((float(row["seconds"]) for row in rows if row["stage"] == name), default=0.0)
@@ -146,7 +147,7 @@ class Run:
         )
 
     def scale(self) -> dict[str, Any]:
-        """What must be alike in all rows of a table, in the words of its caption."""
+        """Settings that must be equal in all rows of a table, worded for its caption."""
         config = self.config
         scale: dict[str, Any] = {"px": self.size_px}
         for name, stage in (("stage 1", config.stage1), ("stage 2", config.stage2)):
@@ -163,12 +164,12 @@ class Run:
 
 
 def require_one_scale(runs: Iterable[Run]) -> dict[str, Any]:
-    """What all runs have in common.
+    """Settings that all runs share.
 
     Raises
     ------
     RunError
-        If two of them were run at different scales.
+        If two runs differ in scale.
     """
     common: dict[str, Any] = {}
     for entry in runs:
@@ -176,7 +177,7 @@ def require_one_scale(runs: Iterable[Run]) -> dict[str, Any]:
         for key in common.keys() & scale.keys():
             if common[key] != scale[key]:
                 raise RunError(
-                    f"{entry.study.config}: {key} is {scale[key]}, in other rows {common[key]}; "
+                    f"{entry.data_set.config}: {key} is {scale[key]}, in other rows {common[key]}; "
                     "a table holds runs of one scale: make a table of each"
                 )
         common |= scale
@@ -184,7 +185,7 @@ def require_one_scale(runs: Iterable[Run]) -> dict[str, Any]:
 
 
 def _differences(found: object, wanted: object, where: str = "") -> list[str]:
-    """What differs between two nested tables, by dotted key."""
+    """Differences between two nested tables, by dotted key."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         return [
             line

@@ -222,11 +222,7 @@ def models(options: Namespace) -> VerbOutput:
 
 def _model_lines(bundle: Bundle) -> list[str]:
     card = bundle.card
-    integers = (
-        "in it"
-        if bundle.quantised
-        else "not in it; see `python -m napari_twostage.training.quantise`"
-    )
+    integers = "in it" if bundle.quantised else "not in it; see `napari-twostage quantise --help`"
     classes = ", ".join(f"{c.value} {c.name} {c.color}" for c in card.classes)
     text = [
         f"{card.name} {card.version}: {card.description}",

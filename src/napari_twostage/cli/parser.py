@@ -24,7 +24,7 @@ BAD_INPUT, STOPPED = 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
-    from napari_twostage.cli import bench, commands
+    from napari_twostage.cli import bench, commands, training_verbs
 
     verbs: dict[str, Callable[[argparse.Namespace], commands.VerbOutput]] = {
         "demo": commands.demo,
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "view": commands.view,
         "models": commands.models,
         "bench": bench.bench,
+        "train": training_verbs.train,
+        "quantise": training_verbs.quantise,
+        "precision": training_verbs.precision,
     }
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_view,
         _add_models,
         _add_bench,
+        _add_training,
     ):
         add(verbs)
     return parser
@@ -153,6 +157,14 @@ def _add_bench(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
     verb.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
     _model_options(verb)
+
+
+def _add_training(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    from napari_twostage.cli import training_verbs as training
+
+    training.add_train_options(_verb(verbs, "train", "train a model; again to go on after a stop"))
+    training.add_quantise_options(_verb(verbs, "quantise", "add 8-bit integers to a model"))
+    training.add_precision_options(_verb(verbs, "precision", "compare devices and precisions"))
 
 
 def _verb(

@@ -1,7 +1,7 @@
 """Networks in 8-bit integers: an optional file of a bundle, for OpenVINO.
 
 Integers need ranges, and ranges need images; who makes a model has both, so quantising is done
-once, by `napari_twostage.training.quantise`, and everybody who runs the model has the same
+once, by ``napari-twostage quantise``, and everybody who runs the model has the same
 integers. The file holds
 OpenVINO's own format, a graph and its constants for each stage, as tensors of bytes.
 """
@@ -48,7 +48,7 @@ def unpack(bundle: Bundle) -> dict[Stage, tuple[bytes, bytes]]:
     if bundle.quantised is None:
         raise ModelError(
             f"{bundle.source} has no networks in 8-bit integers; choose precision bf16 or f32, "
-            "or add them with `python -m napari_twostage.training.quantise`"
+            "or add them with `napari-twostage quantise`"
         )
     try:
         parts = {name: part.tobytes() for name, part in load(bundle.quantised).items()}
@@ -65,6 +65,6 @@ def unpack(bundle: Bundle) -> dict[Stage, tuple[bytes, bytes]]:
     if origin != hashlib.sha256(bundle.weights).digest():
         raise ModelError(
             f"{bundle.source}: its networks in 8-bit integers were made from other weights; "
-            "run `python -m napari_twostage.training.quantise` again"
+            "run `napari-twostage quantise` again"
         )
     return networks

@@ -1,7 +1,7 @@
-"""Make a bundle of a trained run: what of its card is measured.
+"""The card of a model: drafted from the configuration, then measured after the training.
 
 Temperature, default threshold and refinement gain are measured on the images that the run held
-out of the training split; the test split is not touched.
+out of the training split; the test split is not used.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from napari_twostage.models import ModelCard, load_model
+from napari_twostage.models import LabelClass, ModelCard, load_model
 from napari_twostage.models.bundle import write_bundle
-from napari_twostage.training.outcomes import Cost, Outcome, run_engine
-from napari_twostage.training.validate import mean_dice
+from napari_twostage.training.config import ClassConfig, ConfigError
+from napari_twostage.training.datasets import mpp_range
+from napari_twostage.training.evaluation.metrics import mean_dice
+from napari_twostage.training.evaluation.outcomes import Cost, Outcome, run_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,30 +28,90 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_twostage.training.config import TrainConfig
     from napari_twostage.training.datasets import Sample
 
 LOSS_ALLOWED = 0.002
-"""The default threshold may lose so much Dice against refining everything ..."""
+"""Dice that the default threshold may lose against refining everything ..."""
 COST_ALLOWED = 0.45
-"""... unless that would cost more than this share of the dense run."""
+"""... within this share of the dense run's cost."""
 THRESHOLDS = np.round(np.arange(0.005, 0.5, 0.005), 3)
+UNMEASURED: dict[str, Any] = {"default_threshold": 0.5, "refinement_gain": 0.0}
+COLOURS = ("#ffb000", "#648fff", "#dc267f", "#fe6100", "#785ef0")
+"""Default class colours, distinguishable with any colour vision."""
+FOREGROUND = (ClassConfig(name="foreground"),)
+
+
+def draft_card(config: TrainConfig, data: Path) -> ModelCard:
+    """Draft the card of a run from its configuration, with placeholders for measured values.
+
+    A tile is a training crop of stage 2 less the halo, unless [card] states another size.
+
+    Raises
+    ------
+    ModelError
+        If sizes do not fit together.
+    """
+    stated, fine_mpp = config.card, (config.card and config.card.fine_mpp) or config.data.mpp
+    last = config.stage1 if config.kind == "joint" else config.stage2
+    if stated is None or fine_mpp is None or last is None:
+        raise ConfigError("a card needs a [card], a pixel size and two stages")
+    network, whole = config.network, config.whole_images
+    halo = 0 if whole else stated.halo_px
+    window = whole.size_px // int(network.ratio) if whole else last.crop_px
+    return ModelCard(
+        name=stated.name,
+        version=stated.version,
+        description=stated.description,
+        architecture={"name": network.architecture, **network.options},
+        fine_architecture=None
+        if network.fine_options is None
+        else {"name": network.architecture, **network.fine_options},
+        refiner=network.refiner,
+        classes=tuple(
+            LabelClass(entry.name, entry.color or COLOURS[(value - 1) % len(COLOURS)], value)
+            for value, entry in enumerate(config.data.classes or FOREGROUND, start=1)
+        ),
+        fine_mpp=fine_mpp,
+        mpp_range=stated.mpp_range or mpp_range(fine_mpp),
+        ratio=int(network.ratio),
+        fine_ratio=network.fine_ratio,
+        tile_px=stated.tile_px or window - 2 * halo,
+        halo_px=halo,
+        coarse_window_px=stated.coarse_window_px,
+        coarse_halo_px=stated.coarse_halo_px,
+        context=network.context,
+        mean=network.mean,
+        std=network.std,
+        uncertainty=stated.uncertainty,
+        training_data=stated.training_data or data.absolute().name,
+        licence=stated.licence,
+        **UNMEASURED,
+    )
 
 
 def calibrate(
-    folder: Path, card: ModelCard, tensors: dict[str, Tensor], samples: Sequence[Sample]
+    folder: Path,
+    card: ModelCard,
+    tensors: dict[str, Tensor],
+    samples: Sequence[Sample],
+    *,
+    progress: bool = True,
 ) -> ModelCard:
     """Measure temperature, default threshold and refinement gain, and write the bundle.
 
     Parameters
     ----------
     folder : path
-        Of the bundle; replaced when all is measured.
+        Folder of the bundle.
     card : ModelCard
-        What no measurement decides.
+        Card with placeholders, from `draft_card`.
     tensors : dict
         State of the two-stage module.
     samples : sequence of Sample
-        Images that the weights have not seen.
+        Images that were not trained on.
+    progress : bool
+        Show progress bars on stderr.
 
     Returns
     -------
@@ -57,10 +119,10 @@ def calibrate(
         The card that was written.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        # uncalibrated first: scores depend on the temperature
-        outcomes = _outcomes(Path(scratch), card, tensors, samples)
+        # first without calibration: scores depend on the temperature
+        outcomes = _outcomes(Path(scratch), card, tensors, samples, progress=progress)
         card = replace(card, temperature=round(fit_temperature(outcomes), 3))
-        outcomes = _outcomes(Path(scratch), card, tensors, samples)
+        outcomes = _outcomes(Path(scratch), card, tensors, samples, progress=progress)
     cost = Cost.of(card)
     threshold = choose_threshold(outcomes, cost)
     card = replace(
@@ -73,14 +135,19 @@ def calibrate(
 
 
 def _outcomes(
-    folder: Path, card: ModelCard, tensors: dict[str, Tensor], samples: Sequence[Sample]
+    folder: Path,
+    card: ModelCard,
+    tensors: dict[str, Tensor],
+    samples: Sequence[Sample],
+    *,
+    progress: bool,
 ) -> list[Outcome]:
     write_bundle(folder, card, tensors)
-    return run_engine(load_model(folder), samples)
+    return run_engine(load_model(folder), samples, progress=progress)
 
 
 def fit_temperature(outcomes: list[Outcome]) -> float:
-    """The temperature that makes stage 1's upsampled logits likeliest, given the truth.
+    """Temperature that maximises the likelihood of the truth under stage 1's upsampled logits.
 
     References
     ----------
@@ -89,12 +156,14 @@ def fit_temperature(outcomes: list[Outcome]) -> float:
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
-        return float(np.mean([_surprise(o.logits * scale, o.sample.mask) for o in outcomes]))
+        return float(
+            np.mean([_negative_log_likelihood(o.logits * scale, o.sample.mask) for o in outcomes])
+        )
 
     return float(np.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))
 
 
-def _surprise(logits: NDArray[np.floating], truth: NDArray[np.uint8]) -> float:
+def _negative_log_likelihood(logits: NDArray[np.floating], truth: NDArray[np.uint8]) -> float:
     """Mean over all pixels of −log of the true class's probability, from (K, H, W) logits."""
     if len(logits) == 1:
         return float(np.mean(np.logaddexp(0, -logits[0] * (2.0 * truth - 1))))
@@ -103,10 +172,10 @@ def _surprise(logits: NDArray[np.floating], truth: NDArray[np.uint8]) -> float:
 
 
 def choose_threshold(outcomes: list[Outcome], cost: Cost) -> float:
-    """The cheapest threshold that loses next to nothing against refining everything.
+    """Highest affordable threshold that loses at most `LOSS_ALLOWED` against refining everything.
 
-    Where even the highest refines more than may be spent, as a hardly trained model does, it is
-    that one.
+    If there is none, the lowest affordable one is chosen; if none is affordable, as for a hardly
+    trained model, the highest of all.
     """
     everything = _mean_dice(outcomes, -1.0)
     affordable = [t for t in THRESHOLDS if cost.relative(outcomes, t) <= COST_ALLOWED]
@@ -115,7 +184,7 @@ def choose_threshold(outcomes: list[Outcome], cost: Cost) -> float:
 
 
 def refinement_gain(outcomes: list[Outcome], threshold: float) -> float:
-    """Share of stage 1's wrong pixels, in tiles above a threshold, that refining mends."""
+    """Share of stage 1's wrong pixels, in tiles above a threshold, that refinement corrects."""
     before = after = 0
     for outcome in outcomes:
         truth, mixed = outcome.sample.mask, outcome.at(threshold)

@@ -145,7 +145,7 @@ class OpenVinoBackend:
         if found != expected:
             raise ModelError(
                 f"{self._bundle.source}: its networks in 8-bit integers give {found} pixels where "
-                f"{expected} are wanted; run `python -m napari_twostage.training.quantise` again"
+                f"{expected} are wanted; run `napari-twostage quantise` again"
             )
 
     def _halo(self, stage: Stage) -> int:

@@ -1,28 +1,27 @@
-"""Images with masks from published data sets, from folders and from annotated slides."""
+"""Images and masks of published data sets, of folders and of annotated slides.
 
+`load_dataset` reads every layout; ``layouts.py`` lists them.
+"""
+
+from napari_twostage.training.datasets.annotated_slides import mpp_range
 from napari_twostage.training.datasets.layouts import LAYOUTS, load_dataset
 from napari_twostage.training.datasets.manifest import groups, load_split
-from napari_twostage.training.datasets.sample import (
+from napari_twostage.training.datasets.samples import (
+    CachedSamples,
     DatasetError,
-    Facts,
-    KeptSamples,
     Sample,
     Samples,
-    describe,
     hold_out,
 )
-from napari_twostage.training.datasets.slides import mpp_range
 from napari_twostage.training.datasets.splits import assign_folds
 
 __all__ = [
     "LAYOUTS",
+    "CachedSamples",
     "DatasetError",
-    "Facts",
-    "KeptSamples",
     "Sample",
     "Samples",
     "assign_folds",
-    "describe",
     "groups",
     "hold_out",
     "load_dataset",

@@ -1,4 +1,4 @@
-"""The classes of a data set: names, values, and colours in masks."""
+"""Classes of a data set: names, values and mask colours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_twostage.training.datasets.sample import DatasetError
+from napari_twostage.training.datasets.samples import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classes:
-    """Class i of the list has value i + 1; no list means one class of any name."""
+    """Foreground classes: entry i has mask value i + 1; empty for one class of any name."""
 
     names: tuple[str, ...] = ()
     colours: tuple[Colour | None, ...] = ()
-    """How masks paint each class; None where only its value is used."""
+    """Colour of each class in RGB masks; None if masks hold its value only."""
 
     @classmethod
     def parse(cls, entries: Sequence[str]) -> Classes:
-        """Read ``name`` or ``name=#rrggbb``, in the order of the values.
+        """Parse ``name`` or ``name=#rrggbb`` entries, in the order of the values.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Classes:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of foreground classes, at least 1."""
         return max(1, len(self.names))
 
 

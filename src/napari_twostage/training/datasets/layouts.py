@@ -1,4 +1,4 @@
-"""One function loads them all."""
+"""Every layout of a data set, and `load_dataset`, which reads them all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.training.datasets import published
+from napari_twostage.training.datasets.annotated_slides import slide_samples
 from napari_twostage.training.datasets.classes import Classes
-from napari_twostage.training.datasets.folder import folder_samples
 from napari_twostage.training.datasets.manifest import manifest_samples
-from napari_twostage.training.datasets.sample import DatasetError, Samples
-from napari_twostage.training.datasets.slides import slide_samples
+from napari_twostage.training.datasets.paired_folders import folder_samples
+from napari_twostage.training.datasets.samples import DatasetError, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ def load_dataset(
     mpp: float | None = None,
     classes: Sequence[str] = (),
 ) -> Samples:
-    """Find the images of a data set; they are decoded when they are indexed.
+    """Find the images of a data set; each is decoded when it is indexed.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def load_dataset(
     root : path
         The data set's folder.
     split : str
-        ``train``, ``test`` or ``all``: the official split, or 70/30 (`splits.choose`).
+        ``train``, ``test`` or ``all``: the official split, or 70/30 (`splits.choose_split`).
     seed : int
-        Of the 70/30 split.
+        Seed of the 70/30 split.
     mpp : float, optional
-        Micrometres per pixel of the model, for ``slides``; else level 0 is used as it is.
+        Micrometres per pixel of the model, for ``slides``; without it level 0 is read.
     classes : sequence of str
-        ``name`` or ``name=#rrggbb``, in the order of the values 1, 2, ...; none: one class.
+        ``name`` or ``name=#rrggbb``, in the order of the values 1, 2, ...; empty: one class.
 
     Raises
     ------
     DatasetError
-        If the layout is unknown, or the folder is not laid out that way; in one line.
+        If the layout is unknown, or the folder is not laid out that way.
     """
     root = Path(root)
     if layout not in LAYOUTS:

@@ -1,4 +1,4 @@
-"""Folders with ``manifest.csv``, ``images/`` and ``masks/``."""
+"""Layout ``manifest``: ``manifest.csv``, ``images/`` and ``masks/``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from napari_twostage.training.datasets.classes import Classes
-from napari_twostage.training.datasets.images import read_classes, read_pair
-from napari_twostage.training.datasets.sample import DatasetError, Sample, Samples
+from napari_twostage.training.datasets.image_files import read_classes, read_pair
+from napari_twostage.training.datasets.samples import DatasetError, Sample, Samples
 
 
 def load_split(folder: str | Path, split: str) -> list[Sample]:
@@ -19,7 +19,7 @@ def load_split(folder: str | Path, split: str) -> list[Sample]:
     folder : path
         See `manifest_samples`.
     split : str
-        ``train`` or ``test``, as the manifest's column ``split`` says.
+        Value of the manifest's column ``split``: ``train`` or ``test``.
 
     Raises
     ------
@@ -30,16 +30,16 @@ def load_split(folder: str | Path, split: str) -> list[Sample]:
 
 
 def manifest_samples(root: Path, split: str, classes: Classes) -> Samples:
-    """One split of a folder with ``manifest.csv``, ``images/`` and ``masks/``.
+    """Samples of one split of a folder with ``manifest.csv``, ``images/`` and ``masks/``.
 
     Parameters
     ----------
     root : Path
-        Masks are PNGs with the stem of their image.
+        Folder of the data set; masks are PNGs with the stem of their image.
     split : str
-        As the manifest's column ``split`` says, or ``all``.
+        Value of the manifest's column ``split``, or ``all``.
     classes : Classes
-        What the masks hold.
+        Classes of the masks.
     """
     rows = [row for row in _rows(root) if split in (row["split"], "all")]
     if not rows:
@@ -57,13 +57,13 @@ def manifest_samples(root: Path, split: str, classes: Classes) -> Samples:
 
 
 def groups(root: str | Path) -> dict[str, str]:
-    """Which images belong together, so that folds keep them on one side.
+    """Group of each image, so that folds keep related images on one side.
 
     Returns
     -------
     dict of str to str
-        For each file of the manifest what its ``info`` begins with (GlaS: the patient), or its
-        own name where the manifest has no ``info``.
+        Group by file: the first part of the manifest's ``info`` (GlaS: the patient), or the
+        file's own name if the manifest has no ``info``.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def _rows(root: Path) -> list[dict[str, str]]:
         raise DatasetError(
             f"{manifest} is missing; name a folder with manifest.csv, images/, masks/"
         )
-    with manifest.open(newline="") as file:
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if missing := {"file", "split"} - set(reader.fieldnames or ()):
             raise DatasetError(f"{manifest} has no column {' and '.join(sorted(missing))}")

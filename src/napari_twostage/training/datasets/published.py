@@ -1,7 +1,7 @@
 """The paper's four data sets, in the folders in which they are published.
 
-Foregrounds are those of the published experiments: nuclei, lesions, and of the driving sets what
-drives on more than two wheels: cars, trucks, buses, caravans, trailers and trains.
+Foregrounds are those of the published experiments: nuclei, lesions, and in the driving sets the
+vehicles on more than two wheels: cars, trucks, buses, caravans, trailers and trains.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.training.datasets.folder import paired
-from napari_twostage.training.datasets.images import (
+from napari_twostage.training.datasets.image_files import (
     check_size,
     read_foreground,
     read_image,
     read_pair,
     read_values,
 )
-from napari_twostage.training.datasets.sample import DatasetError, Samples
-from napari_twostage.training.datasets.splits import check_split, choose
+from napari_twostage.training.datasets.paired_folders import paired
+from napari_twostage.training.datasets.samples import DatasetError, Samples
+from napari_twostage.training.datasets.splits import check_split, choose_split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_twostage.training.datasets.sample import Pair
+    from napari_twostage.training.datasets.samples import Pair
 
 KITTI_VEHICLES = range(26, 32)
 """Cityscapes' label ids: car, truck, bus, caravan, trailer, train."""
@@ -44,7 +44,7 @@ def bowl(root: Path, split: str, seed: int) -> Samples:
         _inside(root, "stage1_train"), "images", "<id>/images/<id>.png, <id>/masks/*.png"
     )
     readers = {}
-    for case in choose(cases, split, seed, root):
+    for case in choose_split(cases, split, seed, root):
         image = _present(case / "images" / f"{case.name}.png")
         masks = sorted((case / "masks").glob("*.png"))
         if not masks:
@@ -69,7 +69,7 @@ def ph2(root: Path, split: str, seed: int) -> Samples:
     folder = _inside(root, "PH2Dataset", "PH2 Dataset images")
     cases = _cases(folder, "{}_Dermoscopic_Image", expected)
     readers = {}
-    for case in choose(cases, split, seed, root):
+    for case in choose_split(cases, split, seed, root):
         name = case.name
         image = _present(case / f"{name}_Dermoscopic_Image" / f"{name}.bmp")
         mask = _present(case / f"{name}_lesion" / f"{name}_lesion.bmp")
@@ -81,11 +81,11 @@ def kitti(root: Path, split: str, seed: int) -> Samples:
     """KITTI semantics: ``training/image_2`` and ``training/semantic``."""
     folder = _inside(root, "data_semantics", "training")
     pairs = paired(folder / "image_2", folder / "semantic")
-    return _vehicles(choose(pairs, split, seed, root), KITTI_VEHICLES, _KITTI_LABELS)
+    return _vehicles(choose_split(pairs, split, seed, root), KITTI_VEHICLES, _KITTI_LABELS)
 
 
 def bdd100k(root: Path, split: str) -> Samples:
-    """BDD100K's 10k images with ``sem_seg`` masks; test is the official val, whose masks exist."""
+    """BDD100K's 10k images with ``sem_seg`` masks; ``test`` is the official val, with masks."""
     check_split(split, root)
     folder = _inside(root, "bdd100k")
     pairs = [
@@ -116,7 +116,7 @@ def _read_labels(path: Path, foreground: range, labels: int) -> NDArray[np.uint8
 
 
 def _inside(root: Path, *folders: str) -> Path:
-    """Go down the folders that an archive unpacks to, as far as they are there."""
+    """Descend into the folders that an archive unpacks to, as far as they exist."""
     for folder in folders:
         if (root / folder).is_dir():
             root = root / folder
@@ -124,7 +124,7 @@ def _inside(root: Path, *folders: str) -> Path:
 
 
 def _cases(folder: Path, mark: str, expected: str) -> list[Path]:
-    """Subfolders that hold one image each, known by a folder within."""
+    """Subfolders that hold one image each, recognised by a folder inside."""
     cases = sorted(path for path in folder.iterdir() if (path / mark.format(path.name)).is_dir())
     if not cases:
         raise DatasetError(f"{folder} holds none of what was expected: {expected}")

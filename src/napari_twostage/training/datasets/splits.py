@@ -1,4 +1,4 @@
-"""Which images train and which test, where nobody has published a split."""
+"""Splits and folds for data sets without a published split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from napari_twostage.training.datasets.sample import DatasetError
+from napari_twostage.training.datasets.samples import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +20,13 @@ TRAIN_SHARE = 0.7
 _FIRST_SEED = 123
 
 
-def choose(items: Sequence[Item], split: str, seed: int, root: Path) -> list[Item]:
-    """Take one side of the 70/30 split of a list, or all of it.
+def choose_split(items: Sequence[Item], split: str, seed: int, root: Path) -> list[Item]:
+    """Return one side of the 70/30 split of a list, or all of it.
 
     The list, sorted by name, is shuffled by NumPy's Mersenne Twister seeded with 123 + `seed`;
-    the first ⌊0.7 n⌋, but at least one, are for training. The published experiments did so,
-    their seed being the number of the repetition; for KITTI and PH2, whose files they sorted,
-    the split is therefore theirs.
+    the first ⌊0.7 n⌋, but at least one, are for training. The published experiments did the
+    same, with the number of the repetition as seed; for KITTI and PH2, whose files they sorted,
+    the split is identical to theirs.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def choose(items: Sequence[Item], split: str, seed: int, root: Path) -> list[Ite
     seed : int
         0 or more.
     root : Path
-        The data set, for the error.
+        Folder of the data set, for the error message.
 
     Raises
     ------
     DatasetError
-        If the split is unknown, or nothing is in it.
+        If the split is unknown or empty.
     """
     check_split(split, root)
     order = np.random.RandomState(_FIRST_SEED + seed).permutation(len(items))
@@ -57,29 +57,30 @@ def choose(items: Sequence[Item], split: str, seed: int, root: Path) -> list[Ite
 
 
 def check_split(split: str, root: Path) -> None:
-    """Refuse a split that no layout has."""
+    """Raise `DatasetError` for an unknown split."""
     if split not in SPLITS:
         raise DatasetError(f"{root} has no split '{split}'; use {', '.join(SPLITS)}")
 
 
 def assign_folds(groups: Sequence[str], folds: int, seed: int) -> list[int]:
-    """Deal images into folds of about one size, those of a group into the same one.
+    """Assign images to folds of similar size, keeping each group in one fold.
 
-    Groups are dealt out the largest first, equal ones shuffled, each to the smallest fold so far.
+    The largest group comes first, equal ones in random order; each goes to the smallest fold so
+    far.
 
     Parameters
     ----------
     groups : sequence of str
-        Of each image: what it must not be parted from.
+        Group of each image, such as its patient.
     folds : int
         2 or more.
     seed : int
-        Of the shuffle.
+        Seed of the shuffle.
 
     Returns
     -------
     list of int
-        The fold of each image, from 0.
+        Fold of each image, from 0.
     """
     sizes = Counter(groups)
     names = sorted(sizes)

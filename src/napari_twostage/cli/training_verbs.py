@@ -1,0 +1,171 @@
+"""Verbs of training: ``train``, ``quantise`` and ``precision``.
+
+The options are defined here, so that parsing a command line does not import torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_twostage.errors import TwoStageError
+from napari_twostage.utils.timing import ROUNDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_twostage.cli.commands import Result
+
+EXAMPLE = "own.toml"
+"""Configuration to start from, beside the package's training code."""
+PAIRS = ("cpu:f32", "cpu:bf16", "openvino:f32", "openvino:bf16")
+"""Devices and precisions that ``precision`` compares by default."""
+_TRAINING = ("torch", "torchvision", "PIL")
+_QUANTISING = ("torch", "openvino", "nncf")
+
+
+class _PrintExample(argparse.Action):
+    """Print the example configuration and exit, as ``--help`` does."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002 - argparse's signature
+        values: str | Sequence[Any] | None,  # noqa: ARG002
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        example = files("napari_twostage.training") / EXAMPLE
+        sys.stdout.write(example.read_text(encoding="utf-8"))
+        parser.exit()
+
+
+def add_train_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of ``train``."""
+    verb.add_argument("config", type=Path, help="TOML file; --example prints one to start from")
+    verb.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    verb.add_argument(
+        "--out", type=Path, required=True, help="folder for weights, log and bundle; again to go on"
+    )
+    verb.add_argument(
+        "--parts",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of single models that become stage 1, or both stages, and are not trained",
+    )
+    verb.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="RUN",
+        help="folder of a single model to learn from; the configuration says how much",
+    )
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    verb.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="in place of the file's value: network.architecture=unet",
+    )
+    verb.add_argument(
+        "--example", action=_PrintExample, nargs=0, help="print a configuration to start from"
+    )
+
+
+def train(options: argparse.Namespace) -> Result:
+    """Train one configuration to its end."""
+    _require(*_TRAINING)
+    from napari_twostage.training.config import load_config
+    from napari_twostage.training.run.files import BUNDLE
+    from napari_twostage.training.train import train as train_config
+
+    config = load_config(options.config, options.set)
+    train_config(
+        config,
+        options.data,
+        options.out,
+        device=options.device,
+        parts=options.parts,
+        teacher=options.teacher,
+        progress=not options.quiet,
+    )
+    bundle = None if config.card is None else options.out / BUNDLE
+    text = [f"weights    {options.out}"] + ([] if bundle is None else [f"bundle     {bundle}"])
+    return {"out": str(options.out), "bundle": None if bundle is None else str(bundle)}, text, 0
+
+
+def add_quantise_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of ``quantise``."""
+    from napari_twostage.cli.commands import pixel_size
+
+    verb.add_argument("--model", type=Path, required=True, help="bundle folder; it is added to")
+    verb.add_argument("images", type=Path, nargs="+", help="images or slides; 60 images will do")
+    verb.add_argument("--mpp", type=pixel_size, help="µm per pixel, of images that state none")
+    verb.add_argument(
+        "--no-tissue", dest="tissue", action="store_false", help="take windows of glass as well"
+    )
+
+
+def quantise(options: argparse.Namespace) -> Result:
+    """Add 8-bit integer networks to a bundle."""
+    _require(*_QUANTISING)
+    from napari_twostage.training.quantise import add_quantised
+
+    file = add_quantised(
+        options.model,
+        options.images,
+        mpp=options.mpp,
+        tissue=options.tissue,
+        progress=not options.quiet,
+    )
+    size = file.stat().st_size
+    return {"written": str(file), "bytes": size}, [f"{file}: {size / 1e6:.1f} MB"], 0
+
+
+def add_precision_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of ``precision``."""
+    verb.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
+    verb.add_argument("--data", type=Path, required=True, help="folder with manifest.csv")
+    verb.add_argument("--split", default="test")
+    verb.add_argument("--rounds", type=int, default=ROUNDS)
+    verb.add_argument(
+        "--on",
+        nargs="+",
+        default=PAIRS,
+        metavar="DEVICE:PRECISION",
+        help=f"the first is the reference (default: {' '.join(PAIRS)})",
+    )
+    verb.add_argument("--out", type=Path, required=True, help="folder of the table")
+
+
+def precision(options: argparse.Namespace) -> Result:
+    """Compare devices and precisions, and write the table."""
+    _require(*_TRAINING)
+    from napari_twostage.training.precision import compare_precisions
+
+    table = compare_precisions(
+        options.model,
+        options.on,
+        options.data,
+        split=options.split,
+        rounds=options.rounds,
+        progress=not options.quiet,
+    )
+    table.write(options.out)
+    rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    return {"rows": rows, "caption": table.caption}, table.to_markdown().splitlines(), 0
+
+
+def _require(*modules: str) -> None:
+    """Raise if a library of the extra ``train`` is not installed."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise TwoStageError(
+            f"this verb needs {', '.join(missing)}, not installed here; "
+            "pip install 'napari-twostage[train]'"
+        )

@@ -1,0 +1,33 @@
+"""A training run's configuration: one TOML file, one frozen `TrainConfig`."""
+
+from napari_twostage.training.config.images import (
+    Augmentation,
+    ClassConfig,
+    DataConfig,
+    TilesConfig,
+    WholeImages,
+)
+from napari_twostage.training.config.schema import (
+    CardConfig,
+    LossConfig,
+    NetworkConfig,
+    StageConfig,
+    TrainConfig,
+    load_config,
+)
+from napari_twostage.training.config.sections import ConfigError
+
+__all__ = [
+    "Augmentation",
+    "CardConfig",
+    "ClassConfig",
+    "ConfigError",
+    "DataConfig",
+    "LossConfig",
+    "NetworkConfig",
+    "StageConfig",
+    "TilesConfig",
+    "TrainConfig",
+    "WholeImages",
+    "load_config",
+]

@@ -1,0 +1,109 @@
+"""Configuration of the images: [data], [augmentation], [whole_images] and [tiles]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from napari_twostage.training.config.sections import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassConfig:
+    """A foreground class; its value in the masks is its position in the list, from 1."""
+
+    name: str
+    color: str = ""
+    """``#rrggbb``, in the viewer and in colour-coded masks; empty: chosen for the card."""
+
+    @property
+    def text(self) -> str:
+        """The class as `napari_twostage.training.datasets.load_dataset` takes it."""
+        return f"{self.name}={self.color}" if self.color else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Selection of images, and how often each is drawn."""
+
+    layout: str = "manifest"
+    """Folder layout: a name that `datasets.load_dataset` knows."""
+    split: str = "train"
+    seed: int = 0
+    """Seed of the split, for layouts that come without one."""
+    folds: int = 0
+    """Number of folds for cross-validation, dealt by `seed`, groups kept together; 0: none."""
+    fold: int = 0
+    """Fold that is left out of the training altogether."""
+    limit: int = 0
+    """Number of images of the split to use, drawn by `seed`; 0: all."""
+    validation_fraction: float = 0.15
+    """Share of the split that is held out: used to validate and calibrate, never to train."""
+    bright_field_weight: float = 1.0
+    """Relative frequency of bright-field images among the crops."""
+    classes: tuple[ClassConfig, ...] = ()
+    """Empty: one foreground class, as the layout defines it."""
+    mpp: float | None = None
+    """Micrometres per pixel at which slides are read."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.validation_fraction < 1, "validation_fraction must be in [0, 1)")
+        require(self.folds == 0 or self.folds >= 2, "folds must be 0 for none, or 2 and more")
+        require(0 <= self.fold < max(1, self.folds), "fold must be one of the folds, from 0")
+        require(self.limit >= 0, "limit must be 0 for all images, or their number")
+        require(self.mpp is None or self.mpp > 0, "mpp must be positive")
+
+    @property
+    def outputs(self) -> int:
+        """Logits per pixel: 1 for a single class, else one per class and one for the background."""
+        return 1 if len(self.classes) <= 1 else len(self.classes) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Strength of the augmentation of crops; ranges are sampled uniformly, scale log-uniformly."""
+
+    scale: tuple[float, float] = (0.6, 1.5)
+    bright_field_scale: tuple[float, float] = (0.3, 1.4)
+    """Lower than `scale`: BOWL's stained images are magnified more than slides at 0.5 µm/px."""
+    brightness: float = 0.12
+    """For bright-field images; dark-field ones only get brighter, else nuclei sink into black."""
+    contrast: float = 0.3
+    gamma: float = 0.35
+    stain: float = 0.25
+    """Relative change of each stain's density, on bright-field images."""
+    grey: float = 0.1
+    """Share of crops that lose their colours."""
+    blur: float = 0.1
+    """Share of crops that are slightly blurred."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeImages:
+    """Size and augmentation of whole images, as in the paper; ranges are sampled uniformly."""
+
+    size_px: int
+    """Side of the square that every image is resized to, whatever its shape."""
+    flip: bool = True
+    """Mirror every other image, left to right."""
+    brightness: float = 0.1
+    """Values are multiplied by 1 − brightness to 1 + brightness ..."""
+    contrast: float = 0.1
+    """... and their distance from the image's mean by 1 − contrast to 1 + contrast."""
+    scale: float = 1.1
+    """Factor by which images are enlarged before they are cropped at a random place."""
+    rotation_degrees: float = 0.0
+    """Largest rotation either way; pixels from outside the image are mirrored in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilesConfig:
+    """Selection of the tiles of a whole image that stage 2 is trained on."""
+
+    selection: Literal["random", "weighted", "highest"] = "weighted"
+    count: int = 1
+    """Tiles per image and step."""
+    uncertainty: Literal["tent", "entropy", "neg_plogp"] = "tent"
+
+    def __post_init__(self) -> None:
+        require(self.count >= 1, "count must be 1 or more")

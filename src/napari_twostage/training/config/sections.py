@@ -1,0 +1,125 @@
+"""TOML tables as dataclasses, checked against the annotations."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from napari_twostage.errors import TwoStageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Section = TypeVar("Section")
+
+
+class ConfigError(TwoStageError):
+    """A configuration that cannot be used; the message names the file and the key."""
+
+
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def require(holds: bool, rule: str) -> None:
+    """Raise if a rule is broken.
+
+    Raises
+    ------
+    ConfigError
+        With the rule as its message.
+    """
+    if not holds:
+        raise ConfigError(rule)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or not TOML.
+    """
+    try:
+        raw = path.read_bytes()
+        # PowerShell 5 redirects `train --example > own.toml` as UTF-16
+        text = raw.decode("utf-16" if raw[:2] in UTF16_MARKS else "utf-8-sig")
+        return tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is no readable TOML file: {error}") from error
+
+
+def read_section(kind: type[Section], table: object, where: str) -> Section:
+    """Build a dataclass from a TOML table, nested tables included.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass; its annotations define the expected keys and types.
+    table : object
+        Parsed TOML.
+    where : str
+        File and section, for error messages.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or missing, or a value is of another type or breaks a rule.
+    """
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table, found {table!r}")
+    hints = get_type_hints(kind)
+    if unknown := set(table) - set(hints):
+        raise ConfigError(f"{where} has unknown keys {sorted(unknown)}; known: {sorted(hints)}")
+    values = {
+        key: _value(hints[key], value, where, f"[{key}]" if isinstance(value, dict) else key)
+        for key, value in table.items()
+    }
+    try:
+        return kind(**values)
+    except TypeError:
+        needed = sorted(
+            entry.name
+            for entry in fields(kind)  # type: ignore[arg-type]
+            if entry.name not in values and repr(entry.default) == repr(entry.default_factory)
+        )
+        raise ConfigError(f"{where} lacks {', '.join(needed)}; add it") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _value(hint: object, value: object, where: str, name: str) -> object:
+    inner = [kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)]
+    if inner and isinstance(value, list):
+        return tuple(read_section(inner[0], item, f"{where}: {name}") for item in value)  # type: ignore[arg-type]
+    if inner and value is not None:
+        return read_section(inner[0], value, f"{where}: {name}")  # type: ignore[arg-type]
+    value = tuple(value) if isinstance(value, list) else value
+    if not _fits(value, hint):
+        raise ConfigError(f"{where}: expected {_words(hint)} for {name}, found {value!r}")
+    return value
+
+
+def _fits(value: object, hint: object) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_fits(value, kind) for kind in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        if not isinstance(value, tuple) or len(value) != len(inner):
+            return False
+        return all(_fits(item, of) for item, of in zip(value, inner, strict=True))
+    if hint is float:
+        return type(value) in (int, float)
+    return type(value) is (origin or hint)
+
+
+def _words(hint: object) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(get_args(hint))
+    if get_origin(hint) is UnionType:
+        return " or ".join(_words(kind) for kind in get_args(hint) if kind is not NoneType)
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)

@@ -1,0 +1,164 @@
+"""Batches of a stage: each depends on the seed and the step alone, so a resumed run repeats it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from napari_twostage.training.datasets.resize import resize_image, resize_mask
+from napari_twostage.training.loop.crops import cut_crop, is_bright_field, recolour
+from napari_twostage.training.loop.whole_images import augment_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_twostage.training.config import Augmentation, StageConfig, TrainConfig, WholeImages
+    from napari_twostage.training.datasets import Sample
+
+WORKERS = min(8, os.cpu_count() or 1)
+
+
+class Batch(NamedTuple):
+    """Images and their ground truth."""
+
+    images: Tensor
+    """(N, H, W, 3) uint8."""
+    masks: Tensor
+    """(N, H, W) int64 class values."""
+    soft_targets: Tensor | None = None
+    """(N, K, H, W) float class probabilities of a teacher, without the background."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device."""
+        soft = None if self.soft_targets is None else self.soft_targets.to(device)
+        return Batch(self.images.to(device), self.masks.to(device), soft)
+
+
+def make_draw(
+    samples: Sequence[Sample], config: TrainConfig, stage: StageConfig, seed: int
+) -> Callable[[int], Batch]:
+    """Build the function from a step to its batch."""
+    if config.whole_images is not None:
+        return partial(_draw_whole, samples, config.whole_images, stage.batch, seed)
+    weights = _draw_weights(samples, config.data.bright_field_weight)
+    return partial(_draw_crops, samples, weights, config, stage, seed)
+
+
+def _draw_crops(
+    samples: Sequence[Sample],
+    weights: NDArray[np.float64],
+    config: TrainConfig,
+    stage: StageConfig,
+    seed: int,
+    step: int,
+) -> Batch:
+    return draw_crops(
+        samples,
+        weights,
+        size_px=stage.crop_px,
+        count=stage.batch,
+        augmentation=config.augmentation,
+        rng=np.random.default_rng((seed, step)),
+        classes=max(1, len(config.data.classes)),
+    )
+
+
+def draw_crops(
+    samples: Sequence[Sample],
+    weights: NDArray[np.float64],
+    *,
+    size_px: int,
+    count: int,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    classes: int = 1,
+) -> Batch:
+    """Draw a batch of augmented crops.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    weights : (len(samples),) float array
+        Probability of drawing each sample; they sum to 1.
+    size_px, count : int
+        Side of a crop, and number of crops.
+    augmentation : Augmentation
+    rng : Generator
+    classes : int
+        Highest value that masks can have.
+    """
+    chosen = rng.choice(len(samples), size=count, p=weights)
+    crops = [cut_crop(samples[index], size_px, augmentation, rng, classes) for index in chosen]
+    images = np.stack([recolour(crop.image, augmentation, rng) for crop in crops])
+    masks = np.stack([crop.mask for crop in crops])
+    soft = [crop.soft_targets for crop in crops if crop.soft_targets is not None]
+    return Batch(
+        torch.from_numpy(images),
+        torch.from_numpy(masks),
+        torch.from_numpy(np.stack(soft)) if soft else None,
+    )
+
+
+def _draw_weights(samples: Sequence[Sample], bright_field_weight: float) -> NDArray[np.float64]:
+    if bright_field_weight == 1:
+        return np.full(len(samples), 1 / len(samples))  # without opening an image
+    bright = np.array([is_bright_field(sample.image) for sample in samples])
+    weights = np.where(bright, bright_field_weight, 1.0)
+    return np.asarray(weights / weights.sum())
+
+
+def _draw_whole(
+    samples: Sequence[Sample], whole: WholeImages, count: int, seed: int, step: int
+) -> Batch:
+    rng = np.random.default_rng((seed, step))
+    drawn = [samples[index] for index in shuffled(len(samples), count, seed, step)]
+    augmented = [
+        augment_image(
+            resize_image(sample.image, whole.size_px),
+            resize_mask(sample.mask, whole.size_px),
+            whole,
+            rng,
+        )
+        for sample in drawn
+    ]
+    return Batch(
+        torch.from_numpy(np.stack([image for image, _ in augmented])),
+        torch.from_numpy(np.stack([mask for _, mask in augmented]).astype(np.int64)),
+    )
+
+
+def shuffled(total: int, count: int, seed: int, step: int) -> list[int]:
+    """Indices of a step's samples: one epoch after another, each in its own order.
+
+    A batch may reach into the next epoch, so that all are full: batch normalisation over a
+    single image of 1 × 1 features, as DeepLabV3 pools them, is not defined.
+    """
+    places = range(step * count, (step + 1) * count)
+    orders = {
+        epoch: np.random.default_rng((seed, epoch, total)).permutation(total)
+        for epoch in {place // total for place in places}
+    }
+    return [int(orders[place // total][place % total]) for place in places]
+
+
+def prefetch(draw: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
+    """Batches of these steps in order; threads draw the next ones during each training step."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        ahead = deque(pool.submit(draw, step) for step in steps[:WORKERS])
+        try:
+            for step in steps:
+                batch = ahead.popleft().result()
+                if step + WORKERS in steps:
+                    ahead.append(pool.submit(draw, step + WORKERS))
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,233 @@
+"""Stages of a run: the networks trained one after the other, and how each sees a batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch.nn import functional
+
+from napari_twostage.models.networks.refiner import enlarge
+from napari_twostage.models.networks.two_stage import TwoStage, coarsen
+from napari_twostage.training.config import ConfigError
+from napari_twostage.training.datasets import CachedSamples
+from napari_twostage.training.loop.batches import Batch, make_draw
+from napari_twostage.training.loop.tiles import (
+    choose_tiles,
+    refine_all,
+    refine_tiles,
+    run_coarse,
+    score_tiles,
+    take_images,
+    take_tiles,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from torch import Tensor, nn
+
+    from napari_twostage.training.config import StageConfig, TilesConfig, TrainConfig
+    from napari_twostage.training.datasets import Sample
+
+    Forward = Callable[[Batch, np.random.Generator], tuple[Tensor, Tensor]]
+    Predict = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network to train: its data, its forward pass, its schedule."""
+
+    name: str
+    network: nn.Module
+    """Network whose weights are trained."""
+    config: StageConfig
+    seed: int
+    steps: int
+    draw: Callable[[int], Batch]
+    """Function from a step to its batch."""
+    forward: Forward
+    """Function from a batch to logits (M, K, h, w) and targets (M, h, w)."""
+    predict: Predict
+    """Function from fine uint8 images (N, H, W, 3) to logits (N, K, H, W)."""
+    multiple_px: int = 1
+    """Image sides are padded to a multiple of this for prediction."""
+
+
+def list_stages(config: TrainConfig, module: TwoStage, samples: Sequence[Sample]) -> list[Stage]:
+    """List the stages of a run, in training order."""
+    samples = CachedSamples(samples)  # both stages draw each many times
+    parts = _whole_parts if config.whole_images is not None else _crop_parts
+    listed = []
+    for index, (part, stage) in enumerate(
+        zip(parts(config, module), (config.stage1, config.stage2), strict=False)
+    ):
+        if stage is None:
+            continue
+        seed = config.seed + index
+        listed.append(
+            Stage(
+                name=part.name,
+                network=part.network,
+                config=stage,
+                seed=seed,
+                steps=stage.count_steps(len(samples)),
+                draw=make_draw(samples, config, stage, seed),
+                forward=part.forward,
+                predict=part.predict,
+                multiple_px=part.multiple_px,
+            )
+        )
+    return listed
+
+
+class _Part(NamedTuple):
+    """Network of a stage with its forward passes, before its schedule is known."""
+
+    name: str
+    network: nn.Module
+    forward: Forward
+    predict: Predict
+    multiple_px: int = 1
+    """See `Stage`."""
+
+
+def _crop_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
+    """Stages for crops: both are trained on their predictions at the fine pixel size."""
+    fine_px, ratio = module.window_multiple, config.network.ratio
+    if config.kind == "joint":
+        _require_whole("stage1", config.stage1, fine_px)
+        both = partial(_both_and_compare, module)
+        return [_Part("joint", module, both, module.refine, fine_px)]
+    coarse, coarse_px = coarse_at_full_size(module, ratio), module.stage1.stride * math.ceil(ratio)
+    if ratio == 1:  # otherwise a crop is padded after it is reduced
+        _require_whole("stage1", config.stage1, coarse_px)
+    if config.stage2 is not None:
+        _require_whole("stage2", config.stage2, fine_px)
+    return [
+        _Part("stage1", module.stage1, partial(_predict_and_compare, coarse), coarse, coarse_px),
+        _Part(
+            "stage2",
+            module.stage2,
+            partial(_predict_and_compare, module.refine),
+            module.refine,
+            fine_px,
+        ),
+    ]
+
+
+def _require_whole(name: str, stage: StageConfig, unit_px: int) -> None:
+    """Raise if crops cannot be halved as often as the networks need."""
+    if stage.crop_px % unit_px:
+        raise ConfigError(
+            f"{name}.crop_px: expected a multiple of {unit_px}, for the networks to halve, "
+            f"found {stage.crop_px}; correct it"
+        )
+
+
+def _whole_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
+    """Stages for whole images: stage 1 at its own pixel size, stage 2 on a few tiles."""
+    coarse = coarse_at_full_size(module, module.ratio)
+    return [
+        _Part("stage1", module.stage1, partial(_coarse_and_compare, module), coarse),
+        _Part(
+            "stage2",
+            module.stage2,
+            partial(_tiles_and_compare, module, config.tiles),
+            partial(refine_all, module),
+        ),
+    ]
+
+
+def coarse_at_full_size(module: TwoStage, ratio: float) -> Predict:
+    """Build stage 1 as a function from fine images to logits at the fine pixel size.
+
+    Images are reduced by the ratio; logits are enlarged bilinearly.
+
+    Parameters
+    ----------
+    module : TwoStage
+    ratio : float
+        1 or more; may be fractional, and need not be the module's.
+    """
+
+    def predict(images: Tensor) -> Tensor:
+        small = _reduce(images, ratio)
+        height, width = small.shape[1:3]
+        logits = module.coarse(_pad(small, module.stage1.stride))
+        return enlarge(logits[..., :height, :width], images.shape[1:3])
+
+    return module.coarse if ratio == 1 else predict
+
+
+def _reduce(images: Tensor, ratio: float) -> Tensor:
+    """Average blocks as slides do, or resample if the sides are no multiple of the ratio."""
+    sides = images.shape[1:3]
+    if ratio == int(ratio) and not any(length % int(ratio) for length in sides):
+        return coarsen(images, int(ratio))
+    small = functional.interpolate(
+        images.permute(0, 3, 1, 2).float(),
+        [round(length / ratio) for length in sides],
+        mode="bilinear",
+        antialias=True,
+    )
+    return small.round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _pad(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until the sides are a multiple of `multiple`."""
+    below, right = (-length % multiple for length in images.shape[1:3])
+    if not below and not right:
+        return images
+    planes = images.permute(0, 3, 1, 2).float()
+    filled = functional.pad(planes, (0, right, 0, below), mode="replicate")
+    return filled.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _both_and_compare(
+    module: TwoStage, batch: Batch, _: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Concatenate both outputs, so that their losses weigh the same."""
+    coarse, refined = module.run_both(batch.images)
+    both = torch.cat([enlarge(coarse, batch.images.shape[1:3]), refined])
+    return both, torch.cat([batch.masks, batch.masks])
+
+
+def _predict_and_compare(
+    predict: Callable[[Tensor], Tensor], batch: Batch, _: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    return predict(batch.images), batch.masks
+
+
+def _coarse_and_compare(
+    module: TwoStage, batch: Batch, _: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    logits = module.coarse(coarsen(batch.images, module.ratio))
+    return logits, coarsen_masks(batch.masks, module.ratio, max(2, logits.shape[1]))
+
+
+def coarsen_masks(masks: Tensor, ratio: int, values: int) -> Tensor:
+    """Most frequent value of each ratio × ratio block, (N, H, W); the lowest value wins a tie."""
+    if ratio == 1:
+        return masks
+    planes = functional.one_hot(masks, values).permute(0, 3, 1, 2).float()
+    return functional.avg_pool2d(planes, ratio).argmax(dim=1)
+
+
+def _tiles_and_compare(
+    module: TwoStage, config: TilesConfig, batch: Batch, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    ratio = module.ratio
+    coarse = run_coarse(module, batch.images)
+    scores = score_tiles(coarse.logits, ratio, config.uncertainty)
+    chosen = torch.from_numpy(choose_tiles(scores, config.selection, config.count, rng))
+    logits = refine_tiles(
+        module,
+        take_images(batch.images, chosen, ratio),
+        take_tiles(coarse.features, chosen, ratio),
+    )
+    return logits, take_tiles(batch.masks[:, None], chosen, ratio)[:, 0]

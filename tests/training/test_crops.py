@@ -1,0 +1,138 @@
+"""Crops for training: the right sizes, masks that follow images, the same from the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from napari_twostage.training.config import Augmentation
+from napari_twostage.training.datasets import Sample
+from napari_twostage.training.loop.batches import draw_crops
+from napari_twostage.training.loop.crops import is_bright_field
+
+if TYPE_CHECKING:
+    from napari_twostage.training.loop.batches import Batch
+
+STILL = Augmentation(
+    scale=(1.0, 1.0),
+    bright_field_scale=(1.0, 1.0),
+    brightness=0.0,
+    contrast=0.0,
+    gamma=0.0,
+    stain=0.0,
+    grey=0.0,
+    blur=0.0,
+)
+"""Moves and turns crops, and leaves their values."""
+
+
+def sample(height: int, width: int, *, ground: int = 40) -> Sample:
+    """Make squares 120 levels from the ground."""
+    mask = np.zeros((height, width), np.uint8)
+    rng = np.random.default_rng(0)
+    for top, left in rng.integers(0, min(height, width) - 12, (9, 2)):
+        mask[top : top + 12, left : left + 12] = 1
+    sign = 1 if ground < 128 else -1
+    image = np.repeat((ground + sign * 120 * mask.astype(int))[..., None], 3, axis=2).astype(
+        np.uint8
+    )
+    return Sample("s", image, mask)
+
+
+def draw(samples: list[Sample], augmentation: Augmentation, seed: int = 0) -> Batch:
+    weights = np.full(len(samples), 1 / len(samples))
+    rng = np.random.default_rng(seed)
+    return draw_crops(samples, weights, size_px=48, count=6, augmentation=augmentation, rng=rng)
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (30, 200), (20, 21)])
+@pytest.mark.parametrize("ground", [40, 220])
+def test_batches_have_one_shape_whatever_the_images(shape: tuple[int, int], ground: int) -> None:
+    images, masks, _ = draw([sample(*shape, ground=ground)], Augmentation())
+    assert images.shape == (6, 48, 48, 3)
+    assert images.dtype == torch.uint8
+    assert masks.shape == (6, 48, 48)
+    assert masks.dtype == torch.int64
+    assert set(masks.unique().tolist()) == {0, 1}
+
+
+def test_the_same_seed_draws_the_same_batch_and_another_one_another() -> None:
+    samples = [sample(90, 120), sample(100, 80, ground=220)]
+    first, again, other = (draw(samples, Augmentation(), seed) for seed in (3, 3, 4))
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.masks, again.masks)
+    assert not torch.equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (20, 21)])
+def test_masks_go_where_their_images_go(shape: tuple[int, int]) -> None:
+    images, masks, _ = draw([sample(*shape)], STILL)
+    assert torch.equal(images[..., 0] > 100, masks > 0)
+    assert len({mask.numpy().tobytes() for mask in masks}) > 1, "crops differ"
+
+
+def test_masks_go_where_their_images_go_at_other_sizes() -> None:
+    scaled = Augmentation(
+        scale=(0.6, 1.5), brightness=0.0, contrast=0.0, gamma=0.0, grey=0.0, blur=0.0
+    )
+    images, masks, _ = draw([sample(150, 150)], scaled)
+    assert ((images[..., 0] > 100) == (masks > 0)).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.6, 1.5)])
+def test_several_classes_go_where_their_images_go(scale: tuple[float, float]) -> None:
+    """Between classes 1 and 3 lies no 2: values are not blended."""
+    mask = np.zeros((150, 150), np.uint8)
+    mask[:, 30:70], mask[60:90, 70:120] = 1, 3
+    image = np.repeat((20 + 60 * mask)[..., None], 3, axis=2).astype(np.uint8)
+    moved = replace(STILL, scale=scale)
+    images, masks, _ = draw_crops(
+        [Sample("s", image, mask)],
+        np.ones(1),
+        size_px=64,
+        count=6,
+        augmentation=moved,
+        rng=np.random.default_rng(0),
+        classes=3,
+    )
+    assert set(masks.unique().tolist()) == {0, 1, 3}
+    assert ((images[..., 0].float() - 20 - 60 * masks).abs() < 5).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("shape", [(150, 150), (20, 21)])
+def test_what_was_taught_goes_where_its_image_goes(shape: tuple[int, int]) -> None:
+    pupil = sample(*shape)
+    soft_targets = np.stack([255 * pupil.mask, np.full(shape, 51, np.uint8)])
+    moved = replace(STILL, scale=(0.6, 1.5))
+    _, masks, shares = draw([replace(pupil, soft_targets=soft_targets)], moved)
+    assert shares is not None
+    assert (shares.shape, shares.dtype) == ((6, 2, 48, 48), torch.float32)
+    assert torch.equal(shares[:, 0] > 0.5, masks > 0)
+    torch.testing.assert_close(shares[:, 1], torch.full_like(shares[:, 1], 0.2))
+    assert draw([pupil], moved).soft_targets is None
+
+
+def test_dark_fields_are_never_darkened_to_nothing() -> None:
+    """Their nuclei stay brighter than the ground."""
+    images, masks, _ = draw([sample(120, 120)], Augmentation(blur=0.0), seed=1)
+    for image, mask in zip(images.float(), masks, strict=True):
+        if mask.unique().numel() == 2:
+            assert image[mask > 0].mean() > image[mask == 0].mean() + 20
+
+
+def test_weights_decide_what_is_drawn() -> None:
+    samples = [sample(90, 90), sample(90, 90, ground=220)]
+    rng = np.random.default_rng(0)
+    images, _, _ = draw_crops(
+        samples, np.array([0.0, 1.0]), size_px=32, count=8, augmentation=STILL, rng=rng
+    )
+    assert all(is_bright_field(image.numpy()) for image in images)
+
+
+def test_stained_tissue_on_glass_is_told_from_dark_fields() -> None:
+    assert is_bright_field(sample(60, 60, ground=220).image)
+    assert not is_bright_field(sample(60, 60).image)
