@@ -23,7 +23,7 @@ def test_what_is_packed_is_unpacked(bundle: Bundle) -> None:
 
 
 def test_a_model_without_them_says_how_to_get_them(bundle: Bundle) -> None:
-    with pytest.raises(ModelError, match=r"nuclei has no .* bf16.*training\.quantise"):
+    with pytest.raises(ModelError, match=r"nuclei has no .* bf16.*`napari-twostage quantise`"):
         unpack(replace(bundle, quantised=None))
 
 

@@ -24,7 +24,7 @@ def test_the_error_by_hand() -> None:
     reliability.add(binary(np.array([[0.9, 0.9, 0.1, 0.1]])), np.array([[1, 0, 0, 0]]))
     assert reliability.error == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
     assert reliability.pixels.sum() == 4
-    assert np.nanmax(reliability.happened) == 0.5
+    assert np.nanmax(reliability.observed) == 0.5
 
 
 def test_images_add_up() -> None:
