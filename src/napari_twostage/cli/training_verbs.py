@@ -18,7 +18,7 @@ from napari_twostage.utils.timing import ROUNDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_twostage.cli.commands import Result
+    from napari_twostage.cli.commands import VerbOutput
 
 EXAMPLE = "own.toml"
 """Configuration to start from, beside the package's training code."""
@@ -77,7 +77,7 @@ def add_train_options(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def train(options: argparse.Namespace) -> Result:
+def train(options: argparse.Namespace) -> VerbOutput:
     """Train one configuration to its end."""
     _require(*_TRAINING)
     from napari_twostage.training.config import load_config
@@ -111,7 +111,7 @@ def add_quantise_options(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def quantise(options: argparse.Namespace) -> Result:
+def quantise(options: argparse.Namespace) -> VerbOutput:
     """Add 8-bit integer networks to a bundle."""
     _require(*_QUANTISING)
     from napari_twostage.training.quantise import add_quantised
@@ -143,7 +143,7 @@ def add_precision_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", type=Path, required=True, help="folder of the table")
 
 
-def precision(options: argparse.Namespace) -> Result:
+def precision(options: argparse.Namespace) -> VerbOutput:
     """Compare devices and precisions, and write the table."""
     _require(*_TRAINING)
     from napari_twostage.training.precision import compare_precisions
