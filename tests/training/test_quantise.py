@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,14 +29,17 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.skipif(not multiplies("int8"), reason="this CPU only emulates int8")
-def test_one_command_adds_networks_in_integers_that_label_alike(tmp_path: Path) -> None:
+def test_one_command_adds_networks_in_integers_that_label_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data, folder = make_dataset(tmp_path / "data"), tmp_path / "mine"
     bundle = read_bundle("nuclei")
     bundle.save(folder)
     (folder / "int8.safetensors").unlink()
     images = [str(data / "images" / f"{name}.png") for name in ("a", "b", "c")]
     words = ["--model", str(folder), "--mpp", "0.5", "--no-tissue", *images]
-    assert main(["quantise", *words]) == 0
+    assert main(["quantise", "--json", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] == str(folder / "int8.safetensors")
     assert read_bundle(folder).sha256 == bundle.sha256
     (sample,) = load_split(data, "test")
     found = [

@@ -7,8 +7,12 @@ bundle, for ``--precision int8``; ``napari-twostage precision`` measures its cos
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +85,9 @@ def add_quantised(
     for path in tqdm(images, unit="image", disable=not progress):
         with open_slide(path, mpp=mpp) as slide:
             record_windows(model, slide, tiles, tissue=tissue)
-    packed = quantise(bundle, model.windows)
+    # NNCF draws its progress on stdout, which belongs to the verb's result
+    with redirect_stdout(sys.stderr if progress else io.StringIO()):
+        packed = quantise(bundle, model.windows)
     file = folder / QUANTISED
     file.write_bytes(packed)
     return file
@@ -148,6 +154,7 @@ def quantise(bundle: Bundle, windows: dict[Stage, list[NDArray[np.uint8]]]) -> b
     os.environ.setdefault("NNCF_CI", "1")  # disables its usage telemetry
     import nncf
 
+    nncf.set_log_level(logging.WARNING)
     backend = OpenVinoBackend(bundle, choose("openvino"))
     networks: dict[Stage, tuple[bytes, bytes]] = {}
     for stage, given in windows.items():
