@@ -1,4 +1,4 @@
-"""Rectangles and pixel grids: where things are, at which resolution."""
+"""Rectangles and pixel grids: positions, sizes and resolutions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 Shape = tuple[int, int]
 """Rows and columns of a plane."""
@@ -34,6 +37,35 @@ class Box:
         """Make the box whose first pixel is (top, left)."""
         return cls(top, left, top + height, left + width)
 
+    @classmethod
+    def around(cls, mask: NDArray[np.bool_]) -> Box:
+        """Make the smallest box that holds every True pixel of a mask.
+
+        Parameters
+        ----------
+        mask : (h, w) bool array
+            At least one pixel is True.
+
+        Raises
+        ------
+        ValueError
+            If no pixel is True.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> mask = np.zeros((4, 6), bool)
+        >>> mask[1, 2] = mask[2, 4] = True
+        >>> Box.around(mask)
+        Box(top=1, left=2, bottom=3, right=5)
+        """
+        import numpy as np  # not above: a command that needs no pixels starts without it
+
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not rows.size:
+            raise ValueError("an empty mask has no bounding box")
+        return cls(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
     @property
     def height(self) -> int:
         """Rows."""
@@ -58,6 +90,18 @@ class Box:
     def slices(self) -> tuple[slice, slice]:
         """The index of this box in an array of its level."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def as_list(self) -> list[int]:
+        """The edges in the order in which `Box` takes them, for JSON.
+
+        Examples
+        --------
+        >>> Box(1, 2, 3, 5).as_list()
+        [1, 2, 3, 5]
+        >>> Box(*[1, 2, 3, 5])
+        Box(top=1, left=2, bottom=3, right=5)
+        """
+        return [self.top, self.left, self.bottom, self.right]
 
     def grow(self, margin: int) -> Box:
         """Add `margin` pixels on every side."""

@@ -306,7 +306,7 @@ def _write_marker(slide: Slide, folder: Location, damage: Damage) -> None:
     """Declare the pyramid finished, in one step that cannot happen by half."""
     record = {
         "slide": _identity(slide),
-        "damage": [[box.top, box.left, box.bottom, box.right, why] for box, why in damage],
+        "damage": [[*box.as_list(), why] for box, why in damage],
     }
     write_whole(folder / _MARKER, json.dumps(record).encode())
 
