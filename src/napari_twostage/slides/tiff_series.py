@@ -32,9 +32,7 @@ def check_plane(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None
     page = series.keyframe
     if not page.imagelength or not page.imagewidth:
         raise SlideError("has no pixels (zero-sized); export it again")
-    for axis, length in zip(
-        series.get_axes(squeeze=True), series.get_shape(squeeze=True), strict=True
-    ):
+    for axis, length in zip(series.axes, series.shape, strict=True):
         if axis not in "YXSC" and length > 1:
             raise SlideError(
                 f"is a stack of {length} planes (axis {axis}), a 2-D image was expected; "
