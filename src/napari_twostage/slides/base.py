@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from napari_twostage.geometry import Box, Scale, Shape, level_factors
-from napari_twostage.slides.intensity import intensity_range
+from napari_twostage.slides.lazy import lazy_levels
 from napari_twostage.slides.resample import resample, source_box
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     import dask.array as da
@@ -26,7 +26,12 @@ _SAME_RESOLUTION = 1.005
 and the next finer level would cost four to sixteen times the pixels."""
 
 _BAND_PX = 1 << 24
-"""Source pixels resampled at once, so that a strong reduction needs no more memory."""
+"""Source pixels resampled at once; bounds the memory of strong reductions."""
+
+_PERCENTILES = (0.1, 99.9)
+_WHOLE_LEVEL_PX = 16 << 20
+_BLOCKS_PER_AXIS, _BLOCK_PX = 8, 512
+"""Sample of a coarsest level larger than `_WHOLE_LEVEL_PX`, for the intensity range."""
 
 
 class Slide(ABC):
@@ -163,14 +168,27 @@ class Slide(ABC):
     @cached_property
     def levels(self) -> list[da.Array]:
         """Lazy (height, width, channels) dask arrays, finest first, chunked along file tiles."""
-        from napari_twostage.slides.lazy import lazy_levels
-
         return lazy_levels(self)
 
     @cached_property
     def intensity_range(self) -> tuple[float, float]:
-        """The values shown as black and as full intensity: one pair for the whole slide."""
-        return intensity_range(self)
+        """Values (low, high) shown as black and as full intensity; one pair for all tiles.
+
+        8-bit slides are shown as they are: (0, 255). For 16-bit slides, the 0.1 and 99.9
+        percentile of the coarsest level; if that has more than 16 Mpx, of a regular sample.
+        """
+        if self.dtype == np.uint8:
+            return 0.0, 255.0
+        level = len(self.level_shapes) - 1
+        colours = min(self.channels, 3)  # the fourth is alpha
+        sample = np.concatenate(
+            [
+                self.read(box, level)[..., :colours].ravel()
+                for box in _sample_boxes(self.level_shapes[level])
+            ]
+        )
+        low, high = np.percentile(sample, _PERCENTILES)
+        return float(low), float(max(high, low + 1))
 
     def tile_shape(self, level: int) -> Shape:  # noqa: ARG002 - formats with tiles override
         """Rows and columns that the file stores as one piece at `level`."""
@@ -220,3 +238,15 @@ def reflected(start: int, stop: int, length: int) -> NDArray[np.intp]:
         return np.zeros(stop - start, np.intp)
     position = np.arange(start, stop) % (2 * (length - 1))
     return np.minimum(position, 2 * (length - 1) - position)
+
+
+def _sample_boxes(shape: Shape) -> Iterator[Box]:
+    """The whole plane, or evenly spread blocks of it if it is large."""
+    height, width = shape
+    if height * width <= _WHOLE_LEVEL_PX:
+        yield Box(0, 0, height, width)
+        return
+    rows, columns = min(height, _BLOCK_PX), min(width, _BLOCK_PX)
+    for top in np.linspace(0, height - rows, _BLOCKS_PER_AXIS).astype(int):
+        for left in np.linspace(0, width - columns, _BLOCKS_PER_AXIS).astype(int):
+            yield Box.at(int(top), int(left), rows, columns)

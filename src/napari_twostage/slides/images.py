@@ -12,21 +12,6 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.arrays import ArraySlide
 
-_CODECS = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg8"),
-    (b"\x00\x00\x00\x0cjP  ", "jpeg2k"),
-    (b"\xff\x4f\xff\x51", "jpeg2k"),
-    (b"BM", "bmp"),
-)
-
-
-def image_codec(start: bytes) -> str | None:
-    """Name the codec of a plain image by the file's first bytes; None for all else."""
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "webp"
-    return next((codec for magic, codec in _CODECS if start.startswith(magic)), None)
-
 
 def open_image(
     path: Location, codec: str, *, mpp: float | Scale | None, channel: int | str | None
@@ -38,7 +23,7 @@ def open_image(
     path : Path or Url
         The file, which is read as a whole.
     codec : str
-        As `image_codec` names it.
+        Codec of imagecodecs that decodes it.
     mpp : float or (float, float)
         Micrometres per pixel (y, x): what such files state is a printer's, not a microscope's.
     channel : int, optional

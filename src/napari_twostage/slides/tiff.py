@@ -17,6 +17,7 @@ from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
 from napari_twostage.slides.channels import choose_channel
+from napari_twostage.slides.formats import tiff_name
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
 from napari_twostage.slides.tiff_metadata import channel_names, pixel_size
@@ -33,16 +34,6 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.byte_source import PositionedFile
 
-_FORMATS = {
-    "svs": "Aperio SVS",
-    "ndpi": "Hamamatsu NDPI",
-    "scn": "Leica SCN",
-    "bif": "Ventana BIF",
-    "ome": "OME-TIFF",
-    "philips": "Philips TIFF",
-    "qpi": "PerkinElmer QPTIFF",
-    "imagej": "ImageJ TIFF",
-}
 _SAMPLE_TILES = 32
 _SAMPLE_BYTES = 1 << 16
 
@@ -190,7 +181,7 @@ def open_tiff(
             levels = [_level(tif, part, index) for part in pyramid(tif, series)]
             _check_complete(file.size, levels)
             stated = pixel_size(tif, series)
-            kind = _FORMATS.get(series.kind, "TIFF")
+            kind = tiff_name(series.kind)
     except SlideError as error:
         raise type(error)(f"{path.name} {error}") from error
     except (ValueError, RuntimeError, KeyError, IndexError, struct.error, OSError) as error:
