@@ -1,4 +1,4 @@
-"""Levels of a slide as array-likes and lazy dask arrays."""
+"""Levels of a slide as array-likes and as lazy dask arrays."""
 
 from __future__ import annotations
 
