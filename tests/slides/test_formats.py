@@ -16,7 +16,12 @@ from napari_twostage.slides.formats import FORMATS, Format
 if TYPE_CHECKING:
     from pathlib import Path
 
-MODULES = {"tiff": "tiff", "ome_zarr": "ome_zarr", "openslide": "openslide", "image": "images"}
+MODULES = {
+    "tiff": "tiff",
+    "ome_zarr": "ome_zarr",
+    "openslide": "openslide",
+    "image": "plain_images",
+}
 STARTS = {
     b"II*\0\x08\0\0\0": "tiff",
     b"MM\0*\0\0\0\x08": "tiff",

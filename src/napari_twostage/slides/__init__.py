@@ -140,7 +140,7 @@ def _open_other(
     named = formats.by_ending(path.name)
     for_openslide = named is not None and named.reader == "openslide"
     if found and found.reader == "image" and not for_openslide:
-        from napari_twostage.slides.images import open_image
+        from napari_twostage.slides.plain_images import open_image
 
         return open_image(path, found.kind, mpp=mpp, channel=channel)
     if formats.is_installed("openslide") and not isinstance(path, Url):

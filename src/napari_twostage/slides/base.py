@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from napari_twostage.geometry import Box, Scale, Shape, level_factors
-from napari_twostage.slides.lazy import lazy_levels
+from napari_twostage.slides.lazy import dask_levels
 from napari_twostage.slides.resample import resample, source_box
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Slide(ABC):
     @cached_property
     def levels(self) -> list[da.Array]:
         """Lazy (height, width, channels) dask arrays, finest first, chunked along file tiles."""
-        return lazy_levels(self)
+        return dask_levels(self)
 
     @cached_property
     def intensity_range(self) -> tuple[float, float]:

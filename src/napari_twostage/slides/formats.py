@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
 
 Reader = Literal["tiff", "ome_zarr", "openslide", "image"]
-"""Part of this package that opens a file: `tiff`, `ome_zarr`, `openslide` or `images`."""
+"""Part of this package that opens a file: `tiff`, `ome_zarr`, `openslide` or `plain_images`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ class LevelArray:
         return type(self).__name__, self._slide.fingerprint(), self._level
 
 
-def lazy_levels(slide: TiledImage) -> list[da.Array]:
+def dask_levels(slide: TiledImage) -> list[da.Array]:
     """One lazy (height, width, channels) dask array per level, finest first."""
     import dask.array as da
 

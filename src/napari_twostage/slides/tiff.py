@@ -20,8 +20,8 @@ from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.formats import tiff_name
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
-from napari_twostage.slides.tiff_metadata import channel_names, pixel_size
-from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid
+from napari_twostage.slides.tiff_metadata import channel_names, stated_pixel_size
+from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid_levels
 from napari_twostage.slides.tile_cache import TileCache
 
 if TYPE_CHECKING:
@@ -178,9 +178,9 @@ def open_tiff(
             _check_chain(complaints)
             check_plane(tif, series)
             index = _channel_index(tif, series, channel)
-            levels = [_level(tif, part, index) for part in pyramid(tif, series)]
+            levels = [_level(tif, part, index) for part in pyramid_levels(tif, series)]
             _check_complete(file.size, levels)
-            stated = pixel_size(tif, series)
+            stated = stated_pixel_size(tif, series)
             kind = tiff_name(series.kind)
     except SlideError as error:
         raise type(error)(f"{path.name} {error}") from error

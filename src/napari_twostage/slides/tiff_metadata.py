@@ -21,7 +21,9 @@ _PRINT_RESOLUTIONS = {72, 96, 100, 150, 200, 300, 600, 1200}
 """Pixels per inch or centimetre that programs write by default."""
 
 
-def pixel_size(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[Scale, str] | None:
+def stated_pixel_size(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> tuple[Scale, str] | None:
     """Find the pixel size of level 0 in the format's own metadata.
 
     Parameters

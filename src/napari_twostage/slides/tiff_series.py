@@ -64,7 +64,7 @@ def is_rgb(page: tifffile.TiffPage) -> bool:
     return int(page.photometric) in {_RGB, _YCBCR} and page.samplesperpixel in {3, 4}
 
 
-def pyramid(
+def pyramid_levels(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
 ) -> list[tifffile.TiffPageSeries]:
     """The levels of one image, finest first, without images of another shape or kind."""
