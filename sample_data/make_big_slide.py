@@ -5,7 +5,7 @@
 The file is laid out like an Aperio slide: JPEG tiles of 512 pixels, levels that each shrink the
 one before by 4 (with --step 2 by 2, as some scanners do), a thumbnail, and the pixel size of the
 small slide. Inside a smooth random outline it is covered with the small slide's densest tissue,
-mirrored from patch to patch so that no seam shows; outside lies glass. Memory stays below 300 MB
+mirrored from patch to patch so that no seam shows; outside is glass. Memory stays below 300 MB
 whatever the size: tissue and glass tiles repeat, so nearly all of level 0 is copied from a few
 encoded tiles, and only the tiles on the outline are drawn one by one. Every level shows the
 average of the same drawn pixels.
@@ -39,15 +39,15 @@ TISSUE_PATCH = (slice(1431, 1431 + 1536), slice(742, 742 + 1024))
 TILE = 512
 QUALITY = 80
 STEP = 4
-"""Each level is this many times smaller than the one before, unless told otherwise."""
+"""Default factor between one level and the next."""
 COARSEST = 1024
-"""Levels are added until the longest side is at most this."""
+"""Longest side of the coarsest level, in pixels."""
 LARGEST = COARSEST * TILE
-"""Beyond this a tile of level 0 would be less than a pixel of the coarsest level."""
+"""Longest side of level 0: a tile of a larger one would be less than a pixel of the coarsest."""
 
 
 class Outline:
-    """Where the tissue is: a smooth random shape around the middle.
+    """Outline of the tissue: a smooth random shape around the middle.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ class Outline:
         noise = gaussian_filter(np.random.default_rng(seed).standard_normal((rows, columns)), 5)
         y, x = np.linspace(-1, 1, rows)[:, None], np.linspace(-1, 1, columns)
         height = noise / noise.std() - 2.5 * (y**2 + x**2)
-        # The last nodes lie outside the slide: they are there to interpolate up to its edge.
+        # the last nodes are outside the slide, to interpolate up to its edge
         level = np.quantile(height[:-1, :-1], 1 - tissue)
         self._height = height - level if 0 < tissue < 1 else np.full_like(height, tissue - 0.5)
 
     def inside(self, row: int, column: int) -> NDArray[np.bool_] | bool:
-        """Say which pixels of a level-0 tile are tissue: (TILE, TILE), or one bool for all."""
+        """Whether pixels of a level-0 tile are tissue: (TILE, TILE), or one bool for all."""
         nodes_y, weights_y = self._along(0, row)
         nodes_x, weights_x = self._along(1, column)
         nodes = self._height[nodes_y, nodes_x]
@@ -81,7 +81,7 @@ class Outline:
     def _along(self, axis: int, index: int) -> tuple[slice, NDArray[np.float64]]:
         """Linear interpolation for one tile along one axis: nodes, (TILE, nodes) weights."""
         position = (np.arange(index * TILE, (index + 1) * TILE) + 0.5) / self._spacing
-        position = position.clip(0, self._height.shape[axis] - 1)  # goes on beyond the slide
+        position = position.clip(0, self._height.shape[axis] - 1)  # constant beyond the slide
         first, last = int(position[0]), int(np.ceil(position[-1]))
         weights = 1 - np.abs(position[:, None] - np.arange(first, last + 1))
         return slice(first, last + 1), weights.clip(0)
@@ -93,7 +93,7 @@ class Drawing:
     Parameters
     ----------
     outline : Outline
-        Where the tissue is.
+        Outline of the tissue.
     seed : int
         Changes the noise of the glass.
     """
@@ -184,13 +184,13 @@ def write_big_slide(
     Parameters
     ----------
     path : Path
-        Where to; written over. `.svs` and `.tif` hold the same bytes.
+        File to write, replacing any older one. `.svs` and `.tif` hold the same bytes.
     shape : (int, int)
         Rows and columns of level 0, at least 1 and at most `LARGEST`.
     tissue : float
         Fraction of the slide inside the tissue outline, 0 to 1.
     step : int
-        Each level is so many times smaller than the one before: 2 or 4.
+        Factor between one level and the next, 2 or 4.
     seed : int
         Another seed gives another outline.
     """

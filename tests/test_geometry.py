@@ -101,3 +101,26 @@ def test_factors_of_levels_are_whole_however_a_scanner_rounds(
 
 def test_other_factors_are_the_plain_ratio() -> None:
     assert level_factors([(1000, 900), (400, 360)])[1] == (2.5, 2.5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 40)), min_size=1, max_size=5))
+def test_the_box_around_a_mask_touches_true_pixels_on_every_side(
+    places: list[tuple[int, int]],
+) -> None:
+    mask = np.zeros((31, 41), bool)
+    mask[tuple(zip(*places, strict=True))] = True
+    found = Box.around(mask)
+    inside = mask[found.slices]
+    assert inside.sum() == mask.sum()
+    assert inside[[0, -1]].any(axis=1).all()
+    assert inside[:, [0, -1]].any(axis=0).all()
+
+
+def test_an_empty_mask_has_no_box() -> None:
+    with pytest.raises(ValueError, match="empty mask"):
+        Box.around(np.zeros((3, 4), bool))
+
+
+@given(boxes())
+def test_the_list_of_its_edges_makes_the_box_again(box: Box) -> None:
+    assert Box(*box.as_list()) == box

@@ -1,4 +1,4 @@
-"""Errors that a user can act on: what was expected, what was found, what to do next."""
+"""Errors that a user can act on; each message says expected, found and what to do next."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class SlideError(TwoStageError):
 
 
 class MissingPixelSizeError(SlideError):
-    """A slide of which neither the file nor the user says how large its pixels are."""
+    """A slide without a pixel size: neither the file nor the user states one."""
 
 
 class ReadError(TwoStageError):
-    """Pixels of an opened slide that cannot be read: a damaged tile, say."""
+    """Pixels of an open slide that cannot be read, such as a damaged tile."""
 
 
 class ModelError(TwoStageError):
@@ -40,7 +40,7 @@ class ExportError(TwoStageError):
 
 
 class TransferError(TwoStageError):
-    """A URL that cannot be reached: unlike damage, it may be gone on with later."""
+    """A URL that cannot be reached; unlike damaged data, this is transient: resume later."""
 
 
 def one_line(error: BaseException) -> str:
@@ -58,3 +58,16 @@ def one_line(error: BaseException) -> str:
         return text
     kind = type(error).__name__
     return f"{kind}: {text}" if text else kind
+
+
+def reason_of(error: BaseException | None) -> str:
+    r"""Reason for an error of ours: the message of its cause in one line, else the cause's kind.
+
+    Examples
+    --------
+    >>> reason_of(ValueError("marker\n  is missing"))
+    'marker is missing'
+    >>> reason_of(EOFError())
+    'EOFError'
+    """
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Rectangles and pixel grids: where things are, at which resolution."""
+"""Rectangles and pixel grids: positions, sizes and resolutions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 Shape = tuple[int, int]
 """Rows and columns of a plane."""
 
 Scale = tuple[float, float]
-"""A figure per axis (y, x): micrometres per pixel, or a downsample factor."""
+"""A number per axis (y, x): micrometres per pixel, or a downsample factor."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,6 +36,35 @@ class Box:
     def at(cls, top: int, left: int, height: int, width: int) -> Box:
         """Make the box whose first pixel is (top, left)."""
         return cls(top, left, top + height, left + width)
+
+    @classmethod
+    def around(cls, mask: NDArray[np.bool_]) -> Box:
+        """Make the smallest box that holds every True pixel of a mask.
+
+        Parameters
+        ----------
+        mask : (h, w) bool array
+            At least one pixel is True.
+
+        Raises
+        ------
+        ValueError
+            If no pixel is True.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> mask = np.zeros((4, 6), bool)
+        >>> mask[1, 2] = mask[2, 4] = True
+        >>> Box.around(mask)
+        Box(top=1, left=2, bottom=3, right=5)
+        """
+        import numpy as np  # not above: a command that needs no pixels starts without it
+
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not rows.size:
+            raise ValueError("an empty mask has no bounding box")
+        return cls(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
     @property
     def height(self) -> int:
@@ -56,8 +88,20 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """The index of this box in an array of its level."""
+        """Index of this box in an array of its level."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def as_list(self) -> list[int]:
+        """The edges in the order in which `Box` takes them, for JSON.
+
+        Examples
+        --------
+        >>> Box(1, 2, 3, 5).as_list()
+        [1, 2, 3, 5]
+        >>> Box(*[1, 2, 3, 5])
+        Box(top=1, left=2, bottom=3, right=5)
+        """
+        return [self.top, self.left, self.bottom, self.right]
 
     def grow(self, margin: int) -> Box:
         """Add `margin` pixels on every side."""
@@ -68,7 +112,7 @@ class Box:
         return Box(self.top + rows, self.left + columns, self.bottom + rows, self.right + columns)
 
     def intersect(self, other: Box) -> Box:
-        """The part both share; of zero area where they share none."""
+        """Common part of both boxes; of zero area if there is none."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         return Box(
             top,
@@ -78,7 +122,7 @@ class Box:
         )
 
     def clip(self, shape: Shape) -> Box:
-        """The part inside a plane of `shape`."""
+        """Part inside a plane of `shape`."""
         return self.intersect(Box(0, 0, *shape))
 
     def contains(self, other: Box) -> bool:
@@ -86,7 +130,7 @@ class Box:
         return self.intersect(other) == other
 
     def scaled(self, factor: float | Scale) -> Box:
-        """The smallest box that covers this one on a grid `factor` times as fine.
+        """Smallest box that covers this one on a grid `factor` times as fine.
 
         A factor below 1 goes to a coarser grid. Rounding errors of 1e-6 pixel are ignored,
         so a box that fits exactly does not grow.
@@ -114,7 +158,7 @@ Region = Box | Polygons
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A pixel grid laid over a slide; its pixel (i, j) starts at level 0's (i, j) × downsample."""
+    """A pixel grid over a slide; its pixel (i, j) starts at level 0's (i, j) × downsample."""
 
     shape: Shape
     downsample: Scale
@@ -124,7 +168,7 @@ class Grid:
 
     @property
     def box(self) -> Box:
-        """All of it."""
+        """Box of the whole grid."""
         return Box(0, 0, *self.shape)
 
     @property
@@ -133,7 +177,7 @@ class Grid:
         return self.mpp[0] * self.mpp[1]
 
     def coarser(self, factor: int) -> Grid:
-        """The grid whose pixels each cover `factor` × `factor` of this one's."""
+        """Grid whose pixels each cover `factor` × `factor` of this one's."""
         return Grid(
             (math.ceil(self.shape[0] / factor), math.ceil(self.shape[1] / factor)),
             (self.downsample[0] * factor, self.downsample[1] * factor),
@@ -145,8 +189,8 @@ def level_factors(shapes: Sequence[Shape]) -> tuple[Scale, ...]:
     """Downsample factor (y, x) of each level against the first.
 
     Scanners drop the rows and columns that do not fill a pixel of the next level, so sizes do
-    not divide: 2967 columns at factor 4 may become 741. Where an integer explains both sizes
-    to within one pixel it is taken, else the plain ratio.
+    not divide: 2967 columns at factor 4 may become 741. An integer that explains both sizes to
+    within one pixel is used, else the plain ratio.
 
     Examples
     --------

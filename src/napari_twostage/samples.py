@@ -1,4 +1,4 @@
-"""The sample slides that come with the package."""
+"""The sample slide that comes with the package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SLIDE = "CMU-1-Small-Region.svs"
 
 
 def sample_slide() -> Path:
-    """Path of the sample slide: beside the package's modules, or in a checkout's folder."""
+    """Path of the sample slide, in the installed package or in a source checkout."""
     package = Path(__file__).parent
     for folder in (package / "sample_data", package.parents[1] / "sample_data"):
         if (folder / SLIDE).is_file():

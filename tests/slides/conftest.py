@@ -217,7 +217,7 @@ def write_ndpi(tmp_path: Path) -> Write:
 
 
 def _restart_positions(jpeg: bytes) -> list[int]:
-    """Where the entropy-coded pieces of a JPEG stream begin."""
+    """Starts of the entropy-coded pieces of a JPEG stream."""
     at = 2
     while jpeg[at + 1] != 0xDA:  # start of scan
         at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")

@@ -1,4 +1,4 @@
-"""What holds for every slide: edges, alignment between levels, lazy levels."""
+"""Laws of every slide: edges, alignment between levels, lazy levels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def blob(shape: tuple[int, int], at: tuple[float, float]) -> np.ndarray:
 
 
 def centroid(pixels: np.ndarray, downsample: float, box: Box) -> tuple[float, float]:
-    """Where the blob is, in level-0 pixels."""
+    """Position of the blob, in level-0 pixels."""
     weights = pixels[..., 0].astype(float)
     y = ((np.arange(box.top, box.bottom) + 0.5) * downsample)[:, None]
     x = ((np.arange(box.left, box.right) + 0.5) * downsample)[None, :]

@@ -45,7 +45,7 @@ def test_not_an_image(tmp_path: Path, name: str) -> None:
 def test_what_only_openslide_reads_says_so(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_twostage.slides.find_spec", lambda _: None)
+    monkeypatch.setattr("napari_twostage.slides.formats.find_spec", lambda _: None)
     path = tmp_path / f"slide{suffix}"
     path.write_bytes(b"\xff\xd8\xff\xe0 a thumbnail, not the slide")
     refused(path, "install OpenSlide: pip install")

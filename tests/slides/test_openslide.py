@@ -11,7 +11,7 @@ from imagecodecs import jpeg8_decode, jpeg8_encode
 
 from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
-from napari_twostage.slides.openslide import on_white, open_with_openslide
+from napari_twostage.slides.openslide import open_with_openslide
 from napari_twostage.slides.tiff import open_tiff
 
 APERIO = "Aperio Image Library v11\r\n500x500 [0,0 500x500] (256x256) JPEG/YCC Q=80"
@@ -77,11 +77,6 @@ def test_what_was_not_scanned_is_white(tmp_path, tiles):
     np.testing.assert_array_equal(pixels[256:, 256:], jpeg8_decode(tiles[3])[:244, :244])
     assert (pixels[:256, 256:] == 255).all()
     assert (pixels[256:, :256] == 255).all()
-
-
-def test_half_transparent_pixels_are_half_white():
-    pixels = np.array([[[100, 0, 255, 128], [100, 0, 255, 255]]], np.uint8)
-    assert on_white(pixels).tolist() == [[[177, 127, 255], [100, 0, 255]]]
 
 
 def test_threads_read_what_one_thread_reads(real_slide):

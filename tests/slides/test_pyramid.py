@@ -157,7 +157,7 @@ def test_memory_is_bounded_and_every_pixel_read_once(tmp_path):
         tracemalloc.stop()
     assert peak < 100e6
     assert max(box.area for box in slide.boxes) <= 2048**2
-    # The blocks at the edges are reflected: their source lies inside the same block.
+    # The blocks at the edges are reflected: their source is inside the same block.
     assert sum(box.area for box in slide.boxes) == 9000 * 11000
 
 

@@ -150,7 +150,7 @@ def test_ventana(write_bif: Write, picture: Make) -> None:
 def test_ventana_tiles_that_overlap_are_not_laid_side_by_side(
     write_bif: Write, picture: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_twostage.slides.find_spec", lambda _: None)
+    monkeypatch.setattr("napari_twostage.slides.formats.find_spec", lambda _: None)
     with pytest.raises(SlideError, match="overlapping tiles; install OpenSlide"):
         open_slide(write_bif(picture(1024, 768), overlap=18))
 

@@ -1,4 +1,4 @@
-"""What a model sees: 8-bit RGB, one intensity range a slide."""
+"""Views: 8-bit RGB for models, with one intensity range per slide."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.slides import open_slide
-from napari_twostage.slides.view import View
+from napari_twostage.slides.view import View, on_white
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,29 @@ def test_clear_pixels_are_white_and_opaque_ones_keep_their_colour() -> None:
     assert (seen[:, :2] == 255).all()
     assert (seen[:, 2:4] == 40).all()
     assert (seen[:, 4:] == 255 - 43).all()  # a fifth of the way from white to 40
+
+
+@pytest.mark.parametrize(
+    ("dtype", "pixel", "laid"),
+    [
+        (np.uint8, [100, 0, 255, 128], [177, 127, 255]),
+        (np.uint8, [100, 0, 255, 255], [100, 0, 255]),
+        (np.uint16, [5, 0, 65535, 13107], [52429, 52428, 65535]),  # a fifth opaque
+    ],
+)
+def test_half_transparent_pixels_are_half_white(
+    dtype: type[np.unsignedinteger], pixel: list[int], laid: list[int]
+) -> None:
+    pixels = np.array([[pixel]], dtype)
+    assert on_white(pixels).tolist() == [[laid]]
+    assert on_white(pixels).dtype == dtype
+
+
+def test_every_colour_at_every_transparency_is_rounded_to_nearest() -> None:
+    alpha, colour = np.mgrid[:256, :256].astype(np.uint8)
+    pixels = np.stack([colour, colour, colour, alpha], axis=-1)
+    exact = 255 + (colour.astype(float) - 255) * (alpha / 255)
+    assert np.array_equal(on_white(pixels)[..., 0], np.rint(exact))
 
 
 def test_a_16_bit_slide_has_one_range_from_its_coarsest_level() -> None:

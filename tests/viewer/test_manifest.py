@@ -11,6 +11,7 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from tests.viewer.conftest import MANIFEST
 
+from napari_twostage.slides import formats
 from napari_twostage.viewer import commands, settings
 
 manifest = PluginManifest.from_file(MANIFEST)
@@ -37,6 +38,11 @@ def test_every_function_of_the_palette_is_listed() -> None:
     }
     assert ours
     assert ours <= listed
+
+
+def test_the_manifest_lists_the_formats_that_the_reader_takes() -> None:
+    (reader,) = manifest.contributions.readers
+    assert reader.filename_patterns == formats.viewer_patterns()
 
 
 def test_the_panel_is_called_alike_everywhere() -> None:

@@ -13,7 +13,7 @@ from tests.servers import web_server
 import napari_twostage as ts
 from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box
-from napari_twostage.slides import open_slide
+from napari_twostage.slides import formats, open_slide
 from napari_twostage.viewer import reader
 from napari_twostage.viewer.lazy_levels import LazyLevel, slide_levels
 from napari_twostage.viewer.preview_slide import OverviewSlide
@@ -139,6 +139,22 @@ def test_what_is_no_slide_is_left_to_other_readers(tmp_path) -> None:
     assert reader.get_reader(str(tmp_path / "folder")) is None
     assert reader.get_reader("notes.txt") is None
     assert reader.get_reader(["a.svs", "b.svs"]) is None
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_bare_zarr_array_is_left_to_other_readers(tmp_path, version) -> None:
+    path = tmp_path / "array.zarr"
+    zarr.create_array(path, shape=(3, 4), dtype="uint8", attributes={"a": 1}, zarr_format=version)
+    assert reader.get_reader(str(path)) is None
+
+
+@pytest.mark.parametrize("pattern", formats.viewer_patterns())
+def test_every_name_of_the_manifest_is_read(pattern, monkeypatch) -> None:
+    name = pattern.replace("*", "slide").upper()
+    assert reader.get_reader(name) is reader.read_slide
+    monkeypatch.setattr("napari_twostage.slides.formats.find_spec", lambda _: None)
+    by_openslide = formats.by_ending(name).reader == "openslide"
+    assert reader.get_reader(name) is (None if by_openslide else reader.read_slide)
 
 
 @pytest.mark.parametrize("name", ["cut.tif", "cut.svs"])

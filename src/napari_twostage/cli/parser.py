@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.errors import TwoStageError
 from napari_twostage.io.paths import locate
+from napari_twostage.slides import formats
 from napari_twostage.utils.timing import ROUNDS
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _add_info(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_segment(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "segment", "segment a slide; again to go on after a stop")
-    verb.add_argument("slide", type=locate, help="path or URL")
+    verb.add_argument("slide", type=locate, help=f"path or URL: {formats.described()}")
     verb.add_argument("--out", type=locate, required=True, help="result folder, *.zarr")
     _model_options(verb)
     _criteria(verb)

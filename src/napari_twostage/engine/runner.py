@@ -227,9 +227,8 @@ def _look_for_tissue(result: Result) -> None:
     if region is not None:
         tiles &= result.tiles_touching(result.box_to_fine(region))
         if not tiles.any():
-            edges = [region.top, region.left, region.bottom, region.right]
             raise SlideError(
-                f"{result.name}: region {edges} (top, left, bottom, right) holds no "
+                f"{result.name}: region {region.as_list()} (top, left, bottom, right) holds no "
                 "tissue; choose another, or pass tissue=False (--no-tissue)"
             )
     result.writer.save_tissue(tissue, tiles, slide.intensity_range)

@@ -78,8 +78,7 @@ def labels_picture(result: Result) -> NDArray[np.uint8]:
     step = 2 ** (wanted - level)
     plane = np.empty(result.grid.coarser(2**wanted).shape, np.uint8)
     for box in Box(0, 0, *plane.shape).blocks(max(1, READ_PX // step)):
-        finer = Box(*(step * edge for edge in (box.top, box.left, box.bottom, box.right)))
-        finer = finer.clip(result.grid.coarser(2**level).shape)
+        finer = box.scaled(step).clip(result.grid.coarser(2**level).shape)
         plane[box.slices] = result.read_labels(finer, level)[::step, ::step]
 
     palette = np.zeros((256, 4), np.uint8)
@@ -93,8 +92,7 @@ def uncertainty_picture(result: Result) -> NDArray[np.float32]:
     step = math.ceil(max(result.coarse_grid.shape) / PICTURE_PX)
     picture = np.empty(result.coarse_grid.coarser(step).shape, np.float32)
     for box in Box(0, 0, *picture.shape).blocks(max(1, READ_PX // step)):
-        finer = Box(*(step * edge for edge in (box.top, box.left, box.bottom, box.right)))
-        finer = finer.clip(result.coarse_grid.shape)
+        finer = box.scaled(step).clip(result.coarse_grid.shape)
         picture[box.slices] = _block_means(result.read_uncertainty(finer), step)
 
     states = result.states

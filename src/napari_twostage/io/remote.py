@@ -1,4 +1,4 @@
-"""Filesystems behind URLs: fsspec's, with errors that say what to do."""
+"""Filesystems of URLs: those of fsspec, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.errors import TransferError, TwoStageError
+from napari_twostage.errors import TransferError, TwoStageError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 _TRIES, _PAUSE_S = 3, 0.5
 _CONNECT_S, _SILENCE_S = 20, 60
-"""How long a web server may take to be connected to, and to send the next bytes."""
+"""Seconds to connect to a web server, and to wait for its next bytes."""
 _EXTRAS = dict.fromkeys(("http", "https"), "'napari-twostage[remote]'")
 _EXTRAS |= dict.fromkeys(("s3", "s3a"), "'napari-twostage[s3]'")
 _NOTHING_THERE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-"""What is no failure but an answer, of reading,"""
+"""Errors that answer a read: there is no such file."""
 _TAKEN = (FileExistsError,)
-"""and of writing."""
+"""Errors that answer a write: there is such a file."""
 
 
 def filesystem(url: str, *, asynchronous: bool = False) -> tuple[AbstractFileSystem, str]:
     """Find the filesystem of a URL.
 
-    Credentials and endpoints are taken from where each backend looks for them: ``AWS_PROFILE``,
+    Credentials and endpoints come from each backend's own settings: ``AWS_PROFILE``,
     ``AWS_ENDPOINT_URL``, ``FSSPEC_S3_ANON`` and the like.
 
     Parameters
     ----------
     url : str
-        With scheme.
+        URL with its scheme.
     asynchronous : bool
-        Give one whose coroutines are awaited in the caller's own event loop.
+        Return a filesystem whose coroutines are awaited in the caller's own event loop.
 
     Returns
     -------
@@ -48,13 +48,13 @@ def filesystem(url: str, *, asynchronous: bool = False) -> tuple[AbstractFileSys
     Raises
     ------
     TransferError
-        Where the scheme is unknown, or its backend is not installed.
+        If the scheme is unknown, or its backend is not installed.
     """
     scheme = url.partition("://")[0]
     try:
         from fsspec.core import url_to_fs
 
-        # listings are never kept: other machines write, too
+        # listings are never cached: other machines write, too
         options: dict[str, Any] = {"use_listings_cache": False, **_web_options(scheme)}
         fs, path = url_to_fs(url, asynchronous=asynchronous, **options)
     except ImportError as error:
@@ -70,13 +70,13 @@ def filesystem(url: str, *, asynchronous: bool = False) -> tuple[AbstractFileSys
 
 @contextmanager
 def transfer(url: str, *, writing: bool = False) -> Iterator[None]:
-    """Turn what backends raise, whose errors share no base class, into one line.
+    """Turn any error of a backend into a TransferError of one line.
 
     Raises
     ------
     TransferError
-        For whatever goes wrong. Answers pass as they are: FileNotFoundError and its like where
-        something was to be read, FileExistsError where it was to be written.
+        For any failure. Answers pass as they are: FileNotFoundError and the like when reading,
+        FileExistsError when writing.
     """
     answers: tuple[type[OSError], ...] = _TAKEN if writing else _NOTHING_THERE
     try:
@@ -85,7 +85,7 @@ def transfer(url: str, *, writing: bool = False) -> Iterator[None]:
         raise
     except answers as answer:
         cause = answer.__cause__
-        # whatever a web server answers, or if it does not, fsspec may call a file missing
+        # fsspec may call a file missing for any answer of a web server, or for none
         if type(cause).__module__.startswith("aiohttp") and getattr(cause, "status", 0) != 404:
             raise TransferError(f"{url} {_reason(cause)}") from answer
         raise
@@ -94,8 +94,8 @@ def transfer(url: str, *, writing: bool = False) -> Iterator[None]:
 
 
 def _reason(error: BaseException | None) -> str:
-    """Say what is wrong with a URL, and what may help."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Reason why a URL failed, and what may help."""
+    text = reason_of(error)
     status = getattr(error, "status", None)
     if isinstance(error, PermissionError) or status in {401, 403}:
         return f"may not be opened ({text}); check the address and your credentials"
@@ -113,7 +113,7 @@ def _reason(error: BaseException | None) -> str:
 
 @cache
 def _web_options(scheme: str) -> dict[str, Any]:
-    """How patient to be with web servers; other backends try again by themselves."""
+    """Timeouts and retries for web servers; other backends retry by themselves."""
     if scheme not in {"http", "https"}:
         return {}
     import aiohttp
@@ -123,7 +123,7 @@ def _web_options(scheme: str) -> dict[str, Any]:
 
 
 async def _try_again(request: aiohttp.ClientRequest, send: Handler) -> aiohttp.ClientResponse:
-    """Ask a web server that is overloaded, or was gone for a moment, up to three times."""
+    """Ask a web server up to three times if it is overloaded or briefly unreachable."""
     import aiohttp
 
     for attempt in range(1, _TRIES):

@@ -1,6 +1,6 @@
-"""A file or folder on another machine, with the part of pathlib's interface that is used here.
+"""URLs with the part of pathlib's interface that this package uses.
 
-So most code need not know whether it was given a path or a URL. An object store differs in two
+Most code need not know whether it was given a path or a URL. An object store differs in two
 ways: an object is replaced as a whole or not at all, which makes every write atomic, and nothing
 can be renamed or appended to.
 """
@@ -8,7 +8,7 @@ can be renamed or appended to.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import TransferError
@@ -16,19 +16,20 @@ from napari_twostage.io.remote import filesystem, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
     """A file or folder on another machine.
 
-    Everything that touches it raises TransferError, in one line, where it cannot be reached, and
-    FileNotFoundError where there is nothing.
+    Every access raises TransferError, in one line, if the file cannot be reached, and
+    FileNotFoundError if there is none.
 
     Parameters
     ----------
     text : str
-        With scheme, without a slash at the end: ``https://host/slide.svs``.
+        URL with its scheme, without a slash at the end: ``https://host/slide.svs``.
     """
 
     text: str
@@ -41,33 +42,33 @@ class Url:
 
     @property
     def name(self) -> str:
-        """The last part, without the query of a signed address."""
+        """Last part of the path, without the query of a signed address."""
         return self._bare.rpartition("/")[2]
 
     @property
     def suffix(self) -> str:
-        """The name's ending, with its dot."""
-        return Path(self.name).suffix
+        """Ending of the name, with its dot."""
+        return PurePosixPath(self.name).suffix
 
     @property
     def parent(self) -> Url:
-        """The folder that this is in."""
+        """Folder that contains it."""
         return Url(self._bare.rpartition("/")[0])
 
     def with_name(self, name: str) -> Url:
-        """Give a sibling."""
+        """URL of a sibling."""
         return self.parent / name
 
     def absolute(self) -> Url:
-        """Give itself: a URL depends on no working folder."""
+        """The same URL, which depends on no working folder."""
         return self
 
     def resolve(self) -> Url:
-        """Give itself: a URL knows no links."""
+        """The same URL, which has no links."""
         return self
 
     def expanduser(self) -> Url:
-        """Give itself: a URL knows no home."""
+        """The same URL, which has no home folder."""
         return self
 
     @property
@@ -77,11 +78,11 @@ class Url:
     # -- reading ------------------------------------------------------------------------------
 
     def exists(self) -> bool:
-        """Whether there is an object of this name, or any below it."""
+        """Whether there is an object of this name, or one below it."""
         return self._kind is not None
 
     def is_file(self) -> bool:
-        """Whether there is an object of this very name."""
+        """Whether there is an object of exactly this name."""
         return self._kind == "file"
 
     @property
@@ -94,11 +95,11 @@ class Url:
             return None
 
     def is_dir(self) -> bool:
-        """Whether there are objects below it; web servers cannot tell."""
+        """Whether there are objects below it; a web server may not tell."""
         return any(self.iterdir())
 
     def iterdir(self) -> Iterator[Url]:
-        """What is directly below; nothing where there is no such folder."""
+        """URLs directly below; none if there is no such folder."""
         try:
             with transfer(self.text):
                 fs, path = filesystem(self.text)
@@ -108,21 +109,21 @@ class Url:
         yield from (self / name.rstrip("/").rpartition("/")[2] for name in names if name != path)
 
     def size(self) -> int:
-        """Bytes of a file that can be read in parts.
+        """Size in bytes of a file that can be read in parts.
 
         Raises
         ------
         TransferError
-            Also where the server sends files as a whole only.
+            Also if the server sends files as a whole only.
         """
         with transfer(self.text):
             fs, path = filesystem(self.text)
             with fs.open(path, "rb", cache_type="none") as file:
-                try:  # a server that answers with the whole file is found out by its headers
+                try:  # a server that would send the whole file shows it in its headers
                     file.seek(1)
                     file.read(1)
                 except ValueError as error:
-                    if fs.size(path) == 0:  # nothing has no parts
+                    if fs.size(path) == 0:  # an empty file has no parts
                         return 0
                     raise TransferError(
                         f"{self} cannot be read in parts: its server sends files as a whole only, "
@@ -131,40 +132,40 @@ class Url:
                 return int(file.size)
 
     def read_bytes(self) -> bytes:
-        """All of a file."""
+        """Bytes of a whole file."""
         with transfer(self.text):
             fs, path = filesystem(self.text)
             return bytes(fs.cat_file(path))
 
     def read_range(self, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) of a file; fewer where it ends early."""
+        """Bytes [start, stop) of a file; fewer if it ends early."""
         with transfer(self.text):
             fs, path = filesystem(self.text)
             return bytes(fs.cat_file(path, start=start, end=stop))
 
     def read_text(self) -> str:
-        """All of a text file, in UTF-8."""
+        """Text of a whole file, in UTF-8."""
         return self.read_bytes().decode()
 
     # -- writing ------------------------------------------------------------------------------
 
     def write_bytes(self, data: bytes, *, new: bool = False) -> None:
-        """Put an object in its place.
+        """Write an object, replacing any older one.
 
         Parameters
         ----------
         data : bytes
-            All of it.
+            Content of the object.
         new : bool
-            Raise FileExistsError where there is one already, rather than replace it.
+            Raise FileExistsError if there is one already.
         """
         with transfer(self.text, writing=True):
             fs, path = filesystem(self.text)
-            # only where it is needed: not every backend knows the word
+            # passed only if needed: not every backend knows this argument
             fs.pipe_file(path, data, **({"mode": "create"} if new else {}))
 
     def upload(self, source: Path) -> None:
-        """Copy a local file or folder to here; a folder's own metadata come last."""
+        """Copy a local file or folder to this URL; files at the top of a folder come last."""
         with transfer(self.text, writing=True):
             fs, path = filesystem(self.text)
             if source.is_file():

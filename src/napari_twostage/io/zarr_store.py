@@ -1,4 +1,4 @@
-"""Where zarr reads and writes: folders of this machine, and URLs by fsspec."""
+"""Stores for zarr: folders of this machine, and URLs through fsspec."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def store_at(place: Location) -> Path | FsspecStore:
-    """Give what zarr's functions take to work in a folder.
+    """Store of a folder, for zarr's functions.
 
     Raises
     ------
     TransferError
-        Where a URL's backend is not installed; from zarr, where it cannot be reached.
+        If a URL's backend is not installed; later, from zarr, if it cannot be reached.
     """
     if isinstance(place, Path):
         return place
@@ -35,10 +35,10 @@ def store_at(place: Location) -> Path | FsspecStore:
 
 
 class _UrlStore(FsspecStore):
-    """Raises TransferError where a chunk cannot be had.
+    """Store that raises TransferError if a chunk cannot be reached.
 
-    zarr takes what is missing for empty, and we take what zarr raises for damage: neither must
-    happen to a chunk because of the network.
+    zarr treats missing chunks as empty, and our readers treat zarr's errors as damage: neither
+    must happen because of the network.
     """
 
     async def get(

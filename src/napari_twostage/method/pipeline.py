@@ -243,8 +243,7 @@ def _chips(work: Work, tiles: Sequence[Tile]) -> Iterator[Chip]:
 
 def _corners(boxes: Iterable[Box]) -> NDArray[np.int64]:
     """(n, 4): top, left, bottom, right of each."""
-    sides = [(box.top, box.left, box.bottom, box.right) for box in boxes]
-    return np.array(sides, np.int64).reshape(-1, 4)
+    return np.array([box.as_list() for box in boxes], np.int64).reshape(-1, 4)
 
 
 def _in_view_first(places: NDArray[np.integer], focus: Focus) -> Iterator[int]:

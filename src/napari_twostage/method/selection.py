@@ -69,7 +69,7 @@ class Selection:
             name: value for name in _HIGHEST if (value := getattr(self, name)) is not None
         }
         if isinstance(region, Box):
-            given["region"] = [region.top, region.left, region.bottom, region.right]
+            given["region"] = region.as_list()
         elif region is not None:
             given["region"] = [[list(vertex) for vertex in polygon] for polygon in region]
         return given

@@ -26,7 +26,7 @@ class WindowDone:
     def as_json(self) -> dict[str, Any]:
         """The object that `parse` reads."""
         unreadable = [[*tile, reason] for tile, reason in self.unreadable.items()]
-        values = {"event": "window", "core": _edges(self.core), "unreadable": unreadable}
+        values = {"event": "window", "core": self.core.as_list(), "unreadable": unreadable}
         return values if self.in_pyramid else {**values, "shown": False}
 
 
@@ -72,7 +72,7 @@ class EditMade:
 
     def as_json(self) -> dict[str, Any]:
         """The object that `parse` reads."""
-        return {"event": "edit", "number": self.number, "box": _edges(self.box)}
+        return {"event": "edit", "number": self.number, "box": self.box.as_list()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,3 @@ def parse(values: dict[str, Any]) -> Event | None:
 
 def _tiles(pairs: list[list[int]]) -> tuple[Tile, ...]:
     return tuple((row, column) for row, column in pairs)
-
-
-def _edges(box: Box) -> list[int]:
-    return [box.top, box.left, box.bottom, box.right]

@@ -181,7 +181,7 @@ class LabelStore:
         self._edits.lay_over(labels, fine)
         missing = labels == UNSET
         if missing.any():
-            part = _bounds(missing)
+            part = Box.around(missing)
             box = part.shift(fine.top, fine.left)
             logits = upsample(self._known_logits, self.layout.coarse.shape, box, ratio)
             np.copyto(labels[part.slices], likeliest(logits), where=missing[part.slices])
@@ -256,17 +256,11 @@ class _Plane:
         written = self.written[cells.slices]
         if not written.any():
             return
-        held = _bounds(written).shift(cells.top, cells.left)
+        held = Box.around(written).shift(cells.top, cells.left)
         part = held.scaled(self._tile_px).intersect(box)
         over = read_box(self._array, part)
         place = labels[part.shift(-box.top, -box.left).slices]
         np.copyto(place, over, where=over != UNSET)
-
-
-def _bounds(mask: NDArray[np.bool_]) -> Box:
-    """The smallest box round what is True in a mask; there must be some."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
 def _array(group: zarr.Group, name: str) -> ChunkFiles:

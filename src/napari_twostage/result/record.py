@@ -102,7 +102,7 @@ class Parameters:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values by name."""
-        region = None if self.region is None else _edges(self.region)
+        region = None if self.region is None else self.region.as_list()
         return {
             "tissue": self.tissue,
             "region": region,
@@ -302,10 +302,6 @@ def _known(kind: type[Part], values: Mapping[str, Any]) -> Part:
 def _pair(values: list[Any]) -> tuple[Any, Any]:
     first, second = values
     return first, second
-
-
-def _edges(box: Box) -> list[int]:
-    return [box.top, box.left, box.bottom, box.right]
 
 
 def _versions() -> dict[str, str]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numcodecs import zstd
 from zarr.codecs import BytesCodec, ShardingCodec, ZstdCodec
-from zarr.codecs.sharding import ShardingCodecIndexLocation
 from zarr.storage import LocalStore
 
 from napari_twostage.result.shards import Files, Shards
@@ -174,6 +173,12 @@ def _is_all(chunk: NDArray[Any], fill: Any) -> bool:  # noqa: ANN401 - of the ar
     return bool(np.isnan(chunk.flat[0]) and np.isnan(chunk).all())
 
 
+def _index_location(sharding: ShardingCodec) -> str:
+    """Place of a shard's index, "start" or "end"."""
+    # the attribute is an enum before zarr 3.3, a string after
+    return str(getattr(sharding.index_location, "value", sharding.index_location))
+
+
 def _files_of(array: zarr.Array[Any]) -> tuple[Files | Shards | None, int]:
     """Where the chunks of an array are, if that is known here, and their level of zstd."""
     # one byte a value has no order; others are little-endian, which zarr writes by default
@@ -193,9 +198,8 @@ def _files_of(array: zarr.Array[Any]) -> tuple[Files | Shards | None, int]:
             ShardingCodec(
                 codecs=(BytesCodec(), ZstdCodec(level=level, checksum=False)),
                 index_codecs=(BytesCodec(),),
-                index_location=ShardingCodecIndexLocation.start,
-            ),
-        ):
+            ) as sharding,
+        ) if _index_location(sharding) == "start":
             shards = array.shards or array.chunks
             per_shard = tuple(n // part for n, part in zip(shards, array.chunks, strict=True))
             return Shards(path_of, per_shard), level

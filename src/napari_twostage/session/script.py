@@ -38,8 +38,7 @@ def script(seg: Segmentation) -> str:
     if parameters.uncertainty != seg.card.uncertainty:
         options.append(f"uncertainty={parameters.uncertainty!r}")
     if (region := parameters.region) is not None:
-        edges = region.top, region.left, region.bottom, region.right
-        options.append(f"region=ts.Box{edges}")
+        options.append(f"region=ts.Box{tuple(region.as_list())}")
     lines += [
         f"model = ts.load_model({record.model.source!r})",
         f"seg = ts.segment(slide, model, {str(seg.path)!r}, {', '.join(options)})",

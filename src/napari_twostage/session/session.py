@@ -303,7 +303,7 @@ class Session(SessionCore):
             self.discard_edit()
             self.say("nothing was changed, so nothing was written")
             return
-        part = _bounds(changed)
+        part = Box.around(changed)
         pixels = np.where(changed, labels, np.uint8(UNSET))[part.slices]
         box = part.shift(patch.box.top, patch.box.left)
         self.writing_edit = True
@@ -341,9 +341,3 @@ class Session(SessionCore):
         if self._bundle is None:
             raise SelectionError("there is no model; choose one first")
         return self.slide, self._bundle
-
-
-def _bounds(mask: NDArray[np.bool_]) -> Box:
-    """The smallest box that holds all True pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)

@@ -1,14 +1,14 @@
-"""Files and arrays in: one function opens them all as a `Slide`."""
+"""Slides: files, folders and arrays, which `open_slide` opens as a `Slide`."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import SlideError
 from napari_twostage.io.paths import is_folder, locate
 from napari_twostage.io.url import Url
+from napari_twostage.slides import formats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,13 +17,9 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.arrays import ArrayLike
     from napari_twostage.slides.base import Slide
+    from napari_twostage.slides.formats import Format
 
 __all__ = ["open_slide"]
-
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ZARR_MARKS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-_OPENSLIDE_SUFFIXES = {".mrxs", ".vms", ".vmu", ".dcm", ".czi", ".svslide"}
-"""Some of these begin like another format: a MIRAX slide's file is its thumbnail, a JPEG."""
 
 
 def open_slide(
@@ -38,16 +34,17 @@ def open_slide(
     Parameters
     ----------
     source : path, URL, array-like or sequence of array-like
-        A file of the TIFF family (SVS, NDPI, SCN, BIF, OME-TIFF, plain), an OME-Zarr folder,
-        what OpenSlide reads (where it is installed), a plain image; or a numpy, dask or zarr
-        array, or a list of them, finest level first. URLs, ``https://``, ``s3://`` and what else
-        fsspec knows, are read in parts; a folder by URL is known by a name with ``.zarr``.
+        A file of the TIFF family (SVS, NDPI, SCN, BIF, OME-TIFF, plain), an OME-Zarr folder, a
+        format of OpenSlide (if that is installed) or a plain image, as `formats` lists them; or
+        a numpy, dask or zarr array, or a list of arrays, finest level first. URLs
+        (``https://``, ``s3://`` and the other schemes of fsspec) are read in parts; a URL is a
+        folder if its name contains ``.zarr``.
     mpp : float or (float, float), optional
-        Micrometres per pixel (y, x) of level 0, instead of what the file states.
+        Micrometres per pixel (y, x) of level 0; overrides the file's own.
     channel : int or str, optional
-        Number or name of the channel of a fluorescence image with several.
+        Number or name of one channel of a multichannel fluorescence image.
     cache_bytes : int
-        Memory for decoded tiles of TIFF files and chunks of OME-Zarr.
+        Memory for decoded TIFF tiles and OME-Zarr chunks.
 
     Returns
     -------
@@ -56,7 +53,8 @@ def open_slide(
     Raises
     ------
     SlideError
-        In one line: what was expected, what was found, what to do next.
+        If the slide cannot be opened; one line with what was expected, what was found and what
+        to do next.
     """
     slide = _open(source, mpp, channel, cache_bytes)
     slide.channel = channel
@@ -78,9 +76,10 @@ def _open(
     if is_folder(path):
         return _open_folder(path, size, channel, cache_bytes)
     start = _first_bytes(path)
-    if start.startswith(_TIFF_STARTS):
+    found = formats.by_first_bytes(start)
+    if found and found.reader == "tiff":
         return _open_tiff(path, size, channel, cache_bytes)
-    return _open_other(path, start, size, channel)
+    return _open_other(path, found, size, channel)
 
 
 def _open_tiff(
@@ -92,7 +91,7 @@ def _open_tiff(
     try:
         return open_tiff(path, mpp=mpp, channel=channel, cache_bytes=cache_bytes)
     except NeedsStitchingError:
-        if not find_spec("openslide") or isinstance(path, Url):
+        if isinstance(path, Url) or not formats.is_installed("openslide"):
             raise
     from napari_twostage.slides.openslide import open_with_openslide
 
@@ -102,7 +101,7 @@ def _open_tiff(
 def _open_folder(
     path: Location, mpp: Scale | None, channel: int | str | None, cache_bytes: int
 ) -> Slide:
-    if any((path / mark).exists() for mark in _ZARR_MARKS):
+    if formats.by_contents(path):
         from napari_twostage.slides.ome_zarr import open_ome_zarr
 
         return open_ome_zarr(path, mpp=mpp, channel=channel, cache_bytes=cache_bytes)
@@ -117,10 +116,10 @@ def _open_folder(
 def _first_bytes(path: Location) -> bytes:
     try:
         if isinstance(path, Url):
-            start = path.read_range(0, min(16, path.size()))
+            start = path.read_range(0, min(formats.MAGIC_BYTES, path.size()))
         else:
             with path.open("rb") as file:
-                start = file.read(16)
+                start = file.read(formats.MAGIC_BYTES)
     except FileNotFoundError:
         raise SlideError(f"there is no file {path}; check the path") from None
     except OSError as error:
@@ -131,16 +130,20 @@ def _first_bytes(path: Location) -> bytes:
 
 
 def _open_other(
-    path: Location, start: bytes, mpp: Scale | None, channel: int | str | None
+    path: Location, found: Format | None, mpp: Scale | None, channel: int | str | None
 ) -> Slide:
-    """Open what is neither TIFF nor zarr: a plain image, or a format of OpenSlide."""
-    from napari_twostage.slides.images import image_codec, open_image
+    """Open a plain image, or a file that OpenSlide may know.
 
-    codec = image_codec(start)
-    for_openslide = path.suffix.lower() in _OPENSLIDE_SUFFIXES
-    if codec and not for_openslide:
-        return open_image(path, codec, mpp=mpp, channel=channel)
-    if find_spec("openslide") and not isinstance(path, Url):
+    `found` is the format by the first bytes. An ending of OpenSlide's counts more: a MIRAX
+    slide's file is its thumbnail, a JPEG.
+    """
+    named = formats.by_ending(path.name)
+    for_openslide = named is not None and named.reader == "openslide"
+    if found and found.reader == "image" and not for_openslide:
+        from napari_twostage.slides.plain_images import open_image
+
+        return open_image(path, found.kind, mpp=mpp, channel=channel)
+    if formats.is_installed("openslide") and not isinstance(path, Url):
         from napari_twostage.slides.openslide import open_with_openslide
 
         return open_with_openslide(path, mpp=mpp)

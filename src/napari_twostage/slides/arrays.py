@@ -1,4 +1,4 @@
-"""Slides that are arrays: numpy, dask, zarr, one or a list of levels."""
+"""Slides in arrays: numpy, dask or zarr, one array or a list of levels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import ReadError, SlideError, reason_of
 from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.pixel_size import resolve_mpp
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 _COLOURS = {3, 4}
 _SAMPLES_PER_AXIS = 4
 _SAMPLE_PX = 64
-# what zarr, dask and their codecs raise on damaged chunks
+# raised by zarr, dask and their codecs on damaged chunks
 _READ_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, OSError)
 
 
 class ArrayLike(Protocol):
-    """What numpy, dask and zarr arrays share."""
+    """Interface that numpy, dask and zarr arrays share."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,13 +51,13 @@ class ArraySlide(Slide):
     levels : sequence of array-like
         Finest first: (y, x), (y, x, colours), or channels first with `channel`.
     name : str
-        What people call it.
+        Display name.
     mpp, mpp_source, format, path
         As for `Slide`.
     channel : int or None
-        The plane to take of arrays with channels.
+        Plane to read from arrays with channels.
     channel_axis : int or None
-        Which axis holds channels or colours.
+        Axis that holds channels or colours.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class ArraySlide(Slide):
         )
 
     def tile_shape(self, level: int) -> Shape:
-        """Rows and columns of a chunk, where the array has chunks."""
+        """Rows and columns of a chunk; 1024 × 1024 for an array without chunks."""
         array = self._arrays[level]
         chunks = getattr(array, "chunksize", None) or getattr(array, "chunks", None)
         return _plane(chunks, self._channel_axis) if chunks else super().tile_shape(level)
 
     def fingerprint(self) -> str:
-        """SHA-256 of shapes, type and a fixed sample of pixels."""
+        """SHA-256 of the shapes, the type and a fixed sample of pixels."""
         return self._fingerprint
 
     @cached_property
@@ -116,10 +116,9 @@ class ArraySlide(Slide):
         try:
             pixels = np.array(self._arrays[level][tuple(index)], self.dtype)
         except _READ_ERRORS as error:
-            reason = " ".join(str(error).split())
             raise ReadError(
                 f"{self.name}: rows {box.top} to {box.bottom}, columns {box.left} to {box.right} "
-                f"of level {level} cannot be read: {reason}"
+                f"of level {level} cannot be read: {reason_of(error)}"
             ) from error
         return pixels.reshape(*box.shape, self.channels)
 
@@ -138,21 +137,21 @@ def open_arrays(
     Parameters
     ----------
     source : array-like or sequence of array-like
-        uint8 or uint16: (y, x), RGB(A) as (y, x, 3 or 4), or with `channel` any three axes of
-        which the channels come first or last.
+        uint8 or uint16: (y, x), RGB(A) as (y, x, 3 or 4), or with `channel` any three axes,
+        channels first or last.
     name : str
-        What people call it.
+        Display name.
     mpp : float or (float, float)
-        Micrometres per pixel (y, x): arrays state none.
+        Micrometres per pixel (y, x); required, since arrays state none.
     channel : int, optional
-        The plane to take.
+        Plane to read.
     format, path
         As for `Slide`.
 
     Raises
     ------
     SlideError
-        Where this is no 2-D image of 8 or 16 bit, or `mpp` is missing.
+        If this is no 2-D image of 8 or 16 bit, or `mpp` is missing.
     """
     several = isinstance(source, Sequence)
     levels: list[ArrayLike] = list(source) if several else [source]  # type: ignore[list-item, arg-type]
@@ -202,7 +201,7 @@ def _check_array(array: ArrayLike, name: str) -> None:
 def _channel_place(
     shape: tuple[int, ...], channel: int | str | None, name: str
 ) -> tuple[int | None, int | None]:
-    """Which axis holds channels or colours, and which of them to take."""
+    """Axis that holds channels or colours, and the index on it to read; None for all."""
     if len(shape) == 2:
         if channel not in {None, 0, "0"}:
             raise SlideError(f"{name} has one channel, {channel!r} was asked for; leave it out")
@@ -226,6 +225,6 @@ def _plane(shape: tuple[int, ...], channel_axis: int | None) -> Shape:
 
 
 def _same_plane(full: Shape, part: Shape) -> bool:
-    """Whether sizes fit one image at two resolutions, rounded up or down."""
+    """Whether two shapes fit one image at two resolutions, rounded up or down."""
     expected = full[0] * part[1] / full[1]
     return abs(part[0] - expected) <= max(2, 0.02 * expected)

@@ -1,4 +1,4 @@
-"""What every slide offers, whatever its file format."""
+"""The interface of every slide, whatever its file format."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from napari_twostage.geometry import Box, Scale, Shape, level_factors
-from napari_twostage.slides.intensity import intensity_range
+from napari_twostage.slides.lazy import dask_levels
 from napari_twostage.slides.resample import resample, source_box
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     import dask.array as da
@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
 
 _SAME_RESOLUTION = 1.005
-"""A level may be this much coarser than asked and still serve: half a per cent is invisible,
-and the next finer level would cost four to sixteen times the pixels."""
+"""Factor by which a level may be coarser than asked and still be used: half a per cent is
+invisible, and the next finer level would cost four to sixteen times the pixels."""
 
 _BAND_PX = 1 << 24
-"""Source pixels resampled at once, so that a strong reduction needs no more memory."""
+"""Source pixels resampled at once; bounds the memory of strong reductions."""
+
+_PERCENTILES = (0.1, 99.9)
+_WHOLE_LEVEL_PX = 16 << 20
+_BLOCKS_PER_AXIS, _BLOCK_PX = 8, 512
+"""Sample of a coarsest level larger than `_WHOLE_LEVEL_PX`, for the intensity range."""
 
 
 class Slide(ABC):
@@ -37,7 +42,7 @@ class Slide(ABC):
     Parameters
     ----------
     name : str
-        What people call it: usually the file name.
+        Display name, usually the file name.
     level_shapes : sequence of (int, int)
         Rows and columns of each level, finest first.
     channels : int
@@ -47,13 +52,13 @@ class Slide(ABC):
     mpp : (float, float)
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
-        Where the pixel size was found, in words.
+        Source of the pixel size, in words.
     format : str
-        What kind of file or array this is, in words.
+        Format of the file or array, in words.
     path : Path, Url or None
-        The file or folder; None for an array.
+        File or folder; None for an array.
     factors : sequence of (float, float), optional
-        Level-0 pixels per pixel (y, x) of each level, where the format states them; else they
+        Level-0 pixels per pixel (y, x) of each level, if the format states them; else they
         follow from the shapes.
     """
 
@@ -66,7 +71,7 @@ class Slide(ABC):
         dtype: np.dtype[np.generic],
         mpp: Scale,
         mpp_source: str,
-        format: str,  # noqa: A002 - the word that users read in the record
+        format: str,  # noqa: A002 - the key of the record
         path: Location | None = None,
         factors: Sequence[Scale] | None = None,
     ) -> None:
@@ -80,7 +85,7 @@ class Slide(ABC):
         self.format = format
         self.path = path
         self.channel: int | str | None = None
-        """The channel that was asked for of a file with several."""
+        """Channel chosen by the user from a file with several."""
 
     def read(self, box: Box, level: int = 0) -> NDArray[np.generic]:
         """Read pixels of one level; beyond its edges the level is reflected.
@@ -88,7 +93,7 @@ class Slide(ABC):
         Parameters
         ----------
         box : Box
-            On the level's own pixels; may reach or lie outside.
+            Rectangle in the level's own pixels; may be partly or fully outside the level.
         level : int
             0 is the finest.
 
@@ -99,7 +104,7 @@ class Slide(ABC):
         Raises
         ------
         ReadError
-            Where the file is damaged.
+            If the file is damaged.
         """
         if not box.area:
             return np.empty((*box.shape, self.channels), self.dtype)
@@ -113,8 +118,8 @@ class Slide(ABC):
         )
         pixels = self._read_inside(inside, level)
         for axis, lines in enumerate((rows - inside.top, columns - inside.left)):
-            if lines[-1] - lines[0] != len(lines) - 1:  # else none is mirrored
-                pixels = pixels.take(lines, axis=axis)  # a third of the time that indexing takes
+            if lines[-1] - lines[0] != len(lines) - 1:  # some lines are mirrored
+                pixels = pixels.take(lines, axis=axis)  # three times as fast as indexing
         return pixels
 
     def read_at(self, box: Box, downsample: Scale) -> NDArray[np.generic]:
@@ -123,8 +128,8 @@ class Slide(ABC):
         Parameters
         ----------
         box : Box
-            On the grid whose pixel (i, j) covers level-0 rows [i × dy, (i + 1) × dy) and columns
-            [j × dx, (j + 1) × dx).
+            Rectangle on the grid whose pixel (i, j) covers level-0 rows [i × dy, (i + 1) × dy)
+            and columns [j × dx, (j + 1) × dx).
         downsample : (float, float)
             Level-0 pixels per grid pixel (dy, dx). Reduced by exact area average; below 1,
             enlarged by bilinear interpolation.
@@ -136,7 +141,7 @@ class Slide(ABC):
         Raises
         ------
         ReadError
-            Where the file is damaged.
+            If the file is damaged.
         """
         level = self.level_for(downsample)
         factor = self.factors[level]
@@ -152,7 +157,7 @@ class Slide(ABC):
         return pixels
 
     def level_for(self, downsample: Scale) -> int:
-        """The coarsest level that still shows all the detail of a grid at `downsample` (y, x)."""
+        """Coarsest level that still has all the detail of a grid at `downsample` (y, x)."""
         fine_enough = [
             level
             for level, (y, x) in enumerate(self.factors)
@@ -163,14 +168,27 @@ class Slide(ABC):
     @cached_property
     def levels(self) -> list[da.Array]:
         """Lazy (height, width, channels) dask arrays, finest first, chunked along file tiles."""
-        from napari_twostage.slides.lazy import lazy_levels
-
-        return lazy_levels(self)
+        return dask_levels(self)
 
     @cached_property
     def intensity_range(self) -> tuple[float, float]:
-        """The values shown as black and as full intensity: one pair for the whole slide."""
-        return intensity_range(self)
+        """Values (low, high) shown as black and as full intensity; one pair for all tiles.
+
+        8-bit slides are shown as they are: (0, 255). For 16-bit slides, the 0.1 and 99.9
+        percentile of the coarsest level; if that has more than 16 Mpx, of a regular sample.
+        """
+        if self.dtype == np.uint8:
+            return 0.0, 255.0
+        level = len(self.level_shapes) - 1
+        colours = min(self.channels, 3)  # the fourth is alpha
+        sample = np.concatenate(
+            [
+                self.read(box, level)[..., :colours].ravel()
+                for box in _sample_boxes(self.level_shapes[level])
+            ]
+        )
+        low, high = np.percentile(sample, _PERCENTILES)
+        return float(low), float(max(high, low + 1))
 
     def tile_shape(self, level: int) -> Shape:  # noqa: ARG002 - formats with tiles override
         """Rows and columns that the file stores as one piece at `level`."""
@@ -178,17 +196,17 @@ class Slide(ABC):
 
     @abstractmethod
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
-        """Read a box of at least one pixel that lies inside the level: (height, width, channels).
+        """Read a box of at least one pixel, inside the level: (height, width, channels).
 
-        Called from several threads at once. The array is the caller's to change.
+        Called from several threads at once. The caller may change the array.
         """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Name the pixels: equal for the same file, cheap for a file of any size."""
+        """Name of the pixels: equal for the same file, cheap to compute for a file of any size."""
 
     def close(self) -> None:  # noqa: B027 - arrays have nothing to close
-        """Let go of the file; reading afterwards is an error."""
+        """Close the file; reading afterwards is an error."""
 
     def __enter__(self) -> Self:
         return self
@@ -207,9 +225,9 @@ class Slide(ABC):
 
 
 def reflected(start: int, stop: int, length: int) -> NDArray[np.intp]:
-    """Which pixels stand at positions [start, stop) of an axis mirrored at its end pixels.
+    """Indices of the pixels at positions [start, stop) of an axis mirrored at its end pixels.
 
-    The same as ``np.pad(mode="reflect")``, as far out as asked.
+    The same as ``np.pad(mode="reflect")``, at any distance from the edge.
 
     Examples
     --------
@@ -220,3 +238,15 @@ def reflected(start: int, stop: int, length: int) -> NDArray[np.intp]:
         return np.zeros(stop - start, np.intp)
     position = np.arange(start, stop) % (2 * (length - 1))
     return np.minimum(position, 2 * (length - 1) - position)
+
+
+def _sample_boxes(shape: Shape) -> Iterator[Box]:
+    """The whole plane, or evenly spread blocks of it if it is large."""
+    height, width = shape
+    if height * width <= _WHOLE_LEVEL_PX:
+        yield Box(0, 0, height, width)
+        return
+    rows, columns = min(height, _BLOCK_PX), min(width, _BLOCK_PX)
+    for top in np.linspace(0, height - rows, _BLOCKS_PER_AXIS).astype(int):
+        for left in np.linspace(0, width - columns, _BLOCKS_PER_AXIS).astype(int):
+            yield Box.at(int(top), int(left), rows, columns)

@@ -1,4 +1,4 @@
-"""The bytes of a slide's file, read at any position by several threads: on disk, or by URL."""
+"""Bytes of a slide's file, on disk or by URL, read by several threads at any position."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
 
 _BLOCK_BYTES = 1 << 18
-"""Asked for at once by URL: about eight JPEG tiles, which lie row by row in most files."""
+"""Bytes of one request by URL: about eight JPEG tiles, stored row by row in most files."""
 _HELD_BYTES = 64 << 20
 _AT_ONCE = 8
-"""Blocks on their way at a time, for each caller: a server answers late rather than slowly."""
+"""Concurrent requests of each caller: servers have a high latency rather than a low bandwidth."""
 
 
 def byte_source(path: Location) -> PositionedFile | RemoteFile:
@@ -37,12 +37,12 @@ def byte_source(path: Location) -> PositionedFile | RemoteFile:
 
 
 class PositionedFile:
-    """A file that several threads read at once, each at its own position.
+    """A file on disk that several threads read at once, each at its own position.
 
     Parameters
     ----------
     path : Path
-        To open.
+        File to open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,32 +53,45 @@ class PositionedFile:
         self._lock = threading.Lock()
 
     def read(self, offset: int, count: int) -> bytes:
-        """Read `count` bytes, or fewer where the file ends early."""
-        if not self._closing.alive:
-            raise ValueError("the slide was closed")
+        """Read `count` bytes; fewer if the file ends early."""
+        data = self._read_some(offset, count)
+        while len(data) < count and (
+            more := self._read_some(offset + len(data), count - len(data))
+        ):
+            data += more  # a network drive may return a part of what was asked for
+        return data
+
+    def _read_some(self, offset: int, count: int) -> bytes:
         if hasattr(os, "pread"):
+            self._check_open()
             return os.pread(self._descriptor, count, offset)
-        with self._lock:  # Windows has no positioned read
+        with self._lock:  # Windows has no positioned read: seek and read must not be separated
+            self._check_open()
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.read(self._descriptor, count)
 
+    def _check_open(self) -> None:
+        if not self._closing.alive:
+            raise ValueError("the slide was closed")
+
     def close(self) -> None:
         """Close the file; reading afterwards raises ValueError."""
-        self._closing()
+        with self._lock:
+            self._closing()
 
 
 class RemoteFile:
-    """The same for a file by URL, in blocks of which the last used are kept.
+    """A file by URL, read in blocks; the blocks used last are kept in memory.
 
     Parameters
     ----------
     url : Url
-        Of a file whose server gives byte ranges.
+        File to read; its server must support byte ranges.
 
     Raises
     ------
     TransferError
-        Where it does not; here or later, where it cannot be reached.
+        If the server does not; here or in later calls, if it cannot be reached.
     """
 
     def __init__(self, url: Url) -> None:
@@ -88,7 +101,7 @@ class RemoteFile:
         self._closed = False
 
     def read(self, offset: int, count: int) -> bytes:
-        """Read `count` bytes, or fewer where the file ends early."""
+        """Read `count` bytes; fewer if the file ends early."""
         if self._closed:
             raise ValueError("the slide was closed")
         end = min(offset + count, self.size)
@@ -99,7 +112,7 @@ class RemoteFile:
         return b"".join(block.data for block in blocks)[offset - start : end - start]
 
     def fetch(self, spans: Iterable[tuple[int, int]]) -> None:
-        """Have parts (offset, count) ready that will be read soon, all asked for together."""
+        """Request parts (offset, count) together that will be read soon."""
         wanted = {
             block
             for offset, count in spans
@@ -110,13 +123,13 @@ class RemoteFile:
             self._blocks(sorted(wanted)[: _HELD_BYTES // _BLOCK_BYTES // 2])
 
     def close(self) -> None:
-        """Let go of the blocks; reading afterwards raises ValueError."""
+        """Drop the blocks; reading afterwards raises ValueError."""
         self._closed = True
         self._held.clear()
 
     @staticmethod
     def _numbers(start: int, stop: int) -> range:
-        """Which blocks hold bytes [start, stop)."""
+        """Numbers of the blocks that hold bytes [start, stop)."""
         return range(start // _BLOCK_BYTES, -(-stop // _BLOCK_BYTES))
 
     def _blocks(self, numbers: Sequence[int]) -> list[NDArray[Any]]:
@@ -144,12 +157,12 @@ class RemoteFile:
 
 
 class SeekableFile(io.RawIOBase):
-    """A byte source with a position of its own, as tifffile wants it.
+    """A byte source with a position of its own, as tifffile needs it.
 
     Parameters
     ----------
     source : RemoteFile
-        To read from; not closed with this.
+        Source to read from; not closed with this.
     """
 
     def __init__(self, source: RemoteFile) -> None:
@@ -158,25 +171,25 @@ class SeekableFile(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def tell(self) -> int:
-        """Where the next byte is read."""
+        """Position of the next byte read."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move, and say where to."""
+        """Move to a position and return it."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.size}
         self._position = origin[whence] + offset
         return self._position
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - anything with the buffer protocol
-        """Fill a buffer as far as the file goes."""
+        """Fill a buffer, up to the end of the file, and return the number of bytes."""
         data = self._source.read(self._position, len(buffer))
         buffer[: len(data)] = data
         self._position += len(data)

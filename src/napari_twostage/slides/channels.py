@@ -1,4 +1,4 @@
-"""The choice of one channel of many."""
+"""Choice of one channel of several."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 
 def choose_channel(channel: int | str | None, names: Sequence[str]) -> int | None:
-    """Find the channel that was asked for.
+    """Find the index of a channel.
 
     Parameters
     ----------
     channel : int or str or None
-        Its number, or its name.
+        Number or name of the channel; None if the user chose none.
     names : sequence of str
-        All there are.
+        Names of all channels.
 
     Returns
     -------
-    Its index; None where there is only one.
+    Index of the channel; None if there is only one.
 
     Raises
     ------
     SlideError
-        Where none, or one that is not there, was asked for; the message lists them and begins
-        with its verb.
+        If no channel, or a missing one, was chosen; the message lists the channels and begins
+        with its verb, to follow the slide's name.
     """
     if channel is None and len(names) == 1:
         return None

@@ -1,8 +1,8 @@
-"""Levels of a slide as array-likes and lazy dask arrays."""
+"""Levels of a slide as array-likes and as lazy dask arrays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,26 +15,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Shape
-    from napari_twostage.slides.base import Slide
 
 _CHUNK_PX = 1024
 """Chunks are about this long on each side, in whole file tiles."""
 
 
+class TiledImage(Protocol):
+    """The part of `Slide` that its lazy levels need."""
+
+    level_shapes: tuple[Shape, ...]
+    channels: int
+    dtype: np.dtype[np.generic]
+
+    def read(self, box: Box, level: int = 0) -> NDArray[np.generic]:
+        """Read pixels of one level: (box.height, box.width, channels)."""
+
+    def tile_shape(self, level: int) -> Shape:
+        """Rows and columns that the file stores as one piece."""
+
+    def fingerprint(self) -> str:
+        """Name of the pixels, equal for the same file."""
+
+
 class LevelArray:
-    """One level of a slide, read where it is indexed.
+    """One level of a slide, read when it is indexed.
 
     Parameters
     ----------
-    slide : Slide
-        To read from.
+    slide : TiledImage
+        Slide to read from.
     level : int
         0 is the finest.
     """
 
     ndim = 3
 
-    def __init__(self, slide: Slide, level: int) -> None:
+    def __init__(self, slide: TiledImage, level: int) -> None:
         self._slide = slide
         self._level = level
         self.shape = (*slide.level_shapes[level], slide.channels)
@@ -60,7 +76,7 @@ class LevelArray:
             index = (*index[:at], *[slice(None)] * missing, *index[at + 1 :])
         index = (*index, *[slice(None)] * (self.ndim - len(index)))
         (top, bottom, rows), (left, right, columns) = (
-            _bounds(part, length) for part, length in zip(index, self.shape[:2], strict=False)
+            _read_range(part, length) for part, length in zip(index, self.shape[:2], strict=False)
         )
         pixels = self._slide.read(Box(top, left, bottom, right), self._level)
         part: NDArray[np.generic] = pixels[rows, columns, index[2]]
@@ -70,7 +86,7 @@ class LevelArray:
         return type(self).__name__, self._slide.fingerprint(), self._level
 
 
-def lazy_levels(slide: Slide) -> list[da.Array]:
+def dask_levels(slide: TiledImage) -> list[da.Array]:
     """One lazy (height, width, channels) dask array per level, finest first."""
     import dask.array as da
 
@@ -107,8 +123,8 @@ def chunk_shape(tile: Shape, shape: Shape) -> Shape:
     return rows, columns
 
 
-def _bounds(index: Any, length: int) -> tuple[int, int, Any]:  # noqa: ANN401 - numpy's own rule
-    """The range to read for one index of an axis, and the index within what was read."""
+def _read_range(index: Any, length: int) -> tuple[int, int, Any]:  # noqa: ANN401 - as above
+    """Range [start, stop) to read for one index of an axis, and the index within that range."""
     if isinstance(index, slice):
         start, stop, step = index.indices(length)
         if step > 0:

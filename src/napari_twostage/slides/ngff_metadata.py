@@ -1,4 +1,4 @@
-"""What the metadata of an OME-Zarr image say: its levels, axes, pixel size and channels."""
+"""Metadata of an OME-Zarr image: its levels, axes, pixel size and channels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MICROMETRES = {
     "inch": 25.4e3,
     "foot": 304.8e3,
 }
-"""Micrometres per unit: the UDUNITS names that the format asks for, and what people write."""
+"""Micrometres per unit: the UDUNITS names that the format requires, and others in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +39,21 @@ class Multiscale:
     """One multiscale image of an OME-Zarr group."""
 
     version: str
-    """Of the format: "0.4", "0.5"."""
+    """Version of the format: "0.4", "0.5"."""
     axes: tuple[str, ...]
     """Name of each array axis, such as ("c", "y", "x")."""
     paths: tuple[str, ...]
-    """Where in the group each level's array is, finest first."""
+    """Path of each level's array in the group, finest first."""
     scales: tuple[Scale, ...]
     """Size of each level's pixel (y, x), in `units`."""
     units: tuple[str | None, str | None]
-    """Unit of the y and the x axis; None where none is stated."""
+    """Unit of the y and the x axis; None if none is stated."""
     channel_names: tuple[str, ...]
-    """Labels of the channels; empty where none are stated."""
+    """Labels of the channels; empty if none are stated."""
 
     @property
     def mpp(self) -> Scale | None:
-        """Micrometres per pixel (y, x) of level 0; None where a unit is missing or unknown."""
+        """Micrometres per pixel (y, x) of level 0; None if a unit is missing or unknown."""
         factors = [_MICROMETRES.get((unit or "").lower()) for unit in self.units]
         if factors[0] is None or factors[1] is None:
             return None
@@ -66,14 +66,14 @@ def parse_multiscale(attributes: Mapping[str, Any], name: str) -> Multiscale:
     Parameters
     ----------
     attributes : mapping
-        The group's attributes: with "ome" for 0.5, with "multiscales" for 0.4.
+        Attributes of the group: with "ome" for 0.5, with "multiscales" for 0.4.
     name : str
-        What to call the image in an error.
+        Name of the image in error messages.
 
     Raises
     ------
     SlideError
-        If these are not the attributes of an OME-Zarr image, or they break its rules.
+        If these are not valid attributes of an OME-Zarr image.
     """
     metadata = attributes.get("ome", attributes)
     try:
@@ -118,5 +118,5 @@ def _channel_names(omero: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _reason(error: Exception) -> str:
-    """Say in words what the metadata lack."""
+    """Reason why the metadata are not valid, in words."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import ReadError, SlideError, reason_of
 from napari_twostage.geometry import Box, level_factors
 from napari_twostage.io.paths import locate
 from napari_twostage.io.url import Url
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     Array = zarr.Array[Any]
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
-"""What zarr and its codecs raise on damaged files; they share no base class."""
+"""Errors of zarr and its codecs on damaged files; they share no base class."""
 
 _CELL_PX = 512
-"""Least side of what is read and kept at once: zarr's calls cost a millisecond each."""
+"""Least side of the cells that are read and cached: each call of zarr costs a millisecond."""
 _MOST_CELLS = 16
-"""Larger boxes are read at one go: zarr fetches their chunks side by side."""
+"""Boxes of more cells are read in one call: zarr fetches their chunks concurrently."""
 
 _SAMPLES_PER_AXIS = 4
 _SAMPLE_PX = 64
 _AT_ONCE = 8
-"""Cells on their way at a time by URL, where each is waited for."""
+"""Cells read concurrently by URL, to hide its latency."""
 
 
 def open_ome_zarr(
@@ -59,15 +59,14 @@ def open_ome_zarr(
     Parameters
     ----------
     path : str, Path or Url
-        The image's folder, or a folder written by bioformats2raw, of which the first image is
-        taken.
+        Folder of the image, or a folder written by bioformats2raw, whose first image is read.
     mpp : float or (float, float), optional
-        Micrometres per pixel (y, x) of level 0, instead of what the metadata say.
+        Micrometres per pixel (y, x) of level 0; overrides the metadata.
     channel : int or str, optional
         Index or label of the one channel to read. Not needed for a grey image, for RGB (three
         8-bit channels, or three channels as last axis), or RGBA (four as last axis).
     cache_bytes : int
-        Memory for decoded chunks: neighbouring windows share them.
+        Memory for decoded chunks, which neighbouring windows share.
 
     Returns
     -------
@@ -101,17 +100,17 @@ class OmeZarrSlide(Slide):
     Parameters
     ----------
     path : Path or Url
-        The image's folder.
+        Folder of the image.
     image : Multiscale
-        Its metadata.
+        Metadata of the image.
     arrays : sequence of zarr.Array
         One per level, axes as in `image.axes`.
     mpp : (float, float)
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
-        Where that was found.
+        Source of the pixel size, in words.
     channel : int, str or None
-        Which channel to read.
+        Channel to read.
     cache_bytes : int
         Memory for decoded chunks.
     """
@@ -152,7 +151,7 @@ class OmeZarrSlide(Slide):
         return chunks[self._y], chunks[self._x]
 
     def close(self) -> None:
-        """Let go of the chunks that are held."""
+        """Drop the cached chunks."""
         self._cache.clear()
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
@@ -165,12 +164,12 @@ class OmeZarrSlide(Slide):
         try:
             at_once = _AT_ONCE if isinstance(self.path, Url) else 1
             self._cache.fill(pixels, box, level, cell, self._read_cell, at_once=at_once)
-        except ReadError:  # of a chunk, perhaps, that the box does not touch
+        except ReadError:  # the damaged chunk may be one that the box does not touch
             return self._read_array(box, level)
         return pixels
 
     def _cell(self, level: int) -> Shape:
-        """Rows and columns that are read and kept at once: whole chunks."""
+        """Rows and columns that are read and cached at once: whole chunks."""
         rows, columns = (side * math.ceil(_CELL_PX / side) for side in self.tile_shape(level))
         return rows, columns
 
@@ -189,14 +188,14 @@ class OmeZarrSlide(Slide):
         except _UNREADABLE as error:
             raise ReadError(
                 f"{self.name} cannot be read at rows {box.top} to {box.bottom}, columns "
-                f"{box.left} to {box.right} of level {level}: {_one_line(error)}"
+                f"{box.left} to {box.right} of level {level}: {reason_of(error)}"
             ) from error
         kept = [axis for axis in self._axes if isinstance(wanted.get(axis, 0), slice)]
         order = [kept.index(axis) for axis in ("y", "x", "c") if axis in kept]
         return np.ascontiguousarray(pixels.transpose(order)).reshape(*box.shape, self.channels)
 
     def fingerprint(self) -> str:
-        """Hash the geometry and evenly spread blocks of the finest and the coarsest level."""
+        """SHA-256 of the geometry and of evenly spread blocks of the finest and coarsest level."""
         return self._fingerprint
 
     @cached_property
@@ -213,7 +212,7 @@ class OmeZarrSlide(Slide):
         return digest.hexdigest()
 
     def _read_sample(self, box: Box, level: int) -> bytes:
-        """Pixels as bytes; a damaged chunk must not keep the rest of the slide from use."""
+        """Bytes of the pixels; a damaged chunk must not make the whole slide unusable."""
         try:
             return self._read_array(box, level).tobytes()
         except ReadError:
@@ -223,7 +222,7 @@ class OmeZarrSlide(Slide):
 def _pick_channel(
     image: Multiscale, array: Array, channel: int | str | None, name: str
 ) -> int | None:
-    """Decide which channel to read: its index, or None for all of them as colours."""
+    """Index of the channel to read; None for all of them as colours."""
     count = array.shape[image.axes.index("c")] if "c" in image.axes else 1
     last = image.axes[-1] == "c"
     colours = (count == 3 and (last or array.dtype == np.uint8)) or (count == 4 and last)
@@ -250,7 +249,7 @@ def _open_group(path: Location) -> zarr.Group:
             node = node["0"]
     except _UNREADABLE as error:
         raise SlideError(
-            f"{path.name} is no readable zarr folder ({_one_line(error)}); "
+            f"{path.name} is no readable zarr folder ({reason_of(error)}); "
             "expected the folder of an OME-Zarr image, with zarr.json or .zattrs in it"
         ) from error
     if isinstance(node, zarr.Group):
@@ -267,7 +266,7 @@ def _is_collection(attributes: Mapping[str, Any]) -> bool:
 
 
 def _open_levels(group: zarr.Group, image: Multiscale, name: str) -> list[Array]:
-    """Open every level's array, and refuse what cannot be a slide."""
+    """Open the array of every level, and refuse those that cannot be a slide."""
     arrays = []
     for path in image.paths:
         try:
@@ -275,7 +274,7 @@ def _open_levels(group: zarr.Group, image: Multiscale, name: str) -> list[Array]
         except _UNREADABLE as error:
             raise SlideError(
                 f"level {path} of {name}, promised by its metadata, cannot be opened "
-                f"({_one_line(error)}); copy the image again"
+                f"({reason_of(error)}); copy the image again"
             ) from error
         if not isinstance(array, zarr.Array) or array.ndim != len(image.axes):
             raise SlideError(
@@ -314,9 +313,9 @@ def _refuse_unusable(array: Array, axes: tuple[str, ...], name: str) -> None:
 
 
 def _factors(shapes: Sequence[Shape], scales: Sequence[Scale]) -> tuple[Scale, ...]:
-    """Downsample factors from the stated scales, where they fit the shapes.
+    """Downsample factors from the stated scales if they fit the shapes, else from the shapes.
 
-    Some writers repeat the scale of level 0 on every level; then the shapes decide.
+    Some writers repeat the scale of level 0 on every level.
     """
     stated = tuple((y / scales[0][0], x / scales[0][1]) for y, x in scales)
     fits = all(
@@ -328,11 +327,6 @@ def _factors(shapes: Sequence[Shape], scales: Sequence[Scale]) -> tuple[Scale, .
 
 
 def _spread(length: int) -> list[int]:
-    """Where along an axis the fingerprint's blocks begin."""
+    """Starts of the fingerprint's blocks along an axis."""
     last = max(0, length - _SAMPLE_PX)
     return sorted({last * index // (_SAMPLES_PER_AXIS - 1) for index in range(_SAMPLES_PER_AXIS)})
-
-
-def _one_line(error: Exception) -> str:
-    """Fold an error of zarr into one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Slides through OpenSlide, an optional extra: MIRAX and whatever else it reads."""
+"""Slides read with OpenSlide, an optional extra: MIRAX, DICOM, CZI and others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.pixel_size import resolve_mpp
+from napari_twostage.slides.view import on_white
 
 if TYPE_CHECKING:
     import openslide
@@ -27,15 +28,15 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
     Parameters
     ----------
     path : str or Path
-        Any file that OpenSlide reads.
+        File of any format of OpenSlide.
     mpp : float or (float, float), optional
-        Micrometres per pixel (y, x) of level 0, instead of what the file says.
+        Micrometres per pixel (y, x) of level 0; overrides the file's own.
 
     Returns
     -------
     Slide
-        8-bit RGB over OpenSlide's whole plane: white where nothing was scanned, so that
-        positions are the same as in other software that does not crop.
+        8-bit RGB over OpenSlide's whole plane, white outside the scanned area, so that
+        positions are those of other software that does not crop.
 
     Raises
     ------
@@ -68,18 +69,18 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
 
 
 class OpenSlideSlide(Slide):
-    """A file read through OpenSlide; made by `open_with_openslide`.
+    """A file read with OpenSlide; made by `open_with_openslide`.
 
     Parameters
     ----------
     path : Path
-        The file.
+        Slide file.
     handle : openslide.OpenSlide
-        It, opened; this slide closes it.
+        Open handle of the file, closed with this slide.
     mpp : (float, float)
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
-        Where that was found.
+        Source of the pixel size, in words.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class OpenSlideSlide(Slide):
         )
 
     def tile_shape(self, level: int) -> Shape:
-        """Rows and columns of a tile where OpenSlide knows them."""
+        """Rows and columns of a tile, as OpenSlide states them; 1024 × 1024 if it does not."""
         sides = [
             self._properties.get(f"openslide.level[{level}].tile-{side}")
             for side in ("height", "width")
@@ -114,7 +115,7 @@ class OpenSlideSlide(Slide):
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
         import openslide
 
-        # OpenSlide wants the corner in level-0 pixels, by its own downsample of the level.
+        # OpenSlide takes the corner in level-0 pixels, by its own downsample of the level
         factor = self._downsamples[level]
         corner = (round(box.left * factor), round(box.top * factor))
         handle = self._handle
@@ -129,9 +130,9 @@ class OpenSlideSlide(Slide):
         return on_white(np.asarray(image))
 
     def _reopen(self, broken: openslide.OpenSlide) -> None:
-        """Replace a handle that met a damaged tile: OpenSlide refuses to read on with it.
+        """Replace a handle that met a damaged tile: OpenSlide refuses further reads with it.
 
-        The old one stays open for the threads that still read with it.
+        The old handle stays open for the threads that still read with it.
         """
         import openslide
 
@@ -140,7 +141,7 @@ class OpenSlideSlide(Slide):
                 self._handle = openslide.OpenSlide(self._file)
 
     def fingerprint(self) -> str:
-        """Hash what the file says of itself, OpenSlide's own quick hash of its pixels included."""
+        """SHA-256 of the file's properties, including OpenSlide's quick hash of its pixels."""
         facts = [self.level_shapes, sorted(self._properties.items())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -149,32 +150,8 @@ class OpenSlideSlide(Slide):
         self._handle.close()
 
 
-def on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay pixels over white.
-
-    Parameters
-    ----------
-    pixels : (h, w, 4) uint8 array
-        Red, green, blue, and alpha: 0 where nothing was scanned, 255 where everything was.
-
-    Returns
-    -------
-    (h, w, 3) uint8 array
-
-    Examples
-    --------
-    >>> on_white(np.array([[[9, 9, 9, 255], [0, 0, 0, 0]]], np.uint8)).tolist()
-    [[[9, 9, 9], [255, 255, 255]]]
-    """
-    colours, alpha = pixels[..., :3], pixels[..., 3:]
-    if alpha.min() == 255:
-        return colours.copy()
-    weighted = colours.astype(np.uint16) * alpha + np.uint16(255) * (255 - alpha)
-    return np.asarray((weighted + 127) // 255, np.uint8)
-
-
 def _stated_mpp(handle: openslide.OpenSlide) -> tuple[Scale, str] | None:
-    """Micrometres per pixel (y, x) as OpenSlide found them, and where; None where it did not."""
+    """Micrometres per pixel (y, x) as OpenSlide states them, with the source; else None."""
     y, x = (handle.properties.get(f"openslide.mpp-{axis}") for axis in ("y", "x"))
     if not y or not x:
         return None

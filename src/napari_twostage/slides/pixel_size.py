@@ -1,4 +1,4 @@
-"""The pixel size of a slide: from the user, from the file, or an error."""
+"""Pixel size of a slide: from the user, else from the file, else an error."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 def resolve_mpp(
     given: float | Scale | None, stated: tuple[Scale, str] | None, name: str
 ) -> tuple[Scale, str]:
-    """Decide on a pixel size: what the user gives counts more than what the file states.
+    """Choose the pixel size: the user's, else the file's.
 
     Parameters
     ----------
     given : float or (float, float) or None
         Micrometres per pixel, or (y, x), from the user.
     stated : ((float, float), str) or None
-        What the file states, and where.
+        The file's (y, x) micrometres per pixel and their source, in words.
     name : str
-        The slide, for the error.
+        Name of the slide, for error messages.
 
     Returns
     -------
@@ -32,9 +32,9 @@ def resolve_mpp(
     Raises
     ------
     MissingPixelSizeError
-        Where neither says.
+        If neither states one.
     SlideError
-        Where what the user gives is no size.
+        If the user's value is no size.
     """
     if given is None:
         if stated is None:

@@ -1,4 +1,4 @@
-"""Coarse levels for a slide that has none: made once, in bounded memory, kept in a folder."""
+"""Coarse levels for a slide without them: computed once, in bounded memory, kept in a folder."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     Damage = list[tuple[Box, str]]
 
 COARSE_ENOUGH_PX = 1024
-"""Levels are added until the longest side is at most this."""
+"""Longest side of the coarsest level that is added."""
 
 _BLOCK_PX = 2048
-"""Side of the blocks that are read: about 70 MB at work for 8-bit RGB."""
+"""Side of the blocks that are read: about 70 MB of working memory for 8-bit RGB."""
 _CHUNK_PX = 512
 _MARKER = "complete.json"
 _CONTENTS = "napari_twostage_contents"
-"""Attribute of the group, by which a folder is known to be ours to delete."""
+"""Attribute of the group that marks a folder as one that this module may delete."""
 
 
 def build_pyramid(slide: Slide, folder: str | Location) -> Iterator[float]:
@@ -41,18 +41,18 @@ def build_pyramid(slide: Slide, folder: str | Location) -> Iterator[float]:
 
     The slide's smallest level is read once, block by block, and each block is averaged to all
     new levels at once: a pixel of new level k is the mean of 2**k x 2**k pixels, rounded once.
-    Where such a square reaches beyond the slide, the slide is reflected, as in `Slide.read_at`.
+    Beyond its edges the slide is reflected, as in `Slide.read_at`.
 
-    Nothing runs until the first step is asked for. What an earlier run left unfinished, or made
-    of another slide, is removed and made anew; a finished pyramid is kept as it is.
+    Nothing runs until the first step is asked for. A pyramid that is unfinished, or was made from
+    another slide, is removed and built again; a finished one is kept as it is.
 
     Parameters
     ----------
     slide : Slide
-        May already have some levels; none is added when its smallest is at most
-        `COARSE_ENOUGH_PX` on the longest side.
+        Slide, perhaps with some levels; none is added if the longest side of its smallest
+        level is at most `COARSE_ENOUGH_PX`.
     folder : str, Path or Url
-        Made by this function, with all it contains belonging to the pyramid.
+        Folder that this function makes; everything in it belongs to the pyramid.
 
     Yields
     ------
@@ -62,12 +62,12 @@ def build_pyramid(slide: Slide, folder: str | Location) -> Iterator[float]:
     Raises
     ------
     SlideError
-        If the folder holds something else than a pyramid.
+        If the folder holds anything but a pyramid.
 
     Notes
     -----
-    Damaged file tiles do not stop the building: they are left blank, and remembered, so that
-    reading a place that depends on them raises ReadError.
+    Damaged file tiles do not stop the build: they are left blank and recorded, so that reading
+    pixels that depend on them raises ReadError.
     """
     folder = locate(folder)
     if _read_marker(slide, folder) is not None:
@@ -88,19 +88,19 @@ def build_pyramid(slide: Slide, folder: str | Location) -> Iterator[float]:
 
 
 def with_pyramid(slide: Slide, folder: str | Location) -> Slide:
-    """Join a slide and the levels that `build_pyramid` made of it.
+    """Join a slide and the levels that `build_pyramid` made from it.
 
     Parameters
     ----------
     slide : Slide
-        Still read for its own levels; closed with the slide returned.
+        Slide, still read for its own levels; closed with the returned one.
     folder : str, Path or Url
-        As given to `build_pyramid`.
+        Folder given to `build_pyramid`.
 
     Returns
     -------
     Slide
-        With the new levels after its own.
+        Slide with the new levels after its own.
 
     Raises
     ------
@@ -123,11 +123,11 @@ class PyramidSlide(Slide):
     Parameters
     ----------
     slide : Slide
-        The slide that the levels were made of.
+        Slide that the levels were made from.
     arrays : list of (h, w, C) zarr.Array
-        The added levels, finest first.
+        Added levels, finest first.
     damage : list of (Box, str)
-        What could not be read of the slide's smallest level, and why.
+        Unreadable parts of the slide's smallest level, each with the reason.
     """
 
     def __init__(self, slide: Slide, arrays: list[zarr.Array[Any]], damage: Damage) -> None:
@@ -160,7 +160,7 @@ class PyramidSlide(Slide):
         step = level - len(self._slide.level_shapes) + 1
         if step <= 0:
             return self._slide.read(box, level)
-        # The coarsest level gives the overview, which has to do without the damaged places.
+        # the coarsest level is shown as a whole: blank places are better there than an error
         if step < len(self._arrays):
             source = box.scaled(2.0**step)
             for damaged, reason in self._damage:
@@ -169,7 +169,7 @@ class PyramidSlide(Slide):
         return np.asarray(self._arrays[step - 1][box.slices], self.dtype)
 
     def fingerprint(self) -> str:
-        """The fingerprint of the slide itself: the added levels follow from it."""
+        """Fingerprint of the slide itself, which determines the added levels."""
         return self._slide.fingerprint()
 
     def close(self) -> None:
@@ -191,10 +191,10 @@ def added_shapes(slide: Slide) -> list[Shape]:
 def _blocks(slide: Slide, unit: int) -> Iterator[Box]:
     """Cut the smallest level into blocks whose sides are multiples of `unit`, row by row.
 
-    The last ones reach beyond the edges where the sides of the level are no multiples.
+    The last ones reach beyond the edges if the level's sides are no multiples.
     """
     height, width = (_round_up(side, unit) for side in slide.level_shapes[-1])
-    # A slide stored in strips is read in flat blocks as wide as the strips: none is read twice.
+    # a slide stored in strips is read in flat blocks as wide as the strips: none is read twice
     tile_width = slide.tile_shape(len(slide.level_shapes) - 1)[1]
     columns = _round_up(max(_BLOCK_PX, tile_width), unit)
     rows = max(unit, _BLOCK_PX**2 // columns // unit * unit)
@@ -204,7 +204,7 @@ def _blocks(slide: Slide, unit: int) -> Iterator[Box]:
 
 
 def _round_up(value: int, unit: int) -> int:
-    """The smallest multiple of `unit` that is no less than `value`."""
+    """Smallest multiple of `unit` that is at least `value`."""
     return -(-value // unit) * unit
 
 
@@ -213,7 +213,7 @@ def _halved(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
     The sums stay exact integers, so that every average is rounded only once.
     """
-    # 32 bits hold the sum of 2**12 x 2**12 pixels of 8 bits, 64 bits far more of 16 bits.
+    # 32 bits hold the sum of 2**12 x 2**12 8-bit pixels, 64 bits of far more 16-bit pixels
     exact = np.dtype(np.uint32 if pixels.dtype.itemsize == 1 else np.uint64)
     sums, area = pixels, 1
     while True:
@@ -224,18 +224,18 @@ def _halved(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def _read_block(slide: Slide, block: Box, damage: Damage) -> NDArray[np.generic]:
-    """Read a block of the smallest level as `Slide.read` does, but leave blank what is damaged."""
+    """Read a block of the smallest level as `Slide.read` does, but leave damaged tiles blank."""
     level = len(slide.level_shapes) - 1
     try:
         return slide.read(block, level)
     except ReadError:
-        pass  # find out which tiles it was
+        pass  # the tiles are tried one by one below
     height, width = slide.level_shapes[level]
     rows = reflected(block.top, block.bottom, height)
     columns = reflected(block.left, block.right, width)
     inside = Box(int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1)
     pixels: NDArray[Any] = np.zeros((*inside.shape, slide.channels), slide.dtype)
-    if slide.channels > 1:  # glass is white, the ground of fluorescence is black
+    if slide.channels > 1:  # glass is white, the background of fluorescence is black
         pixels[...] = np.iinfo(pixels.dtype).max
     for tile in _tiles(inside, slide.tile_shape(level)):
         at = tile.shift(-inside.top, -inside.left)
@@ -247,14 +247,14 @@ def _read_block(slide: Slide, block: Box, damage: Damage) -> NDArray[np.generic]
 
 
 def _tiles(box: Box, tile: Shape) -> Iterator[Box]:
-    """The parts of `box` in each file tile."""
+    """Parts of `box` in each file tile."""
     for top in range(box.top - box.top % tile[0], box.bottom, tile[0]):
         for left in range(box.left - box.left % tile[1], box.right, tile[1]):
             yield Box.at(top, left, *tile).intersect(box)
 
 
 def _start_over(slide: Slide, folder: Location) -> list[zarr.Array[Any]]:
-    """Make empty arrays for the new levels, in place of whatever pyramid is there."""
+    """Make empty arrays for the new levels, in place of any older pyramid."""
     import zarr
 
     if folder.exists():
@@ -297,24 +297,24 @@ def _open_arrays(folder: Location, count: int) -> list[zarr.Array[Any]]:
 
 
 def _identity(slide: Slide) -> list[Any]:
-    """What must be the same for a pyramid to belong to a slide, as JSON gives it back."""
+    """JSON-able facts that a pyramid and its slide have in common."""
     shapes = [list(shape) for shape in slide.level_shapes]
     return [slide.fingerprint(), shapes, slide.channels, str(slide.dtype)]
 
 
 def _write_marker(slide: Slide, folder: Location, damage: Damage) -> None:
-    """Declare the pyramid finished, in one step that cannot happen by half."""
+    """Mark the pyramid as finished, atomically."""
     record = {
         "slide": _identity(slide),
-        "damage": [[box.top, box.left, box.bottom, box.right, why] for box, why in damage],
+        "damage": [[*box.as_list(), why] for box, why in damage],
     }
     write_whole(folder / _MARKER, json.dumps(record).encode())
 
 
 def _read_marker(slide: Slide, folder: Location) -> Damage | None:
-    """The damage noted when the pyramid was finished; None if it is not, or not this slide's."""
+    """Damage of a finished pyramid of this slide; None if there is none."""
     try:
-        record = json.loads((folder / _MARKER).read_text())
+        record = json.loads((folder / _MARKER).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     if record["slide"] != _identity(slide):

@@ -1,7 +1,7 @@
 """Change of resolution: exact area averages down, linear interpolation up.
 
 Every weight is computed from a pixel's absolute position on its grid, so a pixel's value does
-not depend on the box it was asked for in.
+not depend on the box that is read.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 _BAND_ROWS = 64
-"""Target rows resampled at once: their sums stay in the processor's cache,"""
+"""Target rows resampled at once; their sums stay in the processor's cache."""
 _BLOCK_ROWS = 32
-"""and of whole blocks, whose sums are larger."""
+"""The same for averages of whole blocks, whose sums are larger."""
 
 _EPSILON = 1e-6
-"""Overlaps below this part of a pixel are rounding errors of a position."""
+"""Fraction of a pixel below which an overlap is a rounding error of the position."""
 
 
 def source_box(box: Box, step: Scale) -> Box:
@@ -34,7 +34,7 @@ def source_box(box: Box, step: Scale) -> Box:
     Parameters
     ----------
     box : Box
-        Target pixels; target pixel i covers source pixels [i × step, (i + 1) × step).
+        Target rectangle; target pixel i covers source pixels [i × step, (i + 1) × step).
     step : (float, float)
         Source pixels per target pixel (y, x); below 1 the target is the finer grid.
     """
@@ -44,14 +44,14 @@ def source_box(box: Box, step: Scale) -> Box:
 
 
 def resample(pixels: NDArray[np.generic], box: Box, step: Scale) -> NDArray[np.generic]:
-    """Bring source pixels to the target grid.
+    """Resample source pixels to the target grid.
 
     Parameters
     ----------
     pixels : (h, w, C) uint8 or uint16 array
-        The source over ``source_box(box, step)``.
+        Source pixels of ``source_box(box, step)``.
     box : Box
-        Target pixels to make.
+        Target rectangle.
     step : (float, float)
         Source pixels per target pixel (y, x): area average from 1 up, bilinear with aligned
         pixel centres below.
@@ -83,20 +83,20 @@ def resample(pixels: NDArray[np.generic], box: Box, step: Scale) -> NDArray[np.g
 
 
 def _weighted(pixels: NDArray[np.generic], down: csr_array, across: csr_array) -> NDArray[Any]:
-    """Apply the weights of both axes: (rows of down, rows of across, C) floats, to be cut off."""
+    """Apply the weights of both axes: (rows of down, rows of across, C) floats, to be truncated."""
     height, width, channels = pixels.shape
     exact = np.float32 if pixels.dtype == np.uint8 else np.float64
     values = down.astype(exact) @ pixels.reshape(height, -1).astype(exact)
-    # the sparse product works on the first axis: columns go there and back
+    # the sparse product works on the first axis: columns are moved there and back
     values = values.reshape(-1, width, channels).transpose(1, 0, 2).reshape(width, -1)
     values = across.astype(exact) @ values
     values = values.reshape(across.shape[0], -1, channels).transpose(1, 0, 2)
-    # halves go up, as in whole blocks; storing as integers cuts the fraction off
+    # halves round up, as in whole blocks; storing as integers truncates
     return np.asarray(values + exact(0.5))
 
 
 def _whole(step: float) -> int:
-    """The step as a whole number, 0 where it is none."""
+    """The step as an integer; 0 if it is none."""
     nearest = round(step)
     return nearest if abs(step - nearest) < 1e-9 else 0
 
@@ -106,7 +106,7 @@ def _block_average(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.
     area = rows * columns
     if area == 1:
         return pixels
-    # half of the area is added before dividing, to round to nearest: the sums need room for it
+    # half of the area is added before dividing, to round to nearest; the sums must hold it
     room = area * (int(np.iinfo(pixels.dtype).max) + 1)
     total = np.min_scalar_type(room - 1)
     height, width, channels = pixels.shape
@@ -116,7 +116,7 @@ def _block_average(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.
         source = pixels[top * rows : (top + len(band)) * rows]
         # adding strided planes runs several times faster than a sum over two short axes
         down = _sum([source[row::rows] for row in range(rows)], total)
-        for channel in range(channels):  # loops over a pixel's three values take three times
+        for channel in range(channels):  # three times as fast as loops over a pixel's values
             planes = [down[:, column::columns, channel] for column in range(columns)]
             across = _sum(planes, total)
             across += total.type(area // 2)
@@ -126,7 +126,7 @@ def _block_average(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.
 
 
 def _sum(planes: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A new array, the sum of some; the first two are added as they are converted."""
+    """Sum of some arrays, as a new one; the first two are added as they are converted."""
     first, *others = planes
     if not others:
         return first.astype(dtype)
@@ -137,7 +137,7 @@ def _sum(planes: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _span(start: int, stop: int, step: float) -> tuple[int, int]:
-    """First and past-last source pixel of the target pixels [start, stop) along one axis."""
+    """Source pixels [first, last) of the target pixels [start, stop) along one axis."""
     if start == stop:
         return math.floor(start * step), math.floor(start * step)
     if step >= 1 or _whole(step):
@@ -146,12 +146,12 @@ def _span(start: int, stop: int, step: float) -> tuple[int, int]:
 
 
 def _centre(target: int, step: float) -> float:
-    """Where a target pixel's centre lies, in source pixels counted from the first one's centre."""
+    """Position of a target pixel's centre, in source pixels from the first one's centre."""
     return (target + 0.5) * step - 0.5
 
 
 def _weights(start: int, stop: int, step: float, first: int, length: int) -> csr_array:
-    """What each source pixel adds to each target pixel along one axis.
+    """Weight of each source pixel in each target pixel along one axis.
 
     Returns
     -------
@@ -169,6 +169,6 @@ def _weights(start: int, stop: int, step: float, first: int, length: int) -> csr
         source = np.floor(centre) + np.arange(2)
         weight = 1 - np.abs(source - centre)
     column = source.astype(np.intp) - first
-    # a sliver beyond the last pixel is a rounding error of the position, and was not read
+    # an overlap beyond the last pixel is a rounding error of the position, and was not read
     row, tap = np.nonzero((weight > _EPSILON) & (column >= 0) & (column < length))
     return csr_array((weight[row, tap], (row, column[row, tap])), shape=(len(target), length))

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import ReadError, SlideError, reason_of
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
 from napari_twostage.slides.channels import choose_channel
+from napari_twostage.slides.formats import tiff_name
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
-from napari_twostage.slides.tiff_metadata import channel_names, pixel_size
-from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid
+from napari_twostage.slides.tiff_metadata import channel_names, stated_pixel_size
+from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid_levels
 from napari_twostage.slides.tile_cache import TileCache
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.byte_source import PositionedFile
 
-_FORMATS = {
-    "svs": "Aperio SVS",
-    "ndpi": "Hamamatsu NDPI",
-    "scn": "Leica SCN",
-    "bif": "Ventana BIF",
-    "ome": "OME-TIFF",
-    "philips": "Philips TIFF",
-    "qpi": "PerkinElmer QPTIFF",
-    "imagej": "ImageJ TIFF",
-}
 _SAMPLE_TILES = 32
 _SAMPLE_BYTES = 1 << 16
 
@@ -53,17 +44,17 @@ class TiffSlide(Slide):
     Parameters
     ----------
     path : Path or Url
-        The file's place.
+        Location of the file.
     file : PositionedFile or RemoteFile
-        The file itself; closed with the slide.
+        Open file, closed with the slide.
     levels : sequence of TiffLevel
         Finest first.
     mpp, mpp_source, format
         As for `Slide`.
     channel : int or None
-        The channel shown of a file with several.
+        Channel to read from a file with several.
     cache_bytes : int
-        Decoded tiles to keep.
+        Memory for decoded tiles.
     """
 
     def __init__(
@@ -131,7 +122,7 @@ class TiffSlide(Slide):
         return pixels
 
     def _fetch(self, file: RemoteFile, box: Box, level: int) -> None:
-        """Ask for all tiles of a box at once: one after the other, each costs a round trip."""
+        """Request all tiles of a box together: one by one, each would cost a round trip."""
         rows, columns = self.tile_shape(level)
         cells = box.scaled((1 / rows, 1 / columns))
         file.fetch(
@@ -165,18 +156,18 @@ def open_tiff(
     Parameters
     ----------
     path : Path or Url
-        The file.
+        TIFF file.
     mpp : float or (float, float), optional
-        Micrometres per pixel (y, x) of level 0, instead of what the file states.
+        Micrometres per pixel (y, x) of level 0; overrides the file's own.
     channel : int or str, optional
-        Number or name of the channel to show of a file with several.
+        Number or name of the channel to read from a file with several.
     cache_bytes : int
-        Decoded tiles to keep in memory.
+        Memory for decoded tiles.
 
     Raises
     ------
     SlideError
-        In one line: what was expected, what was found, what to do next.
+        If the file cannot be read as a slide.
     """
     import tifffile
 
@@ -187,14 +178,14 @@ def open_tiff(
             _check_chain(complaints)
             check_plane(tif, series)
             index = _channel_index(tif, series, channel)
-            levels = [_level(tif, part, index) for part in pyramid(tif, series)]
+            levels = [_level(tif, part, index) for part in pyramid_levels(tif, series)]
             _check_complete(file.size, levels)
-            stated = pixel_size(tif, series)
-            kind = _FORMATS.get(series.kind, "TIFF")
+            stated = stated_pixel_size(tif, series)
+            kind = tiff_name(series.kind)
     except SlideError as error:
         raise type(error)(f"{path.name} {error}") from error
     except (ValueError, RuntimeError, KeyError, IndexError, struct.error, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise SlideError(
             f"{path.name} is damaged or not a TIFF file ({reason}); copy or export it again"
         ) from error
@@ -212,15 +203,15 @@ def open_tiff(
 
 
 def _handle(path: Location, file: PositionedFile | RemoteFile) -> str | io.BufferedReader:
-    """Give what tifffile opens."""
+    """Path or file object for tifffile."""
     return io.BufferedReader(SeekableFile(file)) if isinstance(file, RemoteFile) else str(path)
 
 
 @contextmanager
 def _tifffile_complaints() -> Iterator[list[str]]:
-    """Collect this thread's warnings of tifffile instead of printing them.
+    """Collect tifffile's warnings of this thread instead of printing them.
 
-    It warns of a chain of images that leads beyond the file's end, and goes on without them.
+    tifffile warns if the chain of images leads beyond the file's end, and skips the rest.
     """
     complaints: list[str] = []
     thread = threading.get_ident()
@@ -242,7 +233,7 @@ def _tifffile_complaints() -> Iterator[list[str]]:
 def _channel_index(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, channel: int | str | None
 ) -> int | None:
-    """The channel to show, None where there is nothing to choose."""
+    """Index of the channel to read; None if there is nothing to choose."""
     page = series.keyframe
     samples = 1 if is_rgb(page) else page.samplesperpixel
     if samples > 1 and len(series.pages) > 1:
@@ -262,7 +253,7 @@ def _level(
     page = series.pages[channel or 0 if planes > 1 else 0]
     if page is None or page.parent is not tif:
         raise SlideError("is spread over several files; export it as one OME-TIFF")
-    # an empty tile of a bright-field slide is glass, of a fluorescence slide darkness
+    # an empty tile is glass on a bright-field slide, and dark on a fluorescence slide
     inverted = int(series.keyframe.photometric) == 0
     background = np.iinfo(series.keyframe.dtype).max if is_rgb(series.keyframe) else 0
     return tiff_level(

@@ -1,4 +1,4 @@
-"""One pyramid level of a TIFF file: where its tiles lie and how they are decoded."""
+"""One pyramid level of a TIFF file: positions of its tiles, and how they are decoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import ReadError, SlideError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,42 +25,42 @@ _JPEG = {6, 7, 34892, 33007}
 _JPEG2000 = {33003, 33004, 33005, 34712}
 _APERIO_JPEG2000_YCBCR = 33003
 _END_MARK = b"\xff\xd9"
-"""Ends every JPEG and JPEG 2000 stream."""
+"""End of every JPEG and JPEG 2000 stream."""
 _STRIP_BYTES = 1 << 19
-"""Uncompressed planes are cut into strips of about this size, however the file cuts them."""
+"""Approximate size of the strips into which uncompressed planes are cut, whatever the file's."""
 _PIECE_BYTES = 1 << 30
-"""The largest tile or strip that is decoded; it has to be held as a whole."""
-# what tifffile and imagecodecs raise on damaged data; every codec error is a RuntimeError
+"""Size of the largest tile or strip that is decoded; it must fit into memory as a whole."""
+# raised by tifffile and imagecodecs on damaged data; every codec error is a RuntimeError
 _DECODE_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OSError, EOFError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TiffLevel:
-    """Where the tiles of one level lie in the file, and how their bytes become pixels."""
+    """Positions of one level's tiles in the file, and how their bytes become pixels."""
 
     shape: Shape
     tile: Shape
     """Rows and columns of a full tile; strips are tiles as wide as the level."""
     offsets: NDArray[np.int64]
     """(planes, tile rows, tile columns) positions in the file; one plane, or one per channel
-    where the file keeps the channels apart."""
+    if the file stores the channels separately."""
     counts: NDArray[np.int64]
-    """Bytes of each; 0 where the file leaves out an empty tile."""
+    """Bytes of each tile; 0 if the file omits an empty tile."""
     first_index: int
-    """The number that the decoder knows the first tile of the first plane by."""
+    """The decoder's number of the first tile of the first plane."""
     decode: Decode
     samples: slice
-    """The values to take of each decoded pixel."""
+    """Values to keep of each decoded pixel."""
     inverted: bool
-    """Whether 0 stands for white."""
+    """Whether 0 means white."""
     background: int
-    """What empty tiles show."""
+    """Value of the pixels of empty tiles."""
     channels: int
     dtype: np.dtype[Any]
 
     @property
     def end(self) -> int:
-        """The file position behind the last byte of any tile."""
+        """File position after the last byte of any tile."""
         return int((self.offsets + self.counts)[self.counts > 0].max(initial=0))
 
     def spans(self, cells: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -79,7 +79,7 @@ class TiffLevel:
         Raises
         ------
         ReadError
-            Where the tile's bytes are missing or damaged.
+            If the tile's bytes are missing or damaged.
         """
         _, tile_rows, tile_columns = self.offsets.shape
         height = min(self.tile[0], self.shape[0] - row * self.tile[0])
@@ -96,7 +96,7 @@ class TiffLevel:
                     raise ReadError(f"{count} bytes expected, {len(data)} found")
                 pixels = self.decode(data, index)[:height, :width, self.samples]
             except _DECODE_ERRORS as error:
-                raise ReadError(" ".join(str(error).split()) or type(error).__name__) from error
+                raise ReadError(reason_of(error)) from error
             if pixels.shape[:2] != (height, width):
                 found = " x ".join(map(str, pixels.shape[:2]))
                 raise ReadError(f"{height} x {width} pixels expected, {found} found")
@@ -108,21 +108,21 @@ class TiffLevel:
 def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:  # noqa: ANN401
     """Describe a page of an open TIFF file.
 
-    Everything is read now: afterwards tifffile and its shared file handle are not needed.
+    Everything is read now; tifffile and its shared file handle are not needed afterwards.
 
     Parameters
     ----------
     page : tifffile.TiffPage or tifffile.TiffFrame
-        The page; checked to be of a supported pixel type.
+        Page of a supported pixel type.
     channel : int or None
-        The sample to take where pixels are not RGB, or None to take all.
+        Sample to read if pixels are not RGB; None for all.
     background : int
-        What empty tiles show.
+        Value of the pixels of empty tiles.
 
     Raises
     ------
     SlideError
-        Where the page stores its pixels in a way that cannot be read.
+        If the page stores its pixels in an unsupported way.
     """
     keyframe = page.keyframe
     _check_codec(keyframe)
@@ -163,7 +163,7 @@ def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:
 
 
 def _check_codec(page: tifffile.TiffPage) -> None:
-    """Refuse compressions that no installed codec reads, before any pixel is asked for."""
+    """Refuse compressions that no installed codec reads, before any pixel is read."""
     from tifffile import TIFF
 
     try:
@@ -189,14 +189,14 @@ def _check_codec(page: tifffile.TiffPage) -> None:
 
 
 def _is_contiguous(page: tifffile.TiffPage) -> bool:
-    """Whether rows follow each other in the file as in memory, whatever strips it names."""
+    """Whether rows are contiguous in the file as in memory, whatever its strips."""
     return bool(page.is_contiguous) and not page.is_tiled
 
 
 def _contiguous_strips(
     keyframe: tifffile.TiffPage, page: tifffile.TiffPage
 ) -> tuple[Shape, list[int], list[int], Decode]:
-    """Cut an uncompressed plane into strips of our own: files often name one strip for all."""
+    """Cut an uncompressed plane into strips of our own: many files have one strip for all."""
     planes = keyframe.samplesperpixel if keyframe.planarconfig == 2 else 1
     samples = keyframe.samplesperpixel // planes
     height, width = keyframe.imagelength, keyframe.imagewidth
@@ -218,7 +218,7 @@ def _contiguous_strips(
 def _pieces(
     keyframe: tifffile.TiffPage, page: tifffile.TiffPage
 ) -> tuple[Shape, list[int], list[int], Decode]:
-    """Tiles or strips as the file names them, decoded by tifffile."""
+    """Tiles or strips as the file lists them, decoded by tifffile."""
     if keyframe.is_tiled or keyframe.jpegheader is not None:
         tile = (keyframe.tilelength, keyframe.tilewidth)
     else:
@@ -241,7 +241,7 @@ def _pieces(
 
 
 def _check_end(data: bytes) -> None:
-    """Refuse a cut stream: decoders paint what is missing grey and do not fail."""
+    """Refuse a truncated stream: decoders fill the missing part with grey and do not fail."""
     if not data.endswith(_END_MARK) and _END_MARK not in data[-4096:]:
         raise ReadError("its JPEG stream ends early")
 
@@ -264,20 +264,20 @@ def _decode_jpeg(
     tables: bytes | None,
     header: bytes | None,
 ) -> NDArray[Any]:
-    if header is None:  # the restart intervals of NDPI, which come with one, have no end mark
+    if header is None:  # NDPI, which has one, cuts streams at restart markers, without end marks
         _check_end(data)
     (pixels,) = page_decode(data, index, jpegtables=tables, jpegheader=header)[0]
     return np.asarray(pixels)
 
 
 def _decode_aperio_ycbcr(data: bytes, _: int) -> NDArray[Any]:
-    """Decode JPEG 2000 that stores YCbCr and does not say so."""
+    """Decode JPEG 2000 that stores YCbCr without saying so."""
     import imagecodecs
 
     _check_end(data)
     pixels: NDArray[Any] = imagecodecs.jpeg2k_decode(data)
-    # bytes 46 and 47 of a raw codestream: subsampling of the second component; where there is
-    # some, the decoder has guessed the colours by itself
+    # bytes 46 and 47 of a raw codestream are the subsampling of the second component; if it is
+    # subsampled, the decoder has already converted the colours
     if data[:4] != b"\xff\x4f\xff\x51" or data[46] != 1 or data[47] != 1:
         return pixels
     luma = pixels[..., :1].astype(np.float32)

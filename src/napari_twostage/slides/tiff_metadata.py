@@ -1,4 +1,4 @@
-"""Pixel sizes and channel names, as the TIFF family states them."""
+"""Pixel sizes and channel names in the metadata of the TIFF family."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ _MICROMETRES = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-
 _MICROMETRES |= {"μm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "inch": 25400.0}
 _RESOLUTION_UNITS = {2: 25400.0, 3: 1e4, 4: 1e3, 5: 1.0}
 _PLAUSIBLE = (0.05, 50.0)
-"""Micrometres per pixel of images of microscopes; screens and printers are coarser."""
+"""Range of micrometres per pixel of microscope images; screens and printers are coarser."""
 _PRINT_RESOLUTIONS = {72, 96, 100, 150, 200, 300, 600, 1200}
-"""Pixels per inch or centimetre that programs write when they do not know."""
+"""Pixels per inch or centimetre that programs write by default."""
 
 
-def pixel_size(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[Scale, str] | None:
+def stated_pixel_size(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> tuple[Scale, str] | None:
     """Find the pixel size of level 0 in the format's own metadata.
 
     Parameters
     ----------
     tif : tifffile.TiffFile
-        The open file.
+        Open file.
     series : tifffile.TiffPageSeries
-        The image; its first level counts.
+        Image whose first level counts.
 
     Returns
     -------
-    ((y, x) micrometres per pixel, where it was found in words), or None where none is stated.
+    ((y, x) micrometres per pixel, source in words), or None if none is stated.
     """
     page = series.keyframe
     shape = (page.imagelength, page.imagewidth)
@@ -47,7 +49,7 @@ def pixel_size(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple
 
 
 def channel_names(tif: tifffile.TiffFile, shape: Shape, count: int) -> list[str]:
-    """Names of the channels of the image of `shape`: from OME-XML, else their numbers."""
+    """Names of the channels of the image of `shape`, from OME-XML; else their numbers."""
     pixels = _ome_pixels(tif, shape) if tif.is_ome else None
     found = [] if pixels is None else [c.get("Name", "") for c in pixels.findall("{*}Channel")]
     return [
@@ -57,13 +59,13 @@ def channel_names(tif: tifffile.TiffFile, shape: Shape, count: int) -> list[str]
 
 
 def tiles_overlap(page: tifffile.TiffPage) -> bool:
-    """Whether a Ventana scanner says that neighbouring tiles show some pixels twice."""
+    """Whether a Ventana scanner states that neighbouring tiles share pixels."""
     overlaps = re.findall(r"""\bOverlap[XY]\s*=\s*["'](-?\d+)["']""", _xmp(page))
     return any(int(overlap) for overlap in overlaps)
 
 
 def _checked(y: float, x: float, source: str) -> tuple[Scale, str] | None:
-    """Only finite sizes above 0 are sizes."""
+    """The size and its source; None unless both sides are finite and above 0."""
     return ((y, x), source) if min(y, x) > 0 and math.isfinite(y * x) else None
 
 
@@ -129,7 +131,7 @@ def _imagej(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[Scale, str
 
 
 def _resolution_tags(page: tifffile.TiffPage, source: str) -> tuple[Scale, str] | None:
-    """XResolution, where it can be a microscope's: most programs write 72 or 300 by habit."""
+    """Size by XResolution if it can be a microscope's: most programs write 72 or 300 by default."""
     per_unit = _resolution(page)
     length = _RESOLUTION_UNITS.get(int(page.tags.valueof(296, 2)))
     if per_unit is None or length is None:

@@ -1,4 +1,4 @@
-"""Which of the images in a TIFF file is the slide, and which are its levels."""
+"""Choice of the slide and its levels among the images of a TIFF file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 _RGB, _YCBCR = 2, 6
 _YCBCR_CODECS = {6, 7, 33003, 33004, 33005, 33007, 34712, 34892}
-"""Compressions whose decoders give RGB for YCbCr."""
+"""Compressions whose decoders convert YCbCr to RGB."""
 
 
 class NeedsStitchingError(SlideError):
-    """The file's tiles overlap: OpenSlide can place them, this reader cannot."""
+    """A file with overlapping tiles: OpenSlide can place them, this reader cannot."""
 
 
 def main_series(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
@@ -28,13 +28,11 @@ def main_series(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def check_plane(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    """Refuse what is no 2-D plane of 8- or 16-bit pixels in this very file."""
+    """Refuse anything but a 2-D plane of 8- or 16-bit pixels, all in this file."""
     page = series.keyframe
     if not page.imagelength or not page.imagewidth:
         raise SlideError("has no pixels (zero-sized); export it again")
-    for axis, length in zip(
-        series.get_axes(squeeze=True), series.get_shape(squeeze=True), strict=True
-    ):
+    for axis, length in zip(series.axes, series.shape, strict=True):
         if axis not in "YXSC" and length > 1:
             raise SlideError(
                 f"is a stack of {length} planes (axis {axis}), a 2-D image was expected; "
@@ -62,17 +60,17 @@ def check_plane(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None
 
 
 def is_rgb(page: tifffile.TiffPage) -> bool:
-    """Whether the page shows colours, not channels."""
+    """Whether the page holds colours rather than channels."""
     return int(page.photometric) in {_RGB, _YCBCR} and page.samplesperpixel in {3, 4}
 
 
-def pyramid(
+def pyramid_levels(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
 ) -> list[tifffile.TiffPageSeries]:
-    """The levels of one image, finest first, without pictures of another shape or kind."""
+    """The levels of one image, finest first, without images of another shape or kind."""
     levels = list(series.levels)
     if len(levels) == 1:
-        # reduced pages whose factor tifffile does not try
+        # reduced pages by a factor that tifffile does not look for
         levels += [one for one in tif.series if one is not series and one.keyframe.is_reduced]
     levels.sort(key=lambda one: -one.keyframe.imagelength * one.keyframe.imagewidth)
     kept = [series]
@@ -87,7 +85,7 @@ def _is_coarser(
     finer: tifffile.TiffPageSeries,
     finest: tifffile.TiffPageSeries,
 ) -> bool:
-    """Whether this shows the same plane as `finest` with fewer pixels than `finer`."""
+    """Whether a level shows the same plane as `finest` with fewer pixels than `finer`."""
     page, full = level.keyframe, finest.keyframe
     if page.imagelength >= finer.keyframe.imagelength or not page.imagewidth:
         return False

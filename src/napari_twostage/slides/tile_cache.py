@@ -1,4 +1,4 @@
-"""Decoded tiles, kept while there is room."""
+"""Cache of decoded tiles, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class TileCache:
-    """The tiles used last, of all levels of one slide; safe to use from several threads.
+    """Least-recently-used cache of the tiles of one slide, all levels; thread-safe.
 
     Parameters
     ----------
     max_bytes : int
-        Tiles are dropped, longest unused first, when more bytes than this are held. The newest
-        tile always stays, even when it alone is larger.
+        Size at which tiles are dropped, the least recently used first. The newest tile always
+        stays, even if it alone is larger.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -36,10 +36,10 @@ class TileCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Return the tile named `key`; `load` makes it where it is not held.
+        """Return the tile named `key`; `load` makes it if it is not in the cache.
 
-        Threads that ask for the same tile at once wait for one of them to load it; an error of
-        `load` reaches all of them, and the next caller tries again.
+        Threads that ask for the same tile at once wait for one of them to load it. All of them
+        get an error of `load`, and the next caller tries again.
         """
         with self._lock:
             tile = self._tiles.get(key)
@@ -74,21 +74,21 @@ class TileCache:
         *,
         at_once: int = 1,
     ) -> None:
-        """Put a box of a level together from tiles.
+        """Assemble a box of a level from tiles.
 
         Parameters
         ----------
         pixels : (box.height, box.width, C) array
-            To be filled.
+            Output array.
         box : Box
-            Inside the level.
+            Rectangle inside the level.
         level : int
         tile : (int, int)
             Rows and columns of a tile.
         load : callable
-            Given level, row and column of a tile, makes it: (height, width, C).
+            Makes a tile, (height, width, C), from its level, row and column.
         at_once : int
-            Threads that load missing tiles: several where tiles are waited for, by URL.
+            Threads that load missing tiles; several hide the latency of a URL.
         """
         rows, columns = tile
         if at_once > 1:

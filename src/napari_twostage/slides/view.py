@@ -1,4 +1,4 @@
-"""What a model sees of a slide: 8-bit RGB on a grid."""
+"""View of a slide as a model reads it: 8-bit RGB on one grid."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _GREY, _RGB, _RGBA = 1, 3, 4
 
 
 class View:
-    """A slide as 8-bit RGB on one grid, whatever the file holds.
+    """A slide as 8-bit RGB on one grid, whatever the file's pixels are.
 
     Parameters
     ----------
     slide : Slide
-        To read from.
+        Slide to read from.
     grid : Grid
-        The pixels that boxes count.
+        Grid whose pixels boxes count.
     """
 
     def __init__(self, slide: Slide, grid: Grid) -> None:
@@ -33,13 +33,13 @@ class View:
     def read(self, box: Box) -> NDArray[np.uint8]:
         """Read pixels; beyond the edges the slide is reflected.
 
-        Grey becomes RGB, RGBA is laid on white, and 16 bit becomes 8 bit by the slide's one
+        Grey becomes RGB, RGBA is laid over white, and 16 bit becomes 8 bit by the slide's
         intensity range.
 
         Parameters
         ----------
         box : Box
-            On the view's grid.
+            Rectangle on the view's grid.
 
         Returns
         -------
@@ -48,7 +48,7 @@ class View:
         Raises
         ------
         ReadError
-            Where the file is damaged.
+            If the file is damaged.
         """
         pixels = self.slide.read_at(box, self.grid.downsample)
         if self.slide.channels == _RGBA:
@@ -67,7 +67,7 @@ def to_8_bit(
     pixels : uint8 or uint16 array
         8-bit pixels pass through.
     intensity_range : (float, float)
-        The values that become 0 and 255.
+        Values that become 0 and 255.
 
     Examples
     --------
@@ -82,11 +82,28 @@ def to_8_bit(
     return shown
 
 
-def on_white(pixels: NDArray[Any]) -> NDArray[np.generic]:
-    """Lay (h, w, 4) RGBA pixels on white: (h, w, 3) of the same dtype."""
+def on_white(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Lay RGBA pixels over white.
+
+    Parameters
+    ----------
+    pixels : (h, w, 4) uint8 or uint16 array
+        Red, green, blue and alpha, which is 0 for clear pixels.
+
+    Returns
+    -------
+    (h, w, 3) array of the same dtype; a copy.
+
+    Examples
+    --------
+    >>> on_white(np.array([[[9, 9, 9, 255], [0, 0, 0, 0]]], np.uint8)).tolist()
+    [[[9, 9, 9], [255, 255, 255]]]
+    """
     white = np.iinfo(pixels.dtype).max
-    colours = pixels[..., :3].astype(np.float32)
-    alpha = pixels[..., 3:].astype(np.float32) / white
-    laid = np.rint(white + (colours - white) * alpha)
-    opaque: NDArray[np.generic] = laid.astype(pixels.dtype)
-    return opaque
+    colours, alpha = pixels[..., :3], pixels[..., 3:]
+    if (alpha == white).all():
+        return colours.copy()
+    wide = np.uint16 if pixels.dtype == np.uint8 else np.uint32  # holds white * white
+    weighted = colours.astype(wide) * alpha + wide(white) * (white - alpha)
+    laid: NDArray[Any] = ((weighted + wide(white // 2)) // wide(white)).astype(pixels.dtype)
+    return laid

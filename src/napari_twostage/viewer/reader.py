@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import MissingPixelSizeError, SlideError, TwoStageError
 from napari_twostage.io.paths import is_folder, locate
 from napari_twostage.result.record import FILE as RECORD
-from napari_twostage.slides import open_slide
+from napari_twostage.slides import formats, open_slide
 from napari_twostage.viewer.lazy_levels import label_levels, slide_levels
 from napari_twostage.viewer.preview_slide import OverviewSlide, needs_overview
 from napari_twostage.viewer.settings import KEY, display_cache_bytes
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
     Read = Callable[[str], list[LayerData]]
 
-_SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".tif", ".tiff")
-_FOR_OPENSLIDE = (".svslide", ".mrxs", ".vms", ".vmu", ".dcm")
-_ZARR_MARKS = ("zarr.json", ".zattrs", ".zgroup")
+_SHARED = (".tif", ".tiff")
+"""Endings that images of other kinds have, too."""
 
 
 def get_reader(path: str | Sequence[str]) -> Read | None:
@@ -41,7 +40,8 @@ def get_reader(path: str | Sequence[str]) -> Read | None:
 
     Returns
     -------
-    `read_result`, `read_slide` or None: stacks and floating-point images are for other readers.
+    `read_result`, `read_slide` or None: stacks, floating-point images and bare zarr arrays are
+    for other readers.
     """
     if not isinstance(path, str):
         return None
@@ -49,13 +49,13 @@ def get_reader(path: str | Sequence[str]) -> Read | None:
     if is_folder(place):
         if (place / RECORD).is_file():
             return read_result
-        return read_slide if any((place / mark).is_file() for mark in _ZARR_MARKS) else None
-    suffix = place.suffix.lower()
-    if suffix in _FOR_OPENSLIDE:
-        return read_slide if find_spec("openslide") else None
-    if suffix in (".tif", ".tiff") and isinstance(place, Path) and _is_no_plane(place):
+        return read_slide if formats.by_contents(place) and not _is_zarr_array(place) else None
+    found = formats.by_ending(place.name)
+    if found is None or found.reader not in {"tiff", "openslide"}:
         return None
-    return read_slide if suffix in _SLIDES else None
+    if place.suffix.lower() in _SHARED and isinstance(place, Path) and _is_no_plane(place):
+        return None
+    return read_slide if formats.is_installed(found.extra) else None
 
 
 def read_slide(path: str) -> list[LayerData]:
@@ -167,6 +167,16 @@ def _labels_layer(seg: Segmentation) -> LayerData:
         **place_in_um(seg.grid, seg.slide_mpp),
     }
     return label_levels(seg), options, "labels"
+
+
+def _is_zarr_array(folder: Location) -> bool:
+    """Whether a zarr folder is one array, without the metadata of an image."""
+    if (folder / ".zarray").exists():
+        return True
+    try:
+        return bool(json.loads((folder / "zarr.json").read_bytes())["node_type"] == "array")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # zarr 2, or damaged: our message says what to do
 
 
 def _is_no_plane(path: Path) -> bool:

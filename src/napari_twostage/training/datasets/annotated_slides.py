@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from napari_twostage.engine.api import working_grid
 from napari_twostage.errors import MissingPixelSizeError, TwoStageError
 from napari_twostage.geometry import Box, Grid
-from napari_twostage.slides import open_slide
+from napari_twostage.slides import formats, open_slide
 from napari_twostage.slides.view import View
 from napari_twostage.training.datasets.label_images import LabelImage
 from napari_twostage.training.datasets.qupath import (
@@ -44,11 +44,8 @@ MARGIN_PX = 64
 """Background around the annotations of a slide without regions, in pixels of the grid."""
 _RANGE = (0.7, 1.4)
 _CACHE_BYTES = 64 << 20
-_SLIDE_ENDINGS = (
-    ".svs", ".ndpi", ".scn", ".bif", ".svslide", ".mrxs", ".vms", ".vmu", ".dcm", ".czi",
-    ".ome.tiff", ".ome.tif", ".tiff", ".tif", ".ome.zarr", ".zarr",
-)  # fmt: skip
-"""Longer endings first: the ending is cut off to find the stem."""
+_SLIDE_ENDINGS = sorted(formats.endings("tiff", "ome_zarr", "openslide"), key=len, reverse=True)
+"""Longer ones first: they are cut off to find the stem."""
 _POLYGONS = (".geojson", ".geojson.gz")
 _LABELS = tuple(
     f".labels{end}" for end in (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")

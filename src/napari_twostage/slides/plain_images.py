@@ -1,31 +1,16 @@
-"""Plain image files (PNG, JPEG, ...) as slides; they are decoded as a whole."""
+"""Plain image files (PNG, JPEG, ...) as slides, decoded as a whole."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import SlideError
+from napari_twostage.errors import SlideError, reason_of
 from napari_twostage.slides.arrays import open_arrays
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.arrays import ArraySlide
-
-_CODECS = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg8"),
-    (b"\x00\x00\x00\x0cjP  ", "jpeg2k"),
-    (b"\xff\x4f\xff\x51", "jpeg2k"),
-    (b"BM", "bmp"),
-)
-
-
-def image_codec(start: bytes) -> str | None:
-    """Name the codec of a plain image by the file's first bytes; None for all else."""
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "webp"
-    return next((codec for magic, codec in _CODECS if start.startswith(magic)), None)
 
 
 def open_image(
@@ -36,26 +21,27 @@ def open_image(
     Parameters
     ----------
     path : Path or Url
-        The file, which is read as a whole.
+        Image file, read as a whole.
     codec : str
-        As `image_codec` names it.
+        Codec of imagecodecs that decodes it.
     mpp : float or (float, float)
-        Micrometres per pixel (y, x): what such files state is a printer's, not a microscope's.
+        Micrometres per pixel (y, x); the file's own value is for printing and is ignored.
     channel : int, optional
-        Only 0, of grey images.
+        Only 0, for grey images.
 
     Raises
     ------
     SlideError
-        Where the file is damaged, or `mpp` is missing.
+        If the file is damaged, or `mpp` is missing.
     """
     import imagecodecs
 
     try:
         pixels = getattr(imagecodecs, f"{codec}_decode")(path.read_bytes())
     except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise SlideError(f"{path.name} is damaged ({reason}); copy or export it again") from error
+        raise SlideError(
+            f"{path.name} is damaged ({reason_of(error)}); copy or export it again"
+        ) from error
     if codec == "jpeg8" and pixels.shape[2:] == (4,):
         raise SlideError(f"{path.name} has CMYK pixels; convert it to RGB")
     return open_arrays(

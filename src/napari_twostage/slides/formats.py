@@ -1,0 +1,176 @@
+"""Slide formats: one table of names, endings, first bytes and readers.
+
+`open_slide`, napari's reader and manifest, the command line's help and the data sets of training
+all take their formats from here: a new format is a new line of `FORMATS`, and, where no reader
+below opens it, a module beside this one and a branch in `open_slide`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from napari_twostage.io.paths import Location
+
+Reader = Literal["tiff", "ome_zarr", "openslide", "image"]
+"""Part of this package that opens a file: `tiff`, `ome_zarr`, `openslide` or `plain_images`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format of files or folders that `open_slide` opens."""
+
+    name: str
+    """Name that users know."""
+    reader: Reader
+    endings: tuple[str, ...]
+    """Endings of its names, in lower case, with their dots."""
+    magic: re.Pattern[bytes] | None = None
+    """Pattern of the first bytes of a file; None where the ending or `marks` decide."""
+    marks: tuple[str, ...] = ()
+    """Names of files of which a folder holds at least one; empty for formats of single files."""
+    kind: str = ""
+    """Name in the library that decodes it: tifffile's series kind, or imagecodecs' codec."""
+    extra: str | None = None
+    """Extra to install, ``napari-twostage[extra]``; its module has the same name."""
+
+
+MAGIC_BYTES = 16
+"""Length of a file's beginning that tells its format."""
+
+_TIFF = re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+")
+"""Classic TIFF and BigTIFF, in either byte order."""
+_WEBP = re.compile(rb"RIFF....WEBP", re.DOTALL)
+
+FORMATS = (
+    Format(name="Aperio SVS", reader="tiff", endings=(".svs",), magic=_TIFF, kind="svs"),
+    Format(name="Hamamatsu NDPI", reader="tiff", endings=(".ndpi",), magic=_TIFF, kind="ndpi"),
+    Format(name="Leica SCN", reader="tiff", endings=(".scn",), magic=_TIFF, kind="scn"),
+    Format(name="Ventana BIF", reader="tiff", endings=(".bif",), magic=_TIFF, kind="bif"),
+    Format(
+        name="OME-TIFF", reader="tiff", endings=(".ome.tif", ".ome.tiff"), magic=_TIFF, kind="ome"
+    ),
+    Format(name="Philips TIFF", reader="tiff", endings=(".tiff",), magic=_TIFF, kind="philips"),
+    Format(name="PerkinElmer QPTIFF", reader="tiff", endings=(".qptiff",), magic=_TIFF, kind="qpi"),
+    Format(name="ImageJ TIFF", reader="tiff", endings=(".tif",), magic=_TIFF, kind="imagej"),
+    Format(name="TIFF", reader="tiff", endings=(".tif", ".tiff"), magic=_TIFF),
+    Format(
+        name="OME-Zarr",
+        reader="ome_zarr",
+        endings=(".ome.zarr", ".zarr"),
+        marks=("zarr.json", ".zattrs", ".zgroup", ".zarray"),
+    ),
+    Format(name="MIRAX", reader="openslide", endings=(".mrxs",), extra="openslide"),
+    Format(name="Hamamatsu VMS", reader="openslide", endings=(".vms", ".vmu"), extra="openslide"),
+    Format(name="Sakura", reader="openslide", endings=(".svslide",), extra="openslide"),
+    Format(name="DICOM", reader="openslide", endings=(".dcm",), extra="openslide"),
+    Format(name="Zeiss CZI", reader="openslide", endings=(".czi",), extra="openslide"),
+    Format(
+        name="PNG",
+        reader="image",
+        endings=(".png",),
+        magic=re.compile(rb"\x89PNG\r\n\x1a\n"),
+        kind="png",
+    ),
+    Format(
+        name="JPEG",
+        reader="image",
+        endings=(".jpg", ".jpeg"),
+        magic=re.compile(rb"\xff\xd8\xff"),
+        kind="jpeg8",
+    ),
+    Format(
+        name="JPEG 2000",
+        reader="image",
+        endings=(".jp2", ".j2k"),
+        magic=re.compile(rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51"),
+        kind="jpeg2k",
+    ),
+    Format(name="BMP", reader="image", endings=(".bmp",), magic=re.compile(rb"BM"), kind="bmp"),
+    Format(name="WebP", reader="image", endings=(".webp",), magic=_WEBP, kind="webp"),
+)
+"""All formats; a format of OpenSlide may begin like another: a MIRAX slide's file is a JPEG."""
+
+_GROUPS: dict[Reader, str] = {
+    "tiff": "TIFF",
+    "ome_zarr": "folders",
+    "openslide": "with OpenSlide",
+    "image": "plain images",
+}
+
+
+def by_ending(name: str) -> Format | None:
+    """Format of a file or folder by its name, of which the longest ending counts.
+
+    Examples
+    --------
+    >>> by_ending("Slide 1.OME.TIF").name
+    'OME-TIFF'
+    >>> by_ending("notes.txt") is None
+    True
+    """
+    known = [(ending, one) for one in FORMATS for ending in one.endings]
+    fitting = [(ending, one) for ending, one in known if name.lower().endswith(ending)]
+    return max(fitting, key=lambda pair: len(pair[0]), default=("", None))[1]
+
+
+def by_first_bytes(start: bytes) -> Format | None:
+    """Format of a file by its first `MAGIC_BYTES` bytes; any of the TIFF family for all of it."""
+    return next((one for one in FORMATS if one.magic and one.magic.match(start)), None)
+
+
+def by_contents(folder: Location) -> Format | None:
+    """Format of a folder by the files in it."""
+    return next(
+        (one for one in FORMATS if any((folder / mark).exists() for mark in one.marks)), None
+    )
+
+
+def is_installed(extra: str | None) -> bool:
+    """Whether an extra of the table is installed; None stands for formats that need none."""
+    return extra is None or find_spec(extra) is not None
+
+
+def tiff_name(kind: str) -> str:
+    """Name of a TIFF file's format by tifffile's word for its kind."""
+    named = (one.name for one in FORMATS if one.reader == "tiff" and one.kind == kind)
+    return next(named, "TIFF")
+
+
+def endings(*readers: Reader) -> list[str]:
+    """Endings of all formats that these readers open, each once, in the table's order."""
+    return list(
+        dict.fromkeys(end for one in FORMATS if one.reader in readers for end in one.endings)
+    )
+
+
+def viewer_patterns() -> list[str]:
+    """Patterns of file names for napari's manifest; folders are asked about whatever their name.
+
+    Plain images are left to napari's own reader, which needs no pixel size.
+
+    Examples
+    --------
+    >>> viewer_patterns()[:3]
+    ['*.svs', '*.ndpi', '*.scn']
+    """
+    last = (ending.rpartition(".")[2] for ending in endings("tiff", "openslide"))
+    return [f"*.{suffix}" for suffix in dict.fromkeys(last)]
+
+
+def described() -> str:
+    """All formats by name, in one line, for help and messages.
+
+    Examples
+    --------
+    >>> described().partition(";")[0]  # doctest: +ELLIPSIS
+    'TIFF (Aperio SVS, Hamamatsu NDPI, Leica SCN, ...)'
+    """
+    return "; ".join(
+        f"{_GROUPS[reader]} ({', '.join(one.name for one in group)})"
+        for reader, group in groupby(FORMATS, key=lambda one: one.reader)
+    )
