@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.byte_source import PositionedFile
 
+_DAMAGED = (ValueError, RuntimeError, KeyError, IndexError, struct.error, OSError)
+"""Raised by tifffile on damaged files, beside its own error."""
 _SAMPLE_TILES = 32
 _SAMPLE_BYTES = 1 << 16
 
@@ -184,7 +186,7 @@ def open_tiff(
             kind = tiff_name(series.kind)
     except SlideError as error:
         raise type(error)(f"{path.name} {error}") from error
-    except (ValueError, RuntimeError, KeyError, IndexError, struct.error, OSError) as error:
+    except (tifffile.TiffFileError, *_DAMAGED) as error:
         reason = reason_of(error)
         raise SlideError(
             f"{path.name} is damaged or not a TIFF file ({reason}); copy or export it again"

@@ -104,6 +104,7 @@ def on_white(pixels: NDArray[Any]) -> NDArray[Any]:
     if (alpha == white).all():
         return colours.copy()
     wide = np.uint16 if pixels.dtype == np.uint8 else np.uint32  # holds white * white
-    weighted = colours.astype(wide) * alpha + wide(white) * (white - alpha)
+    alpha = alpha.astype(wide)
+    weighted = colours.astype(wide) * alpha + (white - alpha) * wide(white)
     laid: NDArray[Any] = ((weighted + wide(white // 2)) // wide(white)).astype(pixels.dtype)
     return laid
