@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_twostage.slides.base import Slide
     from napari_twostage.utils.timing import Seconds
 
-PLACE = Box(0, 0, 2 * Costs.field_px, 2 * Costs.field_px)
+PLACE = Box(0, 0, 2 * Costs.partition_px, 2 * Costs.partition_px)
 SIZE, QUICK_SIZE = (60_000, 50_000), (6000, 5000)
 LINES = 2000
 
@@ -101,7 +101,7 @@ def parts(
     drawn = {place: labels[seg.tiles.core(place).slices].copy() for place in chosen}
     line = {"event": "refined", "tiles": [list(place) for place in chosen[:40]]}
 
-    def read_field() -> None:
+    def read_partition() -> None:
         with open_slide(slide.path) as fresh:
             for box in boxes:
                 fresh.read(box)
@@ -124,9 +124,9 @@ def parts(
     calls: dict[str, tuple[Callable[[], object], int]] = {
         "core_s_per_window": (partial(model.coarse, windows), len(windows)),
         "core_s_per_tile": (partial(model.refine, fines), len(fines)),
-        "core_s_per_read": (read_field, len(boxes)),
+        "core_s_per_read": (read_partition, len(boxes)),
         "core_s_per_chunk": (write_tiles, len(drawn)),
-        "owner_s_per_field": (append, LINES),
+        "owner_s_per_partition": (append, LINES),
         "owner_s_per_slide": (look_for_tissue, 1),
     }
     return {name: (partial(timed, call), number) for name, (call, number) in calls.items()}
