@@ -20,7 +20,7 @@ from napari_twostage.method.uncertainty import (
     tile_statistics,
 )
 
-NAMES = ("score", "hits", "false_alarms", "misses")
+NAMES = ("score", "true_positives", "false_positives", "false_negatives")
 
 
 def pixel(*probability: float) -> np.ndarray:
@@ -116,18 +116,18 @@ def test_statistics_are_those_of_each_tile_alone(
 
 
 def by_hand(logits: np.ndarray, name: str) -> tuple[float, float, float, float]:
-    """Score, hits, false alarms and misses, pixel by pixel."""
+    """Score, true_positives, false alarms and false_negatives, pixel by pixel."""
     probability = probabilities(logits).astype(np.float64)
-    hits = false_alarms = misses = 0.0
+    true_positives = false_positives = false_negatives = 0.0
     predicted = labels(logits)
     for place in np.ndindex(predicted.shape):
         p, label = probability[:, *place], predicted[place]
         if label:
-            hits += p[label]
-            false_alarms += 1 - p[label]
-        misses += p[1:].sum() - (p[label] if label else 0)
+            true_positives += p[label]
+            false_positives += 1 - p[label]
+        false_negatives += p[1:].sum() - (p[label] if label else 0)
     score = MEASURES[name](probability).mean()
-    return float(score), hits, false_alarms, misses
+    return float(score), true_positives, false_positives, false_negatives
 
 
 @pytest.mark.parametrize("name", sorted(MEASURES))
@@ -166,7 +166,7 @@ def test_a_mean_tent_states_the_pixels_expected_wrong() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (1, 32, 32))
     found = tile_statistics(logits, 32, MEASURES["tent"])
-    wrong = float(found.misses[0, 0] + found.false_alarms[0, 0])
+    wrong = float(found.false_negatives[0, 0] + found.false_positives[0, 0])
     assert expected_wrong_px("tent", float(found.score[0, 0]), 32) == pytest.approx(wrong, rel=1e-5)
     # what is expected is what happens, where probabilities are true
     truth = rng.random((32, 32)) < 1 / (1 + np.exp(-logits[0]))

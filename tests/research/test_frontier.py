@@ -280,18 +280,18 @@ def test_intervals_resample_groups_not_images() -> None:
     assert alone.high - alone.low < 0.3 * (spread.high - spread.low)
 
 
-def test_expected_gain_is_what_mending_a_tile_would_add() -> None:
+def test_expected_gain_is_what_correcting_a_tile_would_add() -> None:
     """Against Dice itself, with one tile's errors taken away; to first order."""
     rng = np.random.default_rng(0)
     parts = [rng.uniform(low, high, (5, 5)) for low, high in ((200, 900), (1, 9), (1, 9))]
-    shared, misses, alarms = (part.astype(np.float32) for part in parts)
+    right, missed, wrong = (part.astype(np.float32) for part in parts)
     score = np.zeros((5, 5), np.float32)
-    found = expected_gain(TileStatistics(score, shared, alarms, misses)).reshape(5, 5)
-    before = (2 * shared.sum() + 1) / (2 * shared.sum() + misses.sum() + alarms.sum() + 1)
+    found = expected_gain(TileStatistics(score, right, wrong, missed)).reshape(5, 5)
+    before = (2 * right.sum() + 1) / (2 * right.sum() + missed.sum() + wrong.sum() + 1)
     for place in ((0, 0), (3, 1), (4, 4)):
-        corrected = 2 * (shared.sum() + misses[place])
-        wrong = misses.sum() + alarms.sum() - misses[place] - alarms[place]
-        after = (corrected + 1) / (corrected + wrong + 1)
+        corrected = 2 * (right.sum() + missed[place])
+        errors = missed.sum() + wrong.sum() - missed[place] - wrong[place]
+        after = (corrected + 1) / (corrected + errors + 1)
         assert found[place] == pytest.approx(after - before, rel=0.01)
 
 

@@ -164,13 +164,15 @@ def expected_gain(statistics: TileStatistics) -> NDArray[np.float64]:
     calibrated probabilities.
     """
     total = expected_size(statistics)
-    dice = (2 * float(statistics.hits.sum()) + SMOOTH) / total
-    return np.asarray(((2 - dice) * statistics.misses + dice * statistics.false_alarms) / total)
+    dice = (2 * float(statistics.true_positives.sum()) + SMOOTH) / total
+    missed, wrong = statistics.false_negatives, statistics.false_positives
+    return np.asarray(((2 - dice) * missed + dice * wrong) / total)
 
 
 def expected_size(statistics: TileStatistics) -> float:
     """Expected sum of predicted and true foreground, in coarse pixels."""
-    parts = statistics.hits, statistics.hits, statistics.misses, statistics.false_alarms
+    right, wrong = statistics.true_positives, statistics.false_positives
+    parts = right, right, statistics.false_negatives, wrong
     return float(sum(part.sum(dtype=np.float64) for part in parts)) + SMOOTH
 
 

@@ -241,21 +241,25 @@ class Ranking:
         float
             In [0, 1]; 1 where no foreground is expected at all.
         """
-        hits, misses, wrong = self._expected
+        true_positives, false_negatives, wrong = self._expected
         mended = refined.ravel()
-        kept = hits.sum() + self.gain * misses.sum(where=mended)
+        kept = true_positives.sum() + self.gain * false_negatives.sum(where=mended)
         total = 2 * kept + wrong.sum() - self.gain * wrong.sum(where=mended)
         return float(2 * kept / total) if total > 0 else 1.0
 
     @cached_property
     def _expected(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Hits, misses and all wrong pixels of each tile, flat; 0 where it has no score."""
+        """Hits, false_negatives and all wrong pixels of each tile, flat; 0 where it has no score."""
         statistics = self.statistics
-        hits, misses, false_alarms = (
+        true_positives, false_negatives, false_positives = (
             np.nan_to_num(part.ravel().astype(np.float64))
-            for part in (statistics.hits, statistics.misses, statistics.false_alarms)
+            for part in (
+                statistics.true_positives,
+                statistics.false_negatives,
+                statistics.false_positives,
+            )
         )
-        return hits, misses, misses + false_alarms
+        return true_positives, false_negatives, false_negatives + false_positives
 
     def curve(self, refined: NDArray[np.bool_], seconds_per_tile: float | None) -> Curve:
         """Work out what every threshold would cost and bring.
@@ -270,16 +274,19 @@ class Ranking:
         order, statistics = self.order, self.statistics
         to_do = ~refined.ravel()[order]
         gain = np.where(to_do, self.gain, 0.0)
-        misses = statistics.misses.ravel()[order]
-        wrong = statistics.false_alarms.ravel()[order] + misses.astype(np.float64)
+        false_negatives = statistics.false_negatives.ravel()[order]
+        wrong = statistics.false_positives.ravel()[order] + false_negatives.astype(np.float64)
         # both stages' sums so far, then tile by tile what its refinement adds and takes
         kept = np.where(to_do, 0.0, self.gain)
-        hits = statistics.hits.ravel()[order].sum(dtype=np.float64) + (kept * misses).sum()
+        true_positives = (
+            statistics.true_positives.ravel()[order].sum(dtype=np.float64)
+            + (kept * false_negatives).sum()
+        )
         errors = ((1 - kept) * wrong).sum()
-        hits = hits + np.concatenate([[0.0], np.cumsum(gain * misses)])
+        true_positives = true_positives + np.concatenate([[0.0], np.cumsum(gain * false_negatives)])
         errors = errors - np.concatenate([[0.0], np.cumsum(gain * wrong)])
-        total = 2 * hits + errors
-        dice = np.divide(2 * hits, total, out=np.ones_like(total), where=total > 0)
+        total = 2 * true_positives + errors
+        dice = np.divide(2 * true_positives, total, out=np.ones_like(total), where=total > 0)
         return Curve(
             scores=statistics.score.ravel()[order],
             left=np.concatenate([[0], np.cumsum(to_do)]),

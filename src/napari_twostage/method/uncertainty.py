@@ -157,14 +157,14 @@ class TileStatistics:
     """What stage 1 says of each tile; arrays of (rows, columns) of tiles, float32.
 
     The expectations are in coarse pixels and come from calibrated probabilities: of the pixels
-    labelled foreground, how many are expected right (`hits`) and wrong (`false_alarms`), and
-    how much foreground is expected outside them (`misses`).
+    labelled foreground, how many are expected right (`true_positives`) and wrong (`false_positives`), and
+    how much foreground is expected outside them (`false_negatives`).
     """
 
     score: NDArray[np.float32]
-    hits: NDArray[np.float32]
-    false_alarms: NDArray[np.float32]
-    misses: NDArray[np.float32]
+    true_positives: NDArray[np.float32]
+    false_positives: NDArray[np.float32]
+    false_negatives: NDArray[np.float32]
 
     @classmethod
     def empty(cls, shape: Shape) -> TileStatistics:
@@ -175,7 +175,7 @@ class TileStatistics:
         """Take over what is known of a field of tiles that starts at (row, column)."""
         rows, columns = part.score.shape
         place = slice(row, row + rows), slice(column, column + columns)
-        for name in ("score", "hits", "false_alarms", "misses"):
+        for name in ("score", "true_positives", "false_positives", "false_negatives"):
             getattr(self, name)[place] = getattr(part, name)
 
 
@@ -220,12 +220,15 @@ def pixel_statistics(logits: NDArray[np.floating], measure: Measure) -> NDArray[
         return np.asarray(_of_halves(measure).take(bits, axis=1, mode="clip"))
     probability = probabilities(logits)
     foreground = labels(logits) > 0
-    hits = foreground * probability.max(axis=0)  # NaN stays NaN
-    misses = 1 - probability[0] - hits
+    true_positives = foreground * probability.max(axis=0)  # NaN stays NaN
+    false_negatives = 1 - probability[0] - true_positives
     # of a pixel labelled foreground, mass on other foreground classes is a false alarm as well
     if len(probability) == 2:
-        misses *= ~foreground
-    return np.stack([measure(probability), hits, foreground - hits, misses], dtype=np.float32)
+        false_negatives *= ~foreground
+    return np.stack(
+        [measure(probability), true_positives, foreground - true_positives, false_negatives],
+        dtype=np.float32,
+    )
 
 
 @cache
@@ -246,12 +249,12 @@ def summarise_tiles(pixels: NDArray[np.float32], tile: int) -> TileStatistics:
     tile : int
         Side of a tile.
     """
-    doubt, hits, false_alarms, misses = block_sums(pixels, tile)
+    doubt, true_positives, false_positives, false_negatives = block_sums(pixels, tile)
     return TileStatistics(
         score=doubt / block_areas(pixels.shape[1:], tile),
-        hits=hits,
-        false_alarms=false_alarms,
-        misses=misses,
+        true_positives=true_positives,
+        false_positives=false_positives,
+        false_negatives=false_negatives,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from napari_twostage.method.uncertainty import Measure
     from napari_twostage.result.label_store import LabelStore
     from napari_twostage.result.tile_log import TileLog
+
+
+STATISTICS_ON_DISK = {
+    "score": "score",
+    "true_positives": "hits",
+    "false_positives": "false_alarms",
+    "false_negatives": "misses",
+}
+"""Field of `TileStatistics` to the name of its array in ``statistics.npz``.
+
+The names in the file are those of version 0.1: results of every version stay readable.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,8 @@ class TileScores:
     def statistics(self) -> TileStatistics:
         """What stage 1 says of each tile; NaN where nothing yet."""
         if self.complete:
-            return TileStatistics(**load_arrays(self._statistics_file))
+            saved = load_arrays(self._statistics_file)
+            return TileStatistics(**{name: saved[key] for name, key in STATISTICS_ON_DISK.items()})
         statistics = TileStatistics.empty(self._store.layout.tiles.shape)
         for core in self._log.windows:
             part = self.of_window(self._store.read_logits(core)).statistics
@@ -108,7 +121,9 @@ class TileScores:
     def save_statistics(self) -> None:
         """Keep them, once the coarse pass is complete: opening a result must not read logits."""
         if not self.complete:
-            save_arrays(self._statistics_file, **asdict(self.statistics))
+            known = self.statistics
+            arrays = {key: getattr(known, name) for name, key in STATISTICS_ON_DISK.items()}
+            save_arrays(self._statistics_file, **arrays)
 
     def _is_there(self, file: Location) -> bool:
         """Whether a file was written; one that was is not looked for again."""
