@@ -20,7 +20,7 @@ import numpy as np
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_twostage.method.selection import Ranking
+from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.uncertainty import TileStatistics
 from napari_twostage.samples import sample_slide
 from napari_twostage.viewer.commands import open_panel

@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 from tests.benchmarks import common
 
-from napari_twostage.method.selection import Curve, Plan, Ranking, Selection
+from napari_twostage.method.ranking import Ranking
+from napari_twostage.method.selection import Curve, Plan, Selection
 from napari_twostage.method.uncertainty import TileStatistics
 from napari_twostage.training.evaluation.table import Table
 from napari_twostage.utils.timing import Seconds, Timing, time_in_turn, timed

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from tests.fakes import FakeModel, FakeReader, make_card, noise
 
 from napari_twostage.geometry import Box
+from napari_twostage.method.lookahead import COMPUTE_AHEAD, READ_AHEAD
 from napari_twostage.method.pipeline import (
-    COMPUTE_AHEAD,
     LOGIT_LIMIT,
-    READ_AHEAD,
     Work,
     coarse_pass,
     refine_tiles,

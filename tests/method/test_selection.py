@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
-from napari_twostage.method.selection import (
-    EVERYTHING,
-    NOTHING,
-    Forecast,
-    Plan,
-    Ranking,
-    Selection,
-)
+from napari_twostage.method.ranking import Ranking
+from napari_twostage.method.selection import EVERYTHING, NOTHING, Forecast, Plan, Selection
 from napari_twostage.method.uncertainty import TileStatistics, tent, tile_statistics
 
 SECONDS = 0.25

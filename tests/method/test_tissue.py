@@ -1,4 +1,4 @@
-"""Tissue: found in bright and in dark field, missed nowhere, none made up."""
+"""Tissue is found in bright and in dark field, none is missed and none invented."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.tiling import TileGrid
-from napari_twostage.method.tissue import MARGIN_UM, Tissue, everything, find_tissue
+from napari_twostage.method.tissue import MARGIN_UM, Tissue, find_tissue, whole_slide_tissue
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
 
@@ -67,7 +67,7 @@ def test_an_empty_slide_is_refused_and_the_way_out_named(level: int, grain: floa
     with pytest.raises(SlideError, match=r"found no tissue.*tissue=False.*--no-tissue") as caught:
         find_tissue(slide)
     assert "\n" not in str(caught.value)
-    assert everything(slide).mask.all()
+    assert whole_slide_tissue(slide).mask.all()
 
 
 def test_the_sample_slide_has_tissue_and_glass() -> None:

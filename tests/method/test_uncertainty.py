@@ -1,4 +1,4 @@
-"""From logits to probabilities, uncertainty and statistics of tiles."""
+"""Probabilities, uncertainty and statistics of tiles, computed from logits."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_statistics_are_those_of_each_tile_alone(
 
 
 def by_hand(logits: np.ndarray, name: str) -> tuple[float, float, float, float]:
-    """Score, true_positives, false alarms and false_negatives, pixel by pixel."""
+    """Score, true positives, false positives and false negatives, pixel by pixel."""
     probability = probabilities(logits).astype(np.float64)
     true_positives = false_positives = false_negatives = 0.0
     predicted = labels(logits)

@@ -1,4 +1,4 @@
-"""Putting labels together: upsampling coarse logits, thinning fine labels, reading lazily."""
+"""Resampling of labels: upsampled coarse logits, thinned fine labels, lazy planes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 def upsample(
     read: Callable[[Box], NDArray[np.floating]], shape: Shape, box: Box, ratio: int
 ) -> NDArray[np.float32]:
-    """Bilinear upsampling of a part of a coarse plane, pixel centres aligned.
+    """Upsample a part of a coarse plane bilinearly, pixel centres aligned.
 
-    A pixel's value depends on its place only, not on the box it is asked for with.
+    The value of a pixel depends on its position alone, not on the box that contains it.
 
     Parameters
     ----------
     read : callable
-        Gives (K, height, width) values of a box inside the coarse plane.
+        Returns the (K, height, width) values of a box inside the coarse plane.
     shape : (int, int)
         Rows and columns of the coarse plane; beyond its edge the last pixel repeats.
     box : Box
-        What is wanted, on the fine grid.
+        Part to compute, on the fine grid.
     ratio : int
         Fine pixels per coarse pixel.
 
@@ -49,30 +49,45 @@ def upsample(
 
 
 Neighbours = tuple["NDArray[np.intp]", "NDArray[np.intp]", "NDArray[np.float32]"]
+"""Index of the coarse pixel before each fine one, of the one after, and the weight of the latter.
+
+All are (n,), for n fine pixels along one axis.
+"""
 
 
 def _neighbours(start: int, stop: int, ratio: int, length: int) -> Neighbours:
-    """The coarse pixel before each fine one, the one after, and the share of the latter."""
-    place = (np.arange(start, stop) + 0.5) / ratio - 0.5
-    before = np.floor(place).astype(np.intp)
-    share = (place - before).astype(np.float32)
-    return before.clip(0, length - 1), (before + 1).clip(0, length - 1), share
+    """Coarse neighbours of fine pixels [start, stop), on an axis of `length` coarse pixels."""
+    position = (np.arange(start, stop) + 0.5) / ratio - 0.5
+    before = np.floor(position).astype(np.intp)
+    weight = (position - before).astype(np.float32)
+    return before.clip(0, length - 1), (before + 1).clip(0, length - 1), weight
 
 
 def _mix(
-    values: NDArray[np.float32], where: Neighbours, first: int, axis: int
+    values: NDArray[np.float32], neighbours: Neighbours, first: int, axis: int
 ) -> NDArray[np.float32]:
-    before, after, share = where
-    along = share.reshape([-1 if dimension == axis else 1 for dimension in range(3)])
+    """Interpolate along one axis of (K, H, W) values, which start at coarse pixel `first`."""
+    before, after, weight = neighbours
+    along = weight.reshape([-1 if dimension == axis else 1 for dimension in range(3)])
     low = values.take(before - first, axis=axis)
     high = values.take(after - first, axis=axis)
     return np.asarray(low + (high - low) * along, dtype=np.float32)
 
 
 def thin(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Keep one pixel of each `factor` × `factor` square: the one right below its centre.
+    """Keep one pixel of each square of `factor` × `factor`: the one below and right of its centre.
 
-    A last square that is cut by the edge keeps its pixel nearest to that place.
+    A square that the edge cuts keeps its pixel nearest to that position.
+
+    Parameters
+    ----------
+    labels : (H, W) uint8 array
+    factor : int
+        Pixels along the side of a square.
+
+    Returns
+    -------
+    (⌈H / factor⌉, ⌈W / factor⌉) uint8 array
 
     Examples
     --------
@@ -92,11 +107,11 @@ def thin(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 LAZY_CHUNK = 1024
-"""Side of a chunk of lazy labels: a few megabytes of logits to read."""
+"""Side of a chunk of a lazy plane, in pixels: a few megabytes of logits to read."""
 
 
-class _Plane:
-    """What dask wants of an array: a shape, a type, and slices."""
+class _LazyPlane:
+    """Array interface that dask needs: a shape, a type, and slicing."""
 
     ndim = 2
 
@@ -116,10 +131,20 @@ class _Plane:
 def lazy_plane(
     read: Callable[[Box], NDArray[Any]], shape: Shape, dtype: type[np.generic]
 ) -> da.Array:
-    """A dask array (H, W) whose chunks are read, box by box, when they are computed."""
+    """Make a dask array (H, W) whose chunks are read when they are computed.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the (height, width) pixels of a box.
+    shape : (int, int)
+        Rows and columns of the plane.
+    dtype : type
+        Type of the pixels that `read` returns.
+    """
     import dask.array as da
 
     lazy: da.Array = da.from_array(
-        _Plane(read, shape, dtype), chunks=LAZY_CHUNK, name=False, asarray=False, fancy=False
+        _LazyPlane(read, shape, dtype), chunks=LAZY_CHUNK, name=False, asarray=False, fancy=False
     )
     return lazy

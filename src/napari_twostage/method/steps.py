@@ -1,4 +1,4 @@
-"""The steps of a run, as the pipeline and a cluster yield them."""
+"""Steps of a run, as the pipeline and a cluster yield them."""
 
 from __future__ import annotations
 
@@ -19,89 +19,95 @@ Partition = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class PyramidGrown:
-    """A slide without coarse levels is given some; that comes before all else."""
+    """Progress of building coarse levels for a slide that has none; precedes all other steps."""
 
     fraction: float
-    """Done of it, in (0, 1]."""
+    """Share completed, in (0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoarsePassStarted:
-    """The tissue is known."""
+    """Tissue is known; the coarse pass begins."""
 
     windows: int
-    """Coarse windows left to do."""
+    """Number of coarse windows left to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoarseWindowDone:
-    """Stage 1 has seen a window."""
+    """Output of stage 1 for one window."""
 
     core: Box
-    """What the window owns, in coarse pixels, inside the slide."""
+    """Pixels that the window owns, on the coarse grid, inside the slide."""
     logits: NDArray[np.float16]
-    """(K, height, width) of the core, calibrated."""
+    """Calibrated logits of the core: (K, height, width)."""
     unreadable: dict[Tile, str]
-    """Tiles of the core whose pixels could not be read, and why."""
+    """Tiles of the core whose pixels could not be read, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class TilesSelected:
-    """The coarse pass is complete; these tiles come next."""
+    """Coarse pass complete; refinement begins."""
 
     plan: Plan
+    """Tiles to refine, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChipRefined:
-    """Stage 2 has seen a chip."""
+    """Output of stage 2 for one chip."""
 
     chip: Chip
     labels: NDArray[np.uint8]
-    """(height, width) of the chip's core, beyond the slide's edge as well."""
+    """Class values of the whole core, also beyond the slide's edge: (height, width)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChipFailed:
-    """A chip could not be read; its tiles keep their coarse labels."""
+    """Chip that could not be read; its tiles keep their coarse labels."""
 
     chip: Chip
     reason: str
+    """Message of the read error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process of a cluster, and what it computes with."""
+    """Process of a cluster, and its compute backend."""
 
     machine: str
+    """Host name."""
     process: int
+    """Process id on that host."""
     compute: str
-    """What it computes with; see `models.backends.Compute`."""
+    """Backend, device and precision; see `models.backends.Compute`."""
     threads: int
+    """Threads of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionSegmented:
-    """Stage 1 has seen what was left of a partition, in another process."""
+    """Partition whose coarse windows another process has finished."""
 
     partition: Partition
     windows: int
-    """Coarse windows that were done."""
+    """Number of coarse windows done."""
     worker: Worker
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionRefined:
-    """Stage 2 has seen the chosen tiles of a partition, in another process."""
+    """Partition whose selected tiles another process has refined."""
 
     partition: Partition
     tiles: int
-    """Tiles that were refined, or could not be read."""
+    """Number of tiles that were refined or could not be read."""
     worker: Worker
 
 
 PartitionStep = PartitionSegmented | PartitionRefined
-"""Steps of a run on a cluster, which carry no pixels."""
+"""Step of a run on a cluster; it carries no pixels."""
+
 Step = (
     PyramidGrown
     | CoarsePassStarted
@@ -111,3 +117,4 @@ Step = (
     | ChipFailed
     | PartitionStep
 )
+"""Step of any run."""

@@ -1,4 +1,4 @@
-"""Tiles that partition the plane, and the chips that stage 2 reads."""
+"""Square tiles that partition the plane, and the chips that stage 2 reads."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Tile = tuple[int, int]
 
 
 class Tiles(Sequence[Tile]):
-    """Many tiles, in an order; like a tuple of them, but made at once however many there are.
+    """Immutable sequence of tiles, stored as one array: fast to make from any number of tiles.
 
     Parameters
     ----------
     numbers : (n,) int array
-        Of each, counted row by row.
+        Flat indices of the tiles, counted row by row.
     columns : int
-        Tiles in a row.
+        Tiles per row of the grid.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Tiles(Sequence[Tile]):
         self, dtype: DTypeLike | None = None, *, copy: bool | None = None
     ) -> NDArray[Any]:
         if copy is False:
-            raise ValueError("rows and columns are worked out, which takes a copy")
+            raise ValueError("rows and columns are computed, which takes a copy")
         return np.stack(np.divmod(self._numbers, self._columns), axis=1).astype(dtype, copy=False)
 
     def __eq__(self, other: object) -> bool:
@@ -78,40 +78,45 @@ class Tiles(Sequence[Tile]):
 
 
 class TileState(IntEnum):
-    """What is known of a tile."""
+    """Processing state of a tile."""
 
     OUTSIDE = 0
-    """No tissue, or not seen yet."""
+    """No tissue, or not processed yet."""
     COARSE = 1
+    """Labels of stage 1."""
     REFINED = 2
+    """Labels of stage 2."""
     EDITED = 3
-    """The user painted in it; it may be coarse or refined beneath."""
+    """Painted by the user; coarse or refined beneath."""
     FAILED = 4
-    """It could not be read or computed; the reason is recorded."""
+    """Not readable or not computable; the record holds the reason."""
 
 
 MERGED_SIDES = (4, 2)
-"""Sides, in tiles, of merged chips; few, so that few shapes reach the network."""
+"""Sides of merged chips, in tiles; few, so that the network sees few shapes."""
 
 
 class Chip(NamedTuple):
-    """What stage 2 reads at once: read the window, keep the core."""
+    """Rectangle that stage 2 reads at once: the window is read, the core is kept."""
 
     tiles: tuple[Tile, ...]
-    """The tiles it holds, row by row; they fill the core."""
+    """Tiles of the core, row by row."""
     core: Box
-    """The pixels this chip owns, before clipping to the slide; no two chips of a plan share one."""
+    """Pixels this chip owns, before clipping to the slide; no two chips of a plan share one."""
     window: Box
-    """The pixels the model sees: the core plus its halo; beyond the slide it is reflected."""
+    """Pixels the model sees: the core plus its halo; beyond the slide they are reflected."""
 
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """Square tiles over a plane; those of the last row and column may reach beyond it."""
+    """Grid of square tiles over a plane; the last row and column may extend beyond it."""
 
     plane: Shape
+    """Rows and columns of pixels."""
     tile_px: int
+    """Side of a tile, in pixels."""
     halo_px: int
+    """Margin around the core of a chip, in pixels."""
 
     @property
     def shape(self) -> Shape:
@@ -119,12 +124,12 @@ class TileGrid:
         return math.ceil(self.plane[0] / self.tile_px), math.ceil(self.plane[1] / self.tile_px)
 
     def core(self, tile: Tile) -> Box:
-        """The tile's full square."""
+        """Full square of a tile, possibly beyond the plane."""
         size = self.tile_px
         return Box.at(tile[0] * size, tile[1] * size, size, size)
 
     def box(self, tile: Tile) -> Box:
-        """The tile's pixels inside the plane."""
+        """Pixels of a tile inside the plane."""
         return self.core(tile).clip(self.plane)
 
     def touching(self, box: Box) -> Iterator[Tile]:
@@ -150,15 +155,15 @@ class TileGrid:
         Parameters
         ----------
         tiles : sequence of (row, column)
-            Without repeats; the most wanted first.
+            Tiles without repeats, the most important first.
         merge : bool
-            Join full, aligned squares of selected tiles into one chip. Only for models whose
-            receptive field fits in the halo: for others it would change the labels.
+            Join complete, aligned squares of selected tiles into one chip. Only valid for models
+            whose receptive field fits in the halo; it would change the labels of others.
 
         Returns
         -------
         list of Chip
-            Every tile is in exactly one chip; a chip stands where its first tile stood.
+            Every tile is in exactly one chip; a chip takes the position of its first tile.
         """
         corner_of = self._merged(set(tiles)) if merge else {}
         chips, seen = [], set()
@@ -170,11 +175,11 @@ class TileGrid:
         return chips
 
     def chip(self, tile: Tile) -> Chip:
-        """The chip of one tile."""
+        """Chip of a single tile."""
         return self._chip(tile, 1)
 
     def _merged(self, left: set[Tile]) -> dict[Tile, tuple[Tile, int]]:
-        """Assign tiles to the largest full aligned squares: tile to (corner, side in tiles)."""
+        """Assign tiles to the largest complete aligned squares: tile to (corner, side in tiles)."""
         corner_of: dict[Tile, tuple[Tile, int]] = {}
         for side in MERGED_SIDES:
             for corner in {(row - row % side, column - column % side) for row, column in left}:

@@ -1,4 +1,4 @@
-"""Where there is anything to segment."""
+"""Tissue mask of a slide, from an overview: the area worth segmenting."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
     from napari_twostage.slides.base import Slide
 
 OVERVIEW_MPP = 8.0
-"""Coarser than any nucleus, finer than any tissue edge that matters to a tile."""
+"""Micrometres per overview pixel: coarser than nuclei, finer than tissue edges need for tiles."""
 OVERVIEW_PX = 4_000_000
-"""At most this many overview pixels: larger slides are looked at more coarsely."""
+"""Most pixels of an overview; larger slides get a coarser one."""
 MARGIN_UM = 30.0
-"""Tissue is grown by this, so that pale edges and lone cells keep their surroundings."""
+"""Micrometres by which tissue is dilated, so that pale edges and single cells keep a margin."""
 SMALLEST_UM2 = 10_000.0
-"""Specks of less are dust on the glass."""
-LEAST_DENSITY = 0.04
-"""Optical density above the glass that counts as tissue at least: below is noise."""
-LEAST_GLOW = 0.03
-"""Dark-field intensity above the background, in [0, 1], that counts at least."""
+"""Square micrometres; smaller specks count as dust on the glass."""
+MIN_DENSITY = 0.04
+"""Smallest optical density above the glass that counts as tissue; less is noise."""
+MIN_DARK_FIELD = 0.03
+"""Smallest dark-field intensity above the background that counts as tissue, in [0, 1]."""
 
 DAMAGE_PX = 8
-"""What cannot be read of the overview is narrowed down to about this."""
+"""Side of the smallest box, in overview pixels, to which damage is narrowed down."""
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """A mask over the whole slide."""
+    """Tissue mask over a whole slide."""
 
     mask: NDArray[np.bool_]
-    """(H, W), True on tissue."""
+    """True on tissue: (H, W)."""
     grid: Grid
-    """Where its pixels lie."""
+    """Pixel grid of the mask."""
     bright_field: bool
-    """Whether the slide was taken as stained tissue on bright glass, or as light on dark."""
+    """True for stained tissue on bright glass, False for signal on a dark background."""
 
     @property
     def area_mm2(self) -> float:
@@ -54,12 +54,20 @@ class Tissue:
         return float(self.mask.sum()) * self.grid.pixel_area_um2 / 1e6
 
     def tiles(self, tiles: TileGrid, fine: Grid) -> NDArray[np.bool_]:
-        """Which tiles of the fine grid hold tissue: (rows, columns) of tiles."""
+        """Mask of the tiles that contain tissue: (rows, columns) of tiles.
+
+        Parameters
+        ----------
+        tiles : TileGrid
+            Tiles over the fine grid.
+        fine : Grid
+            Pixel grid of stage 2.
+        """
         step = [
             tiles.tile_px * f / m
             for f, m in zip(fine.downsample, self.grid.downsample, strict=True)
         ]
-        # count tissue pixels up to each tile border; a tile holds some where the count grows
+        # Integral image: the tissue pixels of a tile are a difference of four cumulative counts.
         counts = np.zeros((self.mask.shape[0] + 1, self.mask.shape[1] + 1), np.int64)
         counts[1:, 1:] = self.mask.cumsum(0).cumsum(1)
         (top, bottom), (left, right) = (
@@ -81,28 +89,33 @@ class Tissue:
 def find_tissue(slide: Slide) -> Tissue:
     """Find tissue on an overview of a slide.
 
-    Bright field: optical density above the glass, cut by Otsu's threshold. Dark field:
-    intensity above the background, likewise. What is smaller than a speck goes, holes are
-    filled, the rest is grown by a margin.
+    The signal is the optical density above the glass (bright field) or the intensity above the
+    background (dark field), cut at Otsu's threshold. Specks are then dropped, holes filled, and
+    the rest dilated by a margin.
 
     Parameters
     ----------
     slide : Slide
         Its coarsest level should be small: see `slides.pyramid`.
 
+    Returns
+    -------
+    Tissue
+        Damaged pixels count as tissue.
+
     Raises
     ------
     SlideError
-        If nothing on it looks like tissue.
+        If no tissue is found, or no pixel can be read.
     """
     grid = overview_grid(slide)
     pixels, damaged = _overview(View(slide, grid))
-    # of every fourth row and column: a median needs no more
+    # Every fourth row and column: enough for a median.
     bright_field = bool(np.median(pixels[::4, ::4].mean(axis=-1)) > 0.4)
-    signal = _density(pixels) if bright_field else _glow(pixels)
-    least = LEAST_DENSITY if bright_field else LEAST_GLOW
+    signal = _density(pixels) if bright_field else _dark_field_signal(pixels)
+    least = MIN_DENSITY if bright_field else MIN_DARK_FIELD
     threshold = float(threshold_otsu(signal)) if np.ptp(signal) > 0 else math.inf
-    # Otsu splits tissue into light and dark where there is little glass: never cut far above it
+    # With little glass, Otsu splits tissue into light and dark: never cut far above the noise.
     mask = signal > min(max(threshold, least), 3 * least)
     mask = _tidy(mask, grid)
     if not mask.any():
@@ -111,24 +124,34 @@ def find_tissue(slide: Slide) -> Tissue:
             f"{slide.name}: found no tissue; expected {kind}; to segment all of it, "
             "pass tissue=False, or --no-tissue on the command line"
         )
-    # what cannot be read may be tissue: the run says so of its tiles, instead of leaving them out
+    # Unreadable pixels may be tissue: the run reports their tiles as failed, not as background.
     return Tissue(mask | damaged, grid, bright_field)
 
 
 def overview_grid(slide: Slide, mpp: float = OVERVIEW_MPP, pixels: int = OVERVIEW_PX) -> Grid:
-    """The grid that shows a slide at about `mpp`, in at most about `pixels` pixels."""
+    """Pixel grid of an overview of a slide.
+
+    Parameters
+    ----------
+    slide : Slide
+        Slide to view.
+    mpp : float
+        Micrometres per pixel to aim at.
+    pixels : int
+        Most pixels to aim at; takes precedence over `mpp`.
+    """
     height, width = slide.level_shapes[0]
     wanted = max(mpp / math.sqrt(slide.mpp[0] * slide.mpp[1]), math.sqrt(height * width / pixels))
     factor = max(1, round(wanted))
     step = max(slide.factors[slide.level_for((factor, factor))])
-    if step == round(step):  # whole pixels of a level that is there are averaged much faster
+    if step == round(step):  # averaging whole pixels of a stored level is much faster
         factor = round(step) * max(1, math.ceil(wanted / step - 0.1))
     level0 = Grid((height, width), (1.0, 1.0), slide.mpp)
     return level0.coarser(factor)
 
 
 def _overview(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read all of a view: (H, W, 3) in [0, 1], and (H, W) True where it is damaged."""
+    """Read all of a view: pixels (H, W, 3) in [0, 1], and the mask of damaged ones (H, W)."""
     pixels = np.zeros((*view.grid.shape, 3), np.float32)
     damaged = np.zeros(view.grid.shape, bool)
     left = [view.grid.box]
@@ -138,7 +161,7 @@ def _overview(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
             pixels[box.slices] = view.read(box)
         except ReadError as error:
             side = max(box.shape) // 2
-            if side >= DAMAGE_PX:  # find out where in it
+            if side >= DAMAGE_PX:  # narrow the damage down
                 left.extend(box.blocks(side))
                 continue
             damaged[box.slices] = True
@@ -151,7 +174,7 @@ def _overview(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 
 def _density(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Optical density of the most absorbed colour, above that of the glass."""
+    """Optical density of the most absorbed channel, relative to the glass: (H, W)."""
     glass = np.percentile(pixels.reshape(-1, 3), 98, axis=0).clip(0.3).astype(np.float32)
     passed = pixels[..., 0] / glass[0]
     for channel in (1, 2):
@@ -160,34 +183,35 @@ def _density(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(ndimage.gaussian_filter(density, 1), dtype=np.float32)
 
 
-def _glow(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intensity above the background, which is taken to be the median of the darker half."""
+def _dark_field_signal(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intensity above the background, the median of the darker half of the pixels: (H, W)."""
     intensity = pixels.max(axis=-1)
-    ground = np.median(intensity[intensity <= np.median(intensity)])
-    return np.asarray(ndimage.gaussian_filter((intensity - ground).clip(0), 1), dtype=np.float32)
+    background = np.median(intensity[intensity <= np.median(intensity)])
+    signal = (intensity - background).clip(0)
+    return np.asarray(ndimage.gaussian_filter(signal, 1), dtype=np.float32)
 
 
 def _tidy(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
-    """Drop specks, fill holes, add the margin."""
+    """Drop specks, fill holes and add the margin."""
     regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
     areas = np.bincount(regions.ravel(), minlength=count + 1) * grid.pixel_area_um2
-    # on a small field of view a speck is what is small against the field
+    # On a small image, a speck is small relative to the image.
     smallest = min(SMALLEST_UM2, 0.001 * mask.size * grid.pixel_area_um2)
     keep = areas >= smallest
     keep[0] = False
     filled = ndimage.binary_fill_holes(keep[regions])
-    # a few pixels wide: measuring the distance to tissue everywhere takes eight times as long
+    # The margin is a few pixels wide: a distance transform would take eight times as long.
     return np.asarray(ndimage.binary_dilation(filled, _disk(MARGIN_UM, grid)))
 
 
 def _disk(radius_um: float, grid: Grid) -> NDArray[np.bool_]:
-    """Pixels within a distance of the middle one."""
+    """Mask of the pixels within a radius of the central one."""
     reach_y, reach_x = (int(radius_um / mpp) for mpp in grid.mpp)
     y, x = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
     return np.asarray((y * grid.mpp[0]) ** 2 + (x * grid.mpp[1]) ** 2 <= radius_um**2)
 
 
-def everything(slide: Slide) -> Tissue:
-    """Take the whole slide for tissue."""
+def whole_slide_tissue(slide: Slide) -> Tissue:
+    """Tissue mask that covers the whole slide."""
     grid = overview_grid(slide)
     return Tissue(np.ones(grid.shape, bool), grid, bright_field=True)

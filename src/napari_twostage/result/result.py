@@ -15,8 +15,8 @@ import numpy as np
 from napari_twostage.errors import SegmentationError, SelectionError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate
+from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
-from napari_twostage.method.selection import Plan, Ranking, Selection
 from napari_twostage.method.uncertainty import probabilities
 from napari_twostage.result.files import ResultFiles
 from napari_twostage.result.record import Record, read_record
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Grid, Region
     from napari_twostage.io.paths import Location
+    from napari_twostage.method.selection import Plan, Selection
     from napari_twostage.method.tiling import Tile
     from napari_twostage.models.card import LabelClass
     from napari_twostage.result.uncertainty_map import UncertaintyMap

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from napari_twostage.method.selection import in_words
+from napari_twostage.method.selection import describe_seconds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,11 @@ class Progress:
         text = f"{self.stage} {self.share:.0%}"
         if self.unit:
             text = f"{self.stage} {self.done:,.0f} of {self.total:,.0f} {self.unit}"
-        return text if self.seconds_left is None else f"{text} · {in_words(self.seconds_left)} left"
+        return (
+            text
+            if self.seconds_left is None
+            else f"{text} · {describe_seconds(self.seconds_left)} left"
+        )
 
 
 @dataclass(frozen=True, slots=True)

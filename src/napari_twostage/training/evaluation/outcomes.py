@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_twostage.method.selection import Ranking
+    from napari_twostage.method.ranking import Ranking
     from napari_twostage.method.tiling import TileGrid
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
