@@ -1,6 +1,9 @@
-"""A cluster that cannot be had is one line that says what to do."""
+"""A connection that fails says in one line what to do."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
@@ -47,3 +50,12 @@ def test_no_workers_to_start() -> None:
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_twostage.distributed.connection.find_spec", lambda _: None)
     assert "pip install 'napari-twostage[distributed]'" in refused(workers=2)
+
+
+def test_importing_the_package_does_not_load_dask() -> None:
+    code = (
+        "import sys, napari_twostage.distributed\n"
+        "sys.exit(', '.join({'dask', 'distributed'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

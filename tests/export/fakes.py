@@ -54,7 +54,7 @@ class FakeSegmentation:
     states: np.ndarray | None = None
     ratio: int = 4
     picture: np.ndarray | None = None
-    heat: np.ndarray | None = None
+    uncertainty: np.ndarray | None = None
     name: str = "fake"
     path: Path = Path("fake.twostage.zarr")
     classes: tuple = (FakeClass("nucleus", "#2ca02c", 1), FakeClass("gland", "#d62728", 2))
@@ -72,15 +72,15 @@ class FakeSegmentation:
             da.from_array(self.plane[:: 2**k, :: 2**k], chunks=self.tile_px * 4) for k in range(3)
         ]
         self.level_shapes = [level.shape for level in self.labels]
-        if self.heat is None:
-            self.heat = np.zeros(self.coarse_grid.shape, np.float32)
+        if self.uncertainty is None:
+            self.uncertainty = np.zeros(self.coarse_grid.shape, np.float32)
 
     def read_labels(self, box, level=0):
         self.read.append((level, box))
         return self.labels[level][box.slices].compute()
 
     def read_uncertainty(self, box):
-        return self.heat[box.slices]
+        return self.uncertainty[box.slices]
 
     def view(self, grid):
         if self.picture is None:

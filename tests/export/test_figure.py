@@ -1,4 +1,4 @@
-"""The overview: four panels over one extent, at a size a screen shows, read in bounded pieces."""
+"""The figure: four panels over one extent, at screen size, read in bounded pieces."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from matplotlib.image import imread
 from tests.export.fakes import FakeSegmentation
 
-from napari_twostage.export import export, rendering
-from napari_twostage.export.figure import MOST_IN, choose_layout
+from napari_twostage.export import export, figure_rasters
+from napari_twostage.export.figure import MAX_SIDE_IN, choose_layout
 from napari_twostage.method.tiling import TileState
 
 
@@ -24,7 +24,7 @@ def test_layout_follows_the_slide(aspect, columns):
     layout = choose_layout(aspect, 4)
     assert layout.columns == columns
     assert layout.height / layout.width == pytest.approx(aspect)
-    assert max(layout.size) <= MOST_IN + 1e-6
+    assert max(layout.size) <= MAX_SIDE_IN + 1e-6
 
 
 @pytest.mark.parametrize("aspect", [0.001, 0.05, 1.3, 20, 1000])
@@ -65,27 +65,29 @@ def test_a_slide_that_is_gone_leaves_the_other_panels(tmp_path):
 
 
 def test_rasters_are_bounded_and_read_in_bounded_pieces(monkeypatch):
-    monkeypatch.setattr(rendering, "PICTURE_PX", 64)
-    monkeypatch.setattr(rendering, "READ_PX", 128)
+    monkeypatch.setattr(figure_rasters, "RASTER_PX", 64)
+    monkeypatch.setattr(figure_rasters, "READ_PX", 128)
     seg = seg_of((600, 333))  # 16 times the picture: coarser than the labels' last level
-    labels = rendering.labels_picture(seg)
+    labels = figure_rasters.labels_raster(seg)
     assert labels.shape == (38, 21, 4)
     np.testing.assert_array_equal(labels[..., 3] > 0, seg.plane[::16, ::16] > 0)
     assert {level for level, _ in seg.read} == {2}
     assert max(box.area for _, box in seg.read) <= 128**2
-    np.testing.assert_array_equal(rendering.slide_picture(seg), seg.picture[::16, ::16])
+    np.testing.assert_array_equal(figure_rasters.slide_raster(seg), seg.picture[::16, ::16])
 
 
 def test_uncertainty_is_averaged_over_the_tissue(monkeypatch):
-    monkeypatch.setattr(rendering, "PICTURE_PX", 16)
-    monkeypatch.setattr(rendering, "READ_PX", 32)
-    heat = np.random.default_rng(0).random((50, 41), np.float32)
+    monkeypatch.setattr(figure_rasters, "RASTER_PX", 16)
+    monkeypatch.setattr(figure_rasters, "READ_PX", 32)
+    uncertainty = np.random.default_rng(0).random((50, 41), np.float32)
     states = np.full((7, 6), TileState.COARSE, np.uint8)
     states[:, 3:] = TileState.OUTSIDE
-    picture = rendering.uncertainty_picture(seg_of((200, 164), heat=heat, states=states))
+    picture = figure_rasters.uncertainty_raster(
+        seg_of((200, 164), uncertainty=uncertainty, states=states)
+    )
     assert picture.shape == (13, 11)
-    np.testing.assert_allclose(picture[2, 3], heat[8:12, 12:16].mean(), rtol=1e-5)
-    np.testing.assert_allclose(picture[12, 0], heat[48:50, 0:4].mean(), rtol=1e-5)
+    np.testing.assert_allclose(picture[2, 3], uncertainty[8:12, 12:16].mean(), rtol=1e-5)
+    np.testing.assert_allclose(picture[12, 0], uncertainty[48:50, 0:4].mean(), rtol=1e-5)
     # A pixel is 16 fine pixels wide, a tile 32: six pixels of tissue, then none.
     assert np.isfinite(picture[:, :6]).all()
     assert np.isnan(picture[:, 6:]).all()

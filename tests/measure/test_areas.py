@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.ndimage import label
 from tests.fakes import CLASSES, FakeModel, make_card, noise_slide
 
 import napari_twostage as ts
-from napari_twostage.measure.areas import areas, tally
+from napari_twostage.measure.areas import areas
 from napari_twostage.method.tiling import TileState
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def test_counts_are_those_of_the_whole_plane(seg: ts.Segmentation) -> None:
     labels = seg.read_labels(seg.grid.box)
     inside = (seg.states != TileState.OUTSIDE).repeat(16, 0).repeat(16, 1)[:150, :133]
     assert 0 < inside.sum() < inside.size
-    counted = tally(seg)
+    counted = areas(seg, count_objects=True)
     assert [(c.name, c.color, c.value) for c in counted] == [
         (kind.name, kind.color, kind.value) for kind in CLASSES
     ]
@@ -47,20 +48,23 @@ def test_counts_are_those_of_the_whole_plane(seg: ts.Segmentation) -> None:
         assert found.tissue_fraction == pytest.approx(mask.sum() / inside.sum())
 
 
-def test_areas_agree_with_the_table_of_areas(seg: ts.Segmentation) -> None:
-    for found, area in zip(tally(seg), areas(seg), strict=True):
-        assert found.area_mm2 == area.area_mm2
-        assert found.tissue_fraction == area.tissue_fraction
+def test_counting_objects_changes_no_area(seg: ts.Segmentation) -> None:
+    for counted, area in zip(areas(seg, count_objects=True), areas(seg), strict=True):
+        assert area.objects is None
+        assert area.refined_fraction > 0
+        assert replace(counted, objects=None) == area
 
 
-def test_progress_goes_from_nothing_to_all(seg: ts.Segmentation) -> None:
+@pytest.mark.parametrize("count_objects", [False, True])
+def test_progress_goes_from_nothing_to_all(seg: ts.Segmentation, *, count_objects: bool) -> None:
     shares: list[float] = []
-    tally(seg, shares.append)
+    areas(seg, count_objects=count_objects, progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1
 
 
 def test_a_result_without_objects_counts_none(tmp_path: Path) -> None:
     slide = ts.open_slide(np.zeros((40, 40, 3), np.uint8), mpp=0.5)
-    (found,) = tally(ts.segment(slide, FakeModel(), tmp_path / "o", tissue=False, refine="none"))
+    seg = ts.segment(slide, FakeModel(), tmp_path / "o", tissue=False, refine="none")
+    (found,) = areas(seg, count_objects=True)
     assert (found.objects, found.area_mm2, found.tissue_fraction) == (0, 0, 0)

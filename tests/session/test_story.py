@@ -15,7 +15,7 @@ from tests.session.helpers import Ear, coarse_session, open_session, poll_until,
 import napari_twostage as ts
 from napari_twostage.errors import SegmentationError, SelectionError
 from napari_twostage.export import export
-from napari_twostage.measure.areas import tally
+from napari_twostage.measure.areas import areas
 from napari_twostage.method.selection import Curve
 from napari_twostage.method.steps import CoarseWindowDone
 from napari_twostage.method.tiling import TileState
@@ -86,7 +86,7 @@ def test_an_edit_is_kept_survives_refinement_is_counted_and_is_undone_as_one(
     np.testing.assert_array_equal(seg.read_labels(place)[changed], painted[changed])
     session.measure()
     session.wait()
-    assert session.tally == tally(seg)
+    assert session.tally == areas(seg, count_objects=True)
     assert [session.tally] == ear.all("measured")
 
     session.undo_edit()

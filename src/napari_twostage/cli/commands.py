@@ -24,7 +24,7 @@ from napari_twostage.errors import (
 from napari_twostage.export import export
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import is_folder
-from napari_twostage.measure.summary import lines, summarise
+from napari_twostage.measure.summary import summarise, summary_lines
 from napari_twostage.method.selection import Selection
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import bundled_names, read_bundle
@@ -73,7 +73,7 @@ def segment(options: Namespace) -> VerbOutput:
         steps = run_to_end(seg, wanted.selection(seg.card), cluster=cluster)
         watch(steps, progress=not options.quiet)
         summary = summarise(seg)
-    return summary, lines(summary), SOME_FAILED if seg.failures else DONE
+    return summary, summary_lines(summary), SOME_FAILED if seg.failures else DONE
 
 
 def _run_options(options: Namespace) -> RunOptions:
@@ -132,7 +132,7 @@ def refine(options: Namespace) -> VerbOutput:
     with _cluster(options) as cluster:
         seg.refine(wanted, progress=not options.quiet, cluster=cluster)
     summary = summarise(seg)
-    return summary, lines(summary), SOME_FAILED if seg.failures else DONE
+    return summary, summary_lines(summary), SOME_FAILED if seg.failures else DONE
 
 
 def write(options: Namespace) -> VerbOutput:
@@ -162,7 +162,7 @@ def info(options: Namespace) -> VerbOutput:
         if not seg.tissue_known:
             raise SegmentationError(f"{options.path} holds nothing yet; run segment again to go on")
         summary = summarise(seg)
-        return {**summary, "record": seg.record.as_dict()}, lines(summary), DONE
+        return {**summary, "record": seg.record.as_dict()}, summary_lines(summary), DONE
     with open_slide(options.path, mpp=options.mpp, channel=options.channel) as slide:
         height, width = slide.level_shapes[0]
         summary = {

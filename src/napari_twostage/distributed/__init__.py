@@ -1,4 +1,4 @@
-"""The same run on many processes and machines, over dask.distributed."""
+"""Runs on many processes and machines, with dask.distributed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on a cluster: partitions are handed out, their pixels are written there, recorded here."""
+"""Runs on a cluster: workers compute and write partitions, this process records them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from napari_twostage.distributed import worker
-from napari_twostage.distributed.messages import Job
+from napari_twostage.distributed.messages import ClusterRun
 from napari_twostage.distributed.partition import PartitionGrid, grouped
 from napari_twostage.errors import ClusterError, SegmentationError, TwoStageError
 from napari_twostage.method.selection import Plan
@@ -37,17 +37,17 @@ Item = TypeVar("Item")
 Report = TypeVar("Report")
 
 IN_FLIGHT = 2
-"""Tasks handed out for each thread of a worker: the next is there when one is done."""
+"""Tasks submitted per worker thread, so that the next one is ready when one ends."""
 BATCHES = 8
-"""Full batches of a model that a task may hold: the last, not full, then weighs little."""
+"""Most batches of the model in a task; many, so that the last, partly filled one costs little."""
 TASKS_EACH = 2
-"""Tasks that a thread should get, however small, before they grow: the last ends the run."""
+"""Tasks per thread to aim at before tasks grow, so that no single task delays the end."""
 RETRIES = 2
-"""Times that a task which failed is tried again."""
+"""Number of times that a failed task is tried again."""
 POLL_S = 0.02
-"""How often to look whether a task has ended."""
+"""Seconds between checks for a finished task."""
 PATIENCE_S = 10
-"""How long nothing may end before it is asked whether there are workers at all."""
+"""Seconds without a finished task before checking whether any worker is left."""
 NO_WORKER = (
     "no worker is left on the cluster; the run goes on as soon as there is one: start it with "
     "'dask worker', or press Ctrl-C and repeat the command later"
@@ -59,15 +59,15 @@ LOST = (
 
 
 class Cluster:
-    """Processes, here or elsewhere, that runs can be given to.
+    """Executor that runs both stages on the workers of a dask scheduler.
 
     Parameters
     ----------
     client : distributed.Client
-        Connected to a scheduler. Its workers must know slides, results and models under the
-        same paths as this process.
+        Client of a scheduler. Slides, results and models must have the same paths for its workers
+        as for this process.
     device, precision : str
-        What workers compute on; as for `load_model`.
+        Device and precision of the workers; as for `load_model`.
 
     Examples
     --------
@@ -81,18 +81,18 @@ class Cluster:
 
     @property
     def threads(self) -> int:
-        """Tasks that workers take on at once; it grows when workers join."""
+        """Number of worker threads; it grows when workers join."""
         self._check_connection()
         threads: dict[str, int] = self._client.nthreads()
         return max(1, sum(threads.values()))
 
     def check(self, result: Result) -> None:
-        """Refuse a slide that is an array, which only this process has.
+        """Check that workers can open the slide.
 
         Raises
         ------
         SegmentationError
-            For that.
+            If the slide is an array, which only this process has.
         """
         if result.slide.path is None:
             raise SegmentationError(
@@ -103,71 +103,82 @@ class Cluster:
     def run_stages(
         self, result: Result, model: Model, windows: Sequence[Box], wanted: Selection | Plan
     ) -> Generator[Step, None, None]:
-        """Do what is left of both stages; see `runner.Executor`.
+        """Run what is left of both stages; see `runner.Executor`.
 
-        A partition is recorded, by this process alone, once its pixels are on disk. Closing the
-        generator takes back the tasks in flight; workers drop what they are at.
+        This process alone records a partition, once its pixels are on disk. Closing the generator
+        cancels the submitted tasks.
+
+        Parameters
+        ----------
+        result : Result
+            Result to write.
+        model : Model
+            Model of the result; here only its batch sizes count.
+        windows : sequence of Box
+            Cores of the coarse windows left to do.
+        wanted : Selection or Plan
+            Tiles to refine.
 
         Raises
         ------
         ClusterError
-            If the scheduler is lost.
+            If the connection to the scheduler is lost.
         SegmentationError
-            If a partition fails again and again.
+            If a task fails repeatedly.
         """
-        result.writer.flush()  # from now on workers keep the label pyramid up to date
-        job = Job(str(result.path.absolute()), uuid4().hex, self._device, self._precision)
-        job.begin()
+        result.writer.flush()  # from here on workers update the label pyramid
+        run = ClusterRun(str(result.path.absolute()), uuid4().hex, self._device, self._precision)
+        run.begin()
         try:
             yield CoarsePassStarted(len(windows))
-            yield from self._segment(result, job, windows, model.coarse_batch)
+            yield from self._segment(result, run, windows, model.coarse_batch)
             result.writer.finish_coarse_pass()
-            plan = wanted if isinstance(wanted, Plan) else self._select(result, job, wanted)
+            plan = wanted if isinstance(wanted, Plan) else self._select(result, run, wanted)
             yield TilesSelected(plan)
-            yield from self._refine(result, job, plan, model.refine_batch)
+            yield from self._refine(result, run, plan, model.refine_batch)
         finally:
-            job.end()
+            run.end()
 
     def _segment(
-        self, result: Result, job: Job, windows: Sequence[Box], batch: int
+        self, result: Result, run: ClusterRun, windows: Sequence[Box], batch: int
     ) -> Iterator[PartitionSegmented]:
         partitions, writer = PartitionGrid(result.layout), result.writer
         tasks = self._packed(grouped(windows, partitions.of_window), batch)
-        for done in self._in_waves(worker.segment_partitions, job, tasks):
-            shared = job.take("coarse", done.partition)
+        for done in self._in_waves(worker.segment_partitions, run, tasks):
+            shared = run.take_levels("coarse", done.partition)
             writer.record_partition(partitions.box(done.partition), shared)
             for window in done.windows:
                 writer.record_window(window.core, window.scores, window.unreadable, in_pyramid=True)
             yield PartitionSegmented(done.partition, len(done.windows), done.worker)
 
     def _refine(
-        self, result: Result, job: Job, plan: Plan, batch: int
+        self, result: Result, run: ClusterRun, plan: Plan, batch: int
     ) -> Iterator[PartitionRefined]:
         partitions, writer = PartitionGrid(result.layout), result.writer
-        # a partition comes as early as the best of its tiles
+        # partitions are in the order of their highest tiles
         tasks = self._packed(grouped(plan.tiles, partitions.of_tile), batch)
-        for done in self._in_waves(worker.refine_partitions, job, tasks):
-            shared = job.take("refine", done.partition)
+        for done in self._in_waves(worker.refine_partitions, run, tasks):
+            shared = run.take_levels("refine", done.partition)
             writer.record_partition(partitions.box(done.partition), shared, refined=done.refined)
             for tiles, reason in done.failed:
                 writer.record_failed(tiles, reason)
             count = len(done.refined) + sum(len(tiles) for tiles, _ in done.failed)
             yield PartitionRefined(done.partition, count, done.worker)
 
-    def _select(self, result: Result, job: Job, wanted: Selection) -> Plan:
+    def _select(self, result: Result, run: ClusterRun, wanted: Selection) -> Plan:
         if wanted.budget_s is None:
             return result.select(wanted)
-        future = self._client.submit(worker.seconds_per_tile, job, pure=False, retries=RETRIES)
+        future = self._client.submit(worker.seconds_per_tile, run, pure=False, retries=RETRIES)
         workers = len(self._client.nthreads())
         return result.select(wanted, seconds_per_tile=self._result(future) / workers)
 
     def _packed(
         self, partitions: Collection[tuple[Partition, list[Item]]], batch: int
     ) -> Iterator[list[Item]]:
-        """Pack partitions, whole and in their order, into tasks of a few batches."""
+        """Pack whole partitions, in order, into tasks of a few batches."""
         total = sum(len(items) for _, items in partitions)
-        shared_out = total // (batch * self.threads * TASKS_EACH)
-        most = batch * min(max(1, shared_out), BATCHES)
+        batches_each = total // (batch * self.threads * TASKS_EACH)
+        most = batch * min(max(1, batches_each), BATCHES)
         task: list[Item] = []
         for _, items in partitions:
             if task and len(task) + len(items) > most:
@@ -179,42 +190,42 @@ class Cluster:
 
     def _in_waves(
         self,
-        work: Callable[[Job, list[Item]], list[Report]],
-        job: Job,
+        work: Callable[[ClusterRun, list[Item]], list[Report]],
+        run: ClusterRun,
         tasks: Iterator[list[Item]],
     ) -> Iterator[Report]:
-        """Hand tasks out in order, a bounded number at once; yield reports as they come."""
+        """Submit tasks in order, a bounded number at once; yield reports as they arrive."""
         from distributed import as_completed
 
-        handed_out: set[Future[list[Report]]] = set()
+        submitted: set[Future[list[Report]]] = set()
         completed = as_completed([], loop=self._client.loop)
         try:
             while True:
-                room = IN_FLIGHT * self.threads - len(handed_out)
+                room = IN_FLIGHT * self.threads - len(submitted)
                 for items in islice(tasks, max(0, room)):
-                    future = self._client.submit(work, job, items, pure=False, retries=RETRIES)
-                    handed_out.add(future)
+                    future = self._client.submit(work, run, items, pure=False, retries=RETRIES)
+                    submitted.add(future)
                     completed.add(future)
-                if not handed_out:
+                if not submitted:
                     return
                 self._wait_for_one(completed)
                 future = next(completed)
-                handed_out.remove(future)
+                submitted.remove(future)
                 yield from self._result(future)
         finally:
             if self._client.status == "running":
-                self._client.cancel(list(handed_out))
+                self._client.cancel(list(submitted))
 
     def _wait_for_one(self, completed: as_completed) -> None:
-        """Wait until a task has ended; say so, once, if there is no worker to end it."""
-        said, look_at = False, time.monotonic() + PATIENCE_S
+        """Wait until a task has ended; warn once if no worker is left."""
+        warned, check_at = False, time.monotonic() + PATIENCE_S
         while not completed.has_ready():
             time.sleep(POLL_S)
-            if not said and time.monotonic() > look_at:
-                look_at = time.monotonic() + PATIENCE_S
+            if not warned and time.monotonic() > check_at:
+                check_at = time.monotonic() + PATIENCE_S
                 self._check_connection()
-                said = not self._client.nthreads()
-                if said:
+                warned = not self._client.nthreads()
+                if warned:
                     log.warning(NO_WORKER)
 
     def _result(self, future: Future[Report]) -> Report:
@@ -236,6 +247,6 @@ class Cluster:
             ) from error
 
     def _check_connection(self) -> None:
-        """Say at once that the scheduler is gone: calls would wait for it to come back."""
+        """Raise if the scheduler is gone; calls would wait for it to come back."""
         if self._client.status != "running":
             raise ClusterError(LOST)

@@ -1,9 +1,13 @@
-"""Finding a cluster, or starting one on this machine."""
+"""Connection to a cluster, an existing one or one started on this machine.
+
+`distributed` is imported when it is first needed: importing this module must stay fast.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -15,10 +19,10 @@ from napari_twostage.utils.threads import pool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Worker
 
 PATIENCE_S = 30
-"""How long to wait for a scheduler, and then for its first worker."""
+"""Seconds to wait for a scheduler, and again for its first worker."""
 
 
 @contextmanager
@@ -31,25 +35,33 @@ def connect(
     precision: str = "f32",
     patience_s: float = PATIENCE_S,
 ) -> Iterator[Cluster]:
-    """Use a cluster that is there, or a local one that ends with the block.
+    """Connect to a cluster, or start a local one that ends with the block.
+
+    Exactly one of `scheduler` and `workers` must be given.
 
     Parameters
     ----------
     scheduler : str, optional
-        Address of a dask scheduler, ``tcp://host:8786``; or else
+        Address of a dask scheduler, such as ``tcp://host:8786``.
     workers : int, optional
-        processes to start on this machine.
+        Number of processes to start on this machine, at least 1.
     threads : int, optional
-        Of the model in each of these; by default the machine's cores divided by `workers`.
+        Threads of the model in each local process; by default the machine's cores divided by
+        `workers`.
     device, precision : str
-        What workers compute on; as for `load_model`.
+        Device and precision of the workers; as for `load_model`.
     patience_s : float
-        Seconds to wait for the scheduler, and then for its first worker.
+        Seconds to wait for the scheduler, and again for its first worker.
+
+    Yields
+    ------
+    Cluster
 
     Raises
     ------
     ClusterError
-        If dask.distributed is not installed, or no scheduler or worker answers.
+        If dask.distributed is not installed, if no scheduler or worker answers, or if not exactly
+        one of `scheduler` and `workers` is given.
 
     Examples
     --------
@@ -65,36 +77,52 @@ def connect(
         raise ClusterError("give the address of a scheduler, or a number of workers to start")
     with ExitStack() as stack:
         if scheduler is not None:
-            _find(scheduler, patience_s)
+            _check_scheduler(scheduler, patience_s)
             client = stack.enter_context(_client(scheduler, patience_s))
             _wait_for_a_worker(client, scheduler, patience_s)
         else:
             local = stack.enter_context(_local_cluster(workers or 0, threads))
             client = stack.enter_context(_client(local.scheduler_address, patience_s))
-            from napari_twostage.distributed.interrupt import LeaveInterruptsToOwner
-
-            client.register_plugin(LeaveInterruptsToOwner())
+            _ignore_interrupts(client)
         yield Cluster(client, device=device, precision=precision)
 
 
-def _find(address: str, patience_s: float) -> None:
-    """Make sure of a scheduler: a client that finds none may hang when it is collected."""
-    from distributed.comm.core import connect as reach
+def _check_scheduler(address: str, patience_s: float) -> None:
+    """Raise if no scheduler answers; a client without one may hang when it is garbage collected."""
+    from distributed.comm.core import connect as open_comm
     from distributed.security import Security
 
-    async def knock() -> None:
+    async def open_and_close() -> None:
         keys = Security().get_connection_args("client")
-        comm = await reach(address, timeout=patience_s, **keys)
+        comm = await open_comm(address, timeout=patience_s, **keys)
         await comm.close()
 
     try:
-        with pool(1, "knock") as thread:  # this one may have a loop of its own: in a notebook
-            thread.submit(asyncio.run, knock()).result()
+        # In a thread of its own: this one may run an event loop, as in a notebook.
+        with pool(1, "check-scheduler") as thread:
+            thread.submit(asyncio.run, open_and_close()).result()
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no scheduler answers at {address}; expected tcp://host:port of a dask scheduler: "
             "start one with 'dask scheduler', or check the address"
         ) from error
+
+
+def _ignore_interrupts(client: Client) -> None:
+    """Make workers ignore Ctrl-C, which a terminal sends to all processes; the owner handles it.
+
+    A plugin also reaches workers that are restarted.
+    """
+    from distributed import WorkerPlugin
+
+    class IgnoreInterrupts(WorkerPlugin):
+        name = "ignore-interrupts"
+
+        def setup(self, worker: Worker) -> None:  # noqa: ARG002 - dask's signature
+            """Run in the main thread of each worker process."""
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    client.register_plugin(IgnoreInterrupts())
 
 
 def _client(address: str, patience_s: float) -> Client:
@@ -121,14 +149,14 @@ def _local_cluster(workers: int, threads: int | None) -> LocalCluster:
     from distributed import LocalCluster
 
     each = threads or max(1, CPU_COUNT // workers)
-    # dask's own settings would also reach this process, and keep the model to one thread
+    # dask sets OMP_NUM_THREADS=1 in this process too, which would limit its model to one thread
     with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
         return LocalCluster(
             n_workers=workers,
-            threads_per_worker=2,  # one task computes, another writes; see `worker`
+            threads_per_worker=2,  # one task computes while another writes; see `worker`
             processes=True,
             memory_limit=None,  # a run bounds its memory itself
-            silence_logs=logging.CRITICAL,  # what the user can act on comes as an error
+            silence_logs=logging.CRITICAL,  # problems that users can solve are raised as errors
             dashboard_address="127.0.0.1:0",  # any free port
             env={"OMP_NUM_THREADS": str(each)},
         )

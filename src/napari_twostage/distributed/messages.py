@@ -1,8 +1,8 @@
-"""What a worker and the owner of a run tell each other: tasks, reports, and pixels by file.
+"""Messages between workers and the owner of a run: tasks, reports, and shared pixels by file.
 
-Pixels go straight from workers to the result folder. Chunks that partitions share, those of the
-coarsest levels of the overview, have one writer, the owner: workers leave their part of them in
-a small file beside them, so that no pixel passes the scheduler or the owner's connection.
+Workers write pixels directly to the result folder. Chunks that several partitions share, those of
+the coarsest levels of the label pyramid, are written by the owner alone. Workers save their part
+of these levels in a small file beside them, so no pixel passes through the scheduler.
 """
 
 from __future__ import annotations
@@ -26,50 +26,52 @@ if TYPE_CHECKING:
     from napari_twostage.result.tile_scores import WindowScores
 
 FOLDER = "handover"
+"""Folder for shared pixels, inside the result folder; removed when the run ends."""
 Levels = dict[int, "NDArray[np.uint8]"]
-"""Labels of a partition at levels of the overview, by fine pixels per pixel."""
+"""Labels of a partition at levels of the label pyramid; the key is fine pixels per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A run that processes take part in, for as long as its mark lies in the result."""
+class ClusterRun:
+    """Run on a cluster; active while its marker file exists in the result folder."""
 
     folder: str
-    """Of the result: a path or URL that all of them know."""
-    run: str
-    """What tells the run from all others."""
+    """Path or URL of the result, valid in every process."""
+    token: str
+    """Unique identifier of the run."""
     device: str
+    """Device of the workers; as for `load_model`."""
     precision: str
-    """What workers compute on; as for `load_model`."""
+    """Precision of the workers; as for `load_model`."""
 
     def begin(self) -> None:
-        """End runs that were killed before, whose tasks may still be at work, and begin this."""
+        """Begin this run; end earlier runs that were killed, whose tasks may still be executing."""
         self.end()
         self._place.mkdir(parents=True)
         self._mark.write_bytes(b"")
 
     def end(self) -> None:
-        """Let tasks that are still at work drop what they do."""
+        """End the run; tasks that are still executing fail at their next check."""
         folder = self._place.parent
         with suppress(FileNotFoundError):
             if isinstance(folder, Path):
                 # at once: what is removed file by file, a task may still add to
-                folder = folder.rename(folder.with_name(f"{FOLDER}-{self.run}"))
+                folder = folder.rename(folder.with_name(f"{FOLDER}-{self.token}"))
             remove_tree(folder)
 
     @property
-    def goes_on(self) -> bool:
-        """Whether the owner of the run still wants what tasks do."""
+    def active(self) -> bool:
+        """True while the owner of the run still accepts results."""
         return self._mark.exists()
 
-    def leave(self, stage: str, partition: Partition, levels: Levels) -> None:
-        """Leave a partition's part of the shared levels for the owner."""
+    def put_levels(self, stage: str, partition: Partition, levels: Levels) -> None:
+        """Save a partition's part of the shared levels for the owner."""
         if levels:
             named = {str(step): pixels for step, pixels in levels.items()}
             save_arrays(self._file(stage, partition), **named)
 
-    def take(self, stage: str, partition: Partition) -> Levels:
-        """Take over what was left for a partition; empty where it shares no level."""
+    def take_levels(self, stage: str, partition: Partition) -> Levels:
+        """Load and delete a partition's part of the shared levels; empty if it shares none."""
         file = self._file(stage, partition)
         try:
             levels = load_arrays(file)
@@ -80,7 +82,7 @@ class Job:
 
     @property
     def _place(self) -> Location:
-        return locate(self.folder) / FOLDER / self.run
+        return locate(self.folder) / FOLDER / self.token
 
     @property
     def _mark(self) -> Location:
@@ -91,16 +93,18 @@ class Job:
 
 
 class WindowReport(NamedTuple):
-    """A coarse window whose pixels are on disk."""
+    """Coarse window whose pixels are on disk."""
 
     core: Box
+    """Pixels that the window owns, on the coarse grid, inside the slide."""
     scores: WindowScores
     unreadable: dict[Tile, str]
+    """Tiles that could not be read, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentedPartition:
-    """What a worker reports of stage 1 in a partition."""
+    """Report of a worker on stage 1 in a partition."""
 
     partition: Partition
     worker: Worker
@@ -109,11 +113,11 @@ class SegmentedPartition:
 
 @dataclass(frozen=True, slots=True)
 class RefinedPartition:
-    """What a worker reports of stage 2 in a partition."""
+    """Report of a worker on stage 2 in a partition."""
 
     partition: Partition
     worker: Worker
     refined: list[Tile]
     """Tiles whose pixels are on disk."""
     failed: list[tuple[tuple[Tile, ...], str]]
-    """Tiles that could not be read, and why."""
+    """Tiles of each chip that could not be read, with the reason."""

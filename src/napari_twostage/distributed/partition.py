@@ -1,4 +1,4 @@
-"""Partitions: squares of coarse windows, each the work of one process at a time."""
+"""Partitions of a slide: squares of coarse windows, each processed by one worker at a time."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 MAX_PARTITIONS = 2048
-"""A slide is cut into: enough for hundreds of processes, few enough to hand out one by one."""
+"""Most partitions of a slide: enough for hundreds of processes, few enough to track singly."""
 
 
 @dataclass(frozen=True)
 class PartitionGrid:
-    """How a slide is shared out.
+    """Grid of partitions over a slide.
 
-    A partition holds whole chunks of every array that its windows and tiles are written to, up to
-    the level `step` of the overview, so that processes that write different partitions never meet.
+    A partition consists of whole chunks of every array that its windows and tiles are written to,
+    up to level `step` of the label pyramid. Processes that write different partitions therefore
+    never write the same chunk.
 
     Parameters
     ----------
     layout : Layout
-        Of the result.
+        Layout of the result.
     """
 
     layout: Layout
 
     @cached_property
     def windows(self) -> int:
-        """Coarse windows along the side of a partition: the fewest, doubled, that do."""
+        """Coarse windows along the side of a partition: the smallest power of 2 that suffices."""
         card, windows = self.layout.card, 1
         tiles = card.coarse_core_px // card.coarse_tile_px
         while self._partitions(windows) > MAX_PARTITIONS or (
-            # else tiles would be merged in other chips than in one process
+            # chips must be merged exactly as in a single process
             card.mergeable and windows * tiles % MERGED_SIDES[0]
         ):
             windows *= 2
@@ -52,31 +53,32 @@ class PartitionGrid:
 
     @property
     def step(self) -> int:
-        """Fine pixels per pixel of the coarsest level whose chunks a partition has to itself."""
+        """Fine pixels per pixel of the coarsest level whose chunks no two partitions share."""
         return self.layout.card.ratio * self.windows
 
     def of_window(self, core: Box) -> Partition:
-        """The partition of a coarse window."""
+        """Partition of a coarse window, given by its core on the coarse grid."""
         side = self._side(self.windows) // self.layout.card.ratio
         return core.top // side, core.left // side
 
     def of_tile(self, tile: Tile) -> Partition:
-        """The partition of a tile."""
+        """Partition of a tile."""
         side = self._side(self.windows) // self.layout.card.tile_px
         return tile[0] // side, tile[1] // side
 
     def box(self, partition: Partition) -> Box:
-        """The pixels of a partition on the fine grid, inside the slide."""
+        """Pixels of a partition on the fine grid, inside the slide."""
         side = self._side(self.windows)
         return Box.at(partition[0] * side, partition[1] * side, side, side).clip(
             self.layout.fine.shape
         )
 
     def _side(self, windows: int) -> int:
-        """Fine pixels along the side of a square of so many windows a side."""
+        """Fine pixels along the side of a square of `windows` × `windows`."""
         return windows * self.layout.card.coarse_core_px * self.layout.card.ratio
 
     def _partitions(self, windows: int) -> int:
+        """Number of partitions with `windows` coarse windows a side."""
         side = self._side(windows)
         rows, columns = (-(-length // side) for length in self.layout.fine.shape)
         return rows * columns
@@ -85,7 +87,7 @@ class PartitionGrid:
 def grouped(
     items: Iterable[Item], partition_of: Callable[[Item], Partition]
 ) -> ItemsView[Partition, list[Item]]:
-    """Gather what lies in the same partition; partitions in the order of their first items."""
+    """Group items by partition; partitions are in the order of their first items."""
     groups: defaultdict[Partition, list[Item]] = defaultdict(list)
     for item in items:
         groups[partition_of(item)].append(item)

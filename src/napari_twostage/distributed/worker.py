@@ -1,7 +1,7 @@
-"""What runs in a worker process: one of both stages over a few partitions.
+"""Tasks of a worker process: one of the two stages, over a few partitions.
 
-A task waits for its turn with the model, and then for its turn with the disk, so a worker of two
-threads computes one task while it writes another.
+A task first holds the lock of the model, then the lock of the disk, so a worker with two threads
+computes one task while it writes another.
 """
 
 from __future__ import annotations
@@ -26,129 +26,157 @@ from napari_twostage.models import load_model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from napari_twostage.distributed.messages import Job
+    from napari_twostage.distributed.messages import ClusterRun
     from napari_twostage.geometry import Box
     from napari_twostage.method.steps import CoarseWindowDone, Partition
     from napari_twostage.method.tiling import Tile
     from napari_twostage.models.model import Model
 
-Step = TypeVar("Step")
+StageStep = TypeVar("StageStep")
 
-KEPT_OPEN = 4
-"""Results, with their slides, and models that a process keeps open."""
-ASK_EVERY_S = 1
-"""How often a task asks whether its run goes on: of an object store, each costs a round trip."""
+CACHE_SIZE = 4
+"""Number of results, with their slides, and of models that a process keeps open."""
+CHECK_EVERY_S = 1
+"""Seconds between checks that the run is active: on an object store each is a round trip."""
 
-_model_turn = Lock()
-"""One task at a time computes: the model has the cores of a process to itself."""
-_disk_turn = Lock()
-"""One task at a time writes: a store writes one partition at a time."""
+_model_lock = Lock()
+"""Lock of the model: one task at a time computes, with all cores of the process."""
+_disk_lock = Lock()
+"""Lock of the disk: a store writes one partition at a time."""
 
 
-def segment_partitions(job: Job, cores: Sequence[Box]) -> list[SegmentedPartition]:
-    """Run stage 1 over windows, given by their cores: all that are left of their partitions."""
-    with _model_turn:
-        seg = _opened(job)
-        steps = _while_wanted(job, coarse_pass(_work(seg, cores)))
+def segment_partitions(run: ClusterRun, cores: Sequence[Box]) -> list[SegmentedPartition]:
+    """Run stage 1 over windows and write their pixels.
+
+    Parameters
+    ----------
+    run : ClusterRun
+        Run that the task belongs to.
+    cores : sequence of Box
+        Cores of the windows: all that are left of their partitions.
+
+    Raises
+    ------
+    SegmentationError
+        If the run has ended.
+    """
+    with _model_lock:
+        seg = _open_result(run)
+        steps = _collect_while_active(run, coarse_pass(_work(seg, cores)))
     partitions = PartitionGrid(seg.layout)
-    with _disk_turn:
+    with _disk_lock:
         return [
-            _write_windows(seg, job, partition, own)
+            _write_windows(seg, run, partition, own)
             for partition, own in grouped(steps, lambda step: partitions.of_window(step.core))
         ]
 
 
-def refine_partitions(job: Job, tiles: Sequence[Tile]) -> list[RefinedPartition]:
-    """Run stage 2 over tiles: all that are chosen of their partitions."""
-    with _model_turn:
-        seg = _opened(job)
-        steps = _while_wanted(job, refine_tiles(_work(seg, []), tiles))
+def refine_partitions(run: ClusterRun, tiles: Sequence[Tile]) -> list[RefinedPartition]:
+    """Run stage 2 over tiles and write their pixels.
+
+    Parameters
+    ----------
+    run : ClusterRun
+        Run that the task belongs to.
+    tiles : sequence of (row, column)
+        All selected tiles of their partitions.
+
+    Raises
+    ------
+    SegmentationError
+        If the run has ended.
+    """
+    with _model_lock:
+        seg = _open_result(run)
+        steps = _collect_while_active(run, refine_tiles(_work(seg, []), tiles))
     partitions = PartitionGrid(seg.layout)
-    with _disk_turn:
+    with _disk_lock:
         return [
-            _write_chips(seg, job, partition, own)
+            _write_chips(seg, run, partition, own)
             for partition, own in grouped(
                 steps, lambda step: partitions.of_tile(step.chip.tiles[0])
             )
         ]
 
 
-def seconds_per_tile(job: Job) -> float:
-    """Stage 2's time for a tile in this process, measured once."""
-    with _model_turn:
-        return _opened(job).model.seconds_per_tile
+def seconds_per_tile(run: ClusterRun) -> float:
+    """Seconds of stage 2 per tile in this process, measured once."""
+    with _model_lock:
+        return _open_result(run).model.seconds_per_tile
 
 
 def _write_windows(
-    seg: Segmentation, job: Job, partition: Partition, steps: list[CoarseWindowDone]
+    seg: Segmentation, run: ClusterRun, partition: Partition, steps: list[CoarseWindowDone]
 ) -> SegmentedPartition:
-    with _only(seg, job, "coarse", partition):
+    with _writing_partition(seg, run, "coarse", partition):
         windows = [
             WindowReport(
                 step.core, *seg.writer.write_window(step.core, step.logits, step.unreadable)
             )
             for step in steps
         ]
-    return SegmentedPartition(partition, _this(seg.model), windows)
+    return SegmentedPartition(partition, _describe_worker(seg.model), windows)
 
 
 def _write_chips(
-    seg: Segmentation, job: Job, partition: Partition, steps: list[ChipRefined | ChipFailed]
+    seg: Segmentation, run: ClusterRun, partition: Partition, steps: list[ChipRefined | ChipFailed]
 ) -> RefinedPartition:
     refined = [step for step in steps if isinstance(step, ChipRefined)]
-    with _only(seg, job, "refine", partition):
+    with _writing_partition(seg, run, "refine", partition):
         squares = (seg.writer.squares(step.chip.core, step.labels).items() for step in refined)
         seg.writer.write_tiles(dict(chain.from_iterable(squares)))
     return RefinedPartition(
         partition,
-        _this(seg.model),
+        _describe_worker(seg.model),
         [tile for step in refined for tile in step.chip.tiles],
         [(step.chip.tiles, step.reason) for step in steps if isinstance(step, ChipFailed)],
     )
 
 
 @contextmanager
-def _only(seg: Segmentation, job: Job, stage: str, partition: Partition) -> Iterator[None]:
-    """Write one partition only; its part of what partitions share is left for the owner."""
-    _require_wanted(job)
+def _writing_partition(
+    seg: Segmentation, run: ClusterRun, stage: str, partition: Partition
+) -> Iterator[None]:
+    """Restrict writes to one partition; save its part of the shared levels for the owner."""
+    _require_active(run)
     partitions = PartitionGrid(seg.layout)
     shared = seg.writer.detach(partitions.box(partition), partitions.step)
     yield
     seg.writer.flush_detached()
-    job.leave(stage, partition, shared)
+    run.put_levels(stage, partition, shared)
 
 
-def _while_wanted(job: Job, steps: Iterable[Step]) -> list[Step]:
-    """Take all steps, unless the run ends meanwhile."""
+def _collect_while_active(run: ClusterRun, steps: Iterable[StageStep]) -> list[StageStep]:
+    """Collect all steps; raise if the run ends meanwhile."""
     taken = []
-    asked = float("-inf")
+    checked = float("-inf")
     for step in steps:
-        if time.monotonic() - asked > ASK_EVERY_S:
-            _require_wanted(job)
-            asked = time.monotonic()
+        if time.monotonic() - checked > CHECK_EVERY_S:
+            _require_active(run)
+            checked = time.monotonic()
         taken.append(step)
     return taken
 
 
-def _require_wanted(job: Job) -> None:
-    """Let a task fail whose run has ended: it would write behind the back of the next one."""
-    if not job.goes_on:
-        raise SegmentationError(f"{job.folder}: the run that this task belongs to has ended")
+def _require_active(run: ClusterRun) -> None:
+    """Raise if the run has ended, so a stale task cannot corrupt its successor."""
+    if not run.active:
+        raise SegmentationError(f"{run.folder}: the run that this task belongs to has ended")
 
 
-@lru_cache(KEPT_OPEN)
-def _opened(job: Job) -> Segmentation:
-    """Open the result as it is when this process comes to the run."""
-    seg = Segmentation.open(job.folder)
+@lru_cache(CACHE_SIZE)
+def _open_result(run: ClusterRun) -> Segmentation:
+    """Open the result of a run, and load its model."""
+    seg = Segmentation.open(run.folder)
     made_with = seg.record.model
-    seg.attach_model(_loaded(made_with.source, made_with.sha256, job.device, job.precision))
+    seg.attach_model(_load_model(made_with.source, made_with.sha256, run.device, run.precision))
     return seg
 
 
-@lru_cache(KEPT_OPEN)
-def _loaded(
+@lru_cache(CACHE_SIZE)
+def _load_model(
     source: str,
-    sha256: str,  # noqa: ARG001 - tells versions apart
+    sha256: str,  # noqa: ARG001 - part of the cache key
     device: str,
     precision: str,
 ) -> Model:
@@ -165,5 +193,5 @@ def _work(seg: Segmentation, windows: Sequence[Box]) -> Work:
     )
 
 
-def _this(model: Model) -> Worker:
+def _describe_worker(model: Model) -> Worker:
     return Worker(platform.node(), os.getpid(), str(model.compute), model.threads)

@@ -1,4 +1,4 @@
-"""Results out: labels, objects, tables and an overview, chosen by the file's name."""
+"""Export of results: labels, objects, tables and a figure; the file name selects the format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ExportError
 from napari_twostage.export.atomic import replacing
-from napari_twostage.export.figure import write_overview
+from napari_twostage.export.figure import write_figure
 from napari_twostage.export.geojson import write_geojson, write_geojson_gz
 from napari_twostage.export.tables import write_areas, write_objects
 from napari_twostage.export.tiff_labels import write_tiff
@@ -36,50 +36,50 @@ _WRITERS: dict[str, Writer] = {
     ".ome.tiff": write_tiff,
     "areas.csv": write_areas,
     "objects.csv": write_objects,
-    ".png": write_overview,
+    ".png": write_figure,
 }
-"""How a file's name ends, and what writes it."""
+"""Ending of a file name to the function that writes the format."""
 
 
 def export(
     result: Result, path: str | PathLike[str] | Url, *, progress: Progress | None = None
 ) -> Location:
-    """Write a result in the format that the file's name asks for.
+    """Write a result in the format that the file name selects.
 
     Parameters
     ----------
     result : Result
-        What to write. Whatever is not refined yet is written as the coarse pass left it.
+        Result to export. Tiles not yet refined have their coarse labels.
     path : path or URL
-        Ends in one of
+        Name that ends in one of
 
         - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath;
         - ``.ome.zarr``: labels of every level, OME-Zarr 0.5, in micrometres;
         - ``.ome.tif``, ``.ome.tiff``: labels of every level, a tiled pyramidal OME-TIFF;
         - ``areas.csv``, ``objects.csv``: one row per class, one row per object;
-        - ``.png``: an overview: slide, uncertainty, refined tiles and labels side by side.
+        - ``.png``: a figure: slide, uncertainty, refined tiles and labels side by side.
 
-        An earlier file of that name is replaced when the new one is whole, not before. What goes
-        to a URL is written to a temporary folder first.
+        An existing file is replaced only once the new one is complete. An export to a URL is
+        written to a temporary folder first.
     progress : callable, optional
-        Called now and then with the share that is done, from 0 to 1.
+        Called with the share done, in [0, 1].
 
     Returns
     -------
     Path or Url
-        What was written.
+        Location that was written.
 
     Raises
     ------
     ExportError
-        The ending is unknown, or `path` cannot be written or must not be replaced.
+        If the ending is unknown, or `path` cannot be written or must not be replaced.
     """
     path = locate(path)
     write = _writer(path)
     if path.resolve() == result.path.resolve():
         raise ExportError(f"{path} is the segmentation itself; choose another name to export to")
     with replacing(path) as partial:
-        write(result, partial, progress or _silent)
+        write(result, partial, progress or _ignore)
     return path
 
 
@@ -93,5 +93,5 @@ def _writer(path: Location) -> Writer:
     )
 
 
-def _silent(_done: float) -> None:
-    """Tell nobody."""
+def _ignore(_done: float) -> None:
+    """Ignore progress."""

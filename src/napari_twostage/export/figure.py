@@ -1,4 +1,4 @@
-"""One picture of a run: slide, uncertainty, refined tiles and labels side by side."""
+"""Figure of a result: slide, uncertainty, refined tiles and labels side by side, as a PNG."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.errors import SegmentationError, SlideError
-from napari_twostage.export.rendering import (
+from napari_twostage.export.figure_rasters import (
     STATE_COLORS,
-    grey,
-    labels_picture,
-    slide_picture,
-    states_picture,
-    uncertainty_picture,
+    faded_grey,
+    labels_raster,
+    slide_raster,
+    states_raster,
+    uncertainty_raster,
 )
 from napari_twostage.measure.areas import areas
 from napari_twostage.method.tiling import TileState
@@ -33,24 +33,26 @@ if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
 DPI = 200
-MOST_IN = 12.0
-"""Widest and tallest in inches: 2400 pixels."""
+MAX_SIDE_IN = 12.0
+"""Largest width and height of the figure, in inches: 2400 pixels."""
 MARGIN_IN, HEADER_IN, TITLE_IN, ROW_IN = 0.2, 0.35, 0.27, 0.19
-"""Around panels, for the picture's title, for a panel's title, for a line of a legend."""
+"""Space around panels, for the figure title, a panel title, and a legend line, in inches."""
 LEGEND_IN = 2.2
-"""Width of one column of a legend, and the narrowest panel."""
+"""Width of a legend column, and smallest width of a panel, in inches."""
 OUTSIDE = "#ececec"
+"""Background colour of a panel."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where the four panels go, in inches."""
+class FigureLayout:
+    """Arrangement of the four panels; lengths are in inches."""
 
     rows: int
     columns: int
     width: float
-    """Of a panel's picture."""
+    """Width of a panel's image."""
     height: float
+    """Height of a panel's image."""
     footer: float
     """Height of the legend under each panel."""
     legend_columns: int
@@ -65,12 +67,12 @@ class Layout:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Width and height of everything."""
+        """Width and height of the figure."""
         across, down = self.cell
         return self.columns * across + MARGIN_IN, self.rows * down + HEADER_IN
 
     def panel(self, index: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of a panel's picture, as shares of the whole."""
+        """Left, bottom, width and height of a panel's image, as shares of the figure."""
         row, column = divmod(index, self.columns)
         across, down = self.cell
         total_width, total_height = self.size
@@ -85,30 +87,40 @@ class Layout:
         )
 
 
-def choose_layout(aspect: float, entries: int) -> Layout:
-    """Choose the arrangement of four panels that shows them largest.
+def choose_layout(aspect: float, entries: int) -> FigureLayout:
+    """Choose the arrangement of four panels with the largest images.
 
     Parameters
     ----------
     aspect : float
-        Height of the slide over its width.
+        Height of the slide divided by its width.
     entries : int
-        Most lines in the legend of any panel.
+        Number of lines in the longest legend.
     """
     choices = []
     for rows, columns in ((1, 4), (2, 2), (4, 1)):
-        widest = (MOST_IN - MARGIN_IN) / columns - MARGIN_IN
+        widest = (MAX_SIDE_IN - MARGIN_IN) / columns - MARGIN_IN
         legend_columns = int(widest / LEGEND_IN)
         footer = 0.1 + ROW_IN * max(2, math.ceil(entries / legend_columns))
-        tallest = (MOST_IN - HEADER_IN) / rows - TITLE_IN - footer - MARGIN_IN
+        tallest = (MAX_SIDE_IN - HEADER_IN) / rows - TITLE_IN - footer - MARGIN_IN
         width = max(0.2, min(widest, tallest / aspect))
         height = max(0.05, width * aspect)
-        choices.append(Layout(rows, columns, width, height, footer, legend_columns))
+        choices.append(FigureLayout(rows, columns, width, height, footer, legend_columns))
     return max(choices, key=lambda layout: layout.width)
 
 
-def write_overview(result: Result, path: Path, progress: Progress) -> None:
-    """Draw the overview as a PNG, at most 2400 pixels wide and about as tall."""
+def write_figure(result: Result, path: Path, progress: Progress) -> None:
+    """Draw the figure as a PNG, at most 2400 pixels wide and about as tall.
+
+    Parameters
+    ----------
+    result : Result
+        Result to export.
+    path : Path
+        File to write.
+    progress : callable
+        Called with the share done, in [0, 1].
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -118,21 +130,23 @@ def write_overview(result: Result, path: Path, progress: Progress) -> None:
     figure = Figure(figsize=layout.size, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     panels = _Panels(result, figure, layout)
-    panels.header()
-    panels.slide()
+    panels.draw_header()
+    panels.draw_slide()
     progress(0.8)
-    panels.uncertainty()
-    panels.states()
+    panels.draw_uncertainty()
+    panels.draw_states()
     progress(0.9)
-    panels.labels([(kind.color, f"{kind.name}  {_area(kind.area_mm2)}") for kind in kinds])
+    panels.draw_labels(
+        [(kind.color, f"{kind.name}  {_describe_area(kind.area_mm2)}") for kind in kinds]
+    )
     figure.savefig(path, format="png", metadata={"Software": None})
     progress(1.0)
 
 
 class _Panels:
-    """Draws each panel in its place, all over the same extent."""
+    """Panels of one figure, all over the same extent in micrometres."""
 
-    def __init__(self, result: Result, figure: Figure, layout: Layout) -> None:
+    def __init__(self, result: Result, figure: Figure, layout: FigureLayout) -> None:
         self._result = result
         self._states = result.states
         self._figure = figure
@@ -142,13 +156,13 @@ class _Panels:
         self._width_um = columns * result.grid.mpp[1]
         self._extent = (0.0, self._width_um, self._height_um, 0.0)
         try:
-            self._picture: NDArray[np.uint8] | None = slide_picture(result)
+            self._slide: NDArray[np.uint8] | None = slide_raster(result)
             self._missing = ""
         except (SlideError, SegmentationError) as error:
-            self._picture, self._missing = None, str(error)
+            self._slide, self._missing = None, str(error)
 
-    def header(self) -> None:
-        """Say what this is and how much of it was refined."""
+    def draw_header(self) -> None:
+        """Draw the name and size of the slide, and the share of it that was refined."""
         tissue = int(np.count_nonzero(self._states))
         refined = int(np.count_nonzero(self._states == TileState.REFINED))
         share = 100 * refined / max(1, tissue)
@@ -164,17 +178,17 @@ class _Panels:
             fontweight="bold",
         )
 
-    def slide(self) -> None:
-        """The slide, with a scale bar below it."""
+    def draw_slide(self) -> None:
+        """Draw the slide, with a scale bar below."""
         axes = self._axes(0, "Slide")
-        if self._picture is None:
+        if self._slide is None:
             axes.set_facecolor(OUTSIDE)
-            words = textwrap.fill(self._missing, max(12, int(13 * self._layout.width)))
+            text = textwrap.fill(self._missing, max(12, int(13 * self._layout.width)))
             axes.text(
-                0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=8
+                0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=8
             )
         else:
-            axes.imshow(self._picture, extent=self._extent, aspect="auto")
+            axes.imshow(self._slide, extent=self._extent, aspect="auto")
         length = scale_bar_um(self._width_um)
         below = -0.1 / self._layout.height
         axes.plot(
@@ -182,17 +196,17 @@ class _Panels:
             linewidth=3, solid_capstyle="butt", clip_on=False,
         )  # fmt: skip
         axes.text(
-            0, below - 0.06 / self._layout.height, length_words(length),
+            0, below - 0.06 / self._layout.height, describe_length(length),
             transform=axes.transAxes, va="top", fontsize=8,
         )  # fmt: skip
 
-    def uncertainty(self) -> None:
-        """Where the coarse pass hesitates, with a colour bar below."""
+    def draw_uncertainty(self) -> None:
+        """Draw the uncertainty of the coarse pass, with a colour bar below."""
         axes = self._axes(1, "Uncertainty of the coarse pass")
         axes.set_facecolor(OUTSIDE)
-        values = uncertainty_picture(self._result)
+        values = uncertainty_raster(self._result)
         inside = values[np.isfinite(values)]
-        # Averaging pales thin seams: the scale ends near the highest value, not at 1.
+        # Averaging lowers the peaks along thin borders: end the scale near the highest value.
         top = float(np.ceil(10 * np.quantile(inside, 0.998)) / 10) if inside.size else 1.0
         image = axes.imshow(
             values, cmap="inferno", vmin=0, vmax=max(top, 0.1), extent=self._extent, aspect="auto"
@@ -203,8 +217,8 @@ class _Panels:
         self._figure.colorbar(image, cax=bar, orientation="horizontal")
         bar.tick_params(labelsize=7, length=2, pad=1)
 
-    def states(self) -> None:
-        """Which tiles stage 2 refined, over the slide in grey."""
+    def draw_states(self) -> None:
+        """Draw the state of each tile over the slide in grey."""
         result = self._result
         axes = self._axes(2, "Tiles")
         self._backdrop(axes)
@@ -214,7 +228,7 @@ class _Panels:
         )
         rows, columns = self._states.shape
         axes.imshow(
-            states_picture(self._states),
+            states_raster(self._states),
             interpolation="nearest",
             extent=(0, columns * tile_um[1], rows * tile_um[0], 0),
             aspect="auto",
@@ -229,12 +243,12 @@ class _Panels:
             ],
         )
 
-    def labels(self, entries: Sequence[tuple[str, str]]) -> None:
-        """The labels as they stand, with each class's area."""
+    def draw_labels(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Draw the current labels, with the legend entries (colour, text)."""
         axes = self._axes(3, "Labels")
         self._backdrop(axes)
         axes.imshow(
-            labels_picture(self._result),
+            labels_raster(self._result),
             interpolation_stage="rgba",
             extent=self._extent,
             aspect="auto",
@@ -252,14 +266,14 @@ class _Panels:
 
     def _backdrop(self, axes: Axes) -> None:
         axes.set_facecolor(OUTSIDE)
-        if self._picture is not None:
-            axes.imshow(grey(self._picture), extent=self._extent, aspect="auto")
+        if self._slide is not None:
+            axes.imshow(faded_grey(self._slide), extent=self._extent, aspect="auto")
 
     def _legend(self, axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
         from matplotlib.patches import Patch
 
         axes.legend(
-            handles=[Patch(facecolor=color, label=words) for color, words in entries],
+            handles=[Patch(facecolor=color, label=text) for color, text in entries],
             loc="upper left",
             bbox_to_anchor=(0, -0.07 / self._layout.height),
             ncols=self._layout.legend_columns,
@@ -274,7 +288,7 @@ class _Panels:
 
 
 def scale_bar_um(width_um: float) -> float:
-    """Choose a round length of about a fifth of the width: 1, 2 or 5 times a power of ten.
+    """Round length of about a fifth of the width, in micrometres: 1, 2 or 5 times a power of ten.
 
     Examples
     --------
@@ -286,17 +300,17 @@ def scale_bar_um(width_um: float) -> float:
     return float(max(step * power for step in (1, 2, 5) if step * power <= most))
 
 
-def length_words(um: float) -> str:
-    """Say a length in the unit people would.
+def describe_length(um: float) -> str:
+    """Format a length given in micrometres, in µm or mm.
 
     Examples
     --------
-    >>> length_words(200.0), length_words(5000.0)
+    >>> describe_length(200.0), describe_length(5000.0)
     ('200 µm', '5 mm')
     """
     return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
 
 
-def _area(mm2: float) -> str:
-    """Say an area so that a single nucleus is not 0 mm²."""
+def _describe_area(mm2: float) -> str:
+    """Format an area given in square millimetres, in mm² or µm²: a nucleus must not be 0 mm²."""
     return f"{mm2:,.3f} mm²" if mm2 >= 0.01 else f"{mm2 * 1e6:,.0f} µm²"

@@ -1,4 +1,4 @@
-"""Objects as GeoJSON that QuPath opens: File > Import objects from file."""
+"""Objects as GeoJSON for QuPath (File > Import objects from file)."""
 
 from __future__ import annotations
 
@@ -23,30 +23,40 @@ if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
 REGION_UM2 = 10_000.0
-"""From this area on an object is an annotation, below it a detection.
+"""Smallest area of an annotation, in square micrometres; smaller objects are detections.
 
-QuPath keeps cells and nuclei as detections, which stay fast by the million, and regions of tissue
-as annotations, which can be edited. 100 um x 100 um parts clumps of nuclei from regions.
+QuPath stores cells and nuclei as detections, which stay fast by the million, and tissue regions as
+annotations, which can be edited. 100 µm × 100 µm separates clumps of nuclei from regions.
 """
 
-_NAMES = uuid.UUID("0f6c1b5e-8d52-5a6b-9d0e-5f3f0c8f2f10")
-"""Makes the names of our objects differ from everybody else's."""
+_NAMESPACE = uuid.UUID("0f6c1b5e-8d52-5a6b-9d0e-5f3f0c8f2f10")
+"""Namespace of the object ids, so that they differ from those of other programs."""
 
 
 def object_id(result: Result, item: LabelObject) -> uuid.UUID:
-    """Name an object: the same at every export as long as its first pixel and class are."""
+    """Identifier of an object; equal between exports while its first pixel and class are equal."""
     row, column = item.first
-    return uuid.uuid5(_NAMES, f"{result.name}/{item.value}/{row}/{column}")
+    return uuid.uuid5(_NAMESPACE, f"{result.name}/{item.value}/{row}/{column}")
 
 
 def write_geojson(result: Result, path: Path, progress: Progress) -> None:
-    """Write every object as one feature, in pixels (x, y) of level 0."""
+    """Write every object as one feature, in level-0 pixels (x, y).
+
+    Parameters
+    ----------
+    result : Result
+        Result to export.
+    path : Path
+        File to write.
+    progress : callable
+        Called with the share done, in [0, 1].
+    """
     with path.open("w", encoding="utf-8") as file:
         _write(result, file, progress)
 
 
 def write_geojson_gz(result: Result, path: Path, progress: Progress) -> None:
-    """Write the same, compressed; the same objects give the same bytes."""
+    """Write the same as `write_geojson`, compressed; equal objects give equal bytes."""
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed,
@@ -56,7 +66,7 @@ def write_geojson_gz(result: Result, path: Path, progress: Progress) -> None:
 
 
 def _write(result: Result, file: TextIO, progress: Progress) -> None:
-    """Write features while blocks are read: the collection is never in memory."""
+    """Write features while blocks are read; the collection is never in memory."""
     classes = {
         kind.value: {"name": kind.name, "color": _rgb(kind.color)} for kind in result.classes
     }
@@ -89,7 +99,7 @@ def _feature(
 
 
 def _geometry(outline: Polygon, downsample: Scale) -> dict[str, Any]:
-    """Turn a polygon on the fine grid into GeoJSON at level 0."""
+    """Convert a polygon on the fine grid to GeoJSON at level 0."""
     return {
         "type": "Polygon",
         "coordinates": [_ring(ring, downsample) for ring in (outline.exterior, *outline.interiors)],
@@ -97,15 +107,15 @@ def _geometry(outline: Polygon, downsample: Scale) -> dict[str, Any]:
 
 
 def _ring(ring: LinearRing, downsample: Scale) -> list[list[float]]:
-    """Multiply pixel edges by the downsample factor, to 1e-4 of a level-0 pixel."""
+    """Convert a ring to level-0 pixels, rounded to 1e-4 pixel."""
     points = np.asarray(ring.coords) * (downsample[1], downsample[0])
     whole = np.rint(points)
-    # Whole numbers, the usual case, are written without ".0".
+    # Write whole numbers, the usual case, without ".0".
     listed = whole.astype(np.int64) if np.array_equal(points, whole) else points.round(4)
     numbers: list[list[float]] = listed.tolist()
     return numbers
 
 
 def _rgb(color: str) -> list[int]:
-    """Turn ``#rrggbb`` into QuPath's three numbers."""
+    """Convert ``#rrggbb`` to three integers in [0, 255]."""
     return list(bytes.fromhex(color.removeprefix("#")))

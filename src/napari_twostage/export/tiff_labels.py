@@ -18,19 +18,30 @@ if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
 TILE_PX = 512
+"""Side of a TIFF tile, in pixels."""
 STRIP_TILES = 8
-"""Tiles read at once: the labels of a strip, so that their own tiles are not read twice."""
+"""TIFF tiles read at once, side by side, so that few stored tiles are read twice."""
 
 CLASSIC_BYTES = 2**32 - 2**25
-"""What 32-bit offsets reach, less room for the tags; beyond it the file is a BigTIFF."""
+"""Bytes that 32-bit offsets can address, less room for tags; larger files are BigTIFF."""
 
 
 def write_tiff(result: Result, path: Path, progress: Progress) -> None:
-    """Write every level tile by tile: deflate, which QuPath and Bio-Formats read, in SubIFDs."""
+    """Write all levels, tile by tile, as SubIFDs with deflate, for QuPath and Bio-Formats.
+
+    Parameters
+    ----------
+    result : Result
+        Result to export.
+    path : Path
+        File to write.
+    progress : callable
+        Called with the share done, in [0, 1].
+    """
     import tifffile
 
     total = sum(level.size for level in result.labels)
-    strips = _Strips(result, progress, total)
+    strips = _LabelStrips(result, progress, total)
     with tifffile.TiffWriter(path, ome=True, bigtiff=total > CLASSIC_BYTES) as tiff:
         for level, labels in enumerate(result.labels):
             mpp_y, mpp_x = result.grid.coarser(2**level).mpp
@@ -52,7 +63,7 @@ def write_tiff(result: Result, path: Path, progress: Progress) -> None:
 
 
 def _metadata(result: Result) -> dict[str, Any]:
-    """Say how large a pixel is and which value means what."""
+    """OME metadata: pixel size, and the class of each label value."""
     return {
         "axes": "YX",
         "Name": result.name,
@@ -64,8 +75,8 @@ def _metadata(result: Result) -> dict[str, Any]:
     }
 
 
-class _Strips:
-    """Reads labels in strips and hands them out as TIFF tiles."""
+class _LabelStrips:
+    """Reader of labels in horizontal strips, cut into TIFF tiles."""
 
     def __init__(self, result: Result, progress: Progress, total: int) -> None:
         self._result = result
@@ -74,7 +85,7 @@ class _Strips:
         self._done = 0
 
     def tiles(self, level: int) -> Iterator[NDArray[np.uint8]]:
-        """Yield one level's tiles in the file's order, the last ones padded with background."""
+        """Yield the tiles of one level in file order; padded with background beyond the edge."""
         rows, columns = self._result.labels[level].shape
         for top in range(0, rows, TILE_PX):
             for left in range(0, columns, TILE_PX * STRIP_TILES):

@@ -11,11 +11,21 @@ if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
 CHUNK_PX = 1024
-"""Side of a chunk: few enough files on a big slide, few enough bytes to read one at once."""
+"""Side of a chunk, in pixels: few files for a large slide, few bytes per read."""
 
 
 def write_zarr(result: Result, path: Path, progress: Progress) -> None:
-    """Write every level, chunk by chunk; each chunk is written once, empty ones not at all."""
+    """Write all levels, chunk by chunk; each chunk is written once, empty chunks never.
+
+    Parameters
+    ----------
+    result : Result
+        Result to export.
+    path : Path
+        Folder to write.
+    progress : callable
+        Called with the share done, in [0, 1].
+    """
     import zarr
 
     root = zarr.open_group(path, mode="w", zarr_format=3)
@@ -42,7 +52,7 @@ def write_zarr(result: Result, path: Path, progress: Progress) -> None:
 
 
 def _multiscale(result: Result) -> dict[str, Any]:
-    """Place every level: OME-Zarr counts from the centre of the slide's first pixel."""
+    """Scale and translation of every level, relative to the centre of the slide's first pixel."""
     datasets = []
     for level in range(len(result.labels)):
         grid = result.grid.coarser(2**level)
@@ -66,7 +76,7 @@ def _multiscale(result: Result) -> dict[str, Any]:
 
 
 def _image_label(result: Result) -> dict[str, Any]:
-    """Name and colour each class."""
+    """Name and colour of each class."""
     return {
         "colors": [
             {

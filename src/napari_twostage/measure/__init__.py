@@ -1,1 +1,1 @@
-"""Measurements of a result: areas, objects, and a summary in figures."""
+"""Measurements of a result: areas, objects, and a summary."""

@@ -1,4 +1,4 @@
-"""How much of the slide each class covers."""
+"""Area of each class, and the number of its objects."""
 
 from __future__ import annotations
 
@@ -18,36 +18,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassArea:
-    """What one class covers at the finest level."""
+    """Area of one class at the finest level."""
 
     name: str
     color: str
     """``#rrggbb``"""
     value: int
+    """Label value of the class."""
+    objects: int | None
+    """Number of connected regions; None if they were not counted."""
     pixels: int
     area_mm2: float
+    """Area in square millimetres."""
     tissue_fraction: float
-    """Share of the tissue, in [0, 1]: the tissue is every tile that was not left outside."""
+    """Share of the tissue, in [0, 1]; the tissue is every tile that is not `TileState.OUTSIDE`."""
     refined_fraction: float
-    """Share of the class's own pixels that stage 2 made, in [0, 1]."""
+    """Share of the class's pixels that come from stage 2, in [0, 1]."""
 
 
-def areas(result: Result, *, progress: Progress = lambda _: None) -> list[ClassArea]:
+def areas(
+    result: Result, *, count_objects: bool = False, progress: Progress = lambda _: None
+) -> list[ClassArea]:
     """Measure the area of each class, in the order of ``result.classes``.
 
-    Reads the finest labels a block at a time, so memory does not grow with the slide.
+    The finest labels are read once, a block at a time, so memory does not grow with the slide.
+
+    Parameters
+    ----------
+    result : Result
+        Result to measure.
+    count_objects : bool
+        Count connected regions as well, which takes two to three times as long.
+    progress : callable
+        Called with the share done, in [0, 1], after each block.
     """
-    pixels, refined = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    tissue = 0
-    for block in blocks(result, progress):
-        pixels += np.bincount(block.labels.ravel(), minlength=256)
-        refined += np.bincount(block.labels[block.refined], minlength=256)
-        tissue += int(np.count_nonzero(block.states))
+    tissue = _tissue_pixels(result)
+    pixels, refined, objects = np.zeros((3, 256), np.int64)
+    if count_objects:
+        for found in iter_objects(result, outlines=False, progress=progress):
+            pixels[found.value] += found.pixels
+            refined[found.value] += found.refined_pixels
+            objects[found.value] += 1
+    else:
+        for block in blocks(result, progress):
+            pixels += np.bincount(block.labels.ravel(), minlength=256)
+            refined += np.bincount(block.labels[block.refined], minlength=256)
     return [
         ClassArea(
             name=kind.name,
             color=kind.color,
             value=kind.value,
+            objects=int(objects[kind.value]) if count_objects else None,
             pixels=int(pixels[kind.value]),
             area_mm2=float(pixels[kind.value] * result.grid.pixel_area_um2 / 1e6),
             tissue_fraction=float(pixels[kind.value] / max(1, tissue)),
@@ -57,46 +78,8 @@ def areas(result: Result, *, progress: Progress = lambda _: None) -> list[ClassA
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class ClassTally:
-    """What one class covers, and in how many pieces."""
-
-    name: str
-    color: str
-    """``#rrggbb``"""
-    value: int
-    objects: int
-    """Connected regions."""
-    area_mm2: float
-    tissue_fraction: float
-    """Share of the tissue's tiles, in [0, 1]."""
-
-
-def tally(result: Result, progress: Progress = lambda _: None) -> list[ClassTally]:
-    """Count objects and measure areas of each class, in the order of ``result.classes``.
-
-    One pass over the finest labels, a block at a time.
-    """
-    pixels, objects = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for found in iter_objects(result, outlines=False, progress=progress):
-        pixels[found.value] += found.pixels
-        objects[found.value] += 1
-    tissue = _tissue_pixels(result)
-    return [
-        ClassTally(
-            name=kind.name,
-            color=kind.color,
-            value=kind.value,
-            objects=int(objects[kind.value]),
-            area_mm2=float(pixels[kind.value] * result.grid.pixel_area_um2 / 1e6),
-            tissue_fraction=float(pixels[kind.value] / max(1, tissue)),
-        )
-        for kind in result.classes
-    ]
-
-
 def _tissue_pixels(result: Result) -> int:
-    """Pixels of the tiles that were not left outside; the last row and column may be cut."""
+    """Pixels of all tiles that are not outside; the last row and column may be cut."""
     rows, columns = (
         np.minimum(result.tiles.tile_px, length - np.arange(count) * result.tiles.tile_px)
         for count, length in zip(result.tiles.shape, result.grid.shape, strict=True)

@@ -1,4 +1,4 @@
-"""A walk over the labels of a segmentation, a bounded block at a time."""
+"""Blocks of a result's labels: the whole slide, a bounded part at a time."""
 
 from __future__ import annotations
 
@@ -18,37 +18,48 @@ if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
 Progress = Callable[[float], None]
-"""Called now and then with the share that is done, from 0 to 1."""
+"""Callback with the share done, in [0, 1]."""
 
 BLOCK_PX = 1024
-"""Side of a block, about: whole tiles, and a few megabytes of arrays whatever the slide's size."""
+"""Approximate side of a block, in pixels; a block holds whole tiles, and a few megabytes."""
 
 
 class Block(NamedTuple):
-    """Some whole tiles of the finest labels."""
+    """Whole tiles of the finest labels."""
 
     box: Box
-    """Where it lies on the fine grid."""
+    """Pixels of the block, on the fine grid."""
     labels: NDArray[np.uint8]
-    """(height, width) class values; 0 is background."""
+    """Class values, 0 for the background: (height, width)."""
     states: NDArray[np.uint8]
-    """(height, width) `TileState` of the tile that each pixel lies in."""
+    """`TileState` of each pixel's tile: (height, width)."""
 
     @property
     def refined(self) -> NDArray[np.bool_]:
-        """(height, width) whether stage 2 made the pixel."""
+        """True where the label comes from stage 2: (height, width)."""
         return np.equal(self.states, TileState.REFINED)
 
 
 def blocks(result: Result, progress: Progress) -> Iterator[Block]:
-    """Walk over the finest labels, row by row of blocks, each pixel in exactly one block.
+    """Read the finest labels block by block, row by row; each pixel is in exactly one block.
 
-    Blocks far from the tissue are not read: their labels are background. Those next to it are,
-    for upsampled labels may reach a few pixels beyond their tile.
+    Blocks away from the tissue are background and not read. Blocks next to it are read, since
+    upsampled labels may extend a few pixels beyond their tile.
+
+    Parameters
+    ----------
+    result : Result
+        Result to read.
+    progress : callable
+        Called with the share done, in [0, 1], after each block.
+
+    Yields
+    ------
+    Block
     """
     tile_px = result.tiles.tile_px
     size = tile_px * max(1, BLOCK_PX // tile_px)
-    known = result.states  # once: a run that goes on meanwhile must not move the borders
+    known = result.states  # read once: a run in progress must not change it between blocks
     done = 0
     for box in result.grid.box.blocks(size):
         tiles = Box(

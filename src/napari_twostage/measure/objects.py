@@ -1,7 +1,7 @@
-"""Objects: the connected regions of one class, followed across blocks.
+"""Objects of a result: connected regions of one class, joined across blocks.
 
-Blocks are taken row by row. An object is given out as soon as no part of it touches a block
-still to come, so memory holds what crosses one row of blocks and not the slide's objects.
+Blocks are read row by row. An object is yielded as soon as no part of it touches an unread block,
+so memory holds only the objects that cross the current row of blocks.
 """
 
 from __future__ import annotations
@@ -28,16 +28,20 @@ if TYPE_CHECKING:
 def iter_objects(
     result: Result, *, outlines: bool, progress: Progress = lambda _: None
 ) -> Iterator[LabelObject]:
-    """Give out every object of the finest labels once, as soon as it is whole.
+    """Find every object of the finest labels; each is yielded once, as soon as it is complete.
 
     Parameters
     ----------
     result : Result
-        Whose labels.
+        Result to measure.
     outlines : bool
-        Whether to trace polygons, which costs most of the time.
+        Trace polygons as well, which takes most of the time.
     progress : callable
-        Called with the share done after each block.
+        Called with the share done, in [0, 1], after each block.
+
+    Yields
+    ------
+    LabelObject
     """
     front = _Front(result.grid.shape)
     for block in blocks(result, progress):
@@ -45,18 +49,18 @@ def iter_objects(
 
 
 class _Front:
-    """The border between the blocks that were read and those that were not, and what crosses it."""
+    """Border between read and unread blocks, with the objects that cross it."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        # Number of the open region under each pixel of the front; 0 where there is none.
+        # Number of the open region at each pixel of the front; 0 without one.
         self._above = np.zeros(shape[1], np.int64)
         self._beside = np.zeros(0, np.int64)
         self._open: dict[int, LabelObject] = {}
         self._count = 0
 
     def advance(self, block: Block, *, outlines: bool) -> Iterator[LabelObject]:
-        """Move past one block; yields the objects that are whole now."""
+        """Move past one block; yield the objects that are now complete."""
         box = block.box
         above = self._above[box.left : box.right].copy()
         beside = self._beside if box.left else np.zeros(box.height, np.int64)
@@ -83,7 +87,7 @@ class _Front:
         yield from self._release(above, beside, given)
 
     def _crossing(self, numbers: NDArray[np.int32], box: Box) -> dict[int, int]:
-        """Count, for each region that touches another block, the blocks still to come."""
+        """Count the unread blocks of each region that touches another block."""
         rows, columns = self._shape
         crossing: dict[int, int] = {}
         for inner, coming, side in (
@@ -98,13 +102,13 @@ class _Front:
         return crossing
 
     def _join(self, before: NDArray[np.int64], now: NDArray[np.int64]) -> None:
-        """Unite the objects of one class that face each other across a border."""
+        """Merge objects of one class that face each other across a border."""
         facing = (before > 0) & (now > 0)
         for pair in np.unique(np.stack([before[facing], now[facing]], 1), axis=0):
             one, other = (self._open[int(number)] for number in pair)
             if one is other or one.value != other.value:
                 continue
-            # The smaller is relabelled, so a large object is not walked once a block.
+            # Relabel the smaller one, so that a large object is not traversed for every block.
             small, large = sorted((one, other), key=lambda item: len(item.members))
             for member in small.members:
                 self._open[member] = large
@@ -113,7 +117,7 @@ class _Front:
     def _release(
         self, above: NDArray[np.int64], beside: NDArray[np.int64], given: NDArray[np.int64]
     ) -> Iterator[LabelObject]:
-        """Close the objects for which the block just passed was the last one to come."""
+        """Close the objects for which the block just passed was the last one."""
         faced = chain(_distinct(above), _distinct(beside))
         for number in faced:
             self._open[number].pending -= 1

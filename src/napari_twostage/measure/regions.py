@@ -1,6 +1,6 @@
 """Connected regions of a block of labels, and their outlines.
 
-Pixels are connected through their edges (4-connectivity). Two that meet in a corner only belong
+Pixels are connected through their edges (4-connectivity). Pixels that share only a corner belong
 to different objects, so every outline is one valid polygon, possibly with holes.
 """
 
@@ -21,35 +21,39 @@ if TYPE_CHECKING:
     from napari_twostage.measure.blocks import Block
 
 SIMPLIFY_PX = 0.49
-"""How far a simplified outline may lie from the pixel edges, in pixels of the fine grid.
+"""Largest distance of a simplified outline from the pixel edges, in pixels of the fine grid.
 
-A pixel's centre is at least half a pixel from every edge, so below one half no centre changes
-sides: drawing a simplified outline gives back exactly the pixels it came from.
+The centre of a pixel is half a pixel from its edges. With a smaller tolerance no centre changes
+sides, so rasterising a simplified outline returns exactly the original pixels.
 """
 
 
 @dataclass(slots=True)
 class LabelObject:
-    """One connected region of one class; all positions are on the fine grid."""
+    """Connected region of one class; all positions are on the fine grid."""
 
     value: int
-    """The class's value."""
+    """Label value of the class."""
     first: tuple[int, int]
-    """Its leftmost pixel (row, column) of the topmost row: names the object for good."""
+    """First pixel (row, column): the leftmost of the topmost row; a stable identity."""
     box: Box
+    """Bounding box."""
     pixels: int
+    """Number of pixels."""
     refined_pixels: int
-    """Pixels of it that stage 2 made."""
+    """Number of pixels that come from stage 2."""
     row_sum: float
+    """Sum of the row indices of all pixels."""
     column_sum: float
+    """Sum of the column indices of all pixels."""
     at_edge: bool
-    """Whether it touches the edge of the slide, so that part of it may be missing."""
+    """True if it touches the edge of the slide, so that a part may be missing."""
     parts: list[Polygon]
-    """Its outline in pixel-edge coordinates (x, y), cut at block borders, if asked for."""
+    """Outlines in pixel-edge coordinates (x, y), one per block; empty if not traced."""
     pending: int = 0
-    """Sides of blocks still to come that it touches."""
+    """Number of sides of unread blocks that it touches."""
     members: list[int] = field(default_factory=list)
-    """The numbers of the regions it was joined from, where it crosses blocks."""
+    """Numbers of the regions it was merged from, if it crosses blocks."""
 
     @property
     def centroid(self) -> tuple[float, float]:
@@ -57,7 +61,7 @@ class LabelObject:
         return self.row_sum / self.pixels + 0.5, self.column_sum / self.pixels + 0.5
 
     def absorb(self, other: LabelObject) -> None:
-        """Take in a region that touches this one."""
+        """Merge a touching region into this one."""
         self.first = min(self.first, other.first)
         self.box = Box(
             min(self.box.top, other.box.top),
@@ -75,12 +79,12 @@ class LabelObject:
         self.members += other.members
 
     def outline(self, tolerance_px: float = SIMPLIFY_PX) -> Polygon:
-        """Its polygon in pixel-edge coordinates (x, y), without points that say nothing.
+        """Simplified polygon in pixel-edge coordinates (x, y).
 
         Parameters
         ----------
         tolerance_px : float
-            How far it may lie from the pixel edges; 0 drops points on straight lines only.
+            Largest distance from the pixel edges; 0 drops only points on straight lines.
         """
         import shapely
 
@@ -96,18 +100,18 @@ def find_regions(
     Parameters
     ----------
     block : Block
-        Labels and tile states of one box.
+        Labels and tile states.
     shape : (int, int)
         Rows and columns of the whole plane.
     outlines : bool
-        Whether to trace polygons.
+        Trace polygons as well.
 
     Returns
     -------
     numbers : (height, width) int32 array
-        0 is background; region ``n`` is described by ``regions[n - 1]``.
+        Region of each pixel, 0 for the background; region ``n`` is ``regions[n - 1]``.
     regions : list of LabelObject
-        Positions are those of the whole plane.
+        Regions, with positions on the whole plane.
     """
     if not block.labels.any():
         return np.zeros(block.labels.shape, np.int32), []
@@ -124,7 +128,7 @@ def find_regions(
     column_sums = np.bincount(number, columns, count) + pixels * box.left
     refined = np.bincount(number[block.refined.ravel()[inside]], minlength=count)
     first = np.zeros(count, np.int64)
-    first[number[::-1]] = inside[::-1]  # of repeated indices the last is kept: the first pixel
+    first[number[::-1]] = inside[::-1]  # the last assignment wins: the first pixel of each
     polygons = _trace(numbers, box) if outlines else {}
 
     plane = Box(1, 1, shape[0] - 1, shape[1] - 1) if min(shape) > 1 else Box(0, 0, 0, 0)

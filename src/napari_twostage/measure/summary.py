@@ -1,4 +1,4 @@
-"""A result in figures: for people and for machines."""
+"""Summary of a result: as JSON, and as lines of text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
 
 def summarise(result: Result) -> dict[str, Any]:
-    """Sum up a result: JSON-able; seconds are those of all its runs together."""
+    """Summarise a result in types that JSON holds.
+
+    Returns
+    -------
+    dict
+        Slide, model, pixel sizes in micrometres (y, x), seconds per stage over all runs, numbers
+        of tiles by state, share of tissue tiles refined, expected Dice, areas in square
+        millimetres, and the reasons of failed tiles.
+    """
     states = result.states
     tissue = int((states != TileState.OUTSIDE).sum())
     refined = result.refined
@@ -46,8 +54,8 @@ def summarise(result: Result) -> dict[str, Any]:
     }
 
 
-def lines(summary: dict[str, Any]) -> list[str]:
-    """The same for people, a line each."""
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """Format the dict of `summarise` as text, one line per fact."""
     seconds, tiles = summary["seconds"], summary["tiles"]
     height, width = summary["mpp"]
     text = [

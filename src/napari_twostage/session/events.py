@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
-    from napari_twostage.measure.areas import ClassTally
+    from napari_twostage.measure.areas import ClassArea
 
 Kind = Literal["info", "busy", "error"]
 
@@ -97,7 +97,7 @@ class Edited:
 class Measured:
     """What was found of each class."""
 
-    classes: list[ClassTally]
+    classes: list[ClassArea]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
-    from napari_twostage.measure.areas import ClassTally
+    from napari_twostage.measure.areas import ClassArea
     from napari_twostage.method.steps import Step
     from napari_twostage.models import ModelCard
     from napari_twostage.models.backends.base import Compute
@@ -83,7 +83,7 @@ class SessionCore:
     labels_edited = Signal(object)
     """Edits in a `Box` of the fine grid were committed or taken back."""
     measured = Signal(list)
-    """A list of `ClassTally`."""
+    """A list of `ClassArea`."""
     exported = Signal(object)
     """The path that was written."""
     noticed = Signal(object)
@@ -101,7 +101,7 @@ class SessionCore:
         """Whether an edit was asked for and its labels are on their way."""
         self.writing_edit = False
         """Whether the open edit is on its way to the disk."""
-        self.tally: list[ClassTally] | None = None
+        self.tally: list[ClassArea] | None = None
         """What `measure` found; None once the labels have changed."""
         self.notice = Notice("")
         self.state = RunState.IDLE

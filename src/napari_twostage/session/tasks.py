@@ -12,7 +12,7 @@ import numpy as np
 from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.export import export
-from napari_twostage.measure.areas import tally
+from napari_twostage.measure.areas import areas
 from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.method.steps import ChipFailed, ChipRefined, CoarseWindowDone, TilesSelected
 from napari_twostage.session.events import (
@@ -226,7 +226,11 @@ def undo(seg: Segmentation) -> Iterator[object]:
 
 def measure(seg: Segmentation, job: Job) -> Iterator[object]:
     """Areas and counts of each class."""
-    yield Measured(tally(seg, lambda done: job.report(Progress("measure", done, 1))))
+
+    def report(done: float) -> None:
+        job.report(Progress("measure", done, 1))
+
+    yield Measured(areas(seg, count_objects=True, progress=report))
 
 
 def write_file(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:

@@ -19,7 +19,7 @@ from napari_twostage.viewer.parts import ClassRow
 from napari_twostage.viewer.section import Section
 
 if TYPE_CHECKING:
-    from napari_twostage.measure.areas import ClassTally
+    from napari_twostage.measure.areas import ClassArea
     from napari_twostage.models import LabelClass
     from napari_twostage.session import Session
     from napari_twostage.viewer.panel.host import Desk
@@ -86,7 +86,7 @@ class ResultsSection(Section):
         self._note.setText(
             "Measure to see areas and counts." if there else "There is no result yet."
         )
-        total = sum(entry.objects for entry in session.tally or [])
+        total = sum(entry.objects or 0 for entry in session.tally or [])
         self.set_status(f"{total:,} objects" if session.tally else "")
 
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
@@ -102,7 +102,7 @@ class ResultsSection(Section):
             self._row_box.addWidget(row)
             self._rows[entry.value] = row
 
-    def _show_tally(self, tally: list[ClassTally] | None) -> None:
+    def _show_tally(self, tally: list[ClassArea] | None) -> None:
         known = {entry.value: entry for entry in tally or []}
         for value, row in self._rows.items():
             entry = known.get(value)

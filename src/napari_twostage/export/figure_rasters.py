@@ -1,4 +1,4 @@
-"""The rasters of an overview: a few megapixels each, read with bounded memory."""
+"""Rasters of the exported figure: a few megapixels each, read with bounded memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Grid
     from napari_twostage.result.result import Result
 
-PICTURE_PX = 2048
-"""Longest side of a raster: no screen shows more of one panel."""
+RASTER_PX = 2048
+"""Longest side of a raster, in pixels: no screen shows more of one panel."""
 
 READ_PX = 4096
-"""Most pixels per axis of a slide or a map that are read at once."""
+"""Most pixels per axis, of a slide or a map, to read at once."""
 
 COARSE_ALPHA, TILE_ALPHA = 80, 150
-"""How much of the slide shows through tiles; most where nothing was done."""
+"""Opacity of coarse and of other tiles, in [0, 255]; the slide shows through."""
 
 STATE_COLORS = {
     TileState.COARSE: "#4c78a8",
@@ -33,47 +33,50 @@ STATE_COLORS = {
     TileState.EDITED: "#54a24b",
     TileState.FAILED: "#d62728",
 }
+"""Colour of each state, ``#rrggbb``."""
 
 
-def picture_level(result: Result) -> int:
-    """Choose the finest label level that still fits a picture."""
+def raster_level(result: Result) -> int:
+    """Finest level whose raster has at most `RASTER_PX` pixels per side."""
     longest = max(result.grid.shape)
-    return max(0, math.ceil(math.log2(longest / PICTURE_PX)))
+    return max(0, math.ceil(math.log2(longest / RASTER_PX)))
 
 
-def slide_picture(result: Result) -> NDArray[np.uint8]:
-    """Picture the slide: (height, width, 3).
+def slide_raster(result: Result) -> NDArray[np.uint8]:
+    """Read the slide at figure size; unreadable parts are grey.
 
-    Parts of it that cannot be read stay grey.
+    Returns
+    -------
+    (height, width, 3) uint8 array
 
     Raises
     ------
     SlideError, SegmentationError
-        The slide's file is gone, or holds another slide now.
+        If the slide file is missing, or holds a different slide.
     """
-    grid = result.grid.coarser(2 ** picture_level(result))
+    grid = result.grid.coarser(2 ** raster_level(result))
     view = result.view(grid)
-    picture = np.full((*grid.shape, 3), 200, np.uint8)
+    raster = np.full((*grid.shape, 3), 200, np.uint8)
     for box in grid.box.blocks(_block(grid)):
-        with suppress(ReadError):  # a damaged part is no reason to show nothing
-            picture[box.slices] = view.read(box)
-    return picture
+        with suppress(ReadError):  # show the undamaged parts
+            raster[box.slices] = view.read(box)
+    return raster
 
 
 def _block(grid: Grid) -> int:
-    """Size blocks so that each needs at most `READ_PX` pixels per axis of level 0."""
+    """Side of a block, in grid pixels, that covers at most `READ_PX` level-0 pixels per axis."""
     return max(1, int(READ_PX / max(*grid.downsample, 1.0)))
 
 
-def grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Wash a picture out, so that colours laid over it stand out: (height, width, 3)."""
-    light = 0.5 * picture.mean(axis=2) + 127
+def faded_grey(raster: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert to pale grey, so that overlaid colours stand out: (height, width, 3)."""
+    light = 0.5 * raster.mean(axis=2) + 127
     return np.repeat(light.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def labels_picture(result: Result) -> NDArray[np.uint8]:
-    """Paint the labels in their classes' colours: (height, width, 4), background transparent."""
-    wanted = picture_level(result)
+def labels_raster(result: Result) -> NDArray[np.uint8]:
+    """Labels in the colours of their classes: (height, width, 4) uint8, background transparent."""
+    wanted = raster_level(result)
     level = min(wanted, len(result.level_shapes) - 1)
     step = 2 ** (wanted - level)
     plane = np.empty(result.grid.coarser(2**wanted).shape, np.uint8)
@@ -87,31 +90,31 @@ def labels_picture(result: Result) -> NDArray[np.uint8]:
     return palette[plane]
 
 
-def uncertainty_picture(result: Result) -> NDArray[np.float32]:
-    """Average the uncertainty down to a picture: (height, width), NaN outside the tissue."""
-    step = math.ceil(max(result.coarse_grid.shape) / PICTURE_PX)
-    picture = np.empty(result.coarse_grid.coarser(step).shape, np.float32)
-    for box in Box(0, 0, *picture.shape).blocks(max(1, READ_PX // step)):
+def uncertainty_raster(result: Result) -> NDArray[np.float32]:
+    """Uncertainty averaged to figure size: (height, width) float32, NaN outside the tissue."""
+    step = math.ceil(max(result.coarse_grid.shape) / RASTER_PX)
+    raster = np.empty(result.coarse_grid.coarser(step).shape, np.float32)
+    for box in Box(0, 0, *raster.shape).blocks(max(1, READ_PX // step)):
         finer = box.scaled(step).clip(result.coarse_grid.shape)
-        picture[box.slices] = _block_means(result.read_uncertainty(finer), step)
+        raster[box.slices] = _block_means(result.read_uncertainty(finer), step)
 
     states = result.states
-    # The tile that the centre of each pixel of the picture lies in, on either axis.
+    # Tile that contains the centre of each raster pixel, on either axis.
     scale = (
         step * result.coarse_grid.downsample[0] / result.grid.downsample[0] / result.tiles.tile_px
     )
     tiles = np.ix_(
         *(
             ((np.arange(side) + 0.5) * scale).astype(int).clip(max=count - 1)
-            for side, count in zip(picture.shape, states.shape, strict=True)
+            for side, count in zip(raster.shape, states.shape, strict=True)
         )
     )
-    picture[states[tiles] == TileState.OUTSIDE] = np.nan
-    return picture
+    raster[states[tiles] == TileState.OUTSIDE] = np.nan
+    return raster
 
 
 def _block_means(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-    """Average squares of `step`, those at the edge over the pixels they have."""
+    """Means over squares of side `step`; squares cut by the edge average their own pixels."""
     if step == 1:
         return values
     starts = [np.arange(0, side, step) for side in values.shape]
@@ -121,8 +124,8 @@ def _block_means(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     return np.asarray(sums / pixels, np.float32)
 
 
-def states_picture(states: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Paint each tile's state: (tile rows, tile columns, 4), transparent outside the tissue."""
+def states_raster(states: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colour of each tile's state: (rows, columns, 4) uint8, transparent outside the tissue."""
     palette = np.zeros((256, 4), np.uint8)
     for state, color in STATE_COLORS.items():
         alpha = COARSE_ALPHA if state == TileState.COARSE else TILE_ALPHA
