@@ -1,4 +1,4 @@
-"""A model without weights, and slides without files: what unit tests of the engine run on."""
+"""A model without weights and slides without files, for unit tests of the engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MPP = 0.5
 
 
 def make_card(**changes: Any) -> ModelCard:
-    """Make a small card: tiles of 16 pixels with a halo of 4, four coarse tiles a window."""
+    """Make a small card: tiles of 16 pixels with a halo of 4, four coarse tiles per window."""
     values: dict[str, Any] = {
         "name": "fake",
         "version": "1",
@@ -47,13 +47,13 @@ def make_card(**changes: Any) -> ModelCard:
 
 
 class FakeModel:
-    """Thresholds box-filtered pixels: red for the first class, green for the second.
+    """Model that thresholds box-filtered pixels: red for the first class, green for the second.
 
     Parameters
     ----------
     card : ModelCard, optional
     looks_far : bool
-        Let a refined pixel depend on its whole window, as most networks' do.
+        Let a refined pixel depend on its whole window, as with most networks.
     refine_batch : int
         Windows that `refine` takes at most.
     abreast : int
@@ -82,20 +82,22 @@ class FakeModel:
         self.calls = 0
 
     def warm_up(self, stage: str) -> None:
-        """Be ready."""
+        """Do nothing: there is nothing to compile."""
 
     def coarse(self, windows: list[np.ndarray]) -> np.ndarray:
-        """Be unsure: 8 grey levels a logit."""
+        """Uncertain logits of stage 1: 8 grey levels per unit."""
         assert len(windows) <= self.coarse_batch
         assert {w.shape for w in windows} == {(self.card.coarse_window_px,) * 2 + (3,)}
-        return _less(self.card.coarse_halo_px, [self._logits(window) / 8 for window in windows])
+        return _without_halo(
+            self.card.coarse_halo_px, [self._logits(window) / 8 for window in windows]
+        )
 
     def refine(self, windows: list[np.ndarray]) -> np.ndarray:
-        """Be sure, and see more: pixels of the window, at most two away."""
+        """Certain logits of stage 2: one grey level per unit; see `looks_far`."""
         assert len(windows) <= self.refine_batch
         assert len({window.shape for window in windows}) == 1
         self.calls += 1
-        logits = _less(self.card.halo_px, [self._logits(window) for window in windows])
+        logits = _without_halo(self.card.halo_px, [self._logits(window) for window in windows])
         if self.looks_far:
             means = [window.mean(dtype=np.float64) - 128 for window in windows]
             logits += np.array(means, np.float32)[:, None, None, None]
@@ -104,33 +106,33 @@ class FakeModel:
     def _logits(self, window: np.ndarray) -> np.ndarray:
         count = len(self.card.classes)
         means = uniform_filter(window.astype(np.float64), size=(5, 5, 1))[..., :count]
-        # the filter's running sums round by where the window starts: 25 means are a whole number
+        # the rounding of the filter's running sums depends on the window; 25 means are an integer
         above = np.moveaxis(np.rint(25 * means) - 25 * 128, -1, 0).astype(np.float32) / 25
         if count == 1:
             return above
         return np.concatenate([np.zeros_like(above[:1]), above])
 
 
-def _less(halo: int, logits: list[np.ndarray]) -> np.ndarray:
+def _without_halo(halo: int, logits: list[np.ndarray]) -> np.ndarray:
     return np.stack(
         [each[:, halo : each.shape[1] - halo, halo : each.shape[2] - halo] for each in logits]
     )
 
 
 def noise(height: int, width: int, *, seed: int = 0, blob_px: int = 9) -> np.ndarray:
-    """RGB pixels with structures of about `blob_px`, half of them above 128."""
+    """RGB noise with structures of about `blob_px` pixels, half of the pixels above 128."""
     rng = np.random.default_rng(seed)
     smooth = uniform_filter(rng.normal(size=(height, width, 3)), size=(blob_px, blob_px, 1))
     return np.rint((128 + 60 * smooth / smooth.std()).clip(0, 255)).astype(np.uint8)
 
 
 def noise_slide(height: int = 70, width: int = 90, *, seed: int = 0) -> Slide:
-    """Open such pixels as a slide of one level."""
+    """Slide of one level with the pixels of `noise`."""
     return open_slide(noise(height, width, seed=seed), mpp=MPP)
 
 
 def damage(slide: Slide, box: Box) -> None:
-    """Make reads of level 0 that touch a box fail from now on."""
+    """Make all later reads of level 0 that touch a box fail."""
     read = slide._read_inside
 
     def read_or_fail(wanted: Box, level: int) -> np.ndarray:
@@ -142,19 +144,19 @@ def damage(slide: Slide, box: Box) -> None:
 
 
 class FakeReader:
-    """Pixels on a grid, and which boxes were asked for; places in `damaged` cannot be read."""
+    """Reader of an array that records the boxes read; boxes that touch `damaged` fail."""
 
     def __init__(self, pixels: np.ndarray, damaged: Box | None = None) -> None:
         self.pixels = pixels
         self.grid = Grid(pixels.shape[:2], (1.0, 1.0), (MPP, MPP))
         self.damaged = damaged
-        self.asked: list[Box] = []
+        self.read_boxes: list[Box] = []
         self._lock = threading.Lock()
 
     def read(self, box: Box) -> np.ndarray:
         """Read pixels, reflected beyond the edges."""
         with self._lock:
-            self.asked.append(box)
+            self.read_boxes.append(box)
         if self.damaged and self.damaged.intersect(box).area:
             raise ReadError("damaged")
         height, width = self.grid.shape

@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, big slides, children with a memory of their own, reports."""
+"""Shared parts of the benchmarks: options, big slides, child processes, reports."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 OUT = Path("runs/benchmarks")
 FULL_BATCHES = 4
-"""Batches that a model is timed with, in one call: one alone ends with idle processors."""
+"""Batches per timed call of a model: a single batch ends with idle processors."""
 TIMES = ("seconds", "[fastest, slowest]", "CPU seconds")
-"""Columns of every table, as `cells` fills them."""
+"""Columns of every table, filled by `cells`."""
 
 
 # -- options ----------------------------------------------------------------------------------
@@ -45,10 +45,10 @@ def parser(purpose: str | None) -> ArgumentParser:
     parser = argparse.ArgumentParser(
         description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=_positive, help=f"turns of each (default {ROUNDS})")
-    parser.add_argument("--quick", action="store_true", help="small and once: does it run at all?")
+    parser.add_argument("--rounds", type=_positive, help=f"rounds of each (default {ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="small and once: checks that it runs")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of results (default {OUT})")
-    parser.add_argument("--slides", type=Path, help="big slides are kept here (default OUT/slides)")
+    parser.add_argument("--slides", type=Path, help="folder for big slides (default OUT/slides)")
     return parser
 
 
@@ -64,12 +64,12 @@ def add_model(parser: ArgumentParser, *, ratio: bool = False) -> None:
         parser.add_argument(
             "--ratio",
             type=_positive,
-            help="read stage 1 so much coarser: for speed, not for labels",
+            help="downsampling of stage 1: changes speed, makes labels meaningless",
         )
 
 
 def parse(parser: ArgumentParser) -> Namespace:
-    """Read the command line, and settle what depends on ``--quick`` and ``--out``."""
+    """Parse the command line, with defaults that depend on ``--quick`` and ``--out``."""
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else ROUNDS)
     options.slides = options.slides or options.out / "slides"
@@ -82,24 +82,35 @@ def _positive(text: str) -> int:
     return number
 
 
-# -- what is measured -------------------------------------------------------------------------
+# -- measurements -------------------------------------------------------------------------
 
 
 def big_slide(folder: Path, width: int, height: int, tissue: float) -> Path:
-    """Make a slide, or find the one that an earlier run made."""
+    """Make a slide, or reuse the one that an earlier run made.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of slides.
+    width, height : int
+        Pixels of level 0.
+    tissue : float
+        Share of the slide that is tissue, in [0, 1].
+    """
     path = folder / f"{width}x{height}-tissue{tissue:g}.svs"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         half = path.with_suffix(".part")
         write_big_slide(half, (height, width), tissue=tissue)
-        half.rename(path)  # a run that was stopped leaves no half slide behind
+        half.rename(path)  # an interrupted run leaves no incomplete slide under this name
     return path
 
 
 def load(model: str, device: str, ratio: int | None = None) -> Model:
-    """Load a model; with another ratio its weights stay, so only its speed means anything.
+    """Load a model, optionally with another ratio between its stages.
 
-    The device may carry a precision: ``openvino:bf16``.
+    The weights stay those of the original ratio, so only the speed is meaningful. The device may
+    include a precision: ``openvino:bf16``.
     """
     name, _, precision = device.rpartition(":")
     if precision not in PRECISIONS:
@@ -113,21 +124,21 @@ def load(model: str, device: str, ratio: int | None = None) -> Model:
 
 
 def in_child(task: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a fresh process, which has loaded nothing and measures its own peak."""
+    """Call a function in a fresh process, with its own imports and its own peak memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(task, *arguments).result()
 
 
 def peak_bytes() -> int:
-    """Peak resident memory of this process.
+    """Peak resident memory of this process, in bytes.
 
-    From /proc where there is one: what ``getrusage`` tells a child begins with its parent's.
+    Read from /proc where it exists: ``getrusage`` starts a child with the peak of its parent.
     """
     status = Path("/proc/self/status")
     if status.exists():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(lines["VmHWM"].split()[0]) * 1024
-    import resource  # there is none on Windows
+    import resource  # not available on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
@@ -137,7 +148,7 @@ def peak_bytes() -> int:
 
 
 def cells(timing: Timing, *, per: float = 1.0, digits: int = 2) -> dict[str, str]:
-    """The columns `TIMES` of a row; `per` divides, to give seconds per tile, say."""
+    """Cells of the columns `TIMES`; `per` divides them, for example into seconds per tile."""
     low, high = timing.spread
     figures = (
         f"{timing.median / per:.{digits}f}",
@@ -148,25 +159,25 @@ def cells(timing: Timing, *, per: float = 1.0, digits: int = 2) -> dict[str, str
 
 
 def goal(wanted: str, found: str, *, met: bool) -> str:
-    """One line that says what was aimed at."""
+    """Line that states a goal and whether it was met."""
     return f"Goal: {wanted}. Found: {found}, {'met' if met else 'missed'}."
 
 
 def publish(
     table: Table, notes: Sequence[str], figure: Figure, options: Namespace, **versions: str
 ) -> None:
-    """Write a table and its figure, with all that must be known to read them, and print them.
+    """Write and print a table and its figure, with everything needed to interpret them.
 
     Parameters
     ----------
     table : Table
     notes : sequence of str
-        What was done, and which goals were met.
+        Paragraphs on the method and the goals.
     figure : Figure
     options : Namespace
-        From `parse`.
+        Result of `parse`.
     **versions
-        Of packages that the machine's description does not name.
+        Versions of packages that the description of the machine does not include.
     """
     command = f"python -m tests.benchmarks.{table.name} {' '.join(sys.argv[1:])}".strip()
     facts = {**describe_machine(), **versions}
@@ -184,13 +195,13 @@ def publish(
 
 
 def _load() -> str:
-    """Processes that wanted a processor in the last 15 minutes: a busy machine blurs figures."""
+    """Mean load of the last 15 minutes: timings on a busy machine are unreliable."""
     return f"{os.getloadavg()[2]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 @contextmanager
 def figure(width: float = 6.4, height: float = 3.6) -> Iterator[Figure]:
-    """A figure without frames, laid out when it is done."""
+    """Figure without frames, laid out at the end."""
     style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
     with mpl.rc_context(style):
         yield Figure(figsize=(width, height), layout="constrained")

@@ -1,9 +1,9 @@
-"""What a slide's parts cost, as docs/scale_costs.py adds them up: the defaults of `Costs`.
+"""Costs of the parts of a slide: the defaults of `Costs` in docs/scale_costs.py.
 
     python -m tests.benchmarks.costs
 
-Processor seconds are those of this process on an otherwise idle machine; bytes are means over what
-a run on real tissue reads and writes.
+Processor seconds are those of this process on an otherwise idle machine. Bytes are means over the
+reads and writes of a run on real tissue.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def bytes_of(path: Path, seg: Segmentation) -> dict[str, float]:
-    """Mean bytes of what is read and written."""
+    """Mean bytes of each kind of read and write, by their name in `Costs`."""
     with tifffile.TiffFile(path) as tif:
         tiles = np.mean(tif.pages[0].databytecounts)
     windows = len(seg.windows_done)
@@ -90,7 +90,7 @@ def chunk_bytes(folder: Path) -> int:
 def parts(
     seg: Segmentation, slide: Slide, model: Model, big: Path, folder: Path
 ) -> dict[str, tuple[Callable[[], Seconds], int]]:
-    """What is timed, by the name in `Costs`, and how many times each does it."""
+    """Timed calls by their name in `Costs`, each with its number of repetitions."""
     card, side = model.card, Costs.file_tile_px
     fine = card.window_px
     window = np.asarray(slide.read(Box.at(0, 0, card.coarse_window_px, card.coarse_window_px)))
@@ -115,7 +115,7 @@ def parts(
         for _ in range(LINES):
             journal.append(line)
 
-    def look_for_tissue() -> None:
+    def find_whole_tissue() -> None:
         with open_slide(big) as whole:
             find_tissue(whole)
 
@@ -127,13 +127,13 @@ def parts(
         "core_s_per_read": (read_partition, len(boxes)),
         "core_s_per_chunk": (write_tiles, len(drawn)),
         "owner_s_per_partition": (append, LINES),
-        "owner_s_per_slide": (look_for_tissue, 1),
+        "owner_s_per_slide": (find_whole_tissue, 1),
     }
     return {name: (partial(timed, call), number) for name, (call, number) in calls.items()}
 
 
 def scaled(timing: Timing, number: int) -> Timing:
-    """The seconds of one of many."""
+    """Seconds of one repetition."""
     return Timing(
         tuple(type(each)(each.wall / number, each.cpu / number) for each in timing.rounds)
     )

@@ -3,12 +3,12 @@
     python -m tests.benchmarks.dense --device cpu openvino \
         --peer-python monai=envs/monai/bin/python tiatoolbox=envs/tiatoolbox/bin/python
 
-One network (stage 2 of the model), one precision (float32), one slide, one size of window and of
-batch. Ours reads, computes and writes every tile, and only its stage 2 counts: the coarse pass
-before it is no part of a dense run. Forward hands windows that were read before to the model and
-counts nothing else. Peers get the network as TorchScript and need not have this package: each runs
-in the interpreter that was named for it, in a fresh process for each turn, with the allocator tuned
-as ours is, and starts its clock when all is loaded and warm. A peer that is not named is left out.
+All use one network (stage 2 of the model), one precision (float32), one slide, one window size and
+one batch size. Ours reads, computes and writes every tile, and only its stage 2 counts: the coarse
+pass before it is not part of a dense run. Forward runs the model on windows read beforehand, and
+only the model is timed. Peers get the network as TorchScript and do not need this package. Each
+runs in the interpreter given for it, in a fresh process per round, with the allocator tuned like
+ours, and starts its clock when everything is loaded and warm. Peers without one are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from tests.benchmarks import common
-from tests.benchmarks.peers.peer import Job
+from tests.benchmarks.peers.peer import PeerTask
 
 from napari_twostage import open_slide, segment
 from napari_twostage.cli.bench import time_stages, warm_up
@@ -51,12 +51,13 @@ if TYPE_CHECKING:
 SIDE, QUICK_SIDE = 8192, 1024
 PEERS = {"monai": "MONAI sliding window", "tiatoolbox": "TIAToolbox SemanticSegmentor"}
 FASTER, OVERHEAD = 1.5, 1.05
+"""Goals: least speed relative to peers, and most time relative to forward."""
 SAME_SHARE = 0.01
-"""Shares of foreground may differ so much: MONAI averages where windows overlap."""
+"""Largest difference between shares of foreground: MONAI averages overlapping windows."""
 
 
 def main() -> None:
-    """Time ours on every device, forward on every device, and the peers, in turn."""
+    """Time ours and forward on every device, and the peers, in turn."""
     options = common.parse(make_parser())
     side = QUICK_SIDE if options.quick else options.side
     path = common.big_slide(options.slides, side, side, tissue=1)
@@ -68,8 +69,8 @@ def main() -> None:
         for device, model in zip(options.device, models, strict=True):
             ways[f"forward, {device}"] = partial(forward, slide, model)
             ways[f"napari-twostage, {device}"] = partial(run_ours, slide, model)
-        job = make_job(path, models[0], Path(folder))
-        peers = [Peer(name, python, job) for name, python in options.peers]
+        task = make_task(path, models[0], Path(folder))
+        peers = [Peer(name, python, task) for name, python in options.peers]
         ways |= {PEERS[peer.name]: peer.run for peer in peers}
         timings = time_in_turn(ways, options.rounds)
         check_same(foreground(slide, models[0]), peers)
@@ -85,7 +86,7 @@ def main() -> None:
 
 
 def make_parser() -> ArgumentParser:
-    """Options; several devices may be named."""
+    """Command-line parser; several devices are allowed."""
     parser = common.parser(__doc__)
     parser.add_argument("--model", default="nuclei", help="bundled name, folder or zip")
     parser.add_argument("--device", nargs="+", default=["cpu"], help="one or more (default cpu)")
@@ -114,19 +115,19 @@ def missing(options: Namespace) -> list[str]:
 
 
 def run_ours(slide: Slide, model: Model) -> Seconds:
-    """Every tile by stage 2, from the file to the file."""
+    """Seconds of stage 2 over every tile, from the slide file to the result."""
     return time_stages(slide, model, refine="all", tissue=False)["refine"]
 
 
 def chips(slide: Slide, model: Model) -> list[Chip]:
-    """What stage 2 reads when every tile is refined."""
+    """Chips of stage 2 when every tile is refined."""
     card, grid = model.card, working_grid(slide, model.card)
     tiles = TileGrid(grid.shape, card.tile_px, card.halo_px)
     return tiles.chips(list(tiles.touching(grid.box)), merge=card.mergeable)
 
 
 def batches(slide: Slide, model: Model) -> Iterator[list[Chip]]:
-    """The same, several batches of one shape at once: no processor waits where a batch ends."""
+    """Chips in groups of several batches of one shape, so that no processor idles between them."""
     count = common.FULL_BATCHES * model.refine_batch
     ordered = sorted(chips(slide, model), key=lambda chip: chip.window.shape)
     for _, group in groupby(ordered, key=lambda chip: chip.window.shape):
@@ -136,7 +137,7 @@ def batches(slide: Slide, model: Model) -> Iterator[list[Chip]]:
 
 
 def forward(slide: Slide, model: Model) -> Seconds:
-    """Stage 2 over the same windows; reading them is not counted."""
+    """Seconds of stage 2 over the same windows, without reading them."""
     view, spent = View(slide, working_grid(slide, model.card)), Seconds(0, 0)
     for batch in batches(slide, model):
         windows = [view.read(chip.window) for chip in batch]
@@ -145,7 +146,7 @@ def forward(slide: Slide, model: Model) -> Seconds:
 
 
 def foreground(slide: Slide, model: Model) -> float:
-    """The share of pixels that our dense run labels, to compare peers with."""
+    """Share of pixels that our dense run labels as foreground, to check the peers against."""
     with tempfile.TemporaryDirectory() as folder:
         seg = segment(slide, model, Path(folder) / "out.zarr", refine="all", tissue=False)
         return float((seg.labels[0] > 0).mean().compute())
@@ -155,29 +156,29 @@ def foreground(slide: Slide, model: Model) -> float:
 
 
 class Peer:
-    """Another engine, run by a script in an interpreter of its own.
+    """Other engine, run by a script in its own interpreter.
 
     Parameters
     ----------
     name : str
-        One of `PEERS`.
+        Key of `PEERS`.
     python : str
-        The interpreter that has it.
-    job : Job
-        What it segments.
+        Interpreter that has it installed.
+    task : PeerTask
+        Network, slide and sizes.
     """
 
-    def __init__(self, name: str, python: str, job: Job) -> None:
+    def __init__(self, name: str, python: str, task: PeerTask) -> None:
         self.name = name
         self.versions: dict[str, str] = {}
         self.foreground = 0.0
         script = Path(__file__).parent / "peers" / f"run_{name}.py"
-        written = Path(job.folder) / f"{name}.json"
-        written.write_text(json.dumps(asdict(job)))
+        written = Path(task.folder) / f"{name}.json"
+        written.write_text(json.dumps(asdict(task)))
         self._command = [python, str(script), str(written)]
 
     def run(self) -> Seconds:
-        """Take a turn: the seconds that the script counted."""
+        """Run one round; return the seconds that the script measured."""
         done = subprocess.run(
             self._command, env=tuned_environment(), capture_output=True, text=True, check=False
         )
@@ -189,20 +190,20 @@ class Peer:
 
 
 def tuned_environment() -> dict[str, str]:
-    """What `tune_allocator` does for us, for a process that does not know it."""
+    """Environment with the settings of `tune_allocator`, for a process without this package."""
     settings = ("mmap_threshold", "trim_threshold")
     tunables = ":".join(f"glibc.malloc.{name}={KEEP_BYTES}" for name in settings)
     shared = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return {**shared, "GLIBC_TUNABLES": tunables}
 
 
-def make_job(slide: Path, model: Model, folder: Path) -> Job:
-    """Write the network down, and say how it is to be run."""
+def make_task(slide: Path, model: Model, folder: Path) -> PeerTask:
+    """Save the network, and describe how to run it."""
     card = model.card
     network = folder / "network.pt"
     side = card.window_px
     save_network(model.bundle, network, (model.refine_batch, 3, side, side))
-    return Job(
+    return PeerTask(
         network=str(network),
         slide=str(slide),
         tile_px=card.tile_px,
@@ -225,7 +226,7 @@ class ChannelsFirst(torch.nn.Module):
 
 
 def save_network(bundle: Bundle, path: Path, shape: tuple[int, ...]) -> None:
-    """Trace stage 2, laid out as ours is, and save it as TorchScript."""
+    """Trace stage 2 in our memory layout, and save it as TorchScript."""
     network = ChannelsFirst(bundle).eval()
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # deprecated, but read by every torch
@@ -234,7 +235,7 @@ def save_network(bundle: Bundle, path: Path, shape: tuple[int, ...]) -> None:
 
 
 def check_same(expected: float, peers: list[Peer]) -> None:
-    """Stop where a peer labels another share of the pixels: it ran something else."""
+    """Exit if a peer labels a different share of the pixels: it ran something else."""
     for peer in peers:
         if abs(peer.foreground - expected) > SAME_SHARE:
             raise SystemExit(
@@ -247,7 +248,7 @@ def check_same(expected: float, peers: list[Peer]) -> None:
 
 
 def tabulate(timings: dict[str, Timing], devices: list[str]) -> Table:
-    """Every engine against the forward pass on the first device."""
+    """Table of every engine, relative to the forward pass on the first device."""
     bound = f"× forward, {devices[0]}"
     table = Table("dense", ("engine", *common.TIMES, bound))
     for name, timing in timings.items():
@@ -257,7 +258,7 @@ def tabulate(timings: dict[str, Timing], devices: list[str]) -> Table:
 
 
 def goals(timings: dict[str, Timing], devices: list[str], peers: list[Peer]) -> Iterator[str]:
-    """Overhead on every device, and the lead over each peer."""
+    """Goals: overhead on every device, and speed relative to each peer."""
     for device in devices:
         ours = timings[f"napari-twostage, {device}"]
         ratio = ours.over(timings[f"forward, {device}"])

@@ -1,10 +1,10 @@
-"""How soon a big slide shows labels: the first coarse window on disk, and the whole coarse pass.
+"""Time until a big slide shows labels: first coarse window on disk, and whole coarse pass.
 
     python -m tests.benchmarks.first_labels --ratio 4 --device openvino
 
-The clock starts with `open_slide`, in a fresh process for each round. Importing, loading the
-model and its first batch of each stage, which may compile it, come before and are stated apart. The
-slide is in the system's file cache after the first round, and so it is in the others.
+The clock starts with `open_slide`, in a fresh process for each round. Imports, loading the model
+and its first batch of each stage, which may compile it, come before and are timed separately. From
+the second round on, the slide is in the file cache of the operating system.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SIZE, QUICK_SIZE = (60_000, 50_000), (6000, 5000)
 TISSUE = 0.5
 LOADING, FIRST, WHOLE = "loading the model", "first coarse window on disk", "whole coarse pass"
 LIMITS_S = {FIRST: 2.0, WHOLE: 25.0}
-"""At ratio 4, with OpenVINO, on two cores."""
+"""Goals in seconds, for ratio 4, with OpenVINO, on two cores."""
 
 
 def main() -> None:
-    """Start one process a round."""
+    """Start one process per round."""
     parser = common.parser(__doc__)
     common.add_model(parser, ratio=True)
     options = common.parse(parser)
@@ -55,14 +55,14 @@ def main() -> None:
 
 
 def run_round(slide: Path, options: Namespace) -> tuple[str, dict[str, Seconds]]:
-    """One round, in a process of its own."""
+    """Run one round in a fresh process; see `run_once`."""
     return common.in_child(run_once, slide, options.model, options.device, options.ratio)
 
 
 def run_once(
     path: Path, name: str, device: str, ratio: int | None
 ) -> tuple[str, dict[str, Seconds]]:
-    """Open a slide, run the coarse pass: what it was run with, and what each part took."""
+    """Open a slide and run the coarse pass; return a description and the seconds of each part."""
     started = Seconds.now()
     from napari_twostage import iter_segment, open_slide
     from napari_twostage.cli.bench import warm_up
@@ -77,7 +77,7 @@ def run_once(
             if isinstance(step, CoarsePassStarted):
                 windows = step.windows
             if isinstance(step, CoarseWindowDone) and first is None:
-                first = Seconds.now()  # steps are handed out once they are on disk
+                first = Seconds.now()  # steps are yielded once they are on disk
         ended = Seconds.now()
     assert first is not None, f"{path} holds no tissue"
     described = f"{windows} windows, ratio {model.card.ratio}, {model.card.name} on {model.compute}"

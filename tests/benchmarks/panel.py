@@ -1,10 +1,10 @@
-"""Time what the panel asks of the window's thread; prints Markdown.
+"""Time that the panel takes on the GUI thread; prints Markdown.
 
     xvfb-run -a -s "-screen 0 1280x1024x24" python tests/benchmarks/panel.py [--show] [SLIDE]
 
-Without SLIDE the sample slide is refined, every tile of it. Nothing is painted, unless --show is
-given: what a software OpenGL needs to paint is not ours. A gap is the time between two turns of
-the event loop, where a timer asks for one every 5 ms.
+Without SLIDE, every tile of the sample slide is refined. Nothing is painted without --show: the
+time of a software OpenGL is not ours. A gap is the time between two iterations of the event loop,
+in which a timer fires every 5 ms.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def main(given: str | None, *, show: bool) -> None:
 
 
 def gaps_for(seconds: float) -> np.ndarray:
-    """Gaps, in milliseconds, over some time."""
+    """Gaps during a number of seconds, in milliseconds."""
     deadline = time.perf_counter() + seconds
     return _gaps(lambda: time.perf_counter() < deadline)
 
 
 def gaps_while(panel: TwoStageWidget) -> np.ndarray:
-    """Gaps, in milliseconds, until the session is done."""
+    """Gaps until the session is idle, in milliseconds."""
     return _gaps(lambda: panel.session.busy)
 
 
@@ -87,7 +87,7 @@ def _gaps(go_on: Callable[[], bool]) -> np.ndarray:
 
 
 def slider(panel: TwoStageWidget) -> np.ndarray:
-    """Milliseconds of a move of the threshold with 200,000 tiles, all it does included."""
+    """Milliseconds of each move of the threshold with 200,000 tiles, with all its effects."""
     rng = np.random.default_rng(0)
     scores = rng.beta(2, 8, TILES).astype(np.float32)
     counts = [rng.uniform(0, 100, TILES).astype(np.float32) for _ in range(3)]
@@ -107,7 +107,7 @@ def slider(panel: TwoStageWidget) -> np.ndarray:
 
 
 def wait(panel: TwoStageWidget) -> None:
-    """Let the window live until the session has nothing under way."""
+    """Process events until the session is idle."""
     while panel.session.busy:
         QApplication.processEvents()
 
@@ -118,7 +118,7 @@ def report(opened: float, gaps: dict[str, np.ndarray], moves: np.ndarray) -> Non
     rows += [f"| gap, {name} | {_figures(values)} |" for name, values in gaps.items()]
     rows.append(f"| a move of the slider, {np.prod(TILES):,} tiles | {_figures(moves)} |")
     heading = [
-        "| milliseconds of the window's thread | median | 99 % | longest |",
+        "| milliseconds on the GUI thread | median | 99 % | longest |",
         "|---|---|---|---|",
     ]
     sys.stdout.write("\n".join([*heading, *rows]) + "\n")

@@ -1,12 +1,12 @@
-"""Reading a slide's tiles: ours against the decoder alone, and against the readers in use.
+"""Reading a slide's tiles: ours against the decoder alone, and against other readers.
 
     python -m tests.benchmarks.reading [SLIDE]
 
-Every reader gets the same boxes, each the size of a tile of the file and in its place, each once,
-in one random order, and is opened anew for each round: nobody has a tile in memory. The decoder
-alone (pread, then libjpeg-turbo) is the bound. OpenSlide and tiffslide take part where they are
-installed: pip install openslide-python openslide-bin tiffslide. One thread asks; what a reader
-starts beyond it shows in its CPU time.
+Every reader reads the same boxes once, in one random order; each box is exactly one tile of the
+file. Readers are opened again for each round, so that none has a tile in memory. The decoder alone
+(pread, then libjpeg-turbo) is the lower bound. OpenSlide and tiffslide are timed if installed: pip
+install openslide-python openslide-bin tiffslide. One thread reads; further threads that a reader
+starts show in its CPU time.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ BOXES, QUICK_BOXES = 256, 50
 SIDE = 8192
 DECODER, OURS = "pread + libjpeg-turbo", "napari-twostage"
 SAME = 3.0
-"""Mean difference, in grey values, at which two readers still show the same pixels."""
+"""Largest mean difference between readers, in grey values, that counts as equal pixels."""
 
 
 @contextmanager
 def decoder(path: Path) -> Iterator[Read]:
-    """Bytes to pixels and nothing else."""
+    """Decoder alone: bytes to pixels."""
     from imagecodecs import jpeg8_decode
 
     with tifffile.TiffFile(path) as tif:
@@ -64,14 +64,14 @@ def decoder(path: Path) -> Iterator[Read]:
 
 @contextmanager
 def ours(path: Path) -> Iterator[Read]:
-    """The pipeline's own way."""
+    """Reader of the pipeline."""
     with open_slide(path) as slide:
         yield View(slide, Grid(slide.level_shapes[0], (1, 1), slide.mpp)).read
 
 
 @contextmanager
 def tifffile_zarr(path: Path) -> Iterator[Read]:
-    """A zarr array over tifffile's store."""
+    """Zarr array over tifffile's store."""
     import zarr
 
     with tifffile.imread(path, key=0, aszarr=True) as store:
@@ -81,7 +81,7 @@ def tifffile_zarr(path: Path) -> Iterator[Read]:
 
 @contextmanager
 def dask(path: Path) -> Iterator[Read]:
-    """A dask array over the same store, computed box by box."""
+    """Dask array over the same store, computed box by box."""
     import dask.array as da
 
     with tifffile.imread(path, key=0, aszarr=True) as store:
@@ -91,7 +91,7 @@ def dask(path: Path) -> Iterator[Read]:
 
 @contextmanager
 def openslide(path: Path) -> Iterator[Read]:
-    """OpenSlide, its RGBA cut to RGB."""
+    """OpenSlide, its RGBA reduced to RGB."""
     from openslide import OpenSlide
 
     with OpenSlide(path) as slide:
@@ -102,7 +102,7 @@ def openslide(path: Path) -> Iterator[Read]:
 
 @contextmanager
 def tiffslide(path: Path) -> Iterator[Read]:
-    """tiffslide, asked for an array."""
+    """Tiffslide, returning arrays."""
     from tiffslide import TiffSlide
 
     with TiffSlide(path) as slide:
@@ -120,7 +120,7 @@ READERS = {
     "tiffslide": tiffslide,
 }
 OPTIONAL = {"OpenSlide": "openslide-python", "tiffslide": "tiffslide"}
-"""Packages of readers that this project can do without."""
+"""Optional readers, with the package that provides them."""
 
 
 def main() -> None:
@@ -153,7 +153,7 @@ def main() -> None:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of the optional packages that are there."""
+    """Versions of the optional packages that are installed."""
     versions = {}
     for package in OPTIONAL.values():
         with suppress(PackageNotFoundError):
@@ -162,7 +162,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def choose_boxes(path: Path, count: int) -> list[Box]:
-    """Whole tiles of level 0, each once, in random order."""
+    """Whole tiles of level 0, each at most once, in random order."""
     with tifffile.TiffFile(path) as tif:
         page = tif.pages[0]
         if not page.is_tiled or page.compression != tifffile.COMPRESSION.JPEG:
@@ -177,7 +177,7 @@ def choose_boxes(path: Path, count: int) -> list[Box]:
 
 
 def check_same(path: Path, boxes: Sequence[Box], readers: dict[str, Callable]) -> None:
-    """Stop where a reader gives other pixels than the decoder: it would be timed at other work."""
+    """Exit if a reader returns other pixels than the decoder: its time would not compare."""
     with decoder(path) as read:
         expected = [read(box).astype(float) for box in boxes]
     for name, opener in readers.items():
@@ -191,13 +191,13 @@ def check_same(path: Path, boxes: Sequence[Box], readers: dict[str, Callable]) -
 
 
 def read_all(opener: Callable, path: Path, boxes: Sequence[Box]) -> Seconds:
-    """Read every box once; opening is not counted."""
+    """Seconds to read every box once, without opening the slide."""
     with opener(path) as read:
         return timed(lambda: [read(box) for box in boxes])
 
 
 def tabulate(timings: dict[str, Timing], count: int) -> Table:
-    """Milliseconds per box, and CPU time against the decoder's."""
+    """Table of milliseconds per box, and CPU time relative to the decoder."""
     header = ("reader", "ms per box", "[fastest, slowest]", "CPU ms", "CPU / decoder")
     table = Table("reading", header)
     bound = timings[DECODER].cpu

@@ -1,10 +1,10 @@
-"""Slides of growing size: time per tissue megapixel stays, and so does memory.
+"""Slides of growing size: time per tissue megapixel and peak memory must stay constant.
 
     python -m tests.benchmarks.scaling --device openvino
 
-Each run has a process of its own, so that its peak memory is its own, and segments the slide in two
-stages, a fixed share of the tiles refined. Sizes take turns. Opening the slide counts; loading
-the model does not, but its memory does.
+Each run has its own process, hence its own peak memory, and segments the slide in two stages with a
+fixed share of the tiles refined. Sizes are timed in turn. Opening the slide is timed. Loading the
+model is not, but its memory counts.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ SIZES = ((10_000, 10_000), (20_000, 20_000), (40_000, 40_000), (60_000, 50_000))
 QUICK_SIZES = ((2000, 2000), (4000, 4000))
 TISSUE, FRACTION = 0.5, 0.05
 NEAR = 0.15
-"""How far from their mean the times per megapixel may lie."""
+"""Largest relative deviation of a time per megapixel from the median."""
 LIMIT_BYTES = 1536 << 20
+"""Largest peak memory."""
 
 
 class Run(NamedTuple):
-    """What one process found."""
+    """Measurements of one process."""
 
     seconds: Seconds
     tissue_mpx: float
     """Megapixels of the tiles that hold tissue."""
     peak: int
-    """Bytes."""
+    """Peak memory in bytes."""
     described: str
+    """Ratio, model and backend."""
 
 
 def main() -> None:
@@ -65,7 +67,7 @@ def main() -> None:
 
 
 def run_once(path: Path, name: str, device: str, ratio: int | None) -> Run:
-    """Segment one slide, in a process that does nothing else."""
+    """Segment one slide; the process must do nothing else."""
     from napari_twostage import open_slide, segment
     from napari_twostage.cli.bench import warm_up
 
@@ -81,7 +83,7 @@ def run_once(path: Path, name: str, device: str, ratio: int | None) -> Run:
 
 
 def report(timings: dict[str, Timing], runs: dict[str, list[Run]], options: Namespace) -> None:
-    """Publish the table, and judge the spread over sizes and the highest peak."""
+    """Publish the table, with the goals for the spread over sizes and for the highest peak."""
     header = ("slide", "tissue, Mpx", *common.TIMES, "s per tissue Mpx", "peak, MiB")
     table = Table("scaling", header)
     speeds, peaks = {}, {}
@@ -114,7 +116,7 @@ def report(timings: dict[str, Timing], runs: dict[str, list[Run]], options: Name
 
 
 def draw(tissue: list[float], speeds: list[float], peaks: list[int]) -> Figure:
-    """Time per megapixel, and memory, against the tissue."""
+    """Plot time per megapixel and peak memory against the area of tissue."""
     with common.figure() as figure:
         left, right = figure.subplots(1, 2)
         left.plot(tissue, [1000 * speed for speed in speeds], "o-", color="#4477aa")

@@ -1,9 +1,9 @@
-"""What a move of the threshold and a plan cost, with 200,000 tiles; no window, no model.
+"""Time of a move of the threshold and of a plan, with 200,000 tiles; no GUI, no model.
 
     python -m tests.benchmarks.slider
 
-A move is what the session does for each step of the slider: `Curve.at`. A plan lists the tiles of
-a selection in their order, as every run does once. What the window adds is measured by panel.py.
+A move is the session's work for each step of the slider: `Curve.at`. A plan lists the tiles of a
+selection in order, as every run does once. panel.py measures what the GUI adds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def statistics() -> tuple[Ranking, np.ndarray]:
-    """Scores as a coarse pass leaves them, and no tile refined."""
+    """Ranking as after a coarse pass, and the mask of refined tiles: none."""
     rng = np.random.default_rng(0)
     scores = rng.beta(2, 8, TILES).astype(np.float32)
     counts = [rng.uniform(0, 100, TILES).astype(np.float32) for _ in range(3)]
@@ -65,18 +65,18 @@ def statistics() -> tuple[Ranking, np.ndarray]:
 
 
 def move(curve: Curve) -> Seconds:
-    """One move of many, from one end of the slider to the other."""
+    """Mean seconds of a move, over the whole range of the slider."""
     return timed(lambda: [curve.at(value) for value in np.linspace(0.0, 1.0, MOVES)]) / MOVES
 
 
 def plan(ranking: Ranking, refined: np.ndarray, fraction: float) -> Plan:
-    """List and describe a selection, as a run does before it refines."""
+    """Plan of a selection, as a run makes it before refinement."""
     wanted = Selection(fraction=fraction)
     return ranking.plan(wanted, ranking.select(wanted), refined, SECONDS_PER_TILE)
 
 
 def judge(name: str, timing: Timing) -> str:
-    """Say whether it is quick enough to be felt as at once."""
+    """Line that states whether a call is fast enough to feel immediate."""
     spent = 1000 * timing.median
     wanted = f"{name} in at most {LIMIT_MS:g} ms"
     return common.goal(wanted, f"{spent:.3f} ms", met=spent <= LIMIT_MS)

@@ -1,4 +1,4 @@
-"""The benchmarks run, in processes of their own, and leave what they promise."""
+"""The benchmarks run in their own processes and write their tables and figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sample_data.make_big_slide import write_big_slide
 from tests.benchmarks import common
-from tests.benchmarks.two_stages import Costs
+from tests.benchmarks.two_stages import NetworkCosts
 
 from napari_twostage.errors import ModelError
 
@@ -95,7 +95,7 @@ def test_a_device_may_carry_a_precision() -> None:
         common.load("nuclei", "cpu:fp16")
 
 
-def test_dense_is_what_two_stages_are_compared_with() -> None:
-    costs = Costs(window=0.0, tile=1.0, windows=5, tiles=10)
+def test_costs_are_relative_to_a_dense_run() -> None:
+    costs = NetworkCosts(window=0.0, tile=1.0, windows=5, tiles=10)
     assert costs.ratio(1.0) == 1
     assert costs.ratio(0.1) == pytest.approx(10)

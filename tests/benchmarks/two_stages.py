@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.two_stages --device openvino
 
-Dense is stage 2 over every tile that holds tissue, with the same halo and the same backend.
-Two stages are all they take: finding the tissue, the coarse pass, the selection, stage 2. Both
-read, compute and write. The cost model knows the networks alone: seconds of a window of stage 1 and
-of stage 2, measured in turn with the runs, times the windows of each;
-halos count, as windows have them. Its ratio in multiply-accumulates stands beside.
+Dense is stage 2 over every tile that contains tissue, with the same halo and the same backend. Two
+stages include everything: finding tissue, the coarse pass, the selection, and stage 2. Both read,
+compute and write. The cost model covers the networks alone: seconds per window of each stage, halo
+included, measured in turn with the runs, times the number of windows. The same ratio in
+multiply-accumulates is given as well.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ SIDE, QUICK_SIDE = 8192, 2048
 TISSUE = 0.75
 DENSE = "dense"
 SHARE = 0.9
-"""What must be left of the cost model's ratio."""
+"""Goal: smallest share of the speed-up that the cost model predicts."""
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What a run costs by the networks alone, in any one unit."""
+class NetworkCosts:
+    """Cost of the networks alone, in any unit."""
 
     window: float
-    """A window of stage 1."""
+    """Cost of a window of stage 1."""
     tile: float
-    """A tile's window of stage 2."""
+    """Cost of a tile's window of stage 2."""
     windows: int
     tiles: int
 
     def ratio(self, fraction: float) -> float:
-        """How much more dense costs than two stages.
+        """Cost of a dense run relative to two stages that refine `fraction` of the tiles.
 
         Examples
         --------
-        >>> Costs(window=10, tile=1, windows=2, tiles=100).ratio(0.3)
+        >>> NetworkCosts(window=10, tile=1, windows=2, tiles=100).ratio(0.3)
         2.0
         """
         dense = self.tile * self.tiles
@@ -76,7 +76,7 @@ def main() -> None:
     warm_up(model)
     with open_slide(common.big_slide(options.slides, side, side, TISSUE)) as slide:
         windows, tiles = count(slide, model, options.out)
-        by_macs = Costs(*macs_per_window(model), windows, tiles)
+        by_macs = NetworkCosts(*macs_per_window(model), windows, tiles)
         alone = forward_passes(model)
         ways = {name: partial(timed, run) for name, (run, _) in alone.items()}
         ways[DENSE] = lambda: time_stages(slide, model, refine="all")["refine"]
@@ -86,7 +86,7 @@ def main() -> None:
             )
         timings = time_in_turn(ways, options.rounds)
     seconds = (timings[name].median / number for name, (_, number) in alone.items())
-    by_seconds = Costs(*seconds, windows, tiles)
+    by_seconds = NetworkCosts(*seconds, windows, tiles)
     table, goals = tabulate(timings, by_seconds, by_macs)
     notes = [
         f"{slide.name}: {tiles} tiles of {model.card.tile_px} px hold tissue, in {windows} coarse "
@@ -100,19 +100,19 @@ def main() -> None:
 
 
 def name_of(fraction: float) -> str:
-    """A row's name."""
+    """Name of a row."""
     return f"two stages, f = {fraction:g}"
 
 
 def count(slide: Slide, model: Model, folder: Path) -> tuple[int, int]:
-    """Coarse windows and tiles that hold tissue, as the engine counts them."""
+    """Numbers of coarse windows and of tiles with tissue, as the engine counts them."""
     out = folder / "count.zarr"
     seg = segment(slide, model, out, refine="none", overwrite=True)
     return len(seg.windows_done), int(seg.tissue.sum())
 
 
 def forward_passes(model: Model) -> dict[str, tuple[Callable[[], object], int]]:
-    """Of each stage, a call that computes windows with no processor waiting, and their number."""
+    """Call that computes full batches, and its number of windows, for each stage by name."""
     found: dict[str, tuple[Callable[[], object], int]] = {}
     for run, batch, side in (
         (model.coarse, model.coarse_batch, model.side_px("coarse")),
@@ -125,7 +125,7 @@ def forward_passes(model: Model) -> dict[str, tuple[Callable[[], object], int]]:
 
 
 def macs_per_window(model: Model) -> tuple[float, float]:
-    """Multiply-accumulates of a window of each stage."""
+    """Multiply-accumulates per window of each stage."""
     card = model.card
     module = build_two_stage(card)
     fine = card.window_px
@@ -136,9 +136,9 @@ def macs_per_window(model: Model) -> tuple[float, float]:
 
 
 def tabulate(
-    timings: dict[str, Timing], by_seconds: Costs, by_macs: Costs
+    timings: dict[str, Timing], by_seconds: NetworkCosts, by_macs: NetworkCosts
 ) -> tuple[Table, list[str]]:
-    """Each fraction's speed-up beside what the cost model promises."""
+    """Table of each fraction's speed-up beside the prediction of the cost model, and goals."""
     header = ("run", *common.TIMES, "× dense", "by seconds", "by MACs", "of by seconds")
     table, goals = Table("two_stages", header), []
     dense = timings[DENSE]
@@ -159,8 +159,8 @@ def tabulate(
     return table, goals
 
 
-def draw(timings: dict[str, Timing], costs: Costs) -> Figure:
-    """Speed-up against the fraction, over the cost model's curve."""
+def draw(timings: dict[str, Timing], costs: NetworkCosts) -> Figure:
+    """Plot the speed-up against the fraction, over the curve of the cost model."""
     dense = timings[DENSE]
     fine = np.linspace(0, max(FRACTIONS) * 1.1, 100)
     with common.figure() as figure:

@@ -1,4 +1,4 @@
-"""One case for all tests of clusters: real tissue with a damaged tile, a small real network."""
+"""Shared case of the cluster tests: real tissue with a damaged tile, and a small real network."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from napari_twostage.distributed import Cluster
 
 SHAPE = (1403, 549)
-"""So high that a level of the overview has chunks that partitions share; odd at the edges."""
+"""Rows and columns; tall enough for a pyramid level whose chunks partitions share."""
 DAMAGED_TILE = 21
 
 
 @pytest.fixture(scope="session")
 def threads() -> int:
-    """Of the model in every worker; one process has all, and labels must not depend on it."""
+    """Threads of the model in each worker; labels must not depend on it."""
     return 1
 
 
 @pytest.fixture(scope="session")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """What one process makes of it."""
+    """Case with the outcome of a single process."""
     folder = tmp_path_factory.mktemp("case")
     slide = write_tiff(folder / "slide.tif", tissue_pixels(*SHAPE))
     overwrite_tile(slide, DAMAGED_TILE, b"\xff" * 64)
@@ -43,6 +43,6 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 @pytest.fixture(scope="session")
 def cluster(threads: int) -> Iterator[Cluster]:
-    """Two processes of this machine, for tests that leave them alive."""
+    """Cluster of two local processes, for tests that do not kill them."""
     with connect(workers=2, threads=threads, device="cpu") as cluster:
         yield cluster

@@ -1,4 +1,4 @@
-"""Real schedulers and workers as processes of their own, to be started late and killed."""
+"""Schedulers and workers as separate processes, which tests can start late and kill."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ WAIT_S = 60
 
 
 class Case(NamedTuple):
-    """A slide, a model and settings, with what one process makes of them."""
+    """Slide, model and settings, with the outcome of a single process."""
 
     slide: Path
     model: Model
     settings: dict[str, Any]
     done: Path
-    """Result folder."""
+    """Result folder of the single process."""
     expected: dict[str, Any]
-    """See `proofs.helpers.outcome`."""
+    """Outcome of the single process; see `proofs.helpers.outcome`."""
 
     def segment(self, out: Path, **options: Any) -> Segmentation:
         """Segment it into a folder."""
         return segment(self.slide, self.model, out, **self.settings, **options)
 
     def copy(self, out: Path) -> Segmentation:
-        """What one process makes of it, to go on with."""
+        """Copy of the single process's result, to continue from."""
         shutil.copytree(self.done, out)
         return Segmentation.open(out)
 
     def command(self, out: Location, *options: str) -> list[str]:
-        """Do the same on the command line."""
+        """Command line that does the same."""
         words = [sys.executable, "-m", "napari_twostage", "segment", str(self.slide)]
         words += ["--out", str(out), "--model", self.model.bundle.source, "--quiet", "--no-tissue"]
         return [*words, "--fraction", str(self.settings["fraction"]), *options]
 
 
 class Countdown:
-    """A listener that acts at one step of each kind that it is told of."""
+    """Listener that acts once, at the n-th step of one type."""
 
     def __init__(self, kind: type, after: int, act: Callable[[PartitionStep], None]) -> None:
         self._kind = kind
@@ -72,7 +72,7 @@ class Countdown:
 
 
 class DaskProcesses:
-    """A scheduler and workers, each a process started by dask's own command."""
+    """Scheduler and workers, each started by dask's command."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         self._file = folder / "scheduler.json"
@@ -94,16 +94,16 @@ class DaskProcesses:
         )  # fmt: skip
 
     def kill_last(self) -> None:
-        """kill -9 what was started last."""
+        """Kill the process that was started last, with SIGKILL."""
         self._kill(self._running.pop())
 
     def kill_all(self) -> None:
-        """kill -9 everything, the first started first."""
+        """Kill all processes with SIGKILL, in the order in which they were started."""
         while self._running:
             self._kill(self._running.pop(0))
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        os.killpg(process.pid, signal.SIGKILL)  # with what a nanny has started
+        os.killpg(process.pid, signal.SIGKILL)  # including the children of a nanny
         process.wait()
 
     def _start(self, *words: object) -> None:
@@ -131,7 +131,7 @@ def dask_processes(folder: Path, threads: int) -> Iterator[DaskProcesses]:
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
-    """Wait until something has happened."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + WAIT_S
     while not happened():
         assert time.monotonic() < deadline
@@ -139,5 +139,5 @@ def wait_for(happened: Callable[[], bool]) -> None:
 
 
 def run_entry(seg: Segmentation) -> RunRecord:
-    """The last run, as the record has it."""
+    """Record of the last run."""
     return seg.record.runs[-1]

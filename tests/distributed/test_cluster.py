@@ -1,4 +1,4 @@
-"""Many processes make of a slide what one makes of it."""
+"""A cluster produces the same result as a single process."""
 
 from __future__ import annotations
 
@@ -40,10 +40,8 @@ def test_the_outcome_is_that_of_one_process(
     steps: list[object] = []
     seg = case.segment(tmp_path / "out.zarr", cluster=cluster, progress=steps.append)
     assert_same(outcome(seg), case.expected)
-    assert seg.failures  # the damaged tile was met
-    assert (
-        max(seg.layout.steps) > PartitionGrid(seg.layout).step
-    )  # and levels that partitions share
+    assert seg.failures  # the damaged tile
+    assert max(seg.layout.steps) > PartitionGrid(seg.layout).step  # so partitions share levels
 
     segmented = [step for step in steps if isinstance(step, PartitionSegmented)]
     refined = [step for step in steps if isinstance(step, PartitionRefined)]
@@ -65,7 +63,7 @@ def test_the_outcome_is_that_of_one_process(
     assert not seg._files.log.stale_tiles
 
 
-def test_a_cluster_goes_on_where_a_process_stopped_and_the_other_way_round(
+def test_a_cluster_resumes_a_run_of_one_process_and_vice_versa(
     case: Case, cluster: Cluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.zarr"
@@ -114,7 +112,7 @@ def test_an_array_stays_in_its_process(case: Case, cluster: Cluster, tmp_path: P
         segment(slide, case.model, tmp_path / "out.zarr", cluster=cluster)
 
 
-def test_what_a_worker_cannot_open_is_one_line(
+def test_a_file_that_a_worker_cannot_open_is_reported_in_one_line(
     case: Case, cluster: Cluster, tmp_path: Path
 ) -> None:
     folder = tmp_path / "model"

@@ -1,4 +1,4 @@
-"""Processes that are killed, come late or are stopped cost time, and nothing else."""
+"""Processes that are killed, start late or are stopped cost time and nothing else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def kill(step: PartitionStep) -> None:
-    """Kill the process that a step comes from; the next task is there already."""
+    """Kill the process that a step comes from; it already has its next task."""
     os.kill(step.worker.process, signal.SIGKILL)
 
 
@@ -59,7 +59,7 @@ def test_workers_are_killed_in_both_stages(case: Case, threads: int, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_late_worker_works_and_losing_all_costs_no_field(
+def test_a_late_worker_works_and_losing_all_costs_no_partition(
     case: Case, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.zarr"
@@ -72,7 +72,7 @@ def test_a_late_worker_works_and_losing_all_costs_no_field(
                 before = cluster.threads
                 dask.worker()
                 wait_for(lambda: cluster.threads > before)
-                # else the other may be done before it has imported torch
+                # otherwise the first worker may finish before this one has imported torch
                 cluster._client.run(import_module, "napari_twostage.models.model")
 
             late = Countdown(PartitionSegmented, 1, one_more)
@@ -102,7 +102,7 @@ def test_a_late_worker_works_and_losing_all_costs_no_field(
 
         monkeypatch.setattr("napari_twostage.distributed.cluster.PATIENCE_S", 0.5)
         monkeypatch.setattr("napari_twostage.distributed.cluster.log.warning", come_back)
-        # before it is given a task: of those that are left, one may be all
+        # before it gets a task: a single task may be all that is left
         alone = Countdown(TilesSelected, 1, lambda _: dask.kill_last())
         with connect(address, device="cpu", patience_s=WAIT_S) as cluster:
             seg = case.segment(out, cluster=cluster, progress=alone)
@@ -114,7 +114,7 @@ def test_a_late_worker_works_and_losing_all_costs_no_field(
 
 @pytest.fixture
 def heeded() -> Iterator[None]:
-    """Let children take SIGINT as in a terminal: they inherit that background jobs ignore it."""
+    """Let children react to SIGINT as in a terminal; background jobs inherit that it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -157,7 +157,7 @@ def test_the_owner_of_a_run_on_an_object_store_is_killed(
         with subprocess.Popen(case.command(out, *options)) as process:
             wait_for(lambda: count_events(out) >= 2)
             process.kill()
-        assert (out / "handover").is_dir()  # so its tasks are at work still
+        assert (out / "handover").is_dir()  # so its tasks are still executing
         assert not np.isfinite(Segmentation.open(out).scores).all()
 
         again = subprocess.run(case.command(out, *options), check=False)

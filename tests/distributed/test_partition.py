@@ -1,4 +1,4 @@
-"""Partitions part the slide, and no chunk of the arrays that they are written to."""
+"""Partitions divide the slide without dividing a chunk of its arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def windows(layout: Layout) -> list[Box]:
 
 
 @given(height=sides, width=sides)
-def test_windows_and_tiles_lie_in_one_field_each(height: int, width: int) -> None:
+def test_windows_and_tiles_are_in_one_partition_each(height: int, width: int) -> None:
     layout = layout_of(height, width)
     partitions, ratio = PartitionGrid(layout), layout.card.ratio
     shared_out = grouped(windows(layout), partitions.of_window)

@@ -1,4 +1,4 @@
-"""A segmentation without a slide, a model or a disk: arrays in, the same surface out."""
+"""A result without slide, model or disk: arrays in memory, with the same methods."""
 
 from __future__ import annotations
 

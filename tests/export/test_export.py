@@ -1,4 +1,4 @@
-"""An export is whole or absent, and says in one line why it is absent."""
+"""An export is complete or absent, and says in one line why it is absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GeoJSON lands on the pixels it came from, at level 0, in the form QuPath reads."""
+"""GeoJSON covers exactly the pixels it came from, at level 0, in the form QuPath reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables state areas, places and lengths in the units their columns name."""
+"""Tables give areas, positions and lengths in the units that their columns name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OME-Zarr labels: what went in comes out, through zarr and through ome-zarr."""
+"""OME-Zarr labels: a round trip through zarr and through ome-zarr returns the same labels."""
 
 from __future__ import annotations
 

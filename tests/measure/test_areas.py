@@ -1,4 +1,4 @@
-"""Objects and areas of each class are those of the labels as a whole."""
+"""Objects and areas of each class equal those of the whole label plane."""
 
 from __future__ import annotations
 

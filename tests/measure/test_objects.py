@@ -1,4 +1,4 @@
-"""Objects are the connected regions of a class, whatever blocks they were read in."""
+"""Objects are the connected regions of a class, independent of the blocks they were read in."""
 
 from __future__ import annotations
 

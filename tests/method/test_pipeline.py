@@ -1,4 +1,4 @@
-"""The method without a disk: lazy, in order, one result whatever is read or computed together."""
+"""The method without a disk: lazy, in order, with results that do not depend on batching."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def plan(tiles: tuple[Tile, ...]) -> Plan:
 
 
 def refined(job: Work, tiles: list[Tile] | tuple[Tile, ...]) -> dict[Tile, bytes]:
-    """Labels of each tile."""
+    """Labels of each tile, as bytes."""
     found = {}
     for step in refine_tiles(job, tiles):
         assert isinstance(step, ChipRefined)
@@ -84,23 +84,23 @@ def test_the_coarse_pass_comes_first_and_tiles_in_the_order_of_the_plan(abreast:
     assert [step.chip.tiles for step in steps[windows + 2 :]] == [(tile,) for tile in wanted]
 
 
-def test_the_plan_is_asked_for_once_every_window_was_taken() -> None:
-    taken = asked = 0
+def test_the_plan_is_requested_once_after_every_window_was_taken() -> None:
+    taken = requests = 0
     job = work()
 
     def select() -> Plan:
-        nonlocal asked
-        asked += 1
+        nonlocal requests
+        requests += 1
         assert taken == len(job.windows)
         return plan(())
 
     for step in segment_slide(job, select):
         taken += isinstance(step, CoarseWindowDone)
-    assert asked == 1
+    assert requests == 1
 
 
 def ahead(model: FakeModel) -> int:
-    """Chips that are begun before the first is handed out."""
+    """Most chips that are started before the first one is yielded."""
     return model.refine_batch * (READ_AHEAD + COMPUTE_AHEAD + model.abreast)
 
 
@@ -108,8 +108,8 @@ def test_nothing_runs_before_the_first_step() -> None:
     job = work()
     segment_slide(job, lambda: plan(ALL))
     refine_tiles(job, ALL)
-    assert not job.coarse.asked
-    assert not job.fine.asked
+    assert not job.coarse.read_boxes
+    assert not job.fine.read_boxes
 
 
 @pytest.mark.parametrize("abreast", [1, 2])
@@ -118,7 +118,7 @@ def test_reading_ahead_is_bounded_and_closing_cancels(abreast: int) -> None:
     steps = refine_tiles(job, ALL)
     next(steps)
     steps.close()
-    assert len(job.fine.asked) <= ahead(job.model) < len(ALL)
+    assert len(job.fine.read_boxes) <= ahead(job.model) < len(ALL)
     assert 1 <= job.model.calls <= abreast + COMPUTE_AHEAD
 
 
@@ -199,7 +199,7 @@ VIEWS = st.lists(
 
 
 class Panning:
-    """Somebody who looks at one box after the other, moving on every few times it is asked."""
+    """Focus that shows one box after another and moves on after every few calls."""
 
     def __init__(self, views: list[Box | None], every: int) -> None:
         self.views, self.every = views, every
@@ -210,9 +210,9 @@ class Panning:
         return self.shown[-1]
 
 
-def in_order(places: list[Box], shown: list[Box | None]) -> list[Box]:
-    """Which place is next at each moment: the first in view, else the first."""
-    left, order = list(places), []
+def in_order(boxes: list[Box], shown: list[Box | None]) -> list[Box]:
+    """Expected order of boxes: at each moment the first one in view, otherwise the first one."""
+    left, order = list(boxes), []
     for view in shown:
         touching = [box for box in left if view and box.intersect(view).area]
         order.append((touching or left)[0])
@@ -231,7 +231,7 @@ def test_tiles_in_view_come_first_and_each_comes_once(
     steps = list(refine_tiles(job, wanted))
     assert sorted(tile for step in steps for tile in step.chip.tiles) == sorted(wanted)
     chips = job.tiles.chips(wanted, merge=merge)
-    if not merge:  # merged chips are of several shapes, and each goes with its like
+    if not merge:  # merged chips have several shapes, and a batch holds one
         expected = in_order([chip.core for chip in chips], focus.shown)
         assert [step.chip.core for step in steps] == expected
     assert {step.chip for step in steps} == set(chips)
@@ -240,7 +240,7 @@ def test_tiles_in_view_come_first_and_each_comes_once(
 
 @settings(max_examples=10)
 @given(views=VIEWS, every=st.integers(1, 9))
-def test_labels_do_not_depend_on_who_looks(views: list[Box | None], every: int) -> None:
+def test_labels_do_not_depend_on_the_focus(views: list[Box | None], every: int) -> None:
     model = FakeModel(looks_far=True)
     assert refined(work(model, focus=Panning(views, every)), ALL) == refined(work(model), ALL)
 
@@ -296,7 +296,7 @@ def test_damage_costs_the_coarse_pass_only_the_tiles_it_is_in() -> None:
             np.testing.assert_array_equal(damaged.logits, sound.logits)
 
 
-def test_a_window_that_is_all_damage_is_passed_over() -> None:
+def test_a_window_that_is_all_damage_does_not_stop_the_run() -> None:
     job = work(coarse=FakeReader(COARSE, damaged=Box(-99, -99, 99, 99)))
     steps = list(coarse_pass(job))
     assert {tile for step in steps for tile in step.unreadable} == set(ALL)

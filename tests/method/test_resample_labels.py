@@ -1,4 +1,4 @@
-"""Upsampling coarse logits and thinning fine labels: a pixel's value is its place's alone."""
+"""Resampling of logits and labels: the value of a pixel depends on its position alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selections: nested, ordered, and what they say they cost and bring."""
+"""Selections are nested and ordered, and forecast their cost and benefit."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_selections_nest(name: str, data: st.DataObject) -> None:
 def test_a_region_nests_in_a_larger_one(
     tiles: Ranking, name: str | None, value: float, seed: int
 ) -> None:
-    """With a threshold or none; a share or a budget counts within its region."""
+    """Holds with a threshold or without criterion; a share or a budget counts within its region."""
     shape = tiles.statistics.score.shape
     larger = np.random.default_rng(seed).random(shape) < 0.7
     smaller = larger & (np.random.default_rng(seed + 1).random(shape) < 0.7)
@@ -139,7 +139,9 @@ def test_a_plan_counts_only_what_is_left() -> None:
 
 
 @given(rankings(), st.floats(0, 1), st.floats(0, 1))
-def test_more_refinement_never_promises_less(tiles: Ranking, one: float, other: float) -> None:
+def test_more_refinement_never_lowers_the_forecast(
+    tiles: Ranking, one: float, other: float
+) -> None:
     none = np.zeros(tiles.statistics.score.shape, bool)
     few, many = (planned(tiles, Selection(fraction=share), none) for share in sorted((one, other)))
     assert 0 <= few.expected_dice_before <= few.expected_dice <= many.expected_dice <= 1
@@ -147,7 +149,7 @@ def test_more_refinement_never_promises_less(tiles: Ranking, one: float, other: 
 
 @pytest.mark.parametrize("gain", [0.0, 0.4, 1.0])
 def test_expected_dice_is_the_mean_over_possible_truths(gain: float) -> None:
-    """Draw truths from the probabilities, mend wrong pixels by chance, measure Dice."""
+    """Draw truths from the probabilities, correct wrong pixels at random, measure Dice."""
     rng = np.random.default_rng(5)
     logits = rng.normal(-0.5, 2, size=(1, 48, 48)).astype(np.float32)
     tiles = Ranking(tile_statistics(logits, 8, tent), gain)
@@ -158,8 +160,8 @@ def test_expected_dice_is_the_mean_over_possible_truths(gain: float) -> None:
     dice = []
     for _ in range(400):
         truth = rng.random(p.shape) < p
-        mended = in_refined & (rng.random(p.shape) < gain)
-        result = np.where(mended, truth, predicted)
+        corrected = in_refined & (rng.random(p.shape) < gain)
+        result = np.where(corrected, truth, predicted)
         dice.append(2 * (result & truth).sum() / (result.sum() + truth.sum()))
 
     assert tiles.expected_dice(refined) == pytest.approx(np.mean(dice), abs=0.003)
@@ -181,7 +183,7 @@ def test_the_curve_forecasts_what_a_plan_says(
 ) -> None:
     refined = np.random.default_rng(seed).random(tiles.statistics.score.shape) < 0.4
     curve = tiles.curve(refined, seconds)
-    known = [float(score) for score in curve.scores]  # at a score itself it is not above
+    known = [float(score) for score in curve.scores]  # a score does not exceed itself
     threshold = data.draw(st.one_of(st.floats(0, 2), st.sampled_from([*known, 0.0])))
     forecast = curve.at(threshold)
     plan = planned(tiles, Selection(threshold=threshold), refined, seconds)
@@ -205,17 +207,19 @@ def test_the_curve_counts_tile_by_tile(tiles: Ranking, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [(40.2, " · about 40 s"), (190, " · about 3 min"), (5400, " · about 1.5 h"), (None, "")],
 )
-def test_a_forecast_in_words(seconds: float | None, words: str) -> None:
+def test_a_forecast_as_text(seconds: float | None, text: str) -> None:
     forecast = Forecast(1240, 1300, 0.031, seconds, 0.94, 0.912)
-    expected = f"1,240 tiles · 3.1 % of tissue{words} · expected Dice 0.91 → 0.94"
+    expected = f"1,240 tiles · 3.1 % of tissue{text} · expected Dice 0.91 → 0.94"
     assert forecast.describe() == expected
 
 
 @given(rankings(), st.integers(0, 70), st.integers(0, 99))
-def test_a_number_of_tiles_is_of_those_that_are_left(tiles: Ranking, count: int, seed: int) -> None:
+def test_a_number_of_tiles_counts_only_unrefined_ones(
+    tiles: Ranking, count: int, seed: int
+) -> None:
     refined = np.random.default_rng(seed).random(tiles.statistics.score.shape) < 0.4
     left = [tile for tile in tiles.order if not refined.ravel()[tile]]
     chosen = tiles.select(Selection(n_tiles=count), refined=refined)

@@ -1,4 +1,4 @@
-"""Tiles and chips: nothing twice, nothing left out."""
+"""Tiles and chips cover every pixel exactly once."""
 
 from __future__ import annotations
 

@@ -15,13 +15,13 @@ from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
 
 MPP = 4.0
-"""At half the overview's pixel size: overviews are half the slide."""
+"""Half the pixel size of an overview, so that overviews have half the slide's side."""
 BLOB = Box(100, 160, 260, 300)
 SHAPE = (400, 500)
 
 
 def slide_pixels(ground: int, tissue: int, *, grain: float = 4.0) -> np.ndarray:
-    """One rectangle on an empty ground, with a camera's grain."""
+    """One rectangle on an empty background, with camera noise."""
     plane = np.full((*SHAPE, 3), float(ground))
     plane[BLOB.slices] = tissue
     plane += np.random.default_rng(0).normal(scale=grain, size=plane.shape)
@@ -29,7 +29,7 @@ def slide_pixels(ground: int, tissue: int, *, grain: float = 4.0) -> np.ndarray:
 
 
 def found(pixels: np.ndarray) -> tuple[Tissue, np.ndarray]:
-    """Tissue, and its mask at the slide's own resolution."""
+    """Tissue, and its mask at the resolution of the slide."""
     tissue = find_tissue(open_slide(pixels, mpp=MPP))
     return tissue, tissue.mask.repeat(2, axis=0).repeat(2, axis=1)
 
@@ -106,7 +106,7 @@ def test_tiles_with_tissue_are_those_that_a_tissue_pixel_overlaps(
 
 
 def overlaps(count: int, side: float, cells: int, cell_side: float) -> np.ndarray:
-    """Which interval shares any length with which cell: (count, cells) of 0 and 1."""
+    """Overlap of each interval with each cell: (count, cells), 1 if they share any length."""
     starts, cell_starts = np.arange(count)[:, None] * side, np.arange(cells) * cell_side
     ends = np.minimum(starts + side, cell_starts + cell_side)
     return (ends - np.maximum(starts, cell_starts) > 1e-6 * cell_side).astype(int)

@@ -131,7 +131,7 @@ def by_hand(logits: np.ndarray, name: str) -> tuple[float, float, float, float]:
 
 
 @pytest.mark.parametrize("name", sorted(MEASURES))
-def test_logits_in_half_precision_are_looked_up_to_what_is_computed_of_them(name: str) -> None:
+def test_float16_logits_are_looked_up_to_the_computed_values(name: str) -> None:
     logits = random_logits(1, 40, 30)
     logits[0, :3] = np.array([[np.nan], [0.0], [-16.0]])
     np.testing.assert_array_equal(
@@ -168,7 +168,7 @@ def test_a_mean_tent_states_the_pixels_expected_wrong() -> None:
     found = tile_statistics(logits, 32, MEASURES["tent"])
     wrong = float(found.false_negatives[0, 0] + found.false_positives[0, 0])
     assert expected_wrong_px("tent", float(found.score[0, 0]), 32) == pytest.approx(wrong, rel=1e-5)
-    # what is expected is what happens, where probabilities are true
+    # with true probabilities, the expectation is what happens
     truth = rng.random((32, 32)) < 1 / (1 + np.exp(-logits[0]))
     assert (truth != (logits[0] > 0)).sum() == pytest.approx(wrong, abs=4 * np.sqrt(wrong))
     assert expected_wrong_px("entropy", 0.5, 32) is None

@@ -1,4 +1,4 @@
-"""Nothing half-written: an export appears under its name when it is whole, or not at all."""
+"""Atomic export: a file or folder appears under its name once it is complete, or not at all."""
 
 from __future__ import annotations
 
@@ -19,15 +19,24 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Location) -> Iterator[Path]:
-    """Write to the sibling this gives; it takes `path`'s place if the block succeeds.
+    """Provide a temporary path to write to; it replaces `path` if the block succeeds.
 
-    What `path` held before stays until then. A failure leaves no sibling behind. For a URL it is
-    a temporary file or folder, which is copied there.
+    Until then `path` keeps its old content. A failure leaves no temporary file behind.
+
+    Parameters
+    ----------
+    path : Path or Url
+        File or folder to replace.
+
+    Yields
+    ------
+    Path
+        Hidden sibling of `path`. For a URL, a path in a temporary folder, uploaded at the end.
 
     Raises
     ------
     ExportError
-        The folder is missing, `path` is a folder that no export made, or the disk refuses.
+        If the parent folder is missing, `path` is a folder that no export made, or writing fails.
     """
     _check(path)
     if isinstance(path, Url):
@@ -62,14 +71,14 @@ def _check(path: Location) -> None:
 
 
 def _send(made: Path, url: Url) -> None:
-    """Put what was made in the place of what is there; see `Url.upload`."""
+    """Upload a file or folder, replacing what the URL holds; see `Url.upload`."""
     if made.is_dir() and url.is_dir():
         url.remove_tree()
     url.upload(made)
 
 
 def _swap(partial: Path, path: Path) -> None:
-    """Put the new in the old's place; folders cannot be renamed over, so an old one moves first."""
+    """Replace `path`; a folder cannot be renamed over, so an old one is moved away first."""
     if not path.is_dir():
         partial.replace(path)
         return

@@ -142,7 +142,7 @@ class TileGrid:
                     yield row, column
 
     def touching_polygons(self, polygons: Polygons) -> NDArray[np.bool_]:
-        """Which tiles share a point with one of some polygons: (rows, columns)."""
+        """Mask of the tiles that share a point with one of the polygons: (rows, columns)."""
         from rasterio.features import rasterize
 
         rings = [[(x / self.tile_px, y / self.tile_px) for y, x in ring] for ring in polygons]

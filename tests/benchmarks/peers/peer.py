@@ -1,7 +1,7 @@
-"""What the peers' scripts share; it runs in their interpreters, so it knows nothing of ours.
+"""Shared parts of the peers' scripts; runs in their interpreters, so it imports nothing of ours.
 
-A script is given one JSON file: the network as TorchScript, from (N, 3, H, W) windows of values 0
-to 255 to (N, 1, H, W) logits, the slide, sizes in pixels, and the batch. It prints one JSON line.
+A script gets one JSON file with a `PeerTask`, and prints one JSON line. The network is TorchScript,
+from windows (N, 3, H, W) of values in [0, 255] to logits (N, 1, H, W).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 
 WARM_UP = 3
-"""TorchScript watches two calls before it settles."""
+"""Calls before timing: TorchScript profiles the first two."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to segment, and how."""
+class PeerTask:
+    """Network and slide of a peer; sizes are in pixels."""
 
     network: str
     slide: str
@@ -31,25 +31,25 @@ class Job:
     batch: int
     threads: int
     folder: str
-    """For what is written; emptied by whoever asked."""
+    """Folder for outputs; the caller deletes it."""
 
     @property
     def window_px(self) -> int:
-        """Side of what the network sees."""
+        """Side of the network's input."""
         return self.tile_px + 2 * self.halo_px
 
 
-def read_job() -> Job:
-    """The job named on the command line."""
-    job = Job(**json.loads(Path(sys.argv[1]).read_text()))
-    torch.set_num_threads(job.threads)
-    return job
+def read_task() -> PeerTask:
+    """Read the task from the file named on the command line."""
+    task = PeerTask(**json.loads(Path(sys.argv[1]).read_text()))
+    torch.set_num_threads(task.threads)
+    return task
 
 
-def load_network(job: Job) -> torch.jit.ScriptModule:
-    """Load the network and run it until it has settled."""
-    network = torch.jit.load(job.network).eval()
-    windows = torch.zeros((job.batch, 3, job.window_px, job.window_px), dtype=torch.float32)
+def load_network(task: PeerTask) -> torch.jit.ScriptModule:
+    """Load the network and warm it up."""
+    network = torch.jit.load(task.network).eval()
+    windows = torch.zeros((task.batch, 3, task.window_px, task.window_px), dtype=torch.float32)
     with torch.inference_mode():
         for _ in range(WARM_UP):
             network(windows)
@@ -57,7 +57,7 @@ def load_network(job: Job) -> torch.jit.ScriptModule:
 
 
 class Stopwatch:
-    """Wall and CPU seconds from when it was made, children that have ended included."""
+    """Wall and CPU seconds since creation, including ended child processes."""
 
     def __init__(self) -> None:
         self._began = self._now()
@@ -75,7 +75,7 @@ class Stopwatch:
 
 
 def report(seconds: tuple[float, float], foreground: float, package: str) -> None:
-    """Print what was found: wall and CPU seconds, and the share of foreground pixels."""
+    """Print wall and CPU seconds, the share of foreground pixels, and versions."""
     wall, cpu = seconds
     versions = {package: version(package), f"{package}'s torch": torch.__version__}
     found = {"wall": wall, "cpu": cpu, "foreground": foreground, "versions": versions}

@@ -1,7 +1,7 @@
 """TIAToolbox's SemanticSegmentor over a whole slide; run by dense.py in TIAToolbox's interpreter.
 
-Windows are as large as ours and as far apart, what is kept of each as well. Its own reader and
-its own zarr output; probabilities are not saved. It reads in its own process, as is its default.
+Windows and their cores have the size and spacing of ours. It uses its own reader and its own zarr
+output, saves no probabilities, and reads in its own process, as is its default.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ def main() -> None:
     import numpy as np
     import torch
     import zarr
-    from peer import Stopwatch, load_network, read_job, report
+    from peer import Stopwatch, load_network, read_task, report
     from tiatoolbox.models.engine.io_config import IOSegmentorConfig
     from tiatoolbox.models.engine.semantic_segmentor import SemanticSegmentor
     from tiatoolbox.models.models_abc import ModelABC
 
     class Network(ModelABC):
-        """Our network as TIAToolbox wants one: NHWC in, probabilities of two classes out."""
+        """Our network with TIAToolbox's interface: NHWC in, probabilities of two classes out."""
 
         def __init__(self, network: torch.jit.ScriptModule, halo: int) -> None:
             super().__init__()
@@ -46,24 +46,24 @@ def main() -> None:
         def postproc(image: da.Array) -> da.Array:
             return image.argmax(axis=-1).astype(np.uint8)
 
-    job = read_job()
-    network = Network(load_network(job), job.halo_px)
+    task = read_task()
+    network = Network(load_network(task), task.halo_px)
     resolutions = [{"units": "baseline", "resolution": 1.0}]
     settings = IOSegmentorConfig(
         input_resolutions=resolutions,
         output_resolutions=resolutions,
-        patch_input_shape=(job.window_px, job.window_px),
-        patch_output_shape=(job.tile_px, job.tile_px),
-        stride_shape=(job.tile_px, job.tile_px),
+        patch_input_shape=(task.window_px, task.window_px),
+        patch_output_shape=(task.tile_px, task.tile_px),
+        stride_shape=(task.tile_px, task.tile_px),
     )
-    segmentor = SemanticSegmentor(network, batch_size=job.batch, device="cpu", verbose=False)
+    segmentor = SemanticSegmentor(network, batch_size=task.batch, device="cpu", verbose=False)
     watch = Stopwatch()
     written = segmentor.run(
-        [job.slide],
+        [task.slide],
         ioconfig=settings,
         patch_mode=False,
         auto_get_mask=False,
-        save_dir=f"{job.folder}/tiatoolbox",
+        save_dir=f"{task.folder}/tiatoolbox",
         overwrite=True,
         output_type="zarr",
     )
