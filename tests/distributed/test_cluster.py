@@ -102,7 +102,9 @@ def test_a_time_budget_counts_all_workers(case: Case, cluster: Cluster, tmp_path
     seg.refine(Selection(budget_s=1e6), cluster=cluster)
     assert seg.refined.sum() > before
     assert run_entry(seg).plan["fraction"] == 1
-    assert seg.seconds_per_tile is not None  # of the run before: a cluster's is another matter
+    assert (
+        seg.seconds_per_tile is not None
+    )  # still the speed of the earlier run: a cluster's is not stored
     assert seg.seconds_per_tile == Segmentation.open(case.done).seconds_per_tile
 
 

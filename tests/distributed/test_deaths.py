@@ -133,7 +133,7 @@ def test_ctrl_c_keeps_what_is_recorded(case: Case, tmp_path: Path) -> None:
     ) as process:
         journal = out / "journal.jsonl"
         wait_for(lambda: journal.exists() and journal.stat().st_size > 0)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all at once
+        os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal does
         _, said = process.communicate(timeout=WAIT_S)
     assert process.returncode == STOPPED
     assert said.strip().startswith("stopped; what was computed is kept. To go on: ")

@@ -62,7 +62,7 @@ def test_no_two_partitions_share_a_chunk_up_to_their_step(
     assert len(shared_out) > 1
     for name, step in arrays:
         array = zarr.open_array(tmp_path / name, mode="r")
-        rows, columns = (array.shards or array.chunks)[-2:]  # what has a file of its own
+        rows, columns = (array.shards or array.chunks)[-2:]  # the unit that is one file
         owners: dict[tuple[int, int], tuple[int, int]] = {}
         for partition in shared_out:
             box = partitions.box(partition).scaled(1 / step)

@@ -55,7 +55,7 @@ class ClusterRun:
         folder = self._place.parent
         with suppress(FileNotFoundError):
             if isinstance(folder, Path):
-                # at once: what is removed file by file, a task may still add to
+                # Rename first: tasks could add files to a folder that is being removed.
                 folder = folder.rename(folder.with_name(f"{FOLDER}-{self.token}"))
             remove_tree(folder)
 
