@@ -103,7 +103,7 @@ class Cluster:
     def run_stages(
         self, result: Result, model: Model, windows: Sequence[Box], wanted: Selection | Plan
     ) -> Generator[Step, None, None]:
-        """Run what is left of both stages; see `runner.Executor`.
+        """Run what is left of both stages; see `executor.Executor`.
 
         This process alone records a partition, once its pixels are on disk. Closing the generator
         cancels the submitted tasks.
