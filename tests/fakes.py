@@ -56,7 +56,7 @@ class FakeModel:
         Let a refined pixel depend on its whole window, as with most networks.
     refine_batch : int
         Windows that `refine` takes at most.
-    abreast : int
+    concurrent_batches : int
         Threads that a run computes in.
     """
 
@@ -72,12 +72,12 @@ class FakeModel:
         *,
         looks_far: bool = False,
         refine_batch: int = 3,
-        abreast: int = 1,
+        concurrent_batches: int = 1,
     ) -> None:
         self.card = card or make_card()
         self.bundle = Bundle(self.card, b"no weights", "fake")
         self.refine_batch = refine_batch
-        self.abreast = abreast
+        self.concurrent_batches = concurrent_batches
         self.looks_far = looks_far
         self.calls = 0
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from tqdm import tqdm
 
-from napari_twostage.models.backends.allocator import tune_allocator
-from napari_twostage.utils.timing import processor_name, time_in_turn, timed
+from napari_twostage.models.backends.torch_backend import tune_allocator
+from napari_twostage.utils.system import processor_name
+from napari_twostage.utils.timing import time_in_turn, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

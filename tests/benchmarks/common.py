@@ -19,8 +19,9 @@ from sample_data.make_big_slide import write_big_slide
 
 from napari_twostage import load_model
 from napari_twostage.models.backends import PRECISIONS
+from napari_twostage.models.backends.choice import thread_count
 from napari_twostage.models.bundle import read_bundle
-from napari_twostage.models.machine import describe_machine
+from napari_twostage.utils.system import describe_machine
 from napari_twostage.utils.timing import ROUNDS, Timing
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def publish(
         Versions of packages that the description of the machine does not include.
     """
     command = f"python -m tests.benchmarks.{table.name} {' '.join(sys.argv[1:])}".strip()
-    facts = {**describe_machine(), **versions}
+    facts = {**describe_machine(thread_count()), **versions}
     paragraphs = [
         *(["**A quick run: it says that the benchmark runs, and no more.**"] * options.quick),
         *notes,

@@ -33,7 +33,7 @@ from napari_twostage import open_slide, segment
 from napari_twostage.cli.bench import time_stages, warm_up
 from napari_twostage.engine.api import working_grid
 from napari_twostage.method.tiling import TileGrid
-from napari_twostage.models.backends.allocator import KEEP_BYTES
+from napari_twostage.models.backends.torch_backend import KEEP_BYTES
 from napari_twostage.models.networks.fold import build_module
 from napari_twostage.slides.view import View
 from napari_twostage.training.evaluation.table import Table

@@ -72,10 +72,12 @@ def refined(job: Work, tiles: list[Tile] | tuple[Tile, ...]) -> dict[Tile, bytes
     return found
 
 
-@pytest.mark.parametrize("abreast", [1, 2])
-def test_the_coarse_pass_comes_first_and_tiles_in_the_order_of_the_plan(abreast: int) -> None:
+@pytest.mark.parametrize("concurrent_batches", [1, 2])
+def test_the_coarse_pass_comes_first_and_tiles_in_the_order_of_the_plan(
+    concurrent_batches: int,
+) -> None:
     wanted = ((3, 1), (0, 0), (2, 5), (8, 5))
-    model = FakeModel(refine_batch=1, abreast=abreast)
+    model = FakeModel(refine_batch=1, concurrent_batches=concurrent_batches)
     steps = list(segment_slide(work(model), lambda: plan(wanted)))
     windows = len(work().windows)
     assert steps[0] == CoarsePassStarted(windows)
@@ -101,7 +103,7 @@ def test_the_plan_is_requested_once_after_every_window_was_taken() -> None:
 
 def ahead(model: FakeModel) -> int:
     """Most chips that are started before the first one is yielded."""
-    return model.refine_batch * (READ_AHEAD + COMPUTE_AHEAD + model.abreast)
+    return model.refine_batch * (READ_AHEAD + COMPUTE_AHEAD + model.concurrent_batches)
 
 
 def test_nothing_runs_before_the_first_step() -> None:
@@ -112,14 +114,14 @@ def test_nothing_runs_before_the_first_step() -> None:
     assert not job.fine.read_boxes
 
 
-@pytest.mark.parametrize("abreast", [1, 2])
-def test_reading_ahead_is_bounded_and_closing_cancels(abreast: int) -> None:
-    job = work(FakeModel(abreast=abreast))
+@pytest.mark.parametrize("concurrent_batches", [1, 2])
+def test_reading_ahead_is_bounded_and_closing_cancels(concurrent_batches: int) -> None:
+    job = work(FakeModel(concurrent_batches=concurrent_batches))
     steps = refine_tiles(job, ALL)
     next(steps)
     steps.close()
     assert len(job.fine.read_boxes) <= ahead(job.model) < len(ALL)
-    assert 1 <= job.model.calls <= abreast + COMPUTE_AHEAD
+    assert 1 <= job.model.calls <= concurrent_batches + COMPUTE_AHEAD
 
 
 def test_coarse_cores_partition_the_plane_and_hold_its_logits() -> None:
@@ -255,10 +257,10 @@ def test_coarse_windows_in_view_come_first(views: list[Box | None], every: int) 
     assert found == [fine[box] for box in in_order(list(fine), focus.shown)]
 
 
-@pytest.mark.parametrize("abreast", [1, 2])
-def test_a_pan_takes_effect_within_what_is_read_ahead(abreast: int) -> None:
+@pytest.mark.parametrize("concurrent_batches", [1, 2])
+def test_a_pan_takes_effect_within_what_is_read_ahead(concurrent_batches: int) -> None:
     view: list[Box | None] = [None]
-    job = work(FakeModel(abreast=abreast), focus=lambda: view[0])
+    job = work(FakeModel(concurrent_batches=concurrent_batches), focus=lambda: view[0])
     steps = refine_tiles(job, ALL)
     next(steps)
     last = job.tiles.core((8, 5))

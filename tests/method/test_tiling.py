@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.features import rasterize
 
 from napari_twostage.geometry import Box
 from napari_twostage.method.tiling import MERGED_SIDES, TileGrid
@@ -89,3 +90,35 @@ def test_a_full_square_is_one_chip() -> None:
     (chip,) = grid.chips(list(np.ndindex(4, 4)), merge=True)
     assert chip.core == Box(0, 0, 64, 64)
     assert chip.window == Box(-4, -4, 68, 68)
+
+
+vertices = st.tuples(st.integers(-350, 1350), st.integers(-350, 1350))
+
+
+@given(
+    plane=st.tuples(st.integers(1, 130), st.integers(1, 130)),
+    polygons=st.lists(st.lists(vertices, min_size=3, max_size=7), min_size=1, max_size=3),
+)
+def test_tiles_that_touch_polygons_are_those_of_rasterio(
+    plane: tuple[int, int], polygons: list[list[tuple[int, int]]]
+) -> None:
+    grid = TileGrid(plane, tile_px=10, halo_px=0)
+    # between the tiles' borders: rasterio leaves open which tile a border belongs to
+    rings = tuple(tuple((y / 10 + 0.0137, x / 10 + 0.0171) for y, x in p) for p in polygons)
+    shapes = [
+        {"type": "Polygon", "coordinates": [[(x / 10, y / 10) for y, x in (*ring, ring[0])]]}
+        for ring in rings
+    ]
+    expected = rasterize(shapes, out_shape=grid.shape, all_touched=True).astype(bool)
+    assert np.array_equal(grid.touching_polygons(rings), expected)
+
+
+def test_tiles_that_share_a_border_with_a_polygon_do_not_touch_it() -> None:
+    grid = TileGrid((100, 100), tile_px=10, halo_px=0)
+    square = ((20, 20), (20, 40), (40, 40), (40, 20))
+    neighbour = ((40, 20), (40, 40), (50, 40))
+    tiles = {(2, 2), (2, 3), (3, 2), (3, 3)}
+    assert set(map(tuple, np.argwhere(grid.touching_polygons((square,))))) == tiles
+    both = grid.touching_polygons((square, neighbour))
+    assert set(map(tuple, np.argwhere(both))) == tiles | {(4, 2), (4, 3)}
+    assert not grid.touching_polygons((((20, 20), (20, 60), (20, 60)),)).any()

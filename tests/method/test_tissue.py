@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.filters import threshold_otsu
 
 from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.tiling import TileGrid
-from napari_twostage.method.tissue import MARGIN_UM, Tissue, find_tissue, whole_slide_tissue
+from napari_twostage.method.tissue import (
+    MARGIN_UM,
+    Tissue,
+    _otsu,
+    find_tissue,
+    whole_slide_tissue,
+)
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
 
@@ -110,3 +117,19 @@ def overlaps(count: int, side: float, cells: int, cell_side: float) -> np.ndarra
     starts, cell_starts = np.arange(count)[:, None] * side, np.arange(cells) * cell_side
     ends = np.minimum(starts + side, cell_starts + cell_side)
     return (ends - np.maximum(starts, cell_starts) > 1e-6 * cell_side).astype(int)
+
+
+@settings(deadline=None)
+@given(
+    shape=st.tuples(st.integers(2, 40), st.integers(2, 40)),
+    seed=st.integers(0, 2**32 - 1),
+    contrast=st.floats(0, 10),
+    scale=st.sampled_from([1e-3, 1.0, 50.0]),
+)
+def test_the_threshold_is_that_of_scikit_image(
+    shape: tuple[int, int], seed: int, contrast: float, scale: float
+) -> None:
+    random = np.random.default_rng(seed)
+    signal = random.random(shape) + contrast * (random.random(shape) < 0.3)
+    signal = (scale * signal).astype(np.float32)
+    assert _otsu(signal) == threshold_otsu(signal)

@@ -14,6 +14,7 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import (
     CARD,
+    CONVERTED,
     QUANTISED,
     WEIGHTS,
     bundled_names,
@@ -58,18 +59,29 @@ def test_a_zip_holds_the_same_model(folder: Path, inside: str) -> None:
 
 
 @pytest.mark.parametrize("inside", ["", "mine/"])
-def test_networks_in_integers_travel_with_it_and_are_no_other_model(
-    folder: Path, inside: str, tmp_path: Path
+@pytest.mark.parametrize(("file", "field"), [(QUANTISED, "quantised"), (CONVERTED, "converted")])
+def test_converted_networks_travel_with_it_and_are_no_other_model(
+    folder: Path, inside: str, file: str, field: str, tmp_path: Path
 ) -> None:
     before = read_bundle(folder)
-    assert before.quantised is None
-    (folder / QUANTISED).write_bytes(b"integers")
+    assert getattr(before, field) is None
+    (folder / file).write_bytes(b"networks")
     bundle = read_bundle(zipped(folder, inside))
-    assert bundle.quantised == read_bundle(folder).quantised == b"integers"
+    assert getattr(bundle, field) == getattr(read_bundle(folder), field) == b"networks"
     assert bundle.sha256 == before.sha256
     bundle.save(tmp_path / "copy")
-    for file in folder.iterdir():
-        assert (tmp_path / "copy" / file.name).read_bytes() == file.read_bytes()
+    for each in folder.iterdir():
+        assert (tmp_path / "copy" / each.name).read_bytes() == each.read_bytes()
+
+
+def test_networks_of_other_weights_do_not_stay(folder: Path) -> None:
+    for name in (QUANTISED, CONVERTED):
+        (folder / name).write_bytes(b"networks")
+    tensors = read_bundle(folder).tensors()
+    write_bundle(folder, small_card(name="mine", temperature=2.0), tensors)
+    assert read_bundle(folder).converted == read_bundle(folder).quantised == b"networks"
+    write_bundle(folder, small_card(name="mine"), {**tensors, "count": torch.tensor(4)})
+    assert read_bundle(folder).converted is read_bundle(folder).quantised is None
 
 
 def test_the_checksum_follows_card_and_weights(folder: Path) -> None:

@@ -17,7 +17,7 @@ from napari_twostage.models.model import Model
 from napari_twostage.models.networks.fold import build_module, fold_normalisation
 
 if TYPE_CHECKING:
-    from napari_twostage.models.backends import Stage
+    from napari_twostage.models.card import Stage
 
 SIDE, CORE = 64, 32
 """Of windows with and without their halo, in either stage."""

@@ -12,7 +12,7 @@ from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, WHOLE, make_config, shrink
 
 from napari_twostage.models import load_model
-from napari_twostage.models.backends.allocator import tune_allocator
+from napari_twostage.models.backends.torch_backend import tune_allocator
 from napari_twostage.models.networks.build import ARCHITECTURES
 from napari_twostage.training.datasets import Sample
 from napari_twostage.training.loop.stages import list_stages

@@ -16,8 +16,8 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import choose, openvino
 from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.models.bundle import read_bundle
+from napari_twostage.models.converted import pack
 from napari_twostage.models.model import Model
-from napari_twostage.models.quantised import pack
 from napari_twostage.training import quantise
 from napari_twostage.training.datasets import load_split
 from napari_twostage.training.evaluation.outcomes import run_image
@@ -25,7 +25,7 @@ from napari_twostage.training.evaluation.outcomes import run_image
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_twostage.models.backends.base import Stage
+    from napari_twostage.models.card import Stage
 
 
 @pytest.mark.skipif(not multiplies("int8"), reason="this CPU only emulates int8")
@@ -64,7 +64,7 @@ def test_networks_that_give_logits_of_the_halo_are_refused(
         backend = openvino.OpenVinoBackend(bundle, choose("openvino"))
         whole = quantise._as_bytes(backend.network("refine", (160, 160, 3)))
     networks: dict[Stage, tuple[bytes, bytes]] = {"coarse": whole, "refine": whole}
-    other = replace(bundle, quantised=pack(networks, bundle.weights))
+    other = replace(bundle, quantised=pack(networks, bundle))
     model = Model(other, "openvino", "int8")
     with pytest.raises(ModelError, match=r"give \[160, 160\] pixels where \[128, 128\] are wanted"):
         model.refine([np.zeros((160, 160, 3), np.uint8)])

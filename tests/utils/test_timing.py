@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 
-from napari_twostage.utils.timing import Seconds, describe_processor, time_in_turn, timed
+from napari_twostage.utils.system import describe_processor
+from napari_twostage.utils.timing import Seconds, time_in_turn, timed
 
 SPIN = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
 

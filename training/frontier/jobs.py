@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_twostage.models.backends.allocator import tune_allocator
+from napari_twostage.models.backends.torch_backend import tune_allocator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import TwoStageError
-from napari_twostage.models.backends.allocator import tune_allocator
 from napari_twostage.models.backends.choice import pick_device
+from napari_twostage.models.backends.torch_backend import tune_allocator
 from training.tables.ablations import make_table4
 from training.tables.architectures import make_table3
 from training.tables.comparison import Comparison

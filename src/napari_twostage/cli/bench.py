@@ -10,9 +10,10 @@ from napari_twostage.engine.api import iter_segment
 from napari_twostage.errors import SelectionError
 from napari_twostage.method.steps import CoarsePassStarted, TilesSelected
 from napari_twostage.models import load_model
-from napari_twostage.models.machine import describe_machine
+from napari_twostage.models.backends.choice import thread_count
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
+from napari_twostage.utils.system import describe_machine
 from napari_twostage.utils.timing import Seconds, time_in_turn
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def bench(options: Namespace) -> VerbOutput:
             options.rounds,
         )
         described = f"{slide.name}, {slide.level_shapes[0][0]} × {slide.level_shapes[0][1]}"
-    facts = describe_machine()
+    facts = describe_machine(thread_count())
     rows = _rows(timings)
     text = [
         f"{described}; model {model.card.name}; {model.compute}; {options.rounds} rounds",

@@ -27,11 +27,12 @@ from napari_twostage.io.paths import is_folder
 from napari_twostage.measure.summary import summarise, summary_lines
 from napari_twostage.method.selection import Selection
 from napari_twostage.models import load_model
+from napari_twostage.models.backends.choice import describe_choice, thread_count
 from napari_twostage.models.bundle import bundled_names, read_bundle
-from napari_twostage.models.machine import describe_choice, describe_machine
 from napari_twostage.result.record import FILE
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
+from napari_twostage.utils.system import describe_machine
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -189,7 +190,7 @@ def info(options: Namespace) -> VerbOutput:
 
 
 def _machine() -> VerbOutput:
-    summary = {**describe_machine(), **describe_choice(), "models": bundled_names()}
+    summary = {**describe_machine(thread_count()), **describe_choice(), "models": bundled_names()}
     return summary, [f"{name:15} {_plain(value)}" for name, value in summary.items()], DONE
 
 

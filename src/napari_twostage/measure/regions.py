@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.geometry import Box
+from napari_twostage.measure.outlines import trace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,7 +130,7 @@ def find_regions(
     refined = np.bincount(number[block.refined.ravel()[inside]], minlength=count)
     first = np.zeros(count, np.int64)
     first[number[::-1]] = inside[::-1]  # the last assignment wins: the first pixel of each
-    polygons = _trace(numbers, box) if outlines else {}
+    polygons = trace(numbers, top=box.top, left=box.left) if outlines else []
 
     plane = Box(1, 1, shape[0] - 1, shape[1] - 1) if min(shape) > 1 else Box(0, 0, 0, 0)
     regions = []
@@ -146,7 +147,7 @@ def find_regions(
                 row_sum=float(row_sums[n]),
                 column_sum=float(column_sums[n]),
                 at_edge=not plane.contains(place),
-                parts=[polygons[n]] if outlines else [],
+                parts=polygons[n - 1 : n],
             )
         )
     return numbers, regions
@@ -165,16 +166,3 @@ def _number(labels: NDArray[np.uint8]) -> NDArray[np.int32]:
         np.add(numbers, found + total, out=numbers, where=found > 0)
         total += count
     return numbers
-
-
-def _trace(numbers: NDArray[np.int32], box: Box) -> dict[int, Polygon]:
-    """Outline every region along its pixels' edges, in coordinates (x, y) of the whole plane."""
-    from rasterio.features import shapes
-    from rasterio.transform import Affine
-    from shapely import Polygon
-
-    moved = Affine.translation(box.left, box.top)
-    return {
-        int(number): Polygon(geometry["coordinates"][0], geometry["coordinates"][1:])
-        for geometry, number in shapes(numbers, mask=numbers > 0, connectivity=4, transform=moved)
-    }

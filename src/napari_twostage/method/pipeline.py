@@ -82,7 +82,7 @@ class Predictor(Protocol):
     card: ModelCard
 
     @property
-    def abreast(self) -> int:
+    def concurrent_batches(self) -> int:
         """Batches to compute at the same time, each in a thread of its own."""
 
     @property
@@ -186,7 +186,9 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
     edges = _edges(work.windows) * card.ratio
     ordered = (work.windows[index] for index in _in_view_first(edges, work.focus))
     batches = read_ahead(read, ordered, model.coarse_batch)
-    for (core, (_, unreadable)), logits in compute_ahead(compute, batches, model.abreast):
+    for (core, (_, unreadable)), logits in compute_ahead(
+        compute, batches, model.concurrent_batches
+    ):
         yield _coarse_step(work, core, logits, unreadable)
 
 
@@ -258,7 +260,7 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
         return [outputs[index] for index in range(len(batch))]
 
     batches = read_ahead(read, _chips(work, tiles), model.refine_batch)
-    for (chip, _), logits in compute_ahead(compute, batches, model.abreast):
+    for (chip, _), logits in compute_ahead(compute, batches, model.concurrent_batches):
         if isinstance(logits, ReadError):
             yield ChipFailed(chip, str(logits))
         else:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import DTypeLike, NDArray
+    from shapely import Geometry
 
     from napari_twostage.geometry import Polygons
 
@@ -142,12 +143,23 @@ class TileGrid:
                     yield row, column
 
     def touching_polygons(self, polygons: Polygons) -> NDArray[np.bool_]:
-        """Mask of the tiles that share a point with one of the polygons: (rows, columns)."""
-        from rasterio.features import rasterize
+        """Mask of the tiles that share more than their border with a polygon: (rows, columns).
 
-        rings = [[(x / self.tile_px, y / self.tile_px) for y, x in ring] for ring in polygons]
-        shapes = [{"type": "Polygon", "coordinates": [[*ring, ring[0]]]} for ring in rings]
-        return np.asarray(rasterize(shapes, out_shape=self.shape, all_touched=True), bool)
+        A polygon that crosses itself covers what an odd number of its loops surround.
+        """
+        import shapely
+
+        touched = np.zeros(self.shape, bool)
+        for ring in polygons:
+            corners = np.array(ring, float)[:, ::-1] / self.tile_px
+            for part in shapely.get_parts(shapely.make_valid(shapely.polygons(corners))):
+                left, top, right, bottom = shapely.bounds(part)
+                near = Box(
+                    math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right)
+                ).clip(self.shape)
+                if near.area:
+                    touched[near.slices] |= _unit_squares(part, near)
+        return touched
 
     def chips(self, tiles: Sequence[Tile], *, merge: bool = False) -> list[Chip]:
         """Cut a selection into chips, in the order of the selection.
@@ -193,6 +205,30 @@ class TileGrid:
         size = side * self.tile_px
         core = Box.at(corner[0] * self.tile_px, corner[1] * self.tile_px, size, size)
         return Chip(_square(corner, side), core, core.grow(self.halo_px))
+
+
+def _unit_squares(polygon: Geometry, box: Box) -> NDArray[np.bool_]:
+    """Mask of the unit squares of a box that share more than their border with a polygon.
+
+    Only squares that the outline crosses are halved: the cost grows with the outline alone.
+    """
+    import shapely
+
+    shapely.prepare(polygon)
+    size = 1 << (max(box.shape) - 1).bit_length()
+    inside, crossed = np.zeros((1, 1), bool), np.ones((1, 1), bool)
+    while True:
+        rows, columns = np.nonzero(crossed)
+        x, y = box.left + columns * size, box.top + rows * size
+        squares = shapely.box(x, y, x + size, y + size)
+        crossed[rows, columns] = shapely.intersects(polygon, squares)
+        crossed[rows, columns] &= ~shapely.touches(polygon, squares)
+        if size == 1:
+            return (inside | crossed)[: box.height, : box.width]
+        inside[rows, columns] = shapely.contains(polygon, squares)
+        crossed &= ~inside
+        inside, crossed = (mask.repeat(2, 0).repeat(2, 1) for mask in (inside, crossed))
+        size //= 2
 
 
 def _square(corner: Tile, side: int) -> tuple[Tile, ...]:

@@ -1,6 +1,6 @@
 """Models: networks, the two-stage module, bundles of weights and card, and running them.
 
-The only place that knows torch, which is loaded by what computes with it or converts from it.
+Apart from training, only this package knows torch, and imports it only to compute or convert.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ def load_model(model: str | Path, *, device: str = "auto", precision: str = "f32
     ----------
     model : str or path
         A bundled name (``nuclei``), or a folder or zip with ``card.json``,
-        ``weights.safetensors`` and, for ``int8``, ``int8.safetensors``.
+        ``weights.safetensors`` and, optionally, ``openvino.safetensors`` (for OpenVINO without
+        torch) and ``int8.safetensors`` (for precision ``int8``).
     device : str
-        ``auto`` takes a GPU where there is one, else OpenVINO where it is installed, else torch on
-        the CPU; or ``cpu`` (torch), ``openvino``, ``cuda``, ``mps``. `Model.compute` says why.
+        ``auto`` takes a GPU if torch finds one, else OpenVINO; or ``cpu`` (torch), ``openvino``,
+        ``cuda``, ``mps``. `Model.compute` holds the choice and its reason.
     precision : str
-        ``f32``, or where the device has them ``bf16``, ``fp16`` or, with OpenVINO and a model
+        ``f32``, or, if the device has them, ``bf16``, ``fp16`` or, with OpenVINO and a model
         that carries it, ``int8``: faster, with labels that differ a little.
 
     Returns
     -------
     Model
-        With ``.card`` and both stages.
+        Both stages, ready to run, and the ``card``.
 
     Raises
     ------
     ModelError
-        If it is no such bundle, or cannot run on the device, or not in that precision.
+        If it is not a bundle, cannot run on the device or in that precision, or needs a package
+        that is not installed.
     """
     from napari_twostage.models.bundle import read_bundle
     from napari_twostage.models.model import Model

@@ -1,6 +1,6 @@
-"""A model on disk: ``card.json`` beside ``weights.safetensors``, in a folder or a zip.
+"""Model on disk: ``card.json`` and ``weights.safetensors``, in a folder or a zip.
 
-``int8.safetensors`` may stand beside them, see `quantised`.
+``openvino.safetensors`` and ``int8.safetensors`` are optional, see `converted`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from napari_twostage.models.card import ModelCard
 if TYPE_CHECKING:
     from torch import Tensor
 
-CARD, WEIGHTS, QUANTISED = "card.json", "weights.safetensors", "int8.safetensors"
+CARD, WEIGHTS = "card.json", "weights.safetensors"
+CONVERTED, QUANTISED = "openvino.safetensors", "int8.safetensors"
+OPTIONAL = {"converted": CONVERTED, "quantised": QUANTISED}
+"""Files that a bundle may lack, by the field that holds their bytes."""
 BUNDLED = Path(__file__).parent / "bundled"
 UNREADABLE_ZIP = (
-    KeyError,  # no weights beside the card
+    KeyError,  # no weights in the card's folder
     zipfile.BadZipFile,
     zlib.error,
     UnicodeDecodeError,
@@ -32,29 +35,33 @@ UNREADABLE_ZIP = (
 
 @dataclass(frozen=True)
 class Bundle:
-    """A card and the bytes of its weights."""
+    """Card, and bytes of the weights and of networks converted from them."""
 
     card: ModelCard
     weights: bytes
     source: str
-    """A bundled name, or the absolute path it was read from."""
+    """Bundled name, or the absolute path it was read from."""
     quantised: bytes | None = None
-    """Networks in 8-bit integers, where they were made; what they hold follows from the weights."""
+    """Networks in 8-bit integers, if there are any; they follow from the weights."""
+    converted: bytes | None = None
+    """Networks in floating point for OpenVINO, if there are any; they follow from the weights."""
 
     @property
     def sha256(self) -> str:
-        """Names what decides the labels: the card and the weights."""
+        """Hash of what decides the labels: the card and the weights."""
         digest = hashlib.sha256(self.card.to_json().encode())
         digest.update(self.weights)
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write the same bytes as a bundle folder."""
+        """Write a bundle folder of the same bytes."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CARD).write_text(self.card.to_json())
+        (folder / CARD).write_text(self.card.to_json(), encoding="utf-8")
         (folder / WEIGHTS).write_bytes(self.weights)
-        if self.quantised is not None:
-            (folder / QUANTISED).write_bytes(self.quantised)
+        for field, name in OPTIONAL.items():
+            content: bytes | None = getattr(self, field)
+            if content is not None:
+                (folder / name).write_bytes(content)
 
     def tensors(self) -> dict[str, Tensor]:
         """Decode the weights; nothing is unpickled.
@@ -62,7 +69,7 @@ class Bundle:
         Raises
         ------
         ModelError
-            If they are no safetensors file.
+            If they are not a safetensors file.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -84,7 +91,7 @@ def read_bundle(model: str | Path) -> Bundle:
     Parameters
     ----------
     model : str or path
-        A bundled name, a folder, or a zip with both files at its top or in one folder.
+        Bundled name, folder, or zip with the files at its top or in one folder.
 
     Raises
     ------
@@ -107,28 +114,39 @@ def read_bundle(model: str | Path) -> Bundle:
 
 
 def write_bundle(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> None:
-    """Write a bundle folder, the floating-point weights as float16."""
-    from safetensors.torch import save_file
+    """Write a bundle folder, with floating-point weights as float16.
+
+    Networks that were converted from other weights are deleted.
+    """
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     halves = {
         name: (tensor.half() if tensor.is_floating_point() else tensor.clone()).contiguous()
         for name, tensor in tensors.items()
     }
-    save_file(halves, folder / WEIGHTS)
-    (folder / CARD).write_text(card.to_json())
+    weights, file = save(halves), folder / WEIGHTS
+    if file.exists() and file.read_bytes() != weights:
+        for name in OPTIONAL.values():
+            (folder / name).unlink(missing_ok=True)
+    file.write_bytes(weights)
+    (folder / CARD).write_text(card.to_json(), encoding="utf-8")
 
 
 def _from_folder(folder: Path, source: str) -> Bundle:
     try:
-        text, weights = (folder / CARD).read_text(), (folder / WEIGHTS).read_bytes()
-        file = folder / QUANTISED
-        quantised = file.read_bytes() if file.exists() else None
+        text = (folder / CARD).read_text(encoding="utf-8")
+        weights = (folder / WEIGHTS).read_bytes()
+        optional = {
+            field: (folder / name).read_bytes()
+            for field, name in OPTIONAL.items()
+            if (folder / name).exists()
+        }
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{folder} is no model: it must hold {CARD} and {WEIGHTS} ({error})"
         ) from error
-    return Bundle(ModelCard.from_json(text, source), weights, source, quantised)
+    return Bundle(ModelCard.from_json(text, source), weights, source, **optional)
 
 
 def _from_zip(path: Path) -> Bundle:
@@ -139,9 +157,12 @@ def _from_zip(path: Path) -> Bundle:
                 raise ModelError(f"{path} holds no {CARD}; a model has {CARD} and {WEIGHTS}")
             folder = card.removesuffix(CARD)
             weights = archive.read(folder + WEIGHTS)
-            has_integers = folder + QUANTISED in archive.namelist()
-            quantised = archive.read(folder + QUANTISED) if has_integers else None
+            optional = {
+                field: archive.read(folder + name)
+                for field, name in OPTIONAL.items()
+                if folder + name in archive.namelist()
+            }
             text = archive.read(card).decode()
     except UNREADABLE_ZIP as error:
         raise ModelError(f"{path} is no usable model: {error}") from error
-    return Bundle(ModelCard.from_json(text, str(path)), weights, str(path), quantised)
+    return Bundle(ModelCard.from_json(text, str(path)), weights, str(path), **optional)

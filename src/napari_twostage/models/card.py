@@ -1,11 +1,11 @@
-"""The model card: everything about a model but its weights, as JSON."""
+"""Model card: everything about a model but its weights, as JSON."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_twostage.errors import ModelError
 
@@ -14,47 +14,50 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+Stage = Literal["coarse", "refine"]
+"""One of the two networks, by the name of `TwoStage`'s method."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelClass:
-    """A class of the label image; 0 is the background and has no entry."""
+    """Class of the label image; 0 is the background and has no entry."""
 
     name: str
     color: str
     """``#rrggbb``."""
     value: int
-    """Its value in the labels, counted from 1."""
+    """Value in the labels, counted from 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What a model is, how it must be run, what it was measured to do."""
+    """Identity of a model, settings it must be run with, and measured quality."""
 
     name: str
     version: str
     description: str
     architecture: dict[str, Any]
-    """``name`` of stage 1's network and its options; of stage 2's as well, unless stated."""
+    """``name`` and options of stage 1's network, and of stage 2's unless that is stated."""
     fine_architecture: dict[str, Any] | None = None
-    """Of stage 2, where it differs: a wider network for the few tiles that are refined."""
+    """Stage 2's network if it differs: a wider one for the few tiles that are refined."""
     refiner: dict[str, Any] | None = None
-    """Options of a `LocalRefiner`, which is stage 2 in a second network's place."""
+    """Options of a `LocalRefiner`, which is stage 2 in place of a second network."""
     classes: tuple[LabelClass, ...]
     fine_mpp: float
     """Micrometres per pixel that stage 2 was trained at."""
     mpp_range: tuple[float, float]
-    """A level of this pixel size is used as it is; others are resampled to `fine_mpp`."""
+    """Pixel sizes of levels that are used as they are; others are resampled to `fine_mpp`."""
     ratio: int
     """Fine pixels per coarse pixel: a power of two."""
     fine_ratio: int = 1
     """Fine pixels per pixel that stage 2 computes on, whose logits are enlarged bilinearly: a power
-    of two. More than 1 where full resolution shows no more than it costs."""
+    of two. More than 1 if full resolution is not worth its cost."""
     tile_px: int
     """Side of a tile in fine pixels: a multiple of twice the ratio."""
     halo_px: int
-    """Context round a tile in fine pixels."""
+    """Width of the context around a tile in fine pixels."""
     coarse_window_px: int
-    """Side of a window of the coarse pass in coarse pixels, its halo included."""
+    """Side of a window of the coarse pass in coarse pixels, halo included."""
     coarse_halo_px: int
     context: bool
     """Whether stage 2 adds stage 1's penultimate features."""
@@ -62,32 +65,33 @@ class ModelCard:
     """Whether the receptive field fits in the halo, so that chips may be merged."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """Of each channel, in pixel values divided by 255."""
+    """Mean and standard deviation of each channel, in pixel values divided by 255."""
     uncertainty: str = "tent"
     temperature: float = 1.0
-    """Stage 1's logits are divided by it; calibrated on images held out from training."""
+    """Divisor of stage 1's logits, calibrated on images held out from training."""
     default_threshold: float
-    """Refine tiles whose score, in [0, 1], exceeds this."""
+    """Score in [0, 1] above which tiles are refined."""
     refinement_gain: float
-    """Share of the expected wrong pixels that refining a tile mends, measured likewise."""
+    """Share of the expected wrong pixels that refining a tile corrects, measured on the same
+    images."""
     training_data: str
     licence: str
     metrics: dict[str, Any] = field(default_factory=dict)
-    """Measured quality and cost, with the data they were measured on."""
+    """Measured quality and cost, and the data they were measured on."""
 
     @property
     def outputs(self) -> int:
-        """Channels of the networks' logits."""
+        """Number of channels of the networks' logits."""
         return 1 if len(self.classes) == 1 else len(self.classes) + 1
 
     @property
     def window_px(self) -> int:
-        """Fine pixels of a side that stage 2 sees of one tile: its core and its halo."""
+        """Side of stage 2's window of one tile in fine pixels: core and halo."""
         return self.tile_px + 2 * self.halo_px
 
     @property
     def coarse_core_px(self) -> int:
-        """Side of what a coarse window keeps, in coarse pixels."""
+        """Side of a coarse window without its halo, in coarse pixels."""
         return self.coarse_window_px - 2 * self.coarse_halo_px
 
     @property
@@ -97,7 +101,7 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         low, high = self.mpp_range
-        # asked in this order: later rules divide by what earlier ones keep from being 0
+        # checked in this order: later rules divide by numbers that earlier ones keep from being 0
         rules: dict[str, Callable[[], bool]] = {
             "classes hold at least one class, with values 1, 2, ...": lambda: (
                 bool(self.classes)
@@ -147,14 +151,14 @@ class ModelCard:
         Parameters
         ----------
         text : str
-            What `to_json` wrote.
+            Output of `to_json`.
         source : str
-            Where it comes from, for error messages.
+            Name of the origin, for error messages.
 
         Raises
         ------
         ModelError
-            If it is no JSON, of a newer format, or lacks a field or has one too many.
+            If it is not JSON, has a newer format, lacks a field or has one too many.
         """
         try:
             values = json.loads(text)
@@ -166,3 +170,13 @@ class ModelCard:
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{source} is no usable model card: {error!r}") from error
+
+
+def halo_px(card: ModelCard, stage: Stage) -> int:
+    """Pixels at each side of a stage's window that are context and get no logits."""
+    return card.coarse_halo_px if stage == "coarse" else card.halo_px
+
+
+def window_px(card: ModelCard, stage: Stage) -> int:
+    """Side of a stage's windows, halo included, in the pixels that they are read at."""
+    return card.coarse_window_px if stage == "coarse" else card.window_px

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-accumulates on an image of a given size."""
+"""Cost of a network: parameters, and multiply-accumulates on an image of a given size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def count_parameters(module: nn.Module) -> int:
 def count_macs(module: nn.Module, input_shape: Sequence[int], *more: int) -> int:
     """Count the multiply-accumulates of convolutions and matrix products at inference.
 
-    The module is left as it is. Shapes alone are computed: it is quick, and takes no memory.
+    The module is left as it is. Only shapes are computed, which is quick and takes no memory.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def count_macs(module: nn.Module, input_shape: Sequence[int], *more: int) -> int
     input_shape : sequence of int
         Shape of that tensor: (N, C, H, W) for an image network.
     *more : int
-        What else it takes: a `Network`'s halo.
+        Further arguments of the module, such as a `Network`'s halo.
 
     Examples
     --------
@@ -51,9 +51,9 @@ def count_macs(module: nn.Module, input_shape: Sequence[int], *more: int) -> int
 def count_paper_operations(module: nn.Module, input_shape: Sequence[int]) -> int:
     """Count operations as Table 1 of the paper does, which calls them FLOPs.
 
-    To the multiply-accumulates it adds four for each value that a batch norm puts out and one for
-    each that a global pooling takes in. Both vanish beside the convolutions, and a batch
-    norm folds into one at inference: use `count_macs` for anything but that table.
+    To the multiply-accumulates it adds four for each output value of a batch norm and one for each
+    input value of a global pooling. Both are negligible beside the convolutions, and a batch norm
+    is folded into one at inference: use `count_macs` for anything but that table.
 
     Parameters are those of `count_macs`.
     """
@@ -73,7 +73,7 @@ def count_paper_operations(module: nn.Module, input_shape: Sequence[int]) -> int
 
 def _shadow(module: nn.Module) -> nn.Module:
     """Copy a module without its values, ready for inference."""
-    # What is in the memo is not copied, so no weight is ever doubled in memory.
+    # Objects in the memo are not copied, so no weight is ever duplicated in memory.
     memo: dict[int, object] = {
         id(parameter): nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
         for parameter in module.parameters()
@@ -83,7 +83,7 @@ def _shadow(module: nn.Module) -> nn.Module:
 
 
 def _run_shapes(shadow: nn.Module, input_shape: Sequence[int], *more: int) -> int:
-    """Run on a tensor of that shape and no values, and count the multiply-accumulates."""
+    """Count the multiply-accumulates of a run on a tensor without values."""
     dtype = next((parameter.dtype for parameter in shadow.parameters()), torch.float32)
     image = torch.empty(tuple(input_shape), dtype=dtype, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -1,4 +1,4 @@
-"""A loaded model: its card, and both networks on a backend."""
+"""Loaded model: its card, and both networks on a backend."""
 
 from __future__ import annotations
 
@@ -9,61 +9,61 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.models import backends
+from napari_twostage.models.card import window_px
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_twostage.models.backends import Stage
     from napari_twostage.models.bundle import Bundle
-    from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.card import ModelCard, Stage
 
 
 class Model:
-    """Both stages, ready to run; a window's logits depend on its pixels and on nothing else.
+    """Both stages, ready to run; a window's logits depend on its pixels only.
 
     Parameters
     ----------
     bundle : Bundle
         Card and weights.
     device : str
-        One of `backends.DEVICES`, or what torch calls it.
+        One of `backends.DEVICES`, or torch's name for a device.
     precision : str
         One of `backends.PRECISIONS`.
 
     Raises
     ------
     ModelError
-        If the weights do not fit the architecture, or the device is not there.
+        If the weights do not fit the architecture, or the device or a package is missing.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto", precision: str = "f32") -> None:
         self.bundle = bundle
         self.card: ModelCard = bundle.card
         self.compute = backends.choose(device, precision)
-        """What runs it, and why that."""
+        """Backend, device and precision, and the reason for them."""
         self._backend = backends.start(bundle, self.compute)
         self._warm: set[Stage] = set()
 
     @property
-    def abreast(self) -> int:
-        """Batches that keep the backend busiest when threads hand them over at once."""
-        return self._backend.abreast
+    def concurrent_batches(self) -> int:
+        """Number of batches in flight, each from its own thread, that keep the backend busy."""
+        return self._backend.concurrent_batches
 
     @property
     def coarse_batch(self) -> int:
-        """Windows that are best given to `coarse` at once."""
+        """Best number of windows for one call of `coarse`."""
         return self._backend.batch("coarse", self.side_px("coarse"))
 
     @property
     def refine_batch(self) -> int:
-        """Windows that are best given to `refine` at once."""
+        """Best number of windows for one call of `refine`."""
         return self._backend.batch("refine", self.side_px("refine"))
 
     def side_px(self, stage: Stage) -> int:
         """Side of a stage's windows, halo included, in the pixels that they are read at."""
-        return self.card.coarse_window_px if stage == "coarse" else self.card.window_px
+        return window_px(self.card, stage)
 
     def coarse(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Stage 1 over windows.
@@ -71,38 +71,38 @@ class Model:
         Parameters
         ----------
         windows : sequence of (H, W, 3) uint8 arrays
-            All of one shape, however many.
+            Any number, all of one shape.
 
         Returns
         -------
         (N, K, H - 2 halo, W - 2 halo) float32 array
-            Calibrated logits of all but the card's `coarse_halo_px` at each side.
+            Calibrated logits without the card's `coarse_halo_px` at each side.
         """
         return self._run("coarse", windows) / np.float32(self.card.temperature)
 
     def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Stage 2 over windows, any number of one shape, to logits of all but their `halo_px`."""
+        """Stage 2 over windows of one shape: logits without the card's `halo_px` at each side."""
         return self._run("refine", windows)
 
     def warm_up(self, stage: Stage) -> None:
-        """Compute an empty window, if none was yet: the first allocates, plans, may compile."""
+        """Compute an empty window unless one was computed: the first one allocates and compiles."""
         if stage not in self._warm:
             side = self.side_px(stage)
             self._run(stage, [np.zeros((side, side, 3), np.uint8)])
 
     @property
     def threads(self) -> int:
-        """Threads that the backend keeps busy."""
+        """Number of threads that the backend keeps busy."""
         return self._backend.threads
 
     @property
     def notices(self) -> list[str]:
-        """What happened to it that a run's record should say."""
+        """Events that a run's record should state, such as a batch that had to be halved."""
         return list(self._backend.notices)
 
     @cached_property
     def seconds_per_tile(self) -> float:
-        """Stage 2's time for a tile on this machine, measured once: the median of three batches."""
+        """Seconds of stage 2 per tile on this machine, measured once: median of three batches."""
         side = self.side_px("refine")
         windows = [np.zeros((side, side, 3), np.uint8)] * self.refine_batch
         self.refine(windows)  # the first call allocates and plans

@@ -20,7 +20,8 @@ from napari_twostage.training.evaluation.metrics import (
 )
 from napari_twostage.training.evaluation.outcomes import run_engine
 from napari_twostage.training.evaluation.table import Table, percent
-from napari_twostage.utils.timing import ROUNDS, describe_processor, time_in_turn, timed
+from napari_twostage.utils.system import describe_processor
+from napari_twostage.utils.timing import ROUNDS, time_in_turn, timed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.models.backends import Stage
+    from napari_twostage.models.card import Stage
     from napari_twostage.models.model import Model
     from napari_twostage.training.datasets import Sample
 

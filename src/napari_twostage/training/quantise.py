@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,8 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import choose
 from napari_twostage.models.backends.openvino import OpenVinoBackend
 from napari_twostage.models.bundle import QUANTISED, read_bundle
+from napari_twostage.models.converted import pack
 from napari_twostage.models.model import Model
-from napari_twostage.models.quantised import pack
 from napari_twostage.slides import open_slide
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.models.backends import Stage
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.models.card import Stage
     from napari_twostage.slides.base import Slide
 
 WINDOWS = 300
@@ -155,7 +156,8 @@ def quantise(bundle: Bundle, windows: dict[Stage, list[NDArray[np.uint8]]]) -> b
     import nncf
 
     nncf.set_log_level(logging.WARNING)
-    backend = OpenVinoBackend(bundle, choose("openvino"))
+    # of torch's own conversion: a network that the bundle carries folds weights when it is compiled
+    backend = OpenVinoBackend(replace(bundle, converted=None), choose("openvino"))
     networks: dict[Stage, tuple[bytes, bytes]] = {}
     for stage, given in windows.items():
         alike = [window[None] for window in given if window.shape == given[0].shape]
@@ -173,7 +175,7 @@ def quantise(bundle: Bundle, windows: dict[Stage, list[NDArray[np.uint8]]]) -> b
             ignored_scope=nncf.IgnoredScope(names=names[:FLOAT_CONVOLUTIONS]),
         )
         networks[stage] = _as_bytes(quantised)
-    return pack(networks, bundle.weights)
+    return pack(networks, bundle)
 
 
 def _as_bytes(network: ov.Model) -> tuple[bytes, bytes]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_twostage.models.backends.allocator import tune_allocator
 from napari_twostage.models.backends.choice import pick_device
+from napari_twostage.models.backends.torch_backend import tune_allocator
 from napari_twostage.models.bundle import CARD
 from napari_twostage.models.networks.build import build_two_stage
 from napari_twostage.training.calibrate import calibrate, draft_card

@@ -1,4 +1,4 @@
-"""Pools of threads for generators, which may be collected as garbage before they end."""
+"""Thread pools for generators, which may be garbage-collected before they end."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 def may_wait() -> bool:
-    """Whether this thread may wait for others.
+    """Whether this thread may wait for other threads.
 
-    Garbage is collected in whatever thread is at work. In zarr's own or fsspec's, waiting for a
-    thread that waits for it would never end.
+    Garbage is collected in whichever thread is running. In the event-loop threads of zarr and
+    fsspec, waiting for a thread that waits for them would deadlock.
     """
     return threading.current_thread().name not in {"zarr_io", "fsspecIO"}
 
 
 @contextmanager
 def pool(threads: int, name: str, *, drop_waiting: bool = False) -> Iterator[ThreadPoolExecutor]:
-    """Threads that have ended when the block ends, where that can be waited for.
+    """Pool whose threads have ended when the block ends, if this thread may wait for them.
 
     Parameters
     ----------
     threads : int
-        At most so many.
+        Maximum number of threads.
     name : str
-        What threads are called.
+        Prefix of the threads' names.
     drop_waiting : bool
-        Whether work that has not begun is dropped at the end, rather than done.
+        Whether work that has not begun is cancelled at the end, rather than done.
     """
     executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
     try:

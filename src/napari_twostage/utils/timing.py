@@ -1,12 +1,10 @@
-"""Seconds of candidates that take turns, and the machine they were measured on."""
+"""Seconds of candidates that are timed in turn."""
 
 from __future__ import annotations
 
 import os
-import platform
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -16,14 +14,12 @@ if TYPE_CHECKING:
     Candidate = Callable[[], "Seconds"]
 
 ROUNDS = 5
-"""Fewer say little about the spread."""
-FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "sve")
-"""What decides how fast a processor multiplies, as Linux calls it."""
+"""Default number of turns; fewer say little about the spread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """What something took.
+    """Time that something took.
 
     Examples
     --------
@@ -32,13 +28,13 @@ class Seconds:
     """
 
     wall: float
-    """On the clock."""
+    """Elapsed seconds."""
     cpu: float
-    """Of all processors, of this process and of its children that have ended."""
+    """Processor seconds of this process and of its children that have ended, over all cores."""
 
     @classmethod
     def now(cls) -> Seconds:
-        """Where the clocks stand; only differences mean anything."""
+        """Present readings of the clocks; only differences mean anything."""
         spent = os.times()
         children = spent.children_user + spent.children_system
         return cls(time.perf_counter(), time.process_time() + children)
@@ -55,7 +51,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of one candidate, one entry a round.
+    """Seconds of one candidate, one entry per round.
 
     Examples
     --------
@@ -68,7 +64,7 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """Wall seconds of the middle round: what a row states."""
+        """Wall seconds of the middle round, as tables report them."""
         return median(each.wall for each in self.rounds)
 
     @property
@@ -83,11 +79,11 @@ class Timing:
         return median(each.cpu for each in self.rounds)
 
     def over(self, other: Timing) -> float:
-        """How many times as long as another that it took turns with; see `ratios`."""
+        """Median ratio to another candidate of the same rounds; see `ratios`."""
         return median(self.ratios(other))
 
     def ratios(self, other: Timing) -> list[float]:
-        """How many times as long in each round: of neighbours, whom a slow spell meets alike.
+        """Ratio of wall seconds in each round: neighbours in time, so a slow spell affects both.
 
         Examples
         --------
@@ -100,56 +96,24 @@ class Timing:
 
 
 def timed(call: Callable[[], object]) -> Seconds:
-    """Run something, all of which counts."""
+    """Time of a whole call."""
     started = Seconds.now()
     call()
     return Seconds.now() - started
 
 
 def time_in_turn(candidates: Mapping[str, Candidate], rounds: int = ROUNDS) -> dict[str, Timing]:
-    """Time candidates in turn, A, B, ..., A, B, ...: a machine that is shared slows all alike.
+    """Time candidates in turn, A, B, ..., A, B, ...: a shared machine slows all of them alike.
 
     Parameters
     ----------
     candidates : mapping
-        By name: what runs once and tells how many seconds of that count.
+        Name to a function that runs the candidate once and returns the seconds that count.
     rounds : int
-        How often each has its turn.
+        Number of turns of each.
     """
     found: dict[str, list[Seconds]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
             found[name].append(run())
     return {name: Timing(tuple(seconds)) for name, seconds in found.items()}
-
-
-def describe_processor() -> str:
-    """Name, number and features of the processors, as far as the system tells."""
-    flags = processor_flags()
-    described = [
-        processor_name(),
-        f"{os.cpu_count()} processors",
-        *(f for f in FEATURES if f in flags),
-    ]
-    return ", ".join(described)
-
-
-def processor_flags() -> frozenset[str]:
-    """What Linux says that the processor can do, by Linux's names; nothing elsewhere."""
-    facts = _cpu_facts()
-    return frozenset(facts.get("flags", facts.get("Features", "")).split())
-
-
-def processor_name() -> str:
-    """The processor's name; Python itself knows it on few systems."""
-    return _cpu_facts().get("model name") or platform.processor() or platform.machine()
-
-
-def _cpu_facts() -> dict[str, str]:
-    """What Linux tells of the first processor; nothing elsewhere."""
-    try:
-        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}

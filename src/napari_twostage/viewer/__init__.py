@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 
-from napari_twostage.models.machine import may_have_gpu
+from napari_twostage.utils.system import may_have_gpu
 
 if TYPE_CHECKING:
     from napari_twostage.viewer.widget import TwoStageWidget

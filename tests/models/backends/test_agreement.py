@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,16 @@ from napari_twostage import Box, load_model, open_slide
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import conversion, openvino
 from napari_twostage.models.backends.choice import OFFERED, multiplies
+from napari_twostage.models.bundle import read_bundle
+from napari_twostage.models.card import window_px
 from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from napari_twostage.models.bundle import Bundle
 
 F32_TOLERANCE = 1e-3
 """Of logits, of which the surest are near 10; seen: 1e-5."""
@@ -114,6 +119,7 @@ def test_many_threads_may_call(device: str) -> None:
 
 FIRST_CALLS = """
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 import numpy as np
 from napari_twostage import load_model
 
@@ -184,6 +190,83 @@ def test_openvino_takes_every_architecture(changes: dict[str, object]) -> None:
     expected = Model(bundle, "cpu").refine(windows)
     found = Model(bundle, "openvino").refine(windows)
     assert np.abs(found - expected).max() < F32_TOLERANCE * max(1, np.abs(expected).max())
+
+
+@pytest.fixture(scope="module")
+def nuclei() -> Bundle:
+    return read_bundle("nuclei")
+
+
+def converted_by_torch(bundle: Bundle) -> Bundle:
+    return replace(bundle, converted=None)
+
+
+def test_bundled_networks_give_the_logits_of_torch(
+    nuclei: Bundle, expected: list[np.ndarray]
+) -> None:
+    assert nuclei.converted is not None
+    for ours, theirs in zip(run_stages(Model(nuclei, "openvino")), expected, strict=True):
+        assert np.abs(ours - theirs).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "precision", ["f32", pytest.param("bf16", marks=needing("openvino", "bf16"))]
+)
+def test_bundled_networks_are_those_that_torch_converts_here(
+    nuclei: Bundle, precision: str
+) -> None:
+    bundled = run_stages(Model(nuclei, "openvino", precision))
+    made = run_stages(Model(converted_by_torch(nuclei), "openvino", precision))
+    for ours, theirs in zip(bundled, made, strict=True):
+        assert np.abs(ours - theirs).max() < (1e-4 if precision == "f32" else 1)
+        assert ((ours > 0) != (theirs > 0)).mean() < (1e-4 if precision == "f32" else FLIPPED)
+
+
+def test_bundled_networks_take_windows_of_another_size(nuclei: Bundle) -> None:
+    for stage, side in (("coarse", 256), ("refine", 320)):
+        windows = tissue(side, 1)
+        found = getattr(Model(nuclei, "openvino"), stage)(windows)
+        wanted = getattr(Model(nuclei, "cpu"), stage)(windows)
+        assert np.abs(found - wanted).max() < F32_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"context": True},
+        {"ratio": 4, "fine_ratio": 2, "context": False},
+        {"refiner": {"width": 16}, "halo_px": 48},
+    ],
+    ids=str,
+)
+def test_any_bundle_may_carry_its_networks(changes: dict[str, object]) -> None:
+    bundle = random_bundle(**changes)
+    carrying = replace(bundle, converted=conversion.convert_bundle(bundle))
+    assert carrying.sha256 == bundle.sha256
+    assert len(carrying.converted) < 0.8 * len(bundle.weights)
+    side = window_px(bundle.card, "refine")
+    windows = tissue(side, 2)
+    expected = Model(bundle, "cpu").refine(windows)
+    found = Model(carrying, "openvino").refine(windows)
+    assert np.abs(found - expected).max() < F32_TOLERANCE * max(1, np.abs(expected).max())
+
+
+def test_networks_of_other_weights_are_refused_by_openvino_alone(nuclei: Bundle) -> None:
+    other = replace(random_bundle(), converted=nuclei.converted)
+    with pytest.raises(ModelError, match="networks for OpenVINO were made from other weights"):
+        Model(other, "openvino")
+    Model(other, "cpu")
+
+
+def test_a_bundle_without_networks_needs_torch(
+    nuclei: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "find_spec", lambda _: None)
+    said = r"nuclei has no networks for OpenVINO, .*; pip install 'napari-twostage\[torch\]'"
+    with pytest.raises(ModelError, match=said) as caught:
+        Model(converted_by_torch(nuclei), "openvino")
+    assert "\n" not in str(caught.value)
+    Model(nuclei, "openvino")
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a model runs on, and what is said where that is not to be had."""
+"""Choice of what a model runs on, and errors if that is missing."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def test_a_gpu_is_taken_where_torch_finds_one(monkeypatch: pytest.MonkeyPatch) -
     assert (compute.backend, compute.device) == ("torch", "cuda")
 
 
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Hide an installed package from the choice."""
+    monkeypatch.setattr(choice, "find_spec", lambda name: None if name == package else True)
+
+
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_auto_takes_openvino() -> None:
     compute = choose()
@@ -33,12 +38,32 @@ def test_without_a_gpu_auto_takes_openvino() -> None:
 def test_without_openvino_auto_takes_torch_and_says_what_would_be_faster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(choice, "find_spec", lambda _: None)
+    without(monkeypatch, "openvino")
     compute = choose()
     assert (compute.backend, compute.device) == ("torch", "cpu")
-    assert "pip install 'napari-twostage[openvino]'" in compute.why
+    assert "pip install openvino" in compute.why
     with pytest.raises(ModelError, match=r"needs OpenVINO.*take cpu"):
         choose("openvino")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_without_torch_its_devices_are_refused_in_one_line(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch, "torch")
+    said = r"needs torch, .*; pip install 'napari-twostage\[torch\]', or take openvino"
+    with pytest.raises(ModelError, match=f"device '{device}' {said}") as caught:
+        choose(device)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_without_torch_auto_takes_openvino(gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "torch")
+    monkeypatch.setattr(choice, "may_have_gpu", lambda: gpu)
+    compute = choose()
+    assert compute.backend == "openvino"
+    assert ("pip install 'napari-twostage[torch]'" in compute.why) == gpu
 
 
 @pytest.mark.parametrize("name", ["no-such-device", "cuda:99"])
@@ -75,3 +100,12 @@ def test_torch_is_asked_where_the_system_does_not_tell(monkeypatch: pytest.Monke
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda said=found: said, raising=False)
         assert choice.multiplies("int8") == there
     assert choice.multiplies("f32")
+
+
+def test_openvino_is_asked_where_neither_system_nor_torch_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = choice.multiplies("bf16")
+    monkeypatch.setattr(choice, "processor_flags", frozenset)
+    without(monkeypatch, "torch")
+    assert choice.multiplies("bf16") == expected

@@ -17,7 +17,7 @@ from napari_twostage.models.model import Model
 if TYPE_CHECKING:
     import torch
 
-    from napari_twostage.models.backends import Stage
+    from napari_twostage.models.card import Stage
 
 SIDE = 64
 

@@ -1,36 +1,33 @@
-"""What every backend offers."""
+"""Interface of backends."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_twostage.models.card import ModelCard
-
-Stage = Literal["coarse", "refine"]
-"""Which of the two networks, by the name of `TwoStage`'s method."""
+    from napari_twostage.models.card import Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """What runs a model, and why that."""
+    """Backend, device and precision that run a model, and the reason for them."""
 
     backend: str
     """``torch`` or ``openvino``."""
     version: str
     device: str
-    """As the backend calls it: ``cpu``, ``cuda:0``, ``mps``."""
+    """Backend's name for it: ``cpu``, ``cuda:0``, ``mps``."""
     precision: str
-    """Of weights and activations: ``f32``, ``bf16`` or ``fp16``; logits are float32 always."""
+    """Precision of weights and activations, one of `PRECISIONS`; logits are always float32."""
     why: str
-    """In words, for those who wonder why it is slow."""
+    """Reason in words, for users who wonder why it is slow."""
 
     def as_dict(self) -> dict[str, str]:
-        """For the record of a run."""
+        """Fields by name, for the record of a run."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -38,29 +35,24 @@ class Compute:
 
 
 class Backend(Protocol):
-    """A model that is ready to run; any thread may call it, and several may at once."""
+    """Model that is ready to run; any number of threads may call it concurrently."""
 
     notices: list[str]
-    """What a run's record should say of it: that a batch had to be halved, say."""
+    """Events that a run's record should state, such as a batch that had to be halved."""
 
     @property
-    def abreast(self) -> int:
-        """Calls of `run` that keep it busiest when they are under way at once."""
+    def concurrent_batches(self) -> int:
+        """Number of concurrent calls of `run` that keep it busy."""
 
     @property
     def threads(self) -> int:
-        """Of the processor, that it keeps busy."""
+        """Number of the processor's threads that it keeps busy."""
 
     def batch(self, stage: Stage, side_px: int) -> int:
-        """Windows of that side that are best handed over at once."""
+        """Best number of windows of that side for one call of `run`."""
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) pixels to logits of all but the halo: (N, K, H - 2 halo, W - 2 halo).
+        """Map (N, H, W, 3) pixels to (N, K, H - 2 halo, W - 2 halo) logits.
 
-        A window's logits do not depend on the others, nor on how many there are.
+        A window's logits depend neither on the other windows nor on their number.
         """
-
-
-def halo_px(card: ModelCard, stage: Stage) -> int:
-    """Pixels at each side of a window that a stage looks at, and gives no logits of."""
-    return card.coarse_halo_px if stage == "coarse" else card.halo_px

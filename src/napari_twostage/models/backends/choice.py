@@ -1,21 +1,22 @@
-"""Which backend, device and precision a model runs on."""
+"""Choice of backend, device, precision and threads for a model."""
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.base import Compute
-from napari_twostage.models.machine import may_have_gpu
-from napari_twostage.utils.timing import processor_flags
+from napari_twostage.utils.system import may_have_gpu, processor_flags
 
 if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "mps")
-"""``cpu`` is torch's; torch's other names, such as ``cuda:1``, are taken as well."""
+"""``cpu`` is torch's; torch's other names, such as ``cuda:1``, are accepted as well."""
 PRECISIONS = ("f32", "bf16", "fp16", "int8")
 OFFERED = {
     "cpu": ("f32", "bf16"),
@@ -23,11 +24,13 @@ OFFERED = {
     "cuda": ("f32", "bf16", "fp16"),
     "mps": ("f32", "fp16"),
 }
+"""Precisions by device."""
 INSTRUCTIONS = {
     "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
-    "int8": ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "asimddp", "dotprod"),
+    "int8": ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "asimddp", "dotprod", "int8"),
 }
-"""Any of them will do, as Linux or torch calls them."""
+"""Processor features, any of which suffices, as Linux, torch or OpenVINO names them."""
+INSTALL_TORCH = "pip install 'napari-twostage[torch]'"
 
 
 def choose(device: str = "auto", precision: str = "f32") -> Compute:
@@ -36,21 +39,27 @@ def choose(device: str = "auto", precision: str = "f32") -> Compute:
     Parameters
     ----------
     device : str
-        One of `DEVICES`, or what torch calls it. ``auto`` takes a GPU where there is one, else
-        OpenVINO where it is installed, else torch on the CPU.
+        One of `DEVICES`, or torch's name for a device. ``auto`` takes a GPU if torch finds one,
+        else OpenVINO if it is installed, else torch on the CPU.
     precision : str
         One of `PRECISIONS`. All but ``f32`` are faster and change labels a little.
 
     Raises
     ------
     ModelError
-        If the device is not there, or does not compute in that precision.
+        If the device is missing, does not compute in that precision, or needs a package that is
+        not installed.
     """
     device, why = _best() if device == "auto" else (device, f"{device} was asked for")
     if device == "openvino":
         _require_openvino()
         _require_precision(precision, "openvino")
         return Compute("openvino", version("openvino"), "cpu", precision, why)
+    if not find_spec("torch"):
+        raise ModelError(
+            f"device '{device}' needs torch, which is not installed; {INSTALL_TORCH}, "
+            "or take openvino"
+        )
     import torch
 
     place = pick_device(device)
@@ -58,13 +67,19 @@ def choose(device: str = "auto", precision: str = "f32") -> Compute:
     return Compute("torch", torch.__version__, str(place), precision, why)
 
 
+def describe_choice() -> dict[str, str]:
+    """Choice of ``auto`` on this machine, and the reason: name to description."""
+    compute = choose()
+    return {"compute": str(compute), "why": compute.why}
+
+
 def pick_device(name: str) -> torch.device:
-    """The device that torch knows by that name; ``auto`` is a GPU where there is one, else the CPU.
+    """Device by torch's name; ``auto`` is a GPU if there is one, else the CPU.
 
     Raises
     ------
     ModelError
-        If it is not there.
+        If it is missing.
     """
     import torch
 
@@ -81,16 +96,39 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def thread_count() -> int:
+    """Number of threads that a model is computed with.
+
+    That of torch if it is loaded, which a script may have set; else ``OMP_NUM_THREADS``, which
+    torch obeys as well; else the number of cores that this process may use.
+    """
+    if sys.modules.get("torch"):
+        import torch
+
+        return torch.get_num_threads()
+    wanted, _, _ = os.environ.get("OMP_NUM_THREADS", "").partition(",")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    import psutil
+    from dask.system import CPU_COUNT  # respects the limits of containers
+
+    # two threads of one core share its multipliers
+    return min(CPU_COUNT, psutil.cpu_count(logical=False) or CPU_COUNT)
+
+
 def _best() -> tuple[str, str]:
-    """The fastest device of this machine, and why it is that."""
-    device = pick_device("auto").type if may_have_gpu() else "cpu"
+    """Fastest device of this machine, and the reason."""
+    gpu, torch_installed = may_have_gpu(), find_spec("torch") is not None
+    device = pick_device("auto").type if gpu and torch_installed else "cpu"
     if device != "cpu":
         return device, "this machine has a GPU"
     if find_spec("openvino"):
+        if gpu and not torch_installed:
+            return "openvino", f"a GPU needs torch, which is not installed: {INSTALL_TORCH}"
         return "openvino", "there is no GPU; on a CPU OpenVINO is faster than torch"
     return "cpu", (
         "there is no GPU, and OpenVINO, which is faster than torch on a CPU, is not installed: "
-        "pip install 'napari-twostage[openvino]'"
+        "pip install openvino"
     )
 
 
@@ -98,7 +136,7 @@ def _require_openvino() -> None:
     if not find_spec("openvino"):
         raise ModelError(
             "device 'openvino' needs OpenVINO, which is not installed; "
-            "pip install 'napari-twostage[openvino]', or take cpu"
+            "pip install openvino, or take cpu"
         )
 
 
@@ -113,14 +151,20 @@ def _require_precision(precision: str, device: str) -> None:
 
 
 def multiplies(precision: str) -> bool:
-    """Whether the CPU itself multiplies in a precision; where that is emulated, f32 is faster."""
+    """Whether the CPU itself multiplies in a precision; if that is emulated, f32 is faster."""
     if precision == "f32":
         return True
-    return not (processor_flags() or _as_torch_says()).isdisjoint(INSTRUCTIONS[precision])
+    flags = processor_flags() or _flags_by_library()
+    return not flags.isdisjoint(INSTRUCTIONS[precision])
 
 
-def _as_torch_says() -> frozenset[str]:
-    """What the CPU can do, where the system does not tell."""
+def _flags_by_library() -> frozenset[str]:
+    """Features of the CPU on a system that does not list them."""
+    if not find_spec("torch"):
+        import openvino
+
+        listed = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return frozenset(name.lower() for name in listed)
     import torch
 
     # a function of newer torch

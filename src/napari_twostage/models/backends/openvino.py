@@ -1,10 +1,10 @@
 """OpenVINO on a CPU: both networks compiled, for windows of one shape each.
 
-A window is a request of its own, computed by one thread; as many are computed at once as there are
-threads. That is faster than batches, whose threads wait for each other at every layer, and it makes
-a window's logits the same whatever was computed beside it and however many threads there are.
-Twice as many requests are there: one call's windows wait in line when the other's end, so that
-no thread is idle between two calls.
+A window is a request of its own, computed by one thread, and every thread computes another window.
+That is faster than batches, whose threads wait for each other at every layer, and it makes a
+window's logits independent of its neighbours and of the number of threads. There are twice as many
+requests as threads: one call's windows are queued while another's end, so that no thread is idle
+between two calls.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import deque
 from contextlib import suppress
 from functools import cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -26,45 +27,51 @@ import openvino as ov
 import platformdirs
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.backends.base import halo_px
-from napari_twostage.models.backends.choice import multiplies
-from napari_twostage.models.machine import thread_count
-from napari_twostage.models.quantised import unpack
+from napari_twostage.models.backends.choice import INSTALL_TORCH, multiplies, thread_count
+from napari_twostage.models.card import halo_px
+from napari_twostage.models.converted import read_converted, read_quantised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_twostage.models.backends.base import Compute, Stage
+    from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.backends.conversion import Converter
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.models.card import Stage
 
 Requests: TypeAlias = "SimpleQueue[ov.InferRequest]"
 
 BATCH_PX = 300_000
 """Pixels of one call: enough for two to eight cores, little enough for 1 GiB."""
-CONVERTED = "network.xml"
+CACHED = "network.xml"
 COMPILING = Lock()
-"""One at a time in a process, whatever the model."""
+"""Held while a network is compiled: one at a time in a process, whatever the model."""
 GRAPH = 2
-"""To be raised when we build another graph of the same bundle: halo and folding are part of it."""
+"""Version of our graphs; raise it when another graph is built of the same bundle."""
 KEPT = 24
-"""Converted networks that stay on disk, some 13 MB each; those that nobody used for longest go."""
+"""Converted networks that stay on disk, some 13 MB each; the least recently used are deleted."""
 
 
 class OpenVinoBackend:
     """Both networks in OpenVINO.
 
-    Converting takes seconds, so what was converted is kept in the user's cache folder, by the
-    hash of the bundle and the shape of its windows. Networks in 8-bit integers come with the
-    bundle; what of them is not in integers is computed in bf16 where the CPU has it.
+    Converted networks come with the bundle. If it has none in floating point, its weights are
+    converted by torch; that takes seconds, so the result is kept in the user's cache folder, by the
+    hash of the bundle and the shape of its windows. Networks in 8-bit integers always come with
+    the bundle; their other operations are computed in bf16 if the CPU has it.
 
     Parameters
     ----------
     bundle : Bundle
     compute : Compute
+
+    Raises
+    ------
+    ModelError
+        If converted networks are missing or unusable, or weights do not fit the architecture.
     """
 
-    abreast = 2
+    concurrent_batches = 2
 
     def __init__(self, bundle: Bundle, compute: Compute) -> None:
         self.notices: list[str] = []
@@ -73,17 +80,20 @@ class OpenVinoBackend:
         self._precision = compute.precision
         self._core = ov.Core()
         self._idle: dict[tuple[Stage, tuple[int, ...]], Requests] = {}
-        self._quantised = unpack(bundle) if compute.precision == "int8" else None
-        if not (self._quantised or any(cache_folder().glob(f"{bundle.sha256[:16]}*"))):
-            _ = self._converter  # weights that do not fit are refused now, not in a run
+        self._quantised = compute.precision == "int8"
+        self._bundled = read_quantised(bundle) if self._quantised else read_converted(bundle)
+        if self._bundled is None:
+            _require_torch(bundle)
+            if not any(cache_folder().glob(f"{bundle.sha256[:16]}*")):
+                _ = self._converter  # weights that do not fit are refused now, not in a run
 
     def batch(self, stage: Stage, side_px: int) -> int:  # noqa: ARG002 - both stages alike
-        """Windows that keep all threads busy, with little waiting at the end."""
+        """Number of windows that keeps all threads busy, with little waiting at the end."""
         rounds = max(1, BATCH_PX // side_px**2 // self.threads)
         return rounds * self.threads
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) pixels to logits of all but the halo."""
+        """Map (N, H, W, 3) pixels to logits without the halo."""
         idle = self._requests(stage, windows.shape[1:])
         logits: list[NDArray[np.float32]] = []
         started: deque[ov.InferRequest] = deque()
@@ -104,20 +114,20 @@ class OpenVinoBackend:
                 request.start_async({0: windows[index : index + 1]}, share_inputs=True)
             while started:
                 finish()
-        finally:  # after an error; `windows` must outlive what reads them
+        finally:  # after an error; `windows` must outlive the requests that read them
             while started:
                 with suppress(RuntimeError):
                     finish()
         return np.stack(logits)
 
     def _requests(self, stage: Stage, shape: tuple[int, ...]) -> Requests:
-        """Those that nobody uses, of the network for windows of a shape."""
+        """Idle requests of the network for windows of a shape."""
         key = (stage, shape)
         with COMPILING:
             if key not in self._idle:
                 network = self._compiled(stage, shape)
                 idle: Requests = SimpleQueue()
-                for _ in range(self.abreast * self.threads):
+                for _ in range(self.concurrent_batches * self.threads):
                     idle.put(network.create_infer_request())
                 _try_out(idle, shape)
                 self._idle[key] = idle
@@ -126,65 +136,82 @@ class OpenVinoBackend:
     def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.CompiledModel:
         precision = self._precision
         if self._quantised:
-            network = self._core.read_model(*self._quantised[stage])
-            network.reshape([1, *shape])
-            self._require_core(network, stage, shape)
             precision = "bf16" if multiplies("bf16") else "f32"
-        else:
-            network = self.network(stage, shape)
         options = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": self.threads,
         }
-        return self._core.compile_model(network, "CPU", options)
+        return self._core.compile_model(self.network(stage, shape), "CPU", options)
 
-    def _require_core(self, network: ov.Model, stage: Stage, shape: tuple[int, ...]) -> None:
-        expected = [side - 2 * self._halo(stage) for side in shape[:2]]
+    def network(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
+        """Network of a stage for windows of a (H, W, 3) shape.
+
+        Raises
+        ------
+        ModelError
+            If the bundle's networks do not fit that shape and cannot be converted anew.
+        """
+        if self._bundled is None:
+            return self._cached(stage, shape)
+        network = self._core.read_model(*self._bundled[stage])
+        with suppress(RuntimeError):  # a network of fixed shape, which is checked next
+            network.reshape([1, *shape])
+        halo = halo_px(self._bundle.card, stage)
+        expected = [side - 2 * halo for side in shape[:2]]
         found = list(network.output(0).shape)[2:]
-        if found != expected:
+        if found == expected:
+            return network
+        if self._quantised:
             raise ModelError(
                 f"{self._bundle.source}: its networks in 8-bit integers give {found} pixels where "
                 f"{expected} are wanted; run `napari-twostage quantise` again"
             )
+        _require_torch(self._bundle)
+        return self._cached(stage, shape)
 
-    def _halo(self, stage: Stage) -> int:
-        return halo_px(self._bundle.card, stage)
-
-    def network(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
-        """Convert a stage for windows of a (H, W, 3) shape, or take what was converted before."""
+    def _cached(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
+        """Network converted by torch, now or earlier."""
         sizes = "x".join(str(side) for side in shape[:2])
-        # of the versions, too: what another one converted may not be what this one would
+        # other versions may convert the same weights into another graph
         makers = f"{ov.__version__} {version('torch')} {GRAPH}"
         versions = hashlib.sha256(makers.encode()).hexdigest()
         name = f"{self._bundle.sha256[:16]}-{stage}-{sizes}-{versions[:8]}"
         kept = cache_folder() / name
         with suppress(RuntimeError, OSError):  # absent, or damaged: it is made again
-            network = self._core.read_model(kept / CONVERTED)
+            network = self._core.read_model(kept / CACHED)
             with suppress(OSError):
-                kept.touch()  # what is in use is the last to go
+                kept.touch()  # the least recently used are deleted first
             return network
-        network = self._converter.convert(stage, self._halo(stage), shape)
-        # read back even now: what was not written yet is compiled into slightly other sums
+        network = self._converter.convert(stage, halo_px(self._bundle.card, stage), shape)
+        # read back even now: a network that was never saved compiles into slightly other sums
         with tempfile.TemporaryDirectory() as folder:
-            ov.save_model(network, Path(folder) / CONVERTED, compress_to_fp16=False)
+            ov.save_model(network, Path(folder) / CACHED, compress_to_fp16=False)
             with suppress(OSError):  # a full or read-only disk costs time, and nothing else
                 _keep(Path(folder), kept)
-            return self._core.read_model(Path(folder) / CONVERTED)
+            return self._core.read_model(Path(folder) / CACHED)
 
     @cached_property
     def _converter(self) -> Converter:
-        # only where there is something to convert: torch is half a gigabyte and three seconds
+        # only if there is something to convert: torch takes half a gigabyte and three seconds
         from napari_twostage.models.backends.conversion import Converter
 
         return Converter(self._bundle)
+
+
+def _require_torch(bundle: Bundle) -> None:
+    if not find_spec("torch"):
+        raise ModelError(
+            f"{bundle.source} has no networks for OpenVINO, and converting its weights needs "
+            f"torch, which is not installed; {INSTALL_TORCH}"
+        )
 
 
 def _try_out(idle: Requests, shape: tuple[int, ...]) -> None:
     """Compute a window once, alone.
 
     OpenVINO's binding sets itself up with the first array it meets, and two threads that both
-    come first wait for each other for ever.
+    come first deadlock.
     """
     request = idle.get()
     request.infer({0: np.zeros((1, *shape), np.uint8)}, share_inputs=True)
@@ -193,7 +220,7 @@ def _try_out(idle: Requests, shape: tuple[int, ...]) -> None:
 
 
 def _next(idle: Requests, *, wait: bool) -> ov.InferRequest | None:
-    """An idle request, or None where there is none and it is not to be waited for."""
+    """Idle request; None if there is none and `wait` is not set."""
     try:
         return idle.get(block=wait)
     except Empty:
@@ -201,12 +228,12 @@ def _next(idle: Requests, *, wait: bool) -> ov.InferRequest | None:
 
 
 def cache_folder() -> Path:
-    """Where converted networks are kept."""
+    """Folder that converted networks are kept in."""
     return platformdirs.user_cache_path("napari-twostage") / "openvino"
 
 
 def _keep(converted: Path, kept: Path) -> None:
-    """Copy a converted network into the cache in one step, and drop some of too many."""
+    """Copy a converted network into the cache in one step, and delete the oldest of too many."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=kept.parent, prefix=".partial-"))
     shutil.copytree(converted, unfinished, dirs_exist_ok=True)

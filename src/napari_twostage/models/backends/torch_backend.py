@@ -1,8 +1,9 @@
-"""torch, operation by operation, on any device that it knows."""
+"""Eager torch, on any device that it knows."""
 
 from __future__ import annotations
 
 import ctypes
+import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -14,8 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.backends.allocator import tune_allocator
-from napari_twostage.models.backends.base import halo_px
+from napari_twostage.models.card import halo_px
 from napari_twostage.models.networks.fold import build_module
 
 if TYPE_CHECKING:
@@ -25,41 +25,45 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_twostage.models.backends.base import Compute, Stage
+    from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.models.card import Stage
 
 BATCH_PX = 130_000
-"""Pixels of one batch on a core; fewer are slower, and more only take memory."""
+"""Pixels of one batch on a core; fewer are slower, more only take memory."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEEP_BYTES = 1 << 30
+"""Blocks that glibc keeps and reuses: what it gives back, the kernel must zero again."""
 GPU_SHARE = 0.5
-"""Of the memory that is free on a GPU, for all batches under way."""
+"""Share of a GPU's free memory that all batches in flight may take."""
 GPU_MOST = 64
-"""Windows of a batch on a GPU: more do not make it faster."""
+"""Maximum number of windows of a batch on a GPU; more do not make it faster."""
 GPU_WORKERS = 2
-"""Batches under way on a GPU: one is computed while another's pixels and logits are copied."""
+"""Batches in flight on a GPU: one is computed while another's pixels and logits are copied."""
 CUDNN = {"enabled": True, "deterministic": True, "allow_tf32": False}
-"""What is called float32 is: TensorFloat-32 would move logits by a hundredth."""
+"""Flags for true float32: TensorFloat-32 would change logits by a hundredth."""
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EagerBackend:
     """Both networks in torch.
 
-    A batch is computed by one thread of the processor, and as many batches at once as there are
-    threads: those of one operation would wait for each other at its end, and for as long as
-    something else holds one of their cores. On a GPU each batch under way has a stream.
+    On a processor each thread computes a batch of its own: threads that share an operation wait
+    for each other at its end, and longer while another process holds one of their cores. On a GPU
+    each batch in flight has a stream.
 
-    Every call of a network sees the same batch shape, short batches filled up with zeros:
-    libraries choose their algorithm, and so their rounding, by shape, and a window's logits must
-    not depend on what was computed with it.
+    Every call of a network sees the same batch shape; short batches are padded with zeros.
+    Libraries choose their algorithm, and so their rounding, by shape, and a window's logits must
+    not depend on the windows that are computed with it.
 
     Parameters
     ----------
     bundle : Bundle
     compute : Compute
-        With a device that torch knows.
+        Its device is one of torch's.
     """
 
-    abreast = 2
+    concurrent_batches = 2
 
     def __init__(self, bundle: Bundle, compute: Compute) -> None:
         self.notices: list[str] = []
@@ -83,11 +87,11 @@ class EagerBackend:
         )
 
     def batch(self, stage: Stage, side_px: int) -> int:
-        """Windows that give every worker a batch: fixed on a core, by free memory on a GPU."""
+        """Number of windows that gives every worker a batch, by free memory on a GPU."""
         return self._each(stage, side_px) * self._n_workers
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) pixels to logits of all but the halo; out of memory, batches are halved."""
+        """Map (N, H, W, 3) pixels to logits without the halo; batches are halved for memory."""
         side = max(windows.shape[1:3])
         while True:
             size = self._each(stage, side)
@@ -117,7 +121,7 @@ class EagerBackend:
 
     @contextmanager
     def _flags(self) -> Iterator[None]:
-        """Hold cuDNN to what it may do: flags are the process's, and a GPU only queues here."""
+        """Set cuDNN's flags, which are global, while work is queued on a GPU."""
         if not self._on_cuda:
             yield
             return
@@ -125,7 +129,7 @@ class EagerBackend:
             yield
 
     def _each(self, stage: Stage, side_px: int) -> int:
-        """Windows of one batch."""
+        """Number of windows of one batch."""
         key = (stage, side_px)
         with self._sizing:
             if key not in self._batches:
@@ -142,10 +146,10 @@ class EagerBackend:
         each = torch.cuda.max_memory_allocated(self._device) - before
         free, _ = torch.cuda.mem_get_info(self._device)
         fitting = max(1, min(GPU_MOST, int(free * GPU_SHARE / self._n_workers / each)))
-        return 1 << (fitting.bit_length() - 1)  # a power of two, which small changes leave alone
+        return 1 << (fitting.bit_length() - 1)  # a power of two is stable under small changes
 
     def _halve(self, stage: Stage, side_px: int, size: int) -> None:
-        """Take half of a size that was too much, unless another thread did so meanwhile."""
+        """Halve a batch size that was too large, unless another thread has done so."""
         with self._sizing:
             if self._batches[stage, side_px] != size:
                 return
@@ -164,32 +168,51 @@ class EagerBackend:
         return self._device.type == "cuda"
 
 
+def tune_allocator() -> bool:
+    """Make glibc reuse large blocks; call it before the first large tensor is made.
+
+    Returns
+    -------
+    bool
+        Whether the C library took both settings; other systems than Linux do not have glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False  # another C library, such as musl
+    return bool(mallopt(M_MMAP_THRESHOLD, KEEP_BYTES)) and bool(
+        mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)
+    )
+
+
 def _begin(device: torch.device) -> None:
-    """Give a worker a stream of a GPU, or one core; the rest of the process keeps its threads."""
+    """Give a worker its own stream of a GPU, or one core, without changing other threads."""
     if device.type == "cuda":
         torch.cuda.set_stream(torch.cuda.Stream(device))
     elif device.type == "cpu":
-        torch.get_num_threads()  # torch sets OpenMP's number when a thread first asks, and once
+        torch.get_num_threads()  # torch sets OpenMP's number once, when a thread first asks
         threadpool_limits(1, user_api="openmp")
         with suppress(OSError, AttributeError):  # a torch without MKL, or one that hides it
             ctypes.CDLL(_torch_library()).MKL_Set_Num_Threads_Local(1)
 
 
 def _torch_library() -> str:
-    """Path of what torch's Python part links to all else by."""
+    """Path of the extension module that links to torch's other libraries."""
     spec = find_spec("torch._C")
     return spec.origin if spec and spec.origin else ""
 
 
 def _drop(parts: list[Future[NDArray[np.float32]]]) -> None:
-    """Wait for what has begun, after an error, and let the rest be."""
+    """Cancel batches after an error, and wait for those that have begun."""
     for part in parts:
         part.cancel()
     wait(parts)
 
 
 def _lacks_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was too little; torch has no class of its own on a CPU."""
+    """Whether an error means a lack of memory; on a CPU torch has no class for it."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()

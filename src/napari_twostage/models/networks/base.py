@@ -1,4 +1,4 @@
-"""What every segmentation network of this package offers."""
+"""Interface of segmentation networks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class Network(nn.Module):
-    """A segmentation network whose last layer can be called apart from the rest."""
+    """Segmentation network whose last layer can be called separately."""
 
     feature_channels: int
-    """Channels of the maps that `features` returns."""
+    """Number of channels of the maps that `features` returns."""
     stride: int
     """Input pixels per pixel of the deepest map."""
     last: nn.Conv2d
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute what enters the last convolution.
+        """Compute the input of the last convolution.
 
         Parameters
         ----------
@@ -34,7 +34,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def inner_features(self, x: Tensor, spare: int) -> Tensor:
-        """Compute the same less `spare` pixels at each side, or less of it where that is possible.
+        """Compute the features without `spare` pixels at each side; subclasses may save work.
 
         Returns
         -------
@@ -50,7 +50,7 @@ class Network(nn.Module):
     def forward(self, x: Tensor, halo: int = 0) -> Tensor:
         """Map (N, 3, H, W) images to (N, outputs, H - 2 halo, W - 2 halo) logits.
 
-        What lies in the halo is seen, and need not be computed.
+        Pixels of the halo are context: their logits need not be computed.
         """
         if halo == 0:
             return self.classify(self.features(x))
@@ -58,9 +58,9 @@ class Network(nn.Module):
         return trim(self.classify(self.inner_features(x, halo - reach)), reach)
 
     def fold(self) -> None:
-        """Rearrange for inference, once, where normalisation is folded in; not by default."""
+        """Rearrange for inference, once, after normalisation was folded in; default: no change."""
 
 
 def trim(maps: Tensor, rim: int) -> Tensor:
-    """Cut so many pixels off each side of (N, C, H, W) maps."""
+    """Cut `rim` pixels off each side of (N, C, H, W) maps."""
     return maps[..., rim:-rim, rim:-rim] if rim else maps

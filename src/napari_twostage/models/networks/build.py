@@ -1,4 +1,4 @@
-"""Networks by name, as model cards name them."""
+"""Construction of networks from a model card."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def build_two_stage(card: ModelCard) -> TwoStage:
     Raises
     ------
     ModelError
-        If the architecture is unknown, an option does not fit, or a network cannot halve stage 2's
-        windows as often as it does.
+        If the architecture is unknown, an option does not fit, or stage 2's windows cannot be
+        halved as often as a network needs.
     """
     stage1 = build_network({**card.architecture, "outputs": card.outputs})
     module = TwoStage(

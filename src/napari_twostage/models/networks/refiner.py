@@ -1,7 +1,7 @@
-"""A second stage that looks close by: it corrects stage 1's logits from the pixels around them.
+"""Local second stage: it corrects stage 1's logits from the pixels around them.
 
-Most errors of a coarse segmentation of nuclei lie a few pixels from their boundaries. What an
-object is, stage 1 has said; where it ends, a small neighbourhood at full resolution shows.
+Most errors of a coarse segmentation of nuclei are within a few pixels of their boundaries. Stage 1
+has found the objects; their exact outlines show in a small neighbourhood at full resolution.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK = 2
-"""Fine pixels along the side of a block: convolutions run on blocks, four times fewer."""
+"""Side of a block in fine pixels: convolutions run on blocks, a quarter as many."""
 TYPICAL_LOGIT = 4.0
-"""What logits are divided by to enter a convolution."""
+"""Divisor of logits that enter a convolution."""
 
 
 class LocalRefiner(nn.Module):
-    """Correct stage 1's logits from fine pixels and from stage 1's features around them.
+    """Network that corrects stage 1's logits from fine pixels and stage 1's features.
 
-    An output pixel depends on what lies less than `reach_px` away, and on the coarse pixels that
-    are enlarged to that.
+    An output pixel depends on pixels less than `reach_px` away, and on the coarse pixels that
+    those are enlarged from.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ class LocalRefiner(nn.Module):
     features : int
         Channels of stage 1's features.
     width : int
-        Channels of its convolutions; a multiple of 16, for which libraries are fast.
+        Number of channels of its convolutions; libraries are fast for multiples of 16.
     dilations : sequence of int
-        Of its residual convolutions, one after the other.
+        Dilations of its residual convolutions, in their order.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class LocalRefiner(nn.Module):
 
     @property
     def reach_px(self) -> int:
-        """How far an output pixel sees, in fine pixels, beside what logits were enlarged from."""
+        """Receptive field's radius in fine pixels, apart from what logits were enlarged from."""
         return BLOCK * (2 + sum(self.dilations))
 
     def forward(self, images: Tensor, logits: Tensor, features: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class LocalRefiner(nn.Module):
         logits : (N, K, H / ratio, W / ratio) tensor
             Stage 1's over the same window.
         features : (N, F, H / ratio, W / ratio) tensor
-            What entered its last convolution.
+            Input of its last convolution.
 
         Returns
         -------

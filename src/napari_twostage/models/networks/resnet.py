@@ -17,7 +17,6 @@ from torchvision import models as zoo
 from napari_twostage.errors import ModelError
 from napari_twostage.models.networks.base import Network
 from napari_twostage.models.networks.pretrained import below, encoder_part, load_into, read_weights
-from napari_twostage.models.networks.width import narrow, scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +31,9 @@ BACKBONES = {
 
 FEATURES = 32
 """Channels that enter the last convolution of U-Net and SegNet."""
+
+COLOURS = 3
+"""Channels of an image, which no width changes."""
 
 COCO_OUTPUTS = 21
 """Classes of torchvision's segmentation weights: background and 20 kinds of object."""
@@ -86,10 +88,10 @@ class _Dilated(Network):
             load_into(self.aux, below(state, "aux_classifier."), weights)
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute what enters the last convolution, upsampled bilinearly from stride 8."""
+        """Compute the input of the last convolution, upsampled bilinearly from stride 8."""
         maps = self.backbone(x)
         if self.aux is not None:
-            # As in the published runs: nothing uses it, but the paper's table counts it.
+            # Unused, as in the published runs, but the paper's table counts it.
             self.aux(maps["aux"])
         return functional.interpolate(
             self.head(maps["out"]), size=x.shape[-2:], mode="bilinear", align_corners=False
@@ -157,7 +159,7 @@ class _Mirrored(Network):
                 "use one of them"
             )
         encoder: Any = zoo.get_model(backbone, weights=None)
-        # The classifier of ImageNet's thousand classes has no place here.
+        # The classifier of ImageNet's thousand classes is not needed.
         del encoder.avgpool, encoder.fc
         narrow(encoder, width)
         self.encoder = encoder
@@ -212,7 +214,7 @@ class UNet(_Mirrored):
     inputs_per_map = 2
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute what enters the last convolution."""
+        """Compute the input of the last convolution."""
         maps = self.encode(x)
         decoded = maps[-1]
         for conv, skip in zip(self.decoder, reversed(maps), strict=True):
@@ -229,7 +231,7 @@ class SegNet(_Mirrored):
     inputs_per_map = 1
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute what enters the last convolution."""
+        """Compute the input of the last convolution."""
         decoded = self.encode(x)[-1]
         for conv in self.decoder:
             decoded = _double(conv(decoded))
@@ -242,5 +244,51 @@ def _double(x: Tensor) -> Tensor:
 
 
 def _crop(x: Tensor, like: Tensor) -> Tensor:
-    """Cut what doubling an odd map added; resizing instead would shift every pixel."""
+    """Cut the row or column that doubling an odd map added; resizing would shift every pixel."""
     return x[..., : like.shape[-2], : like.shape[-1]]
+
+
+def scale(channels: int, width: float) -> int:
+    """Number of channels that are kept."""
+    return channels if channels == COLOURS else max(1, round(channels * width))
+
+
+def narrow(module: nn.Module, width: float) -> None:
+    """Keep a share of the channels of all convolutions and batch norms, with fresh weights.
+
+    Parameters
+    ----------
+    module : Module
+        Changed in place; its convolutions are not grouped. Layers that take an image have 3
+        channels.
+    width : float
+        Share of channels, in (0, 1]; 1 changes nothing.
+
+    Raises
+    ------
+    ModelError
+        If the width is out of range.
+    """
+    if not 0 < width <= 1:
+        raise ModelError(f"expected a width above 0, at most 1 (all channels), found {width}")
+    if width == 1:
+        return
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            setattr(module, name, _narrow_convolution(child, width))
+        elif isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.BatchNorm2d(scale(child.num_features, width), eps=child.eps))
+        else:
+            narrow(child, width)
+
+
+def _narrow_convolution(wide: nn.Conv2d, width: float) -> nn.Conv2d:
+    return nn.Conv2d(
+        scale(wide.in_channels, width),
+        scale(wide.out_channels, width),
+        wide.kernel_size,  # type: ignore[arg-type]  # torch types it as a tuple of any length
+        wide.stride,  # type: ignore[arg-type]
+        wide.padding,  # type: ignore[arg-type]
+        wide.dilation,  # type: ignore[arg-type]
+        bias=wide.bias is not None,
+    )

@@ -1,7 +1,7 @@
-"""The two-stage module of Cruz et al. (Sensors 2023): a network over all, another where needed.
+"""Two-stage module of Cruz et al. (Sensors 2023): one network everywhere, another where needed.
 
-Pixels go in as they come from a slide, 8-bit and channels last; normalising them is part of the
-module, so training and inference cannot differ in it.
+Its input are pixels as they come from a slide, 8-bit and channels last; normalising them is part of
+the module, so training and inference cannot differ in it.
 """
 
 from __future__ import annotations
@@ -49,27 +49,27 @@ def coarsen(images: Tensor, ratio: int) -> Tensor:
 
 
 class TwoStage(nn.Module):
-    """Model 1 over coarse windows, Model 2 over fine ones, with Model 1's features as context.
+    """Model 1 for coarse windows, Model 2 for fine ones, with Model 1's features as context.
 
     Parameters
     ----------
     stage1 : Network
     stage2 : Network or LocalRefiner
-        Another network, in the paper of the same architecture; or what corrects stage 1's logits
-        from close by.
+        Another network, in the paper of the same architecture; or a local correction of stage 1's
+        logits.
     ratio : int
         Fine pixels per coarse pixel.
     fine_ratio : int
-        Fine pixels per pixel that stage 2 computes on; of another network, not of a refiner.
+        Fine pixels per pixel that stage 2 computes on; 1 for a refiner.
     context : bool
         Whether stage 2 adds Model 1's penultimate features to its own.
     mean, std : three floats
-        Of each channel, in pixel values divided by 255.
+        Mean and standard deviation of each channel, in pixel values divided by 255.
 
     Raises
     ------
     ModelError
-        If features are to be added that are not of the same number.
+        If features are to be added whose numbers of channels differ.
     """
 
     mean: Tensor
@@ -99,13 +99,13 @@ class TwoStage(nn.Module):
         self.ratio = ratio
         self.fine_ratio = fine_ratio
         self.context = context
-        # the card carries them, so they are no part of the weights
+        # the card holds them, so they are not part of the weights
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     @property
     def window_multiple(self) -> int:
-        """What the sides of stage 2's windows are a multiple of, for networks to halve them."""
+        """Divisor of the sides of stage 2's windows, so that networks can halve them."""
         coarse = self.ratio * self.stage1.stride
         if isinstance(self.stage2, LocalRefiner):
             return coarse
@@ -132,12 +132,12 @@ class TwoStage(nn.Module):
         images : (N, H, W, 3) uint8 tensor
             Windows of the slide at the coarse pixel size.
         halo : int
-            Pixels at each side that are only looked at.
+            Width of the context, for which no logits are computed, in pixels at each side.
 
         Returns
         -------
         (N, K, H - 2 halo, W - 2 halo) float tensor
-            Logits: one for a single class against the background, else one a class.
+            Logits: one for a single class against the background, else one per class.
         """
         logits: Tensor = self.stage1(self.normalise(images), halo)
         return logits
@@ -145,15 +145,15 @@ class TwoStage(nn.Module):
     def refine(self, images: Tensor, halo: int = 0) -> Tensor:
         """Stage 2; depends on the window's pixels only.
 
-        Context is recomputed from the window itself, averaged down to the coarse pixel size,
-        never taken from the coarse pass: what the pass saw around it must not matter.
+        Context is computed from the window itself, averaged down to the coarse pixel size, and not
+        taken from the coarse pass: its surroundings there must not matter.
 
         Parameters
         ----------
         images : (N, H, W, 3) uint8 tensor
             Windows of the slide at the fine pixel size.
         halo : int
-            Pixels at each side that are only looked at.
+            Width of the context, for which no logits are computed, in pixels at each side.
 
         Returns
         -------
@@ -170,7 +170,7 @@ class TwoStage(nn.Module):
         pixels = self.normalise(coarsen(images, self.fine_ratio))
         if self.fine_ratio == 1:
             return cast("Tensor", stage2(pixels, halo))
-        # enlarging looks at the next pixel
+        # enlarging needs the next pixel
         left_out = max(0, halo // self.fine_ratio - 1)
         logits = self._enlarged(stage2(pixels, left_out))
         return trim(logits, halo - left_out * self.fine_ratio)
@@ -193,10 +193,10 @@ class TwoStage(nn.Module):
         return enlarge(logits, [side * self.fine_ratio for side in logits.shape[-2:]])
 
     def run_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Both stages over the same fine windows, for whoever trains them together.
+        """Both stages over the same fine windows, to train them together.
 
-        What stage 2 takes from stage 1, the logits and features of a refiner or the context of
-        another network, is left open to gradients.
+        Gradients flow through everything that stage 2 takes from stage 1: logits and features for
+        a refiner, context for another network.
 
         Parameters
         ----------

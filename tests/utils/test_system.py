@@ -1,4 +1,4 @@
-"""What is found out of the machine, without torch."""
+"""Facts about this system are found without torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from napari_twostage.models.machine import describe_machine, may_have_gpu, thread_count
+from napari_twostage.method.tiling import TileState
+from napari_twostage.models.backends.choice import thread_count
+from napari_twostage.utils.system import describe_machine, may_have_gpu
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +41,14 @@ def run(program: str, *arguments: str, **variables: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_what_is_converted_runs_without_torch(tmp_path: Path) -> None:
-    first = run(SEGMENT, str(tmp_path / "a.zarr"))  # converts, where nobody did before
-    assert run(SEGMENT, str(tmp_path / "b.zarr")) == first[:2]
+def test_a_run_on_openvino_does_not_import_torch(tmp_path: Path) -> None:
+    threads, state, *imported = run(SEGMENT, str(tmp_path / "a.zarr"))
+    assert int(threads) >= 1
+    assert int(state) == TileState.REFINED
+    assert imported == []
 
 
-THREADS = "from napari_twostage.models.machine import thread_count as count; print(count())"
+THREADS = "from napari_twostage.models.backends.choice import thread_count as count; print(count())"
 
 
 @pytest.mark.parametrize(("variable", "threads"), [("3", 3), ("5,2", 5)])
@@ -73,6 +77,6 @@ def test_no_gpu_that_torch_finds_is_overlooked() -> None:
 
 
 def test_the_machine_is_described() -> None:
-    described = describe_machine()
+    described = describe_machine(thread_count())
     assert described["torch"] == torch.__version__.partition("+")[0]
     assert "processors" in described["processor"]
