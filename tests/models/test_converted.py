@@ -57,7 +57,7 @@ def test_a_model_may_lack_networks_in_floating_point(bundle: Bundle) -> None:
 @readers
 def test_those_of_other_weights_are_refused(field: str, read: Read, bundle: Bundle) -> None:
     other = replace(bundle, weights=bundle.weights[:-1] + b"\xff")
-    command = {"quantised": "-twostage quantise", "converted": "training.convert"}[field]
+    command = {"quantised": "-twostage quantise", "converted": "-twostage convert"}[field]
     with pytest.raises(ModelError, match=f"from other weights; .*{command}"):
         read(other)
 

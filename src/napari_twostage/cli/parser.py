@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "models": commands.models,
         "bench": bench.bench,
         "train": training_verbs.train,
+        "convert": training_verbs.convert,
         "quantise": training_verbs.quantise,
         "precision": training_verbs.precision,
     }
@@ -164,6 +165,7 @@ def _add_training(verbs: Verbs[argparse.ArgumentParser]) -> None:
     from napari_twostage.cli import training_verbs as training
 
     training.add_train_options(_verb(verbs, "train", "train a model; again to go on after a stop"))
+    training.add_convert_options(_verb(verbs, "convert", "let OpenVINO run a model without torch"))
     training.add_quantise_options(_verb(verbs, "quantise", "add 8-bit integers to a model"))
     training.add_precision_options(_verb(verbs, "precision", "compare devices and precisions"))
 

@@ -1,4 +1,4 @@
-"""Verbs of training: ``train``, ``quantise`` and ``precision``.
+"""Verbs of training: ``train``, ``convert``, ``quantise`` and ``precision``.
 
 The options are defined here, so that parsing a command line does not import torch.
 """
@@ -123,6 +123,23 @@ def quantise(options: argparse.Namespace) -> VerbOutput:
         tissue=options.tissue,
         progress=not options.quiet,
     )
+    return _written(file)
+
+
+def add_convert_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of ``convert``."""
+    verb.add_argument("model", type=Path, help="bundle folder; it is added to")
+
+
+def convert(options: argparse.Namespace) -> VerbOutput:
+    """Add converted networks to a bundle, which OpenVINO runs without torch."""
+    _require("torch")
+    from napari_twostage.training.convert import add_converted
+
+    return _written(add_converted(options.model))
+
+
+def _written(file: Path) -> VerbOutput:
     size = file.stat().st_size
     return {"written": str(file), "bytes": size}, [f"{file}: {size / 1e6:.1f} MB"], 0
 

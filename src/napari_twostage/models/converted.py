@@ -91,7 +91,7 @@ def read_converted(bundle: Bundle) -> Networks | None:
         bundle,
         what="networks for OpenVINO",
         instead="take --device cpu",
-        command="python -m napari_twostage.training.convert",
+        command="napari-twostage convert",
     )
     weights = _padded(bundle.weights)
     return {stage: (graph, weights + rest) for stage, (graph, rest) in networks.items()}

@@ -18,6 +18,7 @@ from napari_twostage.models.bundle import CARD
 from napari_twostage.models.networks.build import build_two_stage
 from napari_twostage.training.calibrate import calibrate, draft_card
 from napari_twostage.training.config import ConfigError
+from napari_twostage.training.convert import try_to_convert
 from napari_twostage.training.loop.distillation import add_teacher
 from napari_twostage.training.loop.stages import list_stages
 from napari_twostage.training.loop.train_stage import is_fast_in_bf16, train_stage
@@ -66,14 +67,10 @@ def train(
     ConfigError, DatasetError, ModelError
         If `out` holds another run, or the data or the initial weights cannot be used.
     """
+    _require_teacher(config, teacher)
     tune_allocator()
     torch.manual_seed(config.seed)
     place = pick_device(device)
-    if (teacher is None) != (config.distillation == 0):
-        raise ConfigError(
-            f"expected a teacher and a distillation above 0, or neither; found {teacher} and "
-            f"{config.distillation:g}; give --teacher RUN and --set distillation=0.5"
-        )
     card = None if config.card is None else draft_card(config, data)
     if card is not None:
         with torch.device("meta"):  # sizes that do not fit are reported before the training
@@ -95,3 +92,13 @@ def train(
     if card is not None and not (out / BUNDLE / CARD).exists():
         state = module.cpu().state_dict()
         calibrate(out / BUNDLE, card, state, validation, progress=progress)
+        try_to_convert(out / BUNDLE)
+
+
+def _require_teacher(config: TrainConfig, teacher: Path | None) -> None:
+    """Refuse a teacher without a weight for it, and the reverse."""
+    if (teacher is None) != (config.distillation == 0):
+        raise ConfigError(
+            f"expected a teacher and a distillation above 0, or neither; found {teacher} and "
+            f"{config.distillation:g}; give --teacher RUN and --set distillation=0.5"
+        )
