@@ -10,7 +10,7 @@ from tests.fakes import MPP, FakeModel, make_card, noise
 
 import napari_twostage as ts
 from napari_twostage.errors import SegmentationError
-from napari_twostage.session.result_paths import find_result, free_place
+from napari_twostage.session.result_paths import find_result, vacant_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,17 +56,17 @@ def test_arrays_and_slides_on_read_only_disks_go_home(
 
 def test_the_newest_of_several_results_is_found(tmp_path: Path) -> None:
     slide = slide_file(tmp_path)
-    first = free_place(slide, BUNDLE)
+    first = vacant_path(slide, BUNDLE)
     result(first, slide)
-    second = free_place(slide, BUNDLE, first)
+    second = vacant_path(slide, BUNDLE, first)
     assert second.name == "a_slide_1_.fake-2.twostage.zarr"
     assert find_result(slide, BUNDLE)[0] == first
     result(second, slide)
     path, seg = find_result(slide, BUNDLE)
     assert path == second
     assert seg.path == second
-    assert free_place(slide, BUNDLE, second).name == "a_slide_1_.fake-3.twostage.zarr"
-    assert free_place(slide, BUNDLE, tmp_path / "mine").name == "mine.twostage.zarr"
+    assert vacant_path(slide, BUNDLE, second).name == "a_slide_1_.fake-3.twostage.zarr"
+    assert vacant_path(slide, BUNDLE, tmp_path / "mine").name == "mine.twostage.zarr"
 
 
 def test_results_of_others_are_passed_over(tmp_path: Path) -> None:
@@ -81,14 +81,14 @@ def test_results_of_others_are_passed_over(tmp_path: Path) -> None:
     path, seg = find_result(slide, BUNDLE)
     assert path == places[1]
     assert seg.record.model.version == "1"
-    assert free_place(slide, BUNDLE) == places[4]
+    assert vacant_path(slide, BUNDLE) == places[4]
     new = slide_file(tmp_path, seed=9)  # the file was replaced by another slide
     assert find_result(new, BUNDLE) == (places[4], None)
 
 
 def test_a_result_of_another_version_is_left_alone(tmp_path: Path) -> None:
     slide = slide_file(tmp_path)
-    seg = result(free_place(slide, BUNDLE), slide)
+    seg = result(vacant_path(slide, BUNDLE), slide)
     record = seg.path / "record.json"
     record.write_text(record.read_text().replace('"format": 1', '"format": 99', 1))
     path, found = find_result(slide, BUNDLE)
@@ -98,7 +98,7 @@ def test_a_result_of_another_version_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_free(tmp_path: Path) -> None:
     slide = slide_file(tmp_path)
-    place = free_place(slide, BUNDLE)
+    place = vacant_path(slide, BUNDLE)
     place.mkdir()
     assert find_result(slide, BUNDLE) == (place, None)
     assert find_result(slide, BUNDLE, place) == (place, None)

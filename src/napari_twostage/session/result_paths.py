@@ -69,7 +69,7 @@ def find_result(
     return newest, Segmentation.open(newest, slide=slide)
 
 
-def free_place(slide: Slide, bundle: Bundle, beside: Location | None = None) -> Location:
+def vacant_path(slide: Slide, bundle: Bundle, beside: Location | None = None) -> Location:
     """Name a folder for a new result: the first of its kind that is not taken."""
     names = _names(slide, bundle) if beside is None else _numbered(beside)
     return next(path for path in names if is_vacant(path))
