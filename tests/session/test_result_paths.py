@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import tifffile
@@ -13,8 +14,6 @@ from napari_twostage.errors import SegmentationError
 from napari_twostage.session.result_paths import find_result, vacant_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_twostage.slides.base import Slide
 
 BUNDLE = FakeModel().bundle
@@ -31,11 +30,23 @@ def result(path: Path, slide: Slide, model: FakeModel | None = None) -> ts.Segme
     return ts.segment(slide, model or FakeModel(), path, tissue=False, refine="none")
 
 
+def lock(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Refuse new files in a folder whose permissions still look fine."""
+    touch = Path.touch
+
+    def refuse(path: Path, *args: Any, **options: Any) -> None:
+        if path.is_relative_to(folder):
+            raise PermissionError(13, "Permission denied", str(path))
+        touch(path, *args, **options)
+
+    monkeypatch.setattr(Path, "touch", refuse)
+
+
 def test_a_result_goes_beside_its_slide_under_its_name_and_the_models(tmp_path: Path) -> None:
     path, seg = find_result(slide_file(tmp_path), BUNDLE)
     assert path == tmp_path / "a_slide_1_.fake.twostage.zarr"
     assert seg is None
-    assert not path.exists()
+    assert [one.name for one in tmp_path.iterdir()] == ["a slide (1).ome.tif"]  # no trace of trying
 
 
 def test_arrays_and_slides_on_read_only_disks_go_home(
@@ -46,9 +57,7 @@ def test_arrays_and_slides_on_read_only_disks_go_home(
     array = ts.open_slide(noise(40, 40), mpp=MPP)
     assert find_result(array, BUNDLE)[0].parent == home
     slide = slide_file(tmp_path / "locked")
-    monkeypatch.setattr(
-        "os.access", lambda folder, _mode: not str(folder).startswith(str(tmp_path / "locked"))
-    )
+    lock(monkeypatch, tmp_path / "locked")
     path, _ = find_result(slide, BUNDLE)
     assert path == home / "a_slide_1_.fake.twostage.zarr"
     assert result(path, slide).path == path
@@ -112,3 +121,34 @@ def test_a_named_folder_of_another_model_is_refused(tmp_path: Path) -> None:
     ):
         find_result(slide, BUNDLE, seg.path)
     assert find_result(slide, OTHER.bundle, seg.path)[1].path == seg.path
+
+
+def test_slides_in_folders_too_deep_for_the_system_go_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    deep = tmp_path / ("d" * 100)
+    shallow = tmp_path / "s"
+    longest = len(str(tmp_path)) + 100
+    monkeypatch.setattr("napari_twostage.result.folder_names._LONGEST_PATH", longest)
+    assert find_result(slide_file(shallow), BUNDLE)[0].parent == shallow
+    assert find_result(slide_file(deep), BUNDLE)[0].parent == tmp_path / "napari-twostage"
+
+
+@pytest.mark.parametrize("name", ["x" * 200 + ".tif", "ü" * 100 + ".tif"])
+def test_a_long_name_is_cut_and_found_again(tmp_path: Path, name: str) -> None:
+    slide = slide_file(tmp_path, name=name)
+    path, _ = find_result(slide, BUNDLE)
+    assert result(path, slide).path == path
+    assert find_result(slide, BUNDLE)[1].path == path
+    again = vacant_path(slide, BUNDLE, path)
+    assert again.name == path.name.replace(".twostage.zarr", "-2.twostage.zarr")
+    assert result(again, slide).path == again
+
+
+def test_a_model_with_a_name_that_no_disk_takes(tmp_path: Path) -> None:
+    model = FakeModel(make_card(name="nuclei: v2/3"))
+    slide = slide_file(tmp_path)
+    path, _ = find_result(slide, model.bundle)
+    assert path == tmp_path / "a_slide_1_.nuclei_ v2_3.twostage.zarr"
+    assert result(path, slide, model).path == path

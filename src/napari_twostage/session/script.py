@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.session.result_paths import SUFFIX
+from napari_twostage.result.folder_names import SUFFIX
 
 if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
