@@ -86,6 +86,8 @@ def test_a_slide_named_in_other_letters_on_a_disk_that_folds_case_is_the_same(
     out = tmp_path / "out"
     batch(slides[2:], out)
     folded = slides[2].with_name("OTHER.tif")
+    if folded.exists():
+        pytest.skip("this disk folds case itself")
     (place,) = place_results(slides[2:], out).values()
     (out / "OTHER.tif.twostage.zarr").symlink_to(place)  # as such a disk finds it
     folded.write_bytes(b"another slide")
@@ -95,14 +97,12 @@ def test_a_slide_named_in_other_letters_on_a_disk_that_folds_case_is_the_same(
     assert place_results([folded], out)[folded].name == "OTHER.tif.twostage.zarr"
 
 
-@pytest.mark.parametrize("name", ["NUL.svs", "12:30.svs", "what?.svs"])
-def test_results_have_names_that_every_system_takes(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "safe"), [("NUL.svs", "_NUL.svs"), ("12:30.svs", "12_30.svs"), ("a?.svs", "a_.svs")]
+)
+def test_results_have_names_that_every_system_takes(tmp_path: Path, name: str, safe: str) -> None:
     (place,) = place_results([tmp_path / name], tmp_path).values()
-    assert place.name in (
-        "_NUL.svs.twostage.zarr",
-        "12_30.svs.twostage.zarr",
-        "what_.svs.twostage.zarr",
-    )
+    assert place.name == f"{safe}.twostage.zarr"
 
 
 def test_what_is_done_is_left_alone_and_what_is_begun_resumed(

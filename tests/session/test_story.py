@@ -168,15 +168,13 @@ def test_every_window_and_every_tile_is_told_once(tmp_path: Path) -> None:
     session.run_coarse()
     session.wait().refine_region(ts.Box(0, 0, 70, 90))
     session.wait()
-    cores = [step.core for steps in recorder.all("windows_done") for step in steps]
-    assert all(
-        isinstance(step, CoarseWindowDone) for s in recorder.all("windows_done") for step in s
-    )
+    windows = [step for steps in recorder.all("windows_done") for step in steps]
+    cores = [step.core for step in windows]
+    assert all(isinstance(step, CoarseWindowDone) for step in windows)
     assert len(cores) == len(set(cores))
     assert set(cores) == session.seg.windows_done
-    tiles = [
-        tile for steps in recorder.all("chips_done") for step in steps for tile in step.chip.tiles
-    ]
+    chips = [step.chip for steps in recorder.all("chips_done") for step in steps]
+    tiles = [tile for chip in chips for tile in chip.tiles]
     assert len(tiles) == len(set(tiles)) == session.seg.states.size
 
 
