@@ -35,7 +35,7 @@ OTHER = make_card(name="other", coarse_window_px=20)
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where results of arrays go."""
+    """Folder for results of arrays."""
     monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path / "home")
     return tmp_path / "home" / "napari-twostage"
 
@@ -54,7 +54,7 @@ def other_folder(session: Session, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["coarse", "refine"])
 @pytest.mark.parametrize("change", [other_slide, other_model, other_folder])
-def test_what_ran_is_left_whole_and_is_not_heard_any_more(
+def test_a_run_that_is_left_stays_whole_and_its_events_are_dropped(
     tmp_path: Path, home: Path, stage: str, change: Callable[[Session, Path], None]
 ) -> None:
     first = HeldModel()
@@ -65,7 +65,7 @@ def test_what_ran_is_left_whole_and_is_not_heard_any_more(
     first.hold()
     (session.run_coarse if stage == "coarse" else lambda: session.refine_region(WHOLE))()
     first.wait_begun()
-    for _ in range(3):  # news of these wait when the change comes
+    for _ in range(3):  # events of these wait when the change comes
         first.step()
         first.wait_begun()
 

@@ -1,4 +1,4 @@
-"""Pause, resume, cancel, close: what is computed, what is told, what is kept."""
+"""Pause, resume, cancel, close: nothing computed too much, nothing lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WHOLE = ts.Box(0, 0, 70, 90)
 QUIET_S = 0.2
-"""How long nothing must happen where it would happen at once."""
+"""Seconds in which nothing may happen; if it did, it would happen at once."""
 
 
 def undisturbed(folder: Path, **options: str) -> ts.Segmentation:

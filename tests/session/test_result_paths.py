@@ -1,4 +1,4 @@
-"""Where results go, and how they are found again."""
+"""Folders of results: their names, and how they are found again."""
 
 from __future__ import annotations
 

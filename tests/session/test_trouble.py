@@ -1,4 +1,4 @@
-"""What goes wrong is told in one line, and the session goes on."""
+"""Errors: reported in one line, raised with their cause, and survived by the session."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_tile_that_cannot_be_read_fails_and_the_others_are_refined(
     assert bool(recorder.errors) != from_the_start  # what stage 1 never saw is not tried again
 
 
-def test_what_the_coarse_pass_could_not_read_is_told(tmp_path: Path) -> None:
+def test_a_place_that_the_coarse_pass_cannot_read_is_reported(tmp_path: Path) -> None:
     slide = noise_slide()
     slide.fingerprint()
     damage(slide, ts.Box(40, 56, 42, 58))
@@ -186,7 +186,7 @@ def test_a_folder_that_may_not_be_written_is_told(
     assert session.coarse_done
 
 
-def test_what_nobody_foresaw_is_told_logged_and_survived(
+def test_an_unexpected_error_is_reported_logged_and_survived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = coarse_session(tmp_path / "out")
