@@ -74,6 +74,37 @@ def test_names_that_cannot_be_told_apart_are_numbered(tmp_path: Path) -> None:
     assert len(set(place_results(twice, tmp_path).values())) == len(twice)
 
 
+def test_names_that_differ_in_case_only_are_told_apart(tmp_path: Path) -> None:
+    slides = [tmp_path / "x/A.svs", tmp_path / "x/a.svs"]
+    first, second = place_results(slides, tmp_path).values()
+    assert (first.name, second.name) == ("A.svs.twostage.zarr", "x-a.svs.twostage.zarr")
+
+
+def test_a_slide_named_in_other_letters_on_a_disk_that_folds_case_is_the_same(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    batch(slides[2:], out)
+    folded = slides[2].with_name("OTHER.tif")
+    if folded.exists():
+        pytest.skip("this disk folds case itself")
+    (place,) = place_results(slides[2:], out).values()
+    (out / "OTHER.tif.twostage.zarr").symlink_to(place)  # as such a disk finds it
+    folded.write_bytes(b"another slide")
+    assert place_results([folded], out)[folded].name != "OTHER.tif.twostage.zarr"
+    folded.unlink()
+    folded.hardlink_to(slides[2])
+    assert place_results([folded], out)[folded].name == "OTHER.tif.twostage.zarr"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"), [("NUL.svs", "_NUL.svs"), ("12:30.svs", "12_30.svs"), ("a?.svs", "a_.svs")]
+)
+def test_results_have_names_that_every_system_takes(tmp_path: Path, name: str, safe: str) -> None:
+    (place,) = place_results([tmp_path / name], tmp_path).values()
+    assert place.name == f"{safe}.twostage.zarr"
+
+
 def test_what_is_done_is_left_alone_and_what_is_begun_resumed(
     slides: list[Path], tmp_path: Path
 ) -> None:

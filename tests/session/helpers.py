@@ -1,4 +1,4 @@
-"""A session that is watched, and models that stop where a test wants them to."""
+"""Sessions, a recorder of their signals, and a model that stops at a test's command."""
 
 from __future__ import annotations
 
@@ -15,19 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from psygnal import EmissionInfo
 
     from napari_twostage.slides.base import Slide
 
 PATIENCE_S = 30.0
-SIGNALS = (
-    "slide_changed", "model_changed", "result_changed", "tissue_found", "windows_done",
-    "chips_done", "state_changed", "progress_changed", "forecast_changed", "edit_started",
-    "edit_ended", "labels_edited", "measured", "exported", "noticed",
-)  # fmt: skip
 
 
 class HeldModel(FakeModel):
-    """Computes a window at a time; waits in front of one while it is held."""
+    """Computes one window at a time; while it is held, waits before the next."""
 
     coarse_batch = 1
 
@@ -75,29 +71,26 @@ class HeldModel(FakeModel):
         assert self.begun.acquire(timeout=PATIENCE_S), "nothing was begun"
 
 
-class Ear:
-    """Notes what a session says, and on which thread."""
+class Recorder:
+    """Records the signals of a session, and the threads they came on."""
 
     def __init__(self, session: Session) -> None:
-        self.heard: list[tuple[str, Any]] = []
+        self.received: list[tuple[str, Any]] = []
         self.threads: set[int] = set()
-        for name in SIGNALS:
-            getattr(session, name).connect(self._listener(name))
+        session.events.all.connect(self._receive)
 
-    def _listener(self, name: str) -> Callable[..., None]:
-        def listen(*args: Any) -> None:
-            self.threads.add(threading.get_ident())
-            self.heard.append((name, args[0] if args else None))
-
-        return listen
+    def _receive(self, emission: EmissionInfo) -> None:
+        self.threads.add(threading.get_ident())
+        value = emission.args[0] if emission.args else None
+        self.received.append((emission.signal.name, value))
 
     def all(self, name: str) -> list[Any]:
-        """What one signal brought, in order."""
-        return [value for said, value in self.heard if said == name]
+        """Values that one signal brought, in order."""
+        return [value for signal, value in self.received if signal == name]
 
     @property
     def lines(self) -> list[str]:
-        """Everything that was told the user."""
+        """All lines for the user."""
         return [notice.text for notice in self.all("noticed")]
 
     @property
@@ -125,7 +118,7 @@ def coarse_session(out: Path, *args: Any, **options: Any) -> Session:
 
 
 def poll_until(session: Session, reached: Callable[[], bool]) -> None:
-    """Take news until something has happened."""
+    """Poll until something has happened."""
     deadline = time.monotonic() + PATIENCE_S
     while not reached():
         assert time.monotonic() < deadline, f"it never happened; last: {session.notice.text}"

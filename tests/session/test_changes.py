@@ -11,8 +11,8 @@ from psygnal import EmitLoopError
 from tests.fakes import FakeModel, make_card, noise_slide
 from tests.session.helpers import (
     PATIENCE_S,
-    Ear,
     HeldModel,
+    Recorder,
     coarse_session,
     open_session,
     poll_until,
@@ -35,7 +35,7 @@ OTHER = make_card(name="other", coarse_window_px=20)
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where results of arrays go."""
+    """Folder for results of arrays."""
     monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path / "home")
     return tmp_path / "home" / "napari-twostage"
 
@@ -54,7 +54,7 @@ def other_folder(session: Session, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["coarse", "refine"])
 @pytest.mark.parametrize("change", [other_slide, other_model, other_folder])
-def test_what_ran_is_left_whole_and_is_not_heard_any_more(
+def test_a_run_that_is_left_stays_whole_and_its_events_are_dropped(
     tmp_path: Path, home: Path, stage: str, change: Callable[[Session, Path], None]
 ) -> None:
     first = HeldModel()
@@ -65,7 +65,7 @@ def test_what_ran_is_left_whole_and_is_not_heard_any_more(
     first.hold()
     (session.run_coarse if stage == "coarse" else lambda: session.refine_region(WHOLE))()
     first.wait_begun()
-    for _ in range(3):  # news of these wait when the change comes
+    for _ in range(3):  # events of these wait when the change comes
         first.step()
         first.wait_begun()
 
@@ -73,7 +73,7 @@ def test_what_ran_is_left_whole_and_is_not_heard_any_more(
     assert session.state is RunState.IDLE
     assert session.seg is None
     assert session.progress is None
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.set_options(tissue_only=False)
     session.run_coarse()
     first.release()
@@ -86,12 +86,12 @@ def test_what_ran_is_left_whole_and_is_not_heard_any_more(
     np.testing.assert_array_equal(whole_labels(session.seg), whole_labels(new))
     assert session.seg.path != tmp_path / "out"
     assert (change is other_folder) != home.exists()
-    cores = [step.core for steps in ear.all("windows_done") for step in steps]
-    tiles = [tile for s in ear.all("chips_done") for step in s for tile in step.chip.tiles]
+    cores = [step.core for steps in recorder.all("windows_done") for step in steps]
+    tiles = [tile for s in recorder.all("chips_done") for step in s for tile in step.chip.tiles]
     assert sorted(cores) == sorted(session.seg.windows_done)
     assert sorted(tiles) == sorted(map(tuple, np.argwhere(session.seg.refined).tolist()))
-    assert not ear.errors
-    assert not [line for line in ear.lines if "cancelled" in line]
+    assert not recorder.errors
+    assert not [line for line in recorder.lines if "cancelled" in line]
     session.close()
 
     old = ts.Segmentation.open(tmp_path / "out", slide=noise_slide(), model=FakeModel())
@@ -106,22 +106,22 @@ def test_what_ran_is_left_whole_and_is_not_heard_any_more(
 
 def test_a_listener_may_change_the_slide(tmp_path: Path, home: Path) -> None:
     session = open_session(tmp_path / "out")
-    ear = Ear(session)
+    recorder = Recorder(session)
     changed: list[int] = []
 
     def change(_: object) -> None:
         if not changed:
-            changed.append(len(ear.heard))
+            changed.append(len(recorder.received))
             session.set_slide(noise_slide(50, 60, seed=3))
 
-    session.windows_done.connect(change)
+    session.events.windows_done.connect(change)
     session.run_coarse()
     session.wait(PATIENCE_S)
     assert changed
     assert not session.coarse_done
     assert session.seg is None
     assert home == session.out.parent
-    late = {name for name, _ in ear.heard[changed[0] :]}
+    late = {name for name, _ in recorder.received[changed[0] :]}
     assert not late & {"windows_done", "chips_done", "tissue_found"}
 
 
@@ -131,11 +131,11 @@ def test_a_listener_that_fails_does_not_make_a_run_last_for_ever(tmp_path: Path)
     def fail(_: object) -> None:
         raise ValueError("a listener's own mistake")
 
-    session.windows_done.connect(fail)
+    session.events.windows_done.connect(fail)
     session.run_coarse()
     with pytest.raises(EmitLoopError, match="own mistake"):
         session.wait(PATIENCE_S)
-    session.windows_done.disconnect(fail)
+    session.events.windows_done.disconnect(fail)
     session.wait(PATIENCE_S)
     assert session.coarse_done
     assert session.state is RunState.IDLE
@@ -145,10 +145,10 @@ def test_an_open_edit_ends_with_its_slide(tmp_path: Path) -> None:
     session = coarse_session(tmp_path / "out")
     session.edit(ts.Box(0, 0, 9, 9))
     session.wait(PATIENCE_S)
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.set_slide(None)
     assert session.editing is None
-    assert [name for name, _ in ear.heard].count("edit_ended") == 1
+    assert [name for name, _ in recorder.received].count("edit_ended") == 1
     session.set_slide(noise_slide())
     session.set_out(tmp_path / "out")
     session.wait(PATIENCE_S).edit(ts.Box(0, 0, 9, 9))
@@ -163,7 +163,7 @@ def test_an_open_edit_ends_with_its_slide(tmp_path: Path) -> None:
 def test_two_sessions_at_once_stay_apart(tmp_path: Path) -> None:
     slides = [noise_slide(seed=1), noise_slide(80, 60, seed=2)]
     sessions = [open_session(tmp_path / f"out{n}", slide) for n, slide in enumerate(slides)]
-    ears = [Ear(session) for session in sessions]
+    recorders = [Recorder(session) for session in sessions]
     for session in sessions:
         session.run_coarse()
     while any(session.busy for session in sessions):
@@ -171,17 +171,17 @@ def test_two_sessions_at_once_stay_apart(tmp_path: Path) -> None:
             session.poll()
     for session in sessions:
         session.refine_region(ts.Box(0, 0, 90, 90))
-    for n, (session, slide, ear) in enumerate(zip(sessions, slides, ears, strict=True)):
+    for n, (session, slide, recorder) in enumerate(zip(sessions, slides, recorders, strict=True)):
         session.wait(PATIENCE_S)
         plain = ts.segment(slide, FakeModel(), tmp_path / f"p{n}", tissue=False, refine="all")
         np.testing.assert_array_equal(whole_labels(session.seg), whole_labels(plain))
-        tiles = [tile for s in ear.all("chips_done") for step in s for tile in step.chip.tiles]
+        tiles = [tile for s in recorder.all("chips_done") for step in s for tile in step.chip.tiles]
         assert len(tiles) == len(set(tiles)) == plain.states.size
 
 
 def test_a_run_that_begins_at_once_does_not_open_a_result_twice(home: Path) -> None:
     session = ts.Session()
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.set_slide(noise_slide())
     session.set_model(FakeModel())
     session.set_options(tissue_only=False)
@@ -189,11 +189,11 @@ def test_a_run_that_begins_at_once_does_not_open_a_result_twice(home: Path) -> N
     session.wait(PATIENCE_S)
     assert session.seg.path.parent == home
     assert session.coarse_done
-    seg, count = session.seg, len(ear.all("result_changed"))
+    seg, count = session.seg, len(recorder.all("result_changed"))
     session.run_coarse()
     session.wait(PATIENCE_S)
     assert session.seg is seg
-    assert len(ear.all("result_changed")) == count
+    assert len(recorder.all("result_changed")) == count
 
 
 def test_a_run_begins_when_earlier_results_were_looked_for(

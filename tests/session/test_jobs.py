@@ -1,4 +1,4 @@
-"""Work in threads: how much news waits, how jobs end, how the interpreter does."""
+"""Jobs in threads: bounded events, clean ends of jobs and of the interpreter."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.session.helpers import PATIENCE_S
 
-from napari_twostage.errors import SlideError
+from napari_twostage.errors import SlideError, TwoStageError
 from napari_twostage.session import jobs
-from napari_twostage.session.jobs import NEWS_AHEAD, Job, JobEnded, JobFailed, new_inbox, take
+from napari_twostage.session.jobs import EVENTS_AHEAD, Job, JobEnded, JobFailed, new_inbox, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 def ended(inbox: Inbox, job: Job) -> list[object]:
-    """All news of a job up to its end."""
+    """All events of a job up to its end."""
     items: list[object] = []
     while not (items and isinstance(items[-1], JobEnded)):
-        news = list(take(inbox, PATIENCE_S))
-        assert news, "nothing came"
-        items += [item for sender, item in news if sender is job]
+        events = list(take(inbox, PATIENCE_S))
+        assert events, "nothing came"
+        items += [item for sender, item in events if sender is job]
     return items
 
 
-def test_news_come_in_order_and_end_with_the_end() -> None:
+def test_events_come_in_order_and_end_with_the_end() -> None:
     inbox = new_inbox()
     job = Job("count", lambda _: iter(range(50)), inbox)
     assert ended(inbox, job) == [*range(50), JobEnded(cancelled=False, complete=True)]
@@ -39,7 +39,7 @@ def test_news_come_in_order_and_end_with_the_end() -> None:
     assert not job.alive
 
 
-def test_work_waits_for_an_owner_who_does_not_listen() -> None:
+def test_a_job_waits_for_an_owner_that_takes_no_events() -> None:
     inbox = new_inbox()
     made: list[int] = []
     full = threading.Event()
@@ -47,7 +47,7 @@ def test_work_waits_for_an_owner_who_does_not_listen() -> None:
     def endless(_: Job) -> Iterator[int]:
         while True:
             made.append(len(made))
-            if len(made) > NEWS_AHEAD:
+            if len(made) > EVENTS_AHEAD:
                 full.set()
             yield made[-1]
 
@@ -55,23 +55,23 @@ def test_work_waits_for_an_owner_who_does_not_listen() -> None:
     assert full.wait(PATIENCE_S)
     job.join(0.3)
     assert job.alive
-    assert len(made) == NEWS_AHEAD + 1
-    assert inbox.qsize() == NEWS_AHEAD
+    assert len(made) == EVENTS_AHEAD + 1
+    assert inbox.qsize() == EVENTS_AHEAD
     job.cancel()
     items = ended(inbox, job)
     assert items[:-1] == made[: len(items) - 1]
     assert items[-1] == JobEnded(cancelled=True, complete=False)
 
 
-def test_taking_news_comes_to_an_end_though_work_is_faster() -> None:
+def test_taking_events_ends_even_if_the_job_is_faster() -> None:
     inbox = new_inbox()
-    for number in range(NEWS_AHEAD):
+    for number in range(EVENTS_AHEAD):
         inbox.put((None, number))  # type: ignore[arg-type]
     taken = []
     for item in take(inbox):
         taken.append(item)
         inbox.put(item)
-    assert len(taken) == NEWS_AHEAD
+    assert len(taken) == EVENTS_AHEAD
 
 
 def test_a_cancelled_job_closes_its_iterator_in_its_own_thread() -> None:
@@ -126,11 +126,11 @@ def test_a_job_cancelled_before_its_turn_does_nothing() -> None:
     assert not begun
 
 
-def test_a_whole_job_is_done_even_if_cancelled() -> None:
+def test_a_job_that_must_finish_is_done_even_if_cancelled() -> None:
     inbox = new_inbox()
     go = threading.Event()
     before = Job("first", lambda _: iter([go.wait(PATIENCE_S)]), inbox)
-    job = Job("whole", lambda _: iter(range(3)), inbox, [before], whole=True)
+    job = Job("whole", lambda _: iter(range(3)), inbox, [before], must_finish=True)
     job.cancel()
     go.set()
     assert ended(inbox, job) == [0, 1, 2, JobEnded(cancelled=False, complete=True)]
@@ -159,10 +159,10 @@ def test_a_progress_report_ends_a_cancelled_job() -> None:
     ("error", "line"),
     [
         (SlideError("found this; do that"), "found this; do that"),
-        (OSError(28, "No space left", "/a"), "No space left: /a; mend that and try again"),
-        (OSError("odd"), "odd; mend that and try again"),
+        (OSError(28, "No space left", "/a"), "No space left: /a; fix that and try again"),
+        (OSError("odd"), "odd; fix that and try again"),
         (ValueError("a\nb"), "unexpected ValueError: a b; what was done so far is kept"),
-        (KeyError(), "unexpected KeyError: no reason given; what was done so far is kept"),
+        (KeyError(), "unexpected KeyError; what was done so far is kept"),
     ],
 )
 def test_an_error_is_told_in_one_line(error: Exception, line: str) -> None:
@@ -173,7 +173,15 @@ def test_an_error_is_told_in_one_line(error: Exception, line: str) -> None:
         raise error
 
     items = ended(inbox, Job("fails", work, inbox))
-    assert items == [1, JobFailed(line), JobEnded(cancelled=False, complete=False)]
+    assert items == [1, JobFailed(error), JobEnded(cancelled=False, complete=False)]
+    assert items[1].reason == line
+    with pytest.raises(TwoStageError) as raised:
+        items[1].reraise()
+    if isinstance(error, TwoStageError):
+        assert raised.value is error
+    else:
+        assert str(raised.value) == line
+        assert raised.value.__cause__ is error
 
 
 SCRIPT = """
@@ -198,14 +206,14 @@ session.run_coarse()
 session.wait(60).refine_region(Box(0, 0, 300, 300))
 if sys.argv[2] == "paused":
     session.pause()
-elif sys.argv[2] == "unheard":
+elif sys.argv[2] == "not polled":
     session.measure()
 assert sys.argv[2] == "paused" or at_work.wait(60)
 print("leaving")
 """
 
 
-@pytest.mark.parametrize("how", ["running", "paused", "unheard"])
+@pytest.mark.parametrize("how", ["running", "paused", "not polled"])
 def test_the_interpreter_ends_cleanly_while_a_job_is_at_work(tmp_path: Path, how: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "out"), how],
@@ -223,6 +231,6 @@ def test_jobs_that_ended_are_forgotten() -> None:
     job = Job("short", lambda _: iter([1]), inbox)
     ended(inbox, job)
     job.join(PATIENCE_S)
-    assert job in jobs._alive  # weakly: as long as somebody holds it
+    assert job in jobs._alive  # weakly: as long as there is a reference
     del job
     assert not [job for job in jobs._alive if job.name == "short"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from tests.fakes import MPP, FakeModel, noise, noise_slide
-from tests.session.helpers import Ear, coarse_session, open_session, poll_until, whole_labels
+from tests.session.helpers import Recorder, coarse_session, open_session, poll_until, whole_labels
 
 import napari_twostage as ts
 from napari_twostage.errors import SegmentationError, SelectionError
@@ -19,7 +19,7 @@ from napari_twostage.measure.areas import areas
 from napari_twostage.method.selection import Curve
 from napari_twostage.method.steps import CoarseWindowDone
 from napari_twostage.method.tiling import TileState
-from napari_twostage.session import RunState
+from napari_twostage.session import EditState, RunState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,12 +56,12 @@ def test_an_edit_is_kept_survives_refinement_is_counted_and_is_undone_as_one(
     tmp_path: Path,
 ) -> None:
     session = coarse_session(tmp_path / "out")
-    ear, seg = Ear(session), session.seg
+    recorder, seg = Recorder(session), session.seg
     place = ts.Box(10, 10, 40, 44)
     session.edit(place)
-    assert session.reading_edit
+    assert session.edit_state is EditState.READING
     session.wait()
-    (patch,) = ear.all("edit_started")
+    (patch,) = recorder.all("edit_started")
     assert session.editing is patch
     assert patch.box == place
     np.testing.assert_array_equal(patch.labels, seg.read_labels(place))
@@ -70,13 +70,13 @@ def test_an_edit_is_kept_survives_refinement_is_counted_and_is_undone_as_one(
     painted[5:20, 5:25] = 1
     painted[22:25, 2:30] = 0
     session.commit_edit(painted)
-    assert session.writing_edit
+    assert session.edit_state is EditState.WRITING
     with pytest.raises(SelectionError, match="being written"):
         session.commit_edit(painted)
     session.wait()
     assert session.editing is None
-    assert not session.writing_edit
-    (edited,) = ear.all("labels_edited")
+    assert session.edit_state is EditState.NONE
+    (edited,) = recorder.all("labels_edited")
     assert place.contains(edited)
     np.testing.assert_array_equal(seg.read_labels(place), painted)
 
@@ -87,7 +87,7 @@ def test_an_edit_is_kept_survives_refinement_is_counted_and_is_undone_as_one(
     session.measure()
     session.wait()
     assert session.tally == areas(seg, count_objects=True)
-    assert [session.tally] == ear.all("measured")
+    assert [session.tally] == recorder.all("measured")
 
     session.undo_edit()
     session.wait()
@@ -96,21 +96,21 @@ def test_an_edit_is_kept_survives_refinement_is_counted_and_is_undone_as_one(
     np.testing.assert_array_equal(whole_labels(seg), whole_labels(whole))
     session.undo_edit()
     session.wait()
-    assert "no edit" in ear.lines[-1]
-    assert not ear.errors
+    assert "no edit" in recorder.lines[-1]
+    assert not recorder.errors
 
 
 def test_every_export_is_what_export_writes(tmp_path: Path) -> None:
     session = coarse_session(tmp_path / "out")
     session.refine_next(5)
     session.wait()
-    ear = Ear(session)
+    recorder = Recorder(session)
     paths = [tmp_path / f"session{ending}" for ending in ENDINGS]
     for path in paths:
         session.export(path)
     session.wait()
-    assert ear.all("exported") == paths
-    assert not ear.errors
+    assert recorder.all("exported") == paths
+    assert not recorder.errors
     for path in paths:
         if path.suffix in {".geojson", ".csv"}:
             plain = tmp_path / path.name.replace("session", "plain")
@@ -148,7 +148,7 @@ def test_the_script_makes_the_same_labels(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_listeners_are_called_on_the_thread_that_polls(tmp_path: Path) -> None:
     session = open_session(tmp_path / "out")
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.run_coarse()
     session.wait().refine_next(4)
     session.wait().edit(ts.Box(0, 0, 9, 9))
@@ -157,22 +157,24 @@ def test_listeners_are_called_on_the_thread_that_polls(tmp_path: Path) -> None:
     session.export(tmp_path / "a.areas.csv")
     session.wait().close()
     assert {"windows_done", "chips_done", "measured", "exported", "labels_edited"} <= {
-        name for name, _ in ear.heard
+        name for name, _ in recorder.received
     }
-    assert ear.threads == {threading.get_ident()}
+    assert recorder.threads == {threading.get_ident()}
 
 
 def test_every_window_and_every_tile_is_told_once(tmp_path: Path) -> None:
     session = open_session(tmp_path / "out")
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.run_coarse()
     session.wait().refine_region(ts.Box(0, 0, 70, 90))
     session.wait()
-    cores = [step.core for steps in ear.all("windows_done") for step in steps]
-    assert all(isinstance(step, CoarseWindowDone) for s in ear.all("windows_done") for step in s)
+    windows = [step for steps in recorder.all("windows_done") for step in steps]
+    cores = [step.core for step in windows]
+    assert all(isinstance(step, CoarseWindowDone) for step in windows)
     assert len(cores) == len(set(cores))
     assert set(cores) == session.seg.windows_done
-    tiles = [tile for steps in ear.all("chips_done") for step in steps for tile in step.chip.tiles]
+    chips = [step.chip for steps in recorder.all("chips_done") for step in steps]
+    tiles = [tile for chip in chips for tile in chip.tiles]
     assert len(tiles) == len(set(tiles)) == session.seg.states.size
 
 
@@ -250,7 +252,7 @@ def test_what_cannot_be_done_yet_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_a_second_edit_waits_for_the_first(tmp_path: Path) -> None:
     session = coarse_session(tmp_path / "out")
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.edit(ts.Box(0, 0, 9, 9))
     with pytest.raises(SelectionError, match="another edit"):
         session.edit(ts.Box(9, 9, 20, 20))
@@ -260,7 +262,7 @@ def test_a_second_edit_waits_for_the_first(tmp_path: Path) -> None:
     session.discard_edit()
     session.edit(ts.Box(9, 9, 20, 20))
     session.wait()
-    assert [patch.box for patch in ear.all("edit_started")] == [
+    assert [patch.box for patch in recorder.all("edit_started")] == [
         ts.Box(0, 0, 9, 9), ts.Box(9, 9, 20, 20),
     ]  # fmt: skip
 
@@ -284,7 +286,7 @@ def test_an_edit_of_the_wrong_shape_or_class_stays_open(tmp_path: Path) -> None:
 def test_only_places_inside_and_of_a_size_to_paint_are_edited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, box: BoxType, reason: str
 ) -> None:
-    monkeypatch.setattr("napari_twostage.session.session.EDIT_PX", 80)
+    monkeypatch.setattr("napari_twostage.session.editing.EDIT_PX", 80)
     session = coarse_session(tmp_path / "out")
     with pytest.raises(SelectionError, match=reason):
         session.edit(box)

@@ -1,4 +1,4 @@
-"""What goes wrong is told in one line, and the session goes on."""
+"""Errors: reported in one line, raised with their cause, and survived by the session."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.fakes import FakeModel, damage, make_card, noise_slide
-from tests.session.helpers import PATIENCE_S, Ear, coarse_session, open_session, whole_labels
+from tests.session.helpers import PATIENCE_S, Recorder, coarse_session, open_session, whole_labels
 
 import napari_twostage as ts
-from napari_twostage.errors import ModelError, TwoStageError
+from napari_twostage.errors import (
+    ExportError,
+    ModelError,
+    SegmentationError,
+    SlideError,
+    TwoStageError,
+)
 from napari_twostage.method.tiling import TileState
 from napari_twostage.result.label_store import LabelStore
 
@@ -29,14 +35,21 @@ def whole(folder: Path, **options: Any) -> ts.Segmentation:
     return ts.segment(noise_slide(), FakeModel(), folder / "whole", **options)
 
 
-def fails(session: Session, ear: Ear) -> str:
-    """The one line of what fails."""
-    with pytest.raises(TwoStageError, match=ONE_LINE) as raised:
+def fails(
+    session: Session,
+    recorder: Recorder,
+    kind: type[TwoStageError] = TwoStageError,
+    cause: type[Exception] | None = None,
+) -> str:
+    """Wait for a failure of this very kind, with this cause; return its line."""
+    with pytest.raises(kind, match=ONE_LINE) as raised:
         session.wait(PATIENCE_S)
+    assert type(raised.value) is kind
+    assert type(raised.value.__cause__) is (cause or type(None))
     assert not session.busy
-    assert ear.errors == [str(raised.value)]
+    assert recorder.errors == [str(raised.value)]
     assert session.notice.kind == "error"
-    return ear.errors[0]
+    return recorder.errors[0]
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -52,7 +65,7 @@ def test_a_tile_that_cannot_be_read_fails_and_the_others_are_refined(
     if from_the_start:
         damage(slide, box)
     session = coarse_session(tmp_path / "out", slide)
-    ear = Ear(session)
+    recorder = Recorder(session)
     if not from_the_start:
         damage(slide, box)
     session.refine_region(WHOLE)
@@ -65,26 +78,26 @@ def test_a_tile_that_cannot_be_read_fails_and_the_others_are_refined(
         place = seg.tiles.box((row, column))
         np.testing.assert_array_equal(seg.read_labels(place), sound.read_labels(place))
     if not from_the_start:
-        (line,) = ear.errors
+        (line,) = recorder.errors
         assert line.startswith("1 tile failed")
         assert "damaged" in line
         assert "\n" not in line
-        ear.heard.clear()
+        recorder.received.clear()
     session.refine_next(1)
     session.wait(PATIENCE_S)
-    assert bool(ear.errors) != from_the_start  # what stage 1 never saw is not tried again
+    assert bool(recorder.errors) != from_the_start  # what stage 1 never saw is not tried again
 
 
-def test_what_the_coarse_pass_could_not_read_is_told(tmp_path: Path) -> None:
+def test_a_place_that_the_coarse_pass_cannot_read_is_reported(tmp_path: Path) -> None:
     slide = noise_slide()
     slide.fingerprint()
     damage(slide, ts.Box(40, 56, 42, 58))
     session = open_session(tmp_path / "out", slide)
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.run_coarse()
     session.wait(PATIENCE_S)
     assert session.coarse_done
-    (line,) = ear.errors
+    (line,) = recorder.errors
     assert line.startswith("1 tile failed")
 
 
@@ -104,14 +117,14 @@ def test_a_folder_of_something_else_is_named_and_left_alone(tmp_path: Path, othe
     session.set_slide(noise_slide())
     session.set_model(FakeModel())
     session.wait(PATIENCE_S)
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.set_options(tissue_only=False)
     session.set_out(out)
-    assert "out" in fails(session, ear)
+    assert "out" in fails(session, recorder, SegmentationError)
     assert session.seg is None
-    ear.heard.clear()
+    recorder.received.clear()
     session.run_coarse()
-    fails(session, ear)
+    fails(session, recorder, SegmentationError)
     assert files(out) == before
     session.set_out(tmp_path / "free")
     session.run_coarse()
@@ -126,7 +139,7 @@ def test_a_full_disk_is_told_and_the_result_goes_on_once_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, stage: str
 ) -> None:
     session = (open_session if stage == "coarse" else coarse_session)(tmp_path / "out")
-    ear = Ear(session)
+    recorder = Recorder(session)
     write = getattr(LabelStore, method)
     calls = []
 
@@ -145,7 +158,7 @@ def test_a_full_disk_is_told_and_the_result_goes_on_once_there_is_room(
     with monkeypatch.context() as patched:
         patched.setattr(LabelStore, method, write_until_full)
         run()
-        assert "No space left on device" in fails(session, ear)
+        assert "No space left on device" in fails(session, recorder, cause=OSError)
     run()
     session.wait(PATIENCE_S)
     expected = whole(tmp_path, refine="none" if stage == "coarse" else "all")
@@ -157,7 +170,7 @@ def test_a_folder_that_may_not_be_written_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = open_session(tmp_path / "out")
-    ear = Ear(session)
+    recorder = Recorder(session)
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path / "out"))
@@ -165,7 +178,7 @@ def test_a_folder_that_may_not_be_written_is_told(
     with monkeypatch.context() as patched:
         patched.setattr("napari_twostage.session.tasks.prepare", refuse)
         session.run_coarse()
-        line = fails(session, ear)
+        line = fails(session, recorder, cause=PermissionError)
     assert "Permission denied" in line
     assert str(tmp_path / "out") in line
     session.run_coarse()
@@ -173,11 +186,11 @@ def test_a_folder_that_may_not_be_written_is_told(
     assert session.coarse_done
 
 
-def test_what_nobody_foresaw_is_told_logged_and_survived(
+def test_an_unexpected_error_is_reported_logged_and_survived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = coarse_session(tmp_path / "out")
-    ear = Ear(session)
+    recorder = Recorder(session)
 
     def fail(*_: object) -> None:
         raise RuntimeError("two\nlines")
@@ -185,7 +198,7 @@ def test_what_nobody_foresaw_is_told_logged_and_survived(
     with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
         patched.setattr(FakeModel, "refine", fail)
         session.refine_region(WHOLE)
-        line = fails(session, ear)
+        line = fails(session, recorder, cause=RuntimeError)
     assert "RuntimeError: two lines" in line
     assert [record.exc_info[0] for record in caplog.records] == [RuntimeError]
     session.refine_region(WHOLE)
@@ -204,20 +217,20 @@ def test_an_unknown_model_leaves_the_session_as_it_was(tmp_path: Path) -> None:
 
 def test_an_export_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     session = coarse_session(tmp_path / "out")
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.export(tmp_path / "labels.bmp")
-    assert "labels.bmp" in fails(session, ear)
+    assert "labels.bmp" in fails(session, recorder, ExportError)
     session.export(tmp_path / "a.geojson")
     session.wait(PATIENCE_S)
-    assert ear.all("exported") == [tmp_path / "a.geojson"]
+    assert recorder.all("exported") == [tmp_path / "a.geojson"]
 
 
 def test_a_slide_without_tissue_is_told_and_leaves_no_folder(tmp_path: Path) -> None:
     slide = ts.open_slide(np.full((64, 64, 3), 240, np.uint8), mpp=0.5)
     session = open_session(tmp_path / "out", slide, tissue_only=True)
-    ear = Ear(session)
+    recorder = Recorder(session)
     session.run_coarse()
-    assert "no tissue" in fails(session, ear)
+    assert "no tissue" in fails(session, recorder, SlideError)
     assert not (tmp_path / "out").exists()
     assert session.seg is None
     session.set_options(tissue_only=False)

@@ -11,7 +11,6 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from tests.fakes import MPP, FakeModel, damage, make_card, noise, noise_slide
 from tests.session.helpers import (
-    SIGNALS,
     HeldModel,
     coarse_session,
     open_session,
@@ -337,7 +336,7 @@ def test_labels_and_heat_appear_while_the_coarse_pass_runs(tmp_path) -> None:
     session = open_session(tmp_path / "a.twostage.zarr", noise_slide(200, 200), model)
     stage = Stage(session, noise(200, 200))
     done: list = []
-    session.windows_done.connect(done.extend)
+    session.events.windows_done.connect(done.extend)
     model.hold("coarse")
     session.run_coarse()
 
@@ -479,9 +478,9 @@ def test_an_edit_hides_layers_that_were_still_to_come(tmp_path) -> None:
 
 def test_closing_takes_our_layers_away_and_listens_no_more(tmp_path) -> None:
     session = open_session(tmp_path / "a.twostage.zarr")
-    listening = {name: len(getattr(session, name)) for name in SIGNALS}
+    listening = {name: len(session.events[name]) for name in session.events}
     stage = Stage(session)
-    assert {name: len(getattr(session, name)) for name in SIGNALS} != listening
+    assert {name: len(session.events[name]) for name in session.events} != listening
     session.run_coarse()
     stage.wait()
     session.edit(Box(0, 0, 40, 40))
@@ -489,7 +488,7 @@ def test_closing_takes_our_layers_away_and_listens_no_more(tmp_path) -> None:
     assert len(stage.viewer.layers) == 6
     stage.ours.close()
     assert list(stage.viewer.layers) == [stage.slide]
-    assert {name: len(getattr(session, name)) for name in SIGNALS} == listening
+    assert {name: len(session.events[name]) for name in session.events} == listening
     session.discard_edit()
     session.refine_next(3)
     session.wait(PATIENCE_S)

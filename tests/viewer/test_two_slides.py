@@ -121,7 +121,7 @@ def test_a_stale_worker_writes_nothing_into_a_newer_run(window) -> None:
     window.until(lambda: old.begun.acquire(blocking=False))
     chips: list[object] = []
     session.set_model(new)  # another session's state, the same folder
-    session.chips_done.connect(chips.append)
+    session.events.chips_done.connect(chips.append)
     old.release()
     window.until(lambda: not session.busy)
     assert not chips

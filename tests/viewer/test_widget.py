@@ -305,7 +305,7 @@ def test_tiles_that_cannot_be_read_are_told_and_shown(window) -> None:
 
 
 def test_a_place_that_is_too_large_to_edit_says_so(window, monkeypatch) -> None:
-    monkeypatch.setattr("napari_twostage.session.session.EDIT_PX", 20)
+    monkeypatch.setattr("napari_twostage.session.editing.EDIT_PX", 20)
     window.run_coarse()
     window.press("edit_here")
     assert window.part("status").kind == "error"

@@ -16,6 +16,7 @@ from napari_twostage.engine.progress import watch
 from napari_twostage.errors import ClusterError, SegmentationError, one_line
 from napari_twostage.io.paths import Location, locate, write_whole
 from napari_twostage.measure.summary import summarise
+from napari_twostage.result.folder_names import name_on_disk, result_folder
 from napari_twostage.result.record import FILE, read_record
 from napari_twostage.slides import open_slide
 
@@ -159,14 +160,18 @@ def place_results(slides: Iterable[Location], out: Location) -> dict[Location, L
     the slide is in come before it, as many as it takes.
     """
     placed: dict[Location, Location] = {}
-    taken: set[Location] = set()
+    taken: set[str] = set()  # of a disk that folds case: results may be copied to one
     for slide in {path.expanduser().absolute(): path for path in slides}.values():
         place = slide.expanduser().absolute()
         longer = accumulate(_names(place), lambda name, part: f"{part}-{name}")
         numbered = (f"{slide.name}-{number}" for number in count(2))
-        candidates = (out / f"{name}.twostage.zarr" for name in chain(longer, numbered))
-        placed[slide] = next(p for p in candidates if p not in taken and _is_of(p, place))
-        taken.add(placed[slide])
+        candidates = (result_folder(out, name) for name in chain(longer, numbered))
+        placed[slide] = next(
+            path
+            for path in candidates
+            if name_on_disk(path.name) not in taken and _is_of(path, place)
+        )
+        taken.add(name_on_disk(placed[slide].name))
     return placed
 
 
@@ -185,7 +190,17 @@ def _is_of(result: Location, slide: Location) -> bool:
         made_of = read_record(result).slide.path
     except SegmentationError:
         return True  # reported when it is opened
-    return made_of in (None, str(slide)) or not locate(made_of).exists()
+    if made_of is None or made_of == str(slide):
+        return True
+    earlier = locate(made_of)
+    return not earlier.exists() or _same_file(earlier, slide)
+
+
+def _same_file(first: Location, second: Location) -> bool:
+    """Whether two names that differ in case only are one file, on a disk that folds case."""
+    if not (isinstance(first, Path) and isinstance(second, Path) and second.exists()):
+        return False
+    return name_on_disk(str(first)) == name_on_disk(str(second)) and first.samefile(second)
 
 
 def _finished(seg: Segmentation, wanted: Selection) -> bool:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from napari_twostage.io.paths import Location
     from napari_twostage.io.url import Url
-    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
-    Writer = Callable[[Result, Path, Progress], None]
+    Writer = Callable[[Result, Path, ProgressCallback], None]
 
 __all__ = ["ClassArea", "areas", "export"]
 
@@ -42,7 +42,7 @@ _WRITERS: dict[str, Writer] = {
 
 
 def export(
-    result: Result, path: str | PathLike[str] | Url, *, progress: Progress | None = None
+    result: Result, path: str | PathLike[str] | Url, *, progress: ProgressCallback | None = None
 ) -> Location:
     """Write a result in the format that the file name selects.
 

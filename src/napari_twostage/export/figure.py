@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
 DPI = 200
@@ -109,7 +109,7 @@ def choose_layout(aspect: float, entries: int) -> FigureLayout:
     return max(choices, key=lambda layout: layout.width)
 
 
-def write_figure(result: Result, path: Path, progress: Progress) -> None:
+def write_figure(result: Result, path: Path, progress: ProgressCallback) -> None:
     """Draw the figure as a PNG, at most 2400 pixels wide and about as tall.
 
     Parameters

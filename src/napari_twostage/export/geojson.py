@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shapely import LinearRing, Polygon
 
     from napari_twostage.geometry import Scale
-    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.measure.regions import LabelObject
     from napari_twostage.result.result import Result
 
@@ -39,7 +39,7 @@ def object_id(result: Result, item: LabelObject) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{result.name}/{item.value}/{row}/{column}")
 
 
-def write_geojson(result: Result, path: Path, progress: Progress) -> None:
+def write_geojson(result: Result, path: Path, progress: ProgressCallback) -> None:
     """Write every object as one feature, in level-0 pixels (x, y).
 
     Parameters
@@ -55,7 +55,7 @@ def write_geojson(result: Result, path: Path, progress: Progress) -> None:
         _write(result, file, progress)
 
 
-def write_geojson_gz(result: Result, path: Path, progress: Progress) -> None:
+def write_geojson_gz(result: Result, path: Path, progress: ProgressCallback) -> None:
     """Write the same as `write_geojson`, compressed; equal objects give equal bytes."""
     with (
         path.open("wb") as raw,
@@ -65,7 +65,7 @@ def write_geojson_gz(result: Result, path: Path, progress: Progress) -> None:
         _write(result, file, progress)
 
 
-def _write(result: Result, file: TextIO, progress: Progress) -> None:
+def _write(result: Result, file: TextIO, progress: ProgressCallback) -> None:
     """Write features while blocks are read; the collection is never in memory."""
     classes = {
         kind.value: {"name": kind.name, "color": _rgb(kind.color)} for kind in result.classes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Scale
-    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.measure.regions import LabelObject
     from napari_twostage.result.result import Result
 
@@ -53,7 +53,7 @@ OBJECT_COLUMNS = (
 """Columns of the table of objects; ``_px`` is in level-0 pixels from the slide's top left."""
 
 
-def write_areas(result: Result, path: Path, progress: Progress) -> None:
+def write_areas(result: Result, path: Path, progress: ProgressCallback) -> None:
     """Write one row per class.
 
     Parameters
@@ -82,7 +82,7 @@ def write_areas(result: Result, path: Path, progress: Progress) -> None:
             )
 
 
-def write_objects(result: Result, path: Path, progress: Progress) -> None:
+def write_objects(result: Result, path: Path, progress: ProgressCallback) -> None:
     """Write one row per object, while blocks are read.
 
     Parameters

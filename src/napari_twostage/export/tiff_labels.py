@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
 TILE_PX = 512
@@ -26,7 +26,7 @@ CLASSIC_BYTES = 2**32 - 2**25
 """Bytes that 32-bit offsets can address, less room for tags; larger files are BigTIFF."""
 
 
-def write_tiff(result: Result, path: Path, progress: Progress) -> None:
+def write_tiff(result: Result, path: Path, progress: ProgressCallback) -> None:
     """Write all levels, tile by tile, as SubIFDs with deflate, for QuPath and Bio-Formats.
 
     Parameters
@@ -78,7 +78,7 @@ def _metadata(result: Result) -> dict[str, Any]:
 class _LabelStrips:
     """Reader of labels in horizontal strips, cut into TIFF tiles."""
 
-    def __init__(self, result: Result, progress: Progress, total: int) -> None:
+    def __init__(self, result: Result, progress: ProgressCallback, total: int) -> None:
         self._result = result
         self._progress = progress
         self._total = total

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
 CHUNK_PX = 1024
 """Side of a chunk, in pixels: few files for a large slide, few bytes per read."""
 
 
-def write_zarr(result: Result, path: Path, progress: Progress) -> None:
+def write_zarr(result: Result, path: Path, progress: ProgressCallback) -> None:
     """Write all levels, chunk by chunk; each chunk is written once, empty chunks never.
 
     Parameters

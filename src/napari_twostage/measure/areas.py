@@ -12,7 +12,7 @@ from napari_twostage.measure.objects import iter_objects
 from napari_twostage.method.tiling import TileState
 
 if TYPE_CHECKING:
-    from napari_twostage.measure.blocks import Progress
+    from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
 
@@ -37,7 +37,7 @@ class ClassArea:
 
 
 def areas(
-    result: Result, *, count_objects: bool = False, progress: Progress = lambda _: None
+    result: Result, *, count_objects: bool = False, progress: ProgressCallback = lambda _: None
 ) -> list[ClassArea]:
     """Measure the area of each class, in the order of ``result.classes``.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.result.result import Result
 
-Progress = Callable[[float], None]
+ProgressCallback = Callable[[float], None]
 """Callback with the share done, in [0, 1]."""
 
 BLOCK_PX = 1024
@@ -40,7 +40,7 @@ class Block(NamedTuple):
         return np.equal(self.states, TileState.REFINED)
 
 
-def blocks(result: Result, progress: Progress) -> Iterator[Block]:
+def blocks(result: Result, progress: ProgressCallback) -> Iterator[Block]:
     """Read the finest labels block by block, row by row; each pixel is in exactly one block.
 
     Blocks away from the tissue are background and not read. Blocks next to it are read, since

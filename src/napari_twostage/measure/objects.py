@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box, Shape
-    from napari_twostage.measure.blocks import Block, Progress
+    from napari_twostage.measure.blocks import Block, ProgressCallback
     from napari_twostage.measure.regions import LabelObject
     from napari_twostage.result.result import Result
 
 
 def iter_objects(
-    result: Result, *, outlines: bool, progress: Progress = lambda _: None
+    result: Result, *, outlines: bool, progress: ProgressCallback = lambda _: None
 ) -> Iterator[LabelObject]:
     """Find every object of the finest labels; each is yielded once, as soon as it is complete.
 

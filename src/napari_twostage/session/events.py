@@ -1,12 +1,14 @@
-"""What jobs tell their session, beside the pipeline's steps."""
+"""Events of a session: the values that jobs report, and the signals that listeners get."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
+from psygnal import Signal, SignalGroup
+
 from napari_twostage.method.selection import describe_seconds
+from napari_twostage.session.run_machine import RunState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,43 +22,64 @@ if TYPE_CHECKING:
 Kind = Literal["info", "busy", "error"]
 
 
-class RunState(Enum):
-    """What a session's run is doing."""
+class SessionEvents(SignalGroup):
+    """Signals of a session; ``events.all`` relays every one of them.
 
-    IDLE = "idle"
-    COARSE = "coarse"
-    REFINING = "refining"
-    PAUSED = "paused"
-    CANCELLING = "cancelling"
+    They are emitted in the thread that calls `Session.poll` or `Session.wait`.
+    """
+
+    slide_changed = Signal()
+    model_changed = Signal()
+    result_changed = Signal()
+    """`Session.seg` is another result, or None."""
+    tissue_found = Signal()
+    """`Session.seg.tissue` is known."""
+    windows_done = Signal(list)
+    """List of `CoarseWindowDone`."""
+    chips_done = Signal(list)
+    """List of `ChipRefined` and `ChipFailed`."""
+    state_changed = Signal(RunState)
+    progress_changed = Signal(object)
+    """`Progress`, or None if nothing is under way."""
+    forecast_changed = Signal()
+    """`Session.threshold`, `Session.curve` or both are new."""
+    edit_started = Signal(object)
+    """`Patch` to paint on."""
+    edit_ended = Signal()
+    labels_edited = Signal(object)
+    """`Box` of the fine grid in which edits were written or undone."""
+    measured = Signal(list)
+    """List of `ClassArea`."""
+    exported = Signal(object)
+    """Path that was written."""
+    noticed = Signal(object)
+    """`Notice` for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work is."""
+    """Progress of one stage of work."""
 
     stage: str
     """``pyramid``, ``coarse``, ``refine``, ``export`` or ``measure``."""
     done: float
     total: float
     unit: str = ""
-    """What is counted; empty where `done` is a share of `total`."""
+    """Plural of the thing counted; empty if `done` is a share of `total`."""
     seconds_left: float | None = None
 
     @property
     def share(self) -> float:
-        """In [0, 1]."""
+        """Finished share, in [0, 1]."""
         return self.done / self.total if self.total else 1.0
 
     def describe(self) -> str:
-        """In words: ``refine 120 of 400 tiles · 12 s left``."""
+        """One line: ``refine 120 of 400 tiles · 12 s left``."""
         text = f"{self.stage} {self.share:.0%}"
         if self.unit:
             text = f"{self.stage} {self.done:,.0f} of {self.total:,.0f} {self.unit}"
-        return (
-            text
-            if self.seconds_left is None
-            else f"{text} · {describe_seconds(self.seconds_left)} left"
-        )
+        left = self.seconds_left
+        return text if left is None else f"{text} · {describe_seconds(left)} left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +92,34 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A place that is being edited."""
+    """Labels of a box that is being edited."""
 
     box: Box
-    """On the fine grid."""
+    """Box of the fine grid."""
     labels: NDArray[np.uint8]
-    """(box.height, box.width) as they stood."""
+    """(box.height, box.width) class values before the edit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What stands where results of this slide and model go."""
+class ResultFound:
+    """The folder for results of this slide and model, and the result in it, if any."""
 
     out: Location
     seg: Segmentation | None
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
-    """Edits in a box of the fine grid came or went."""
+class LabelsEdited:
+    """An edit was written or undone."""
 
     box: Box
+    """Box of the fine grid."""
     undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was found of each class."""
+    """Areas and counts of each class."""
 
     classes: list[ClassArea]
 

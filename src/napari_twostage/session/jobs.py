@@ -1,4 +1,4 @@
-"""Work in threads of its own whose news come out in the owner's thread."""
+"""Jobs: iterators that run in threads, and whose items come out in the owner's thread."""
 
 from __future__ import annotations
 
@@ -11,69 +11,92 @@ from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import TwoStageError
+from napari_twostage.errors import TwoStageError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 log = logging.getLogger(__name__)
 
-NEWS_AHEAD = 512
-"""Pieces of news that may wait for the owner: then the work waits, so memory stays bounded."""
+EVENTS_AHEAD = 512
+"""Events that may wait for the owner; then jobs wait, so that memory stays bounded."""
 _END_S = 10.0
-"""How long the interpreter waits for a job that was at work when the program ended."""
+"""Seconds that the interpreter waits at its end for a job that is at work."""
 _alive: weakref.WeakSet[Job] = weakref.WeakSet()
 _exiting = threading.Event()
-_LOOK_S = 0.1
-"""How often work that waits for its owner looks whether it was cancelled."""
+_POLL_S = 0.1
+"""Seconds between two looks whether a job that waits for its owner was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """The job came to an end it was not made for."""
+    """A job was ended by an error."""
 
-    reason: str
-    """One line for the user."""
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """One line for the user."""
+        error = self.error
+        if isinstance(error, TwoStageError):
+            return one_line(error)
+        if isinstance(error, OSError):
+            place = f": {error.filename}" if error.filename else ""
+            return f"{error.strerror or error}{place}; fix that and try again"
+        return f"unexpected {one_line(error)}; what was done so far is kept"
+
+    def reraise(self) -> None:
+        """Raise the error: as it is if it is one of ours, else as the cause of a `TwoStageError`.
+
+        Raises
+        ------
+        TwoStageError
+            Always.
+        """
+        if isinstance(self.error, TwoStageError):
+            raise self.error
+        raise TwoStageError(self.reason) from self.error
 
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The last piece of news of a job, always."""
+    """The last event of every job."""
 
     cancelled: bool
     complete: bool
-    """Whether it did all it was made for."""
+    """Whether the iterator was exhausted."""
 
 
-News = tuple["Job", object]
-Inbox = Queue[News]
+JobEvent = tuple["Job", object]
+"""A job, and an item of its iterator, `JobFailed` or `JobEnded`."""
+Inbox = Queue[JobEvent]
 
 
 def new_inbox() -> Inbox:
-    """Make the place where jobs leave their news."""
-    return Queue(NEWS_AHEAD)
+    """Make the queue that jobs put their events into."""
+    return Queue(EVENTS_AHEAD)
 
 
 class Cancelled(Exception):  # noqa: N818 - it is no error
-    """Raised in a job's own thread, to unwind what cannot be left between two items."""
+    """Raised in a job's own thread, to end work between two items of the iterator."""
 
 
 class Job:
-    """An iterator that runs in a thread; what it yields goes to an inbox.
+    """An iterator that runs in a thread; its items go to an inbox.
 
     Parameters
     ----------
     name : str
-        Of the thread.
+        Name of the thread.
     begin : callable
-        Given the job, makes the iterator; called in the thread. Closing the iterator must stop
+        Called with the job, in the thread; returns the iterator. Closing the iterator must stop
         its work.
     inbox : Queue
-        Gets (job, item) for each item, in the end (job, `JobEnded`).
+        Gets (job, item) for each item, and (job, `JobEnded`) at the end.
     after : sequence of Job
-        Start when these have ended: two jobs never work on one thing.
-    whole : bool
-        Do it all, even if cancelled: what the user painted must not get lost.
+        Jobs that must end before this one starts.
+    must_finish : bool
+        Ignore `cancel`: what the user painted must not get lost.
     """
 
     def __init__(
@@ -83,10 +106,10 @@ class Job:
         inbox: Inbox,
         after: Sequence[Job] = (),
         *,
-        whole: bool = False,
+        must_finish: bool = False,
     ) -> None:
         self.name = name
-        self._whole = whole
+        self._must_finish = must_finish
         self._begin = begin
         self._inbox = inbox
         self._after = tuple(after)
@@ -99,55 +122,48 @@ class Job:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still works."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
-    @property
-    def paused(self) -> bool:
-        """Whether it waits to be resumed, or will after the item at work."""
-        return not self._go.is_set()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether it ends, or will after the item at work."""
-        return self._cancelled.is_set()
-
     def pause(self) -> None:
-        """Wait after the item at work."""
+        """Wait at the next item, or call of `wait_while_paused`."""
         self._go.clear()
 
     def resume(self) -> None:
-        """Go on."""
+        """End a pause."""
         self._go.set()
 
     def cancel(self) -> None:
-        """Stop after the item at work."""
-        if not self._whole:
+        """Stop at the next item, or call of `wait_while_paused`."""
+        if not self._must_finish:
             self._cancelled.set()
         self._go.set()
 
     def join(self, timeout_s: float | None = None) -> None:
-        """Wait for the thread's end; for a job that was cancelled, else it may wait for news."""
+        """Wait for the end of the thread.
+
+        A job that was not cancelled may itself wait for its events to be taken.
+        """
         self._thread.join(timeout_s)
 
     def report(self, item: object) -> None:
-        """Leave a piece of news from within the job: from a progress callback, say.
+        """Put an event into the inbox from within the job: from a progress callback, say.
 
         Raises
         ------
         Cancelled
             If the job was cancelled: let it pass, the job ends with it.
         """
-        self._tell(item)
-        self.wait_to_go_on()
+        self._put(item)
+        self.wait_while_paused()
 
-    def wait_to_go_on(self) -> None:
-        """Wait within the job while it is paused.
+    def wait_while_paused(self) -> None:
+        """Block the calling thread, one of the job's, while the job is paused.
 
         Raises
         ------
         Cancelled
-            If it was cancelled: let it pass, the job ends with it.
+            If the job was cancelled: let it pass, the job ends with it.
         """
         self._go.wait()
         if self._cancelled.is_set():
@@ -159,31 +175,23 @@ class Job:
         self._after = ()
         complete = False
         try:
-            complete = self._carry()
+            complete = self._iterate()
         except Cancelled:
             pass
-        except TwoStageError as error:
-            self._tell(JobFailed(str(error)), even_if_cancelled=True)
-        except OSError as error:
-            log.exception("%s", self.name)
-            place = f": {error.filename}" if error.filename else ""
-            reason = f"{error.strerror or error}{place}; mend that and try again"
-            self._tell(JobFailed(reason), even_if_cancelled=True)
         except Exception as error:
-            log.exception("%s", self.name)
-            line = " ".join(str(error).split()) or "no reason given"
-            reason = f"unexpected {type(error).__name__}: {line}; what was done so far is kept"
-            self._tell(JobFailed(reason), even_if_cancelled=True)
-        self._tell(JobEnded(self._cancelled.is_set(), complete), even_if_cancelled=True)
+            if not isinstance(error, TwoStageError):
+                log.exception("%s", self.name)
+            self._put(JobFailed(error), even_if_cancelled=True)
+        self._put(JobEnded(self._cancelled.is_set(), complete), even_if_cancelled=True)
 
-    def _carry(self) -> bool:
-        """Whether it came to its end."""
+    def _iterate(self) -> bool:
+        """Pass items on; True if the iterator was exhausted, False if the job was cancelled."""
         if self._cancelled.is_set():
             return False
         items = self._begin(self)
         try:
             for item in items:
-                self._tell(item)
+                self._put(item)
                 self._go.wait()
                 if self._cancelled.is_set():
                     return False
@@ -192,10 +200,10 @@ class Job:
                 items.close()
         return True
 
-    def _tell(self, item: object, *, even_if_cancelled: bool = False) -> None:
+    def _put(self, item: object, *, even_if_cancelled: bool = False) -> None:
         while not _exiting.is_set():
             try:
-                self._inbox.put((self, item), timeout=_LOOK_S)
+                self._inbox.put((self, item), timeout=_POLL_S)
             except Full:
                 if self._cancelled.is_set() and not even_if_cancelled:
                     return
@@ -204,7 +212,7 @@ class Job:
 
 
 def _end_all() -> None:
-    """Let threads end before the interpreter does: one killed inside a library takes all down."""
+    """End all jobs before the interpreter ends: a thread killed inside a library crashes it."""
     _exiting.set()
     for job in list(_alive):
         job.cancel()
@@ -216,20 +224,20 @@ def _end_all() -> None:
 getattr(threading, "_register_atexit", atexit.register)(_end_all)
 
 
-def take(inbox: Inbox, timeout_s: float | None = None) -> Iterator[News]:
-    """All news that wait, the oldest first.
+def take(inbox: Inbox, timeout_s: float | None = None) -> Iterator[JobEvent]:
+    """Take the events that wait, the oldest first.
 
     Parameters
     ----------
     inbox : Queue
         From `new_inbox`.
     timeout_s : float, optional
-        Wait this long for the first one.
+        Seconds to wait for the first event; None takes only what is there.
     """
     try:
         if timeout_s is not None:
             yield inbox.get(timeout=timeout_s)
-        for _ in range(NEWS_AHEAD):  # not forever: work may be faster than its owner
+        for _ in range(EVENTS_AHEAD):  # bounded: a job may be faster than its owner
             yield inbox.get_nowait()
     except Empty:
         return

@@ -1,16 +1,17 @@
-"""Where the result of a slide and a model is kept, and whether there is one already."""
+"""Folders of results: where those of a slide and a model go, and which are there already."""
 
 from __future__ import annotations
 
-import os
 import re
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SegmentationError
 from napari_twostage.io.paths import is_vacant
+from napari_twostage.result.folder_names import SUFFIX, has_room, result_folder
 from napari_twostage.result.record import FILE, read_record
 
 if TYPE_CHECKING:
@@ -20,18 +21,16 @@ if TYPE_CHECKING:
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.slides.base import Slide
 
-SUFFIX = ".twostage.zarr"
-
 
 def find_result(
     slide: Slide, bundle: Bundle, out: Location | None = None
 ) -> tuple[Location, Segmentation | None]:
-    """Find what was done before with this slide and this model.
+    """Find the result of an earlier run on this slide with this model.
 
     Parameters
     ----------
     slide, bundle : Slide, Bundle
-        What a result must have been made with.
+        The slide and the model that a result must have been made with.
     out : Path or Url, optional
         Look here only; else beside the slide, where earlier runs are numbered.
 
@@ -59,7 +58,7 @@ def find_result(
         return out, seg
     wanted = (slide.fingerprint(), bundle.sha256)
     newest = None
-    for path in _names(slide, bundle):
+    for path in _candidates(slide, bundle):
         if is_vacant(path):
             break
         if _made_of(path) == wanted:
@@ -69,20 +68,31 @@ def find_result(
     return newest, Segmentation.open(newest, slide=slide)
 
 
-def free_place(slide: Slide, bundle: Bundle, beside: Location | None = None) -> Location:
+def vacant_path(slide: Slide, bundle: Bundle, beside: Location | None = None) -> Location:
     """Name a folder for a new result: the first of its kind that is not taken."""
-    names = _names(slide, bundle) if beside is None else _numbered(beside)
-    return next(path for path in names if is_vacant(path))
+    paths = _candidates(slide, bundle) if beside is None else _numbered(beside)
+    return next(path for path in paths if is_vacant(path))
 
 
-def _names(slide: Slide, bundle: Bundle) -> Iterator[Location]:
+def _candidates(slide: Slide, bundle: Bundle) -> Iterator[Location]:
     """Beside the slide, or in the home folder for arrays, URLs and slides on read-only disks."""
     folder = slide.path.absolute().parent if isinstance(slide.path, Path) else None
-    if folder is None or not os.access(folder, os.W_OK):
+    if folder is None or not has_room(folder) or not _can_write(folder):
         folder = Path.home() / "napari-twostage"
     stem = slide.path.name.split(".")[0] if slide.path else slide.name
     stem = re.sub(r"[^\w.-]+", "_", stem) or "slide"
-    return _numbered(folder / f"{stem}.{bundle.card.name}{SUFFIX}")
+    return _numbered(result_folder(folder, f"{stem}.{bundle.card.name}"))
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder: tried, for permissions do not tell on all systems."""
+    attempt = folder / f".{uuid4().hex}.tmp"
+    try:
+        attempt.touch(exist_ok=False)
+        attempt.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _numbered(path: Location) -> Iterator[Location]:
@@ -93,7 +103,7 @@ def _numbered(path: Location) -> Iterator[Location]:
 
 
 def _made_of(path: Location) -> tuple[str, str] | None:
-    """Fingerprint of the slide and hash of the model; None where the folder is no result."""
+    """Fingerprint of the slide and hash of the model; None if the folder is no result."""
     if not (path / FILE).exists():
         return None
     try:

@@ -1,11 +1,11 @@
-"""A result as the script that makes it again."""
+"""Script that reproduces a result."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.session.result_paths import SUFFIX
+from napari_twostage.result.folder_names import SUFFIX
 
 if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_twostage.result.record import RunRecord
 
 _ROUNDING = 1e-6
-"""Pixels; as in `Box.scaled`."""
+"""Tolerance in pixels; as in `Box.scaled`."""
 
 
 def script(seg: Segmentation) -> str:
@@ -22,13 +22,13 @@ def script(seg: Segmentation) -> str:
     Parameters
     ----------
     seg : Segmentation
-        Its record says what was run.
+        Result whose record lists the runs.
 
     Returns
     -------
     str
-        Runs as it stands, but for a slide that was an array: there a comment says what to fill in.
-        Edits are the user's hand: they are named, and are in the result folder.
+        Runs unchanged, unless the slide was an array: then a comment says what to fill in. Edits
+        by hand cannot be repeated: a comment counts them.
     """
     record, parameters = seg.record, seg.record.parameters
     lines = ["import napari_twostage as ts", "", _open_slide(seg)]
@@ -56,7 +56,7 @@ def script(seg: Segmentation) -> str:
 
 
 def _remark(run: RunRecord) -> str:
-    """A comment on a run that was stopped, or met damage: the script would do all of it."""
+    """Comment on a run that was stopped or met damage: the script would refine all its tiles."""
     planned = run.planned_tiles
     return f"  # {run.refined} of {planned} tiles were refined" if run.refined < planned else ""
 
@@ -74,7 +74,7 @@ def _open_slide(seg: Segmentation) -> str:
 
 
 def _arguments(wanted: dict[str, Any], downsample: Scale) -> str:
-    """The arguments of `Segmentation.plan`; empty where nothing was to be refined."""
+    """Arguments of `Segmentation.plan`; empty if nothing was to be refined."""
     if wanted.get("fraction") == 0:
         return ""
     words = [f"{name}={value}" for name, value in wanted.items() if name != "region"]
@@ -85,7 +85,7 @@ def _arguments(wanted: dict[str, Any], downsample: Scale) -> str:
 
 
 def _region(region: list[Any], downsample: Scale) -> str:
-    """A box or polygons of the fine grid, on level 0."""
+    """Source of a box or polygons of the fine grid, in level-0 pixels."""
     y, x = downsample
     if isinstance(region[0], list):
         polygons = [[(a * y, b * x) for a, b in polygon] for polygon in region]

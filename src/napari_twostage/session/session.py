@@ -1,55 +1,52 @@
-"""Live state of one slide: what is open, what was computed, what runs now.
+"""Commands and live state of one slide: what is open, what was computed, what runs now.
 
 No Qt, no napari: a panel, a notebook or a script calls the same methods and listens to the same
 signals. Everything is called from one thread, the owner's. Work runs in threads of the session,
-and its news wait until the owner calls `Session.poll`, which takes them into the state and emits
-the signals: state changes in one place, and listeners never meet a thread.
+and its events wait until the owner calls `Session.poll`, which takes them into the state and
+emits the signals: state changes in one place, and listeners never meet a thread.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Self
 
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SelectionError
-from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate
-from napari_twostage.method.selection import Forecast, Selection
-from napari_twostage.method.uncertainty import expected_wrong_px
+from napari_twostage.method.selection import Selection
 from napari_twostage.models.bundle import Bundle, read_bundle
-from napari_twostage.result.layout import UNSET
 from napari_twostage.session import tasks
-from napari_twostage.session.events import RunState
+from napari_twostage.session.events import ResultFound
+from napari_twostage.session.run_machine import RunState
+from napari_twostage.session.scheduler import Receiver, Scheduler
 from napari_twostage.session.script import script
-from napari_twostage.session.state import SessionCore
+from napari_twostage.session.state import SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
+    from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.model import Model
-    from napari_twostage.session.jobs import Job
+    from napari_twostage.session.jobs import JobEnded
+    from napari_twostage.session.scheduler import Begin
     from napari_twostage.slides.base import Slide
 
-    Begin = Callable[[Job], Iterator[object]]
 
-EDIT_PX = 4096
-"""Side of the largest place that can be edited at once."""
-
-
-class Session(SessionCore):
-    """Everything one can do with one slide.
+class Session(SessionState):
+    """Everything one can do with one slide: its state, and the commands that start jobs.
 
     Parameters
     ----------
     device, precision : str
-        What models run on; see `load_model`.
+        See `load_model`.
 
     Examples
     --------
@@ -61,14 +58,27 @@ class Session(SessionCore):
     >>> session.wait().refine_uncertain()  # doctest: +SKIP
     """
 
-    # -- what to work on ---------------------------------------------------------------------
+    def __init__(self, *, device: str = "auto", precision: str = "f32") -> None:
+        super().__init__()
+        self._models = tasks.ModelCache(device, precision)
+        self._jobs = Scheduler(
+            Receiver(
+                steps=self._apply_steps,
+                event=self._take_event,
+                task_ended=self._meter.end_task,
+                run_ended=self._run_ended,
+            )
+        )
+        self._view: Box | None = None
+
+    # -- slide, model and result ---------------------------------------------------------------
 
     def set_slide(self, slide: Slide | None) -> None:
-        """Work on this slide from now on; what ran on another one is cancelled."""
+        """Work on this slide from now on; work on another one is cancelled."""
         self.leave()
         self.slide = slide
-        self.slide_changed.emit()
-        self._look_for_result()
+        self.events.slide_changed.emit()
+        self._open_earlier_result()
 
     def set_model(self, model: str | Path | Bundle | Model) -> None:
         """Use this model from now on: a bundled name, a bundle's path, or one that is loaded.
@@ -81,19 +91,15 @@ class Session(SessionCore):
         if isinstance(model, str | Path):
             model = read_bundle(model)
         self.leave()
-        if isinstance(model, Bundle):
-            self._bundle = model
-        else:
-            self._bundle = model.bundle
-            self._shelf.put(model)
-        self.card = self._bundle.card
-        self.uncertainty = None
-        self._threshold = self.card.default_threshold
-        self.model_changed.emit()
-        self._look_for_result()
+        if not isinstance(model, Bundle):
+            self._models.put(model)
+            model = model.bundle
+        self.options = replace(self.options, uncertainty=None)
+        self._use_bundle(model)
+        self._open_earlier_result()
 
     def set_out(self, path: str | Location) -> None:
-        """Keep results of this slide with this model in this folder; one that is there is opened.
+        """Keep results of this slide and model in this folder; open the one that is there.
 
         Raises
         ------
@@ -103,10 +109,10 @@ class Session(SessionCore):
         self._inputs()
         self.leave()
         self.out = locate(path).expanduser().absolute()
-        self._look_for_result(self.out)
+        self._open_earlier_result(self.out)
 
     def open_result(self, path: str | Location) -> None:
-        """Go on with a result folder: its slide must be set, its model comes from its record.
+        """Resume a result folder: its slide must be set, its model comes from its record.
 
         Raises
         ------
@@ -118,34 +124,27 @@ class Session(SessionCore):
         seg = Segmentation.open(path, slide=self.slide)
         self.leave()
         self.out = seg.path
-        self._bundle = read_bundle(seg.record.model.source)
-        self.card = self._bundle.card
-        self._threshold = self.card.default_threshold
-        self.model_changed.emit()
-        self._look_for_result(seg.path)
+        self._use_bundle(read_bundle(seg.record.model.source))
+        self._open_earlier_result(seg.path)
 
     def look_at(self, view: Box | None) -> None:
-        """Say what is being looked at, a box of the slide's level 0: it is computed first."""
+        """Compute this box of the slide's level 0 first: it is in view."""
         self._view = view
 
     def get_ready(self) -> None:
         """Load the model and warm it up, in a thread, so that the first run begins sooner."""
         if (bundle := self._bundle) is not None:
-            self._do("get ready", lambda _job: tasks.get_ready(bundle, self._shelf))
-
-    def set_options(self, *, tissue_only: bool = True, uncertainty: str | None = None) -> None:
-        """Choose how the next coarse pass works; a result made otherwise is left as it is."""
-        self.tissue_only, self.uncertainty = tissue_only, uncertainty
-
-    # -- running -----------------------------------------------------------------------------
+            self._jobs.add_task("get ready", lambda _job: tasks.warm_up(bundle, self._models))
 
     @property
-    def model_source(self) -> str | None:
-        """Where the model came from: a bundled name, or a path."""
-        return None if self._bundle is None else self._bundle.source
+    def compute(self) -> Compute | None:
+        """Device and library that the model runs on, and why; None until it is loaded."""
+        return self._models.compute
+
+    # -- running -------------------------------------------------------------------------------
 
     def run_coarse(self) -> None:
-        """Segment the tissue coarsely; goes on where an earlier pass was left.
+        """Segment the tissue coarsely; an earlier pass that was stopped is resumed.
 
         Raises
         ------
@@ -153,26 +152,17 @@ class Session(SessionCore):
             If slide or model are missing, or something runs.
         """
         slide, bundle = self._inputs()
-        steps = partial(
-            tasks.coarse,
-            slide,
-            bundle,
-            self.out,
-            self.seg,
-            self._shelf,
-            tissue_only=self.tissue_only,
-            uncertainty=self.uncertainty or bundle.card.uncertainty,
-            view=lambda: self._view,
-        )
-        self._start("coarse", lambda job: steps(job=job), RunState.COARSE)
+        known, in_view = (self.out, self.seg), lambda: self._view
+        steps = partial(tasks.coarse, slide, bundle, *known, self._models, self.options, in_view)
+        self._start_run("coarse", steps, RunState.COARSE)
 
     def refine(self, selection: Selection) -> None:
         """Refine the tiles of a selection, its region on the fine grid."""
         if not self.coarse_done:
             raise SelectionError("there is no coarse result yet; run Coarse first")
         seg, (_, bundle) = self._result, self._inputs()
-        steps = partial(tasks.refine, seg, bundle, self._shelf, selection, lambda: self._view)
-        self._start("refine", lambda job: steps(job=job), RunState.REFINING)
+        steps = partial(tasks.refine, seg, bundle, self._models, selection, lambda: self._view)
+        self._start_run("refine", steps, RunState.REFINING)
 
     def refine_uncertain(self) -> None:
         """Refine the tiles that score above the threshold."""
@@ -187,74 +177,26 @@ class Session(SessionCore):
         self.refine(Selection(n_tiles=n_tiles))
 
     def pause(self) -> None:
-        """Wait after the chip at work."""
-        if self._run and not self._run.cancelled:
-            self._run.pause()
-            self._clock.pause()
-            self._enter(RunState.PAUSED)
+        """Pause the run before its next batch; without a run, do nothing."""
+        if self._run.can_enter(RunState.PAUSED):
+            self._jobs.pause_run()
+            self._meter.pause()
+            self._run.enter(RunState.PAUSED)
 
     def resume(self) -> None:
-        """Go on after a pause."""
-        if self._run and self._run.paused:
-            self._run.resume()
-            self._clock.resume()
-            self._enter(self._run_state)
+        """Resume a paused run; without one, do nothing."""
+        if self.state is RunState.PAUSED:
+            self._jobs.resume_run()
+            self._meter.resume()
+            self._run.enter(self._run.stage)
 
     def cancel(self) -> None:
-        """Stop after the batch at work; what is done is kept, and edits are still written."""
-        for job in [*([self._run] if self._run else []), *self._tasks]:
-            job.cancel()
-        if self._run:
-            self._enter(RunState.CANCELLING)
+        """Stop before the next batch; what is done is kept, and edits are still written."""
+        self._jobs.cancel()
+        if self._run.can_enter(RunState.CANCELLING):
+            self._run.enter(RunState.CANCELLING)
 
-    # -- what refining would bring -----------------------------------------------------------
-
-    @property
-    def threshold(self) -> float:
-        """Tiles that score above it are refined by `refine_uncertain`."""
-        return self._threshold
-
-    @threshold.setter
-    def threshold(self, value: float) -> None:
-        self._threshold = float(value)
-        self.forecast_changed.emit()
-
-    @property
-    def expected_wrong_px(self) -> float | None:
-        """The threshold in words: tiles with more pixels expected wrong than this are refined.
-
-        Pixels of the slide at the model's fine pixel size; None without a model, or if its
-        uncertainty does not state them.
-        """
-        if self.card is None:
-            return None
-        return expected_wrong_px(self.card.uncertainty, self._threshold, self.card.tile_px)
-
-    @property
-    def forecast(self) -> Forecast | None:
-        """What refining above the threshold would cost and bring; None before the coarse pass."""
-        return None if self.curve is None else self.curve.at(self._threshold)
-
-    def next_place(self) -> Box:
-        """The most uncertain tile not refined and not shown yet, on the slide's level 0.
-
-        Raises
-        ------
-        SelectionError
-            If there is none.
-        """
-        seg = self._result
-        left = np.where(seg.refined, np.nan, seg.scores).ravel()
-        left[list(self._visited)] = np.nan
-        if np.isnan(left).all():
-            self._visited.clear()
-            raise SelectionError("every tile was refined or shown; the next call starts over")
-        tile = int(np.nanargmax(left))
-        self._visited.add(tile)
-        row, column = divmod(tile, seg.tiles.shape[1])
-        return seg.tiles.box((row, column)).scaled(seg.grid.downsample)
-
-    # -- correcting --------------------------------------------------------------------------
+    # -- correcting ----------------------------------------------------------------------------
 
     def edit(self, place: Box) -> None:
         """Begin to edit a box of the slide's level 0; `edit_started` brings its labels.
@@ -262,30 +204,21 @@ class Session(SessionCore):
         Raises
         ------
         SelectionError
-            If it is larger than `EDIT_PX` on a side, empty, or another edit is open.
+            If it is too large or outside the slide, or another edit is open.
         """
         seg = self._result
-        if self.editing is not None or self.reading_edit:
-            raise SelectionError("another edit is open; commit or discard it first")
-        box = seg.box_to_fine(place)
-        if not box.area:
-            raise SelectionError("the place lies outside the slide; move the view to the slide")
-        if max(box.shape) > EDIT_PX:
-            raise SelectionError(
-                f"the place has {box.height:,} × {box.width:,} pixels, at most "
-                f"{EDIT_PX:,} × {EDIT_PX:,} can be edited at once; zoom in"
-            )
-
-        self.reading_edit = True
-        self._do("edit", lambda _job: tasks.read_patch(seg, box))
+        box = self._edit.begin(seg, place)
+        self._jobs.add_task(
+            "edit", lambda _job: tasks.read_patch(seg, box), on_end=self._edit.read_ended
+        )
 
     def commit_edit(self, labels: NDArray[np.uint8]) -> None:
-        """Write the pixels that were changed back as the user's; the edit ends once they are.
+        """Write the pixels that were changed; the edit ends once they are on disk.
 
         Parameters
         ----------
         labels : (height, width) uint8 array
-            Of the open `editing` patch.
+            Labels of the open `editing` patch after painting.
 
         Raises
         ------
@@ -294,50 +227,118 @@ class Session(SessionCore):
         SegmentationError
             If the shape or a value does not fit.
         """
-        seg, patch = self._result, self._patch
-        if self.writing_edit:
-            raise SelectionError("the edit is being written already; wait a moment")
-        labels = seg.check_edit(patch.box, labels)
-        changed = labels != patch.labels
-        if not changed.any():
+        seg = self._result
+        changes = self._edit.changes(seg, labels)
+        if changes is None:
             self.discard_edit()
             self.say("nothing was changed, so nothing was written")
             return
-        part = Box.around(changed)
-        pixels = np.where(changed, labels, np.uint8(UNSET))[part.slices]
-        box = part.shift(patch.box.top, patch.box.left)
-        self.writing_edit = True
-        self._do("commit", lambda _job: tasks.write_edit(seg, box, pixels), whole=True)
+        self._edit.write()
+        write = partial(tasks.write_edit, seg, *changes)
+        self._jobs.add_task(
+            "commit", lambda _job: write(), must_finish=True, on_end=self._edit.write_ended
+        )
 
     def discard_edit(self) -> None:
-        """End the edit and forget it."""
-        self.editing = None
-        self.edit_ended.emit()
+        """Close the open edit without writing it; refuses as `commit_edit` does."""
+        self._edit.discard()
 
     def undo_edit(self) -> None:
-        """Take back the last edit as one step."""
+        """Undo the last edit as one step."""
         seg = self._result
-        self._do("undo", lambda _job: tasks.undo(seg), whole=True)
+        self._jobs.add_task("undo", lambda _job: tasks.undo(seg), must_finish=True)
 
-    # -- results -----------------------------------------------------------------------------
+    # -- results -------------------------------------------------------------------------------
 
     def measure(self) -> None:
         """Measure areas and count objects of each class; `measured` brings them."""
         seg = self._result
-        self._do("measure", lambda job: tasks.measure(seg, job))
+        self._jobs.add_task("measure", lambda job: tasks.measure(seg, job))
 
     def export(self, path: str | Location) -> None:
         """Write the result in the format that the name asks for; see `export.export`."""
         seg = self._result
-        self._do("export", lambda job: tasks.write_file(seg, locate(path), job))
+        self._jobs.add_task("export", lambda job: tasks.write_file(seg, locate(path), job))
 
     def as_python(self) -> str:
-        """The script that makes this result again, without a window."""
+        """Return a script that makes this result again, without a window."""
         return script(self._result)
 
-    def _inputs(self) -> tuple[Slide, Bundle]:
-        if self.slide is None:
-            raise SelectionError("there is no slide; open one and choose it in the panel first")
-        if self._bundle is None:
-            raise SelectionError("there is no model; choose one first")
-        return self.slide, self._bundle
+    # -- jobs and their events -----------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job is under way."""
+        return self._jobs.busy
+
+    def poll(self) -> None:
+        """Take the events that wait into the state, and emit the signals of what changed."""
+        self._jobs.poll()
+
+    def wait(self, timeout_s: float | None = None) -> Self:
+        """Poll until nothing is under way.
+
+        Raises
+        ------
+        TwoStageError
+            The error that ended a job: the original, or one with the original as its cause.
+        TimeoutError
+            If it takes longer than `timeout_s`.
+        """
+        self._jobs.wait(timeout_s)
+        return self
+
+    def leave(self) -> None:
+        """Turn away from the slide's result: its jobs are cancelled, and their events dropped.
+
+        Poll until nothing is `busy` any more, or `close`.
+        """
+        self._jobs.retire_all()
+        self._forget_result()
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Cancel everything and wait until the threads have ended; nothing done is lost."""
+        self.leave()
+        self._jobs.close(timeout_s)
+
+    def _start_run(self, name: str, begin: Begin, stage: RunState) -> None:
+        self._run.require(stage)
+        self._jobs.start_run(name, begin)
+        self._meter.restart()
+        self._run.enter(stage)
+
+    def _open_earlier_result(self, out: Location | None = None) -> None:
+        """Open the result of this slide and model, if there is one."""
+        slide, bundle = self.slide, self._bundle
+        if slide is not None and bundle is not None:
+            self._jobs.add_task(
+                "look for results",
+                lambda _job: tasks.open_earlier_result(slide, bundle, out),
+                before_run=True,
+            )
+
+    def _take_event(self, event: object) -> None:
+        if isinstance(event, ResultFound) and self.seg not in (None, event.seg):
+            self._jobs.retire_tasks()  # they are for the result that is replaced
+        self._apply(event)
+
+    def _run_ended(self, end: JobEnded) -> None:
+        self._meter.end_run()
+        if not end.complete:
+            self._catch_up()
+        self._run.enter(RunState.IDLE)
+        if end.cancelled:
+            self.say("cancelled; what was done is kept")
+
+    def _catch_up(self) -> None:
+        """Report what a stopped run had already written."""
+        seg, reported, curve = self.seg, self._reported, self.curve
+        if seg is None:
+            return
+        if not seg.path.exists():  # there was nothing to segment, so nothing was left behind
+            self._adopt(seg.path, None)
+            return
+        self.coarse_done = seg.coarse_complete
+        seconds = seg.seconds_per_tile if curve is None else curve.seconds_per_tile
+        steps = partial(tasks.catch_up, seg, reported, seconds)
+        self._jobs.add_task("catch up", lambda _job: steps(), must_finish=True, before_run=True)

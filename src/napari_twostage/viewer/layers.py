@@ -74,14 +74,14 @@ class ResultLayers:
         self._hidden: set[int] = set()
         self._before_edit: list[tuple[Layer, bool]] = []
         self._connections: list[tuple[SignalInstance, Callable[..., None]]] = [
-            (session.result_changed, self._result_changed),
-            (session.tissue_found, self._tissue_found),
-            (session.windows_done, self._windows_done),
-            (session.chips_done, self._chips_done),
-            (session.forecast_changed, self._forecast_changed),
-            (session.labels_edited, self._labels_edited),
-            (session.edit_started, self._edit_started),
-            (session.edit_ended, self._edit_ended),
+            (session.events.result_changed, self._result_changed),
+            (session.events.tissue_found, self._tissue_found),
+            (session.events.windows_done, self._windows_done),
+            (session.events.chips_done, self._chips_done),
+            (session.events.forecast_changed, self._forecast_changed),
+            (session.events.labels_edited, self._labels_edited),
+            (session.events.edit_started, self._edit_started),
+            (session.events.edit_ended, self._edit_ended),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)

@@ -279,15 +279,10 @@ class TwoStageWidget(QWidget):
     def _open(self, layer: Image) -> None:
         session = Session(device=device(), precision=precision())
         bench = self._benches[layer] = Bench(session, ResultLayers(self._viewer, layer, session))
-        for signal in (
-            session.slide_changed, session.model_changed, session.result_changed,
-            session.windows_done, session.chips_done, session.progress_changed,
-            session.forecast_changed, session.labels_edited, session.measured,
-            session.exported, session.noticed, session.tissue_found,
-        ):  # fmt: skip
-            signal.connect(self._mark)
+        events = session.events
+        events.all.connect(self._mark)
         # what may be pressed changes with these, and a user may be quick
-        for signal in (session.state_changed, session.edit_started, session.edit_ended):
+        for signal in (events.state_changed, events.edit_started, events.edit_ended):
             signal.connect(self.show_session)
         self.do(lambda: self._set_slide(layer, bench, None))
 

@@ -59,9 +59,9 @@ class CoarseSection(Section):
         begun = session.seg is not None and session.seg.tissue_known
         self.run.setText("Coarse" if not begun or session.coarse_done else "Go on with Coarse")
         self._rendering = True
-        self._tissue_only.value = session.tissue_only
+        self._tissue_only.value = session.options.tissue
         if session.card is not None:
-            self._measure.value = session.uncertainty or session.card.uncertainty
+            self._measure.value = session.options.uncertainty or session.card.uncertainty
         self._rendering = False
         self._options.enabled = ready and not session.running
         self.set_status(_status(session))

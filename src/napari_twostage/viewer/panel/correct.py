@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QButtonGroup, QLabel, QPushButton
 
-from napari_twostage.session import Session
+from napari_twostage.session import EditState, Session
 from napari_twostage.viewer.panel.buttons import button, button_grid
 from napari_twostage.viewer.section import Section
 
@@ -67,9 +67,9 @@ class CorrectSection(Section):
     def show_session(self, session: Session) -> None:
         """Show whether an edit is open, and how many there are."""
         editing, seg = session.editing is not None, session.seg
-        self.edit.setEnabled(session.coarse_done and not editing and not session.reading_edit)
+        self.edit.setEnabled(session.coarse_done and session.edit_state is EditState.NONE)
         for one in (self.commit, self.discard):
-            one.setEnabled(editing and not session.writing_edit)
+            one.setEnabled(session.edit_state is EditState.OPEN)
         edits = 0 if seg is None else len(seg.edit_boxes)
         self.undo.setEnabled(edits > 0 and not editing)
         self._brushes.setVisible(editing)
