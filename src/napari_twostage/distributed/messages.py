@@ -1,8 +1,8 @@
-"""What a worker and the owner of a run tell each other: tasks, reports, and pixels by file.
+"""Messages between the owner of a run and its workers: tasks, reports, and pixels by file.
 
 Pixels go straight from workers to the result folder. Chunks that partitions share, those of the
-coarsest levels of the overview, have one writer, the owner: workers leave their part of them in
-a small file beside them, so that no pixel passes the scheduler or the owner's connection.
+coarsest levels of the label pyramid, have one writer, the owner: workers leave their part of them
+in a small file beside them, so that no pixel passes the scheduler or the owner's connection.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_twostage.io.npz import load_arrays, save_arrays
-from napari_twostage.io.paths import locate, remove_tree
+from napari_twostage.errors import BusyFileError
+from napari_twostage.io.files import rename
+from napari_twostage.io.paths import load_arrays, locate, remove_file, remove_tree, save_arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,21 +27,22 @@ if TYPE_CHECKING:
     from napari_twostage.result.tile_scores import WindowScores
 
 FOLDER = "handover"
+MARKER = "goes-on"
 Levels = dict[int, "NDArray[np.uint8]"]
-"""Labels of a partition at levels of the overview, by fine pixels per pixel."""
+"""Labels of a partition at levels of the label pyramid, by fine pixels per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run that processes take part in, for as long as its mark lies in the result."""
+    """A run that processes take part in, for as long as its marker file is in the result."""
 
     folder: str
-    """Of the result: a path or URL that all of them know."""
+    """Folder of the result: a path or URL that all of them know."""
     run: str
-    """What tells the run from all others."""
+    """Identifier of the run, which no other run has."""
     device: str
     precision: str
-    """What workers compute on; as for `load_model`."""
+    """Device and precision that workers compute with; as for `load_model`."""
 
     def begin(self) -> None:
         """End runs that were killed before, whose tasks may still be at work, and begin this."""
@@ -49,17 +51,24 @@ class Job:
         self._mark.write_bytes(b"")
 
     def end(self) -> None:
-        """Let tasks that are still at work drop what they do."""
+        """Make tasks that are still at work drop their work."""
         folder = self._place.parent
         with suppress(FileNotFoundError):
             if isinstance(folder, Path):
-                # at once: what is removed file by file, a task may still add to
-                folder = folder.rename(folder.with_name(f"{FOLDER}-{self.run}"))
+                # in one step: a task may still add to a folder that is removed file by file
+                away = folder.with_name(f"{FOLDER}-{self.run}")
+                try:
+                    rename(folder, away)
+                except BusyFileError:  # Windows, a task writes: without its marker it ends
+                    for run in folder.iterdir():
+                        remove_file(run / MARKER)
+                else:
+                    folder = away
             remove_tree(folder)
 
     @property
     def goes_on(self) -> bool:
-        """Whether the owner of the run still wants what tasks do."""
+        """Whether the owner of the run still waits for its tasks."""
         return self._mark.exists()
 
     def leave(self, stage: str, partition: Partition, levels: Levels) -> None:
@@ -69,13 +78,13 @@ class Job:
             save_arrays(self._file(stage, partition), **named)
 
     def take(self, stage: str, partition: Partition) -> Levels:
-        """Take over what was left for a partition; empty where it shares no level."""
+        """Take over the levels that `leave` left; empty where the partition shares none."""
         file = self._file(stage, partition)
         try:
             levels = load_arrays(file)
         except FileNotFoundError:
             return {}
-        file.unlink()
+        remove_file(file)
         return {int(step): pixels for step, pixels in levels.items()}
 
     @property
@@ -84,7 +93,7 @@ class Job:
 
     @property
     def _mark(self) -> Location:
-        return self._place / "goes-on"
+        return self._place / MARKER
 
     def _file(self, stage: str, partition: Partition) -> Location:
         return self._place / f"{stage}-{partition[0]}-{partition[1]}.npz"
@@ -100,7 +109,7 @@ class WindowReport(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SegmentedPartition:
-    """What a worker reports of stage 1 in a partition."""
+    """A worker's report of stage 1 in a partition."""
 
     partition: Partition
     worker: Worker
@@ -109,7 +118,7 @@ class SegmentedPartition:
 
 @dataclass(frozen=True, slots=True)
 class RefinedPartition:
-    """What a worker reports of stage 2 in a partition."""
+    """A worker's report of stage 2 in a partition."""
 
     partition: Partition
     worker: Worker

@@ -1,14 +1,14 @@
-"""Nothing half-written: an export appears under its name when it is whole, or not at all."""
+"""Exports that appear under their name when they are whole, or not at all."""
 
 from __future__ import annotations
 
-import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import ExportError
+from napari_twostage.errors import BusyFileError, ExportError
+from napari_twostage.io.files import remove_file, remove_folder, rename, replace_file
 from napari_twostage.io.url import Url
 
 if TYPE_CHECKING:
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Location) -> Iterator[Path]:
-    """Write to the sibling this gives; it takes `path`'s place if the block succeeds.
+    """Yield a sibling to write to; it takes `path`'s place if the block succeeds.
 
-    What `path` held before stays until then. A failure leaves no sibling behind. For a URL it is
-    a temporary file or folder, which is copied there.
+    The former file or folder stays until then. A failure leaves no sibling behind. For a URL the
+    sibling is a temporary file or folder, which is uploaded.
 
     Raises
     ------
     ExportError
-        The folder is missing, `path` is a folder that no export made, or the disk refuses.
+        The folder is missing, `path` is a folder that no export made, the disk refuses, or
+        another program holds the file open.
     """
     _check(path)
     if isinstance(path, Url):
@@ -40,6 +41,8 @@ def replacing(path: Location) -> Iterator[Path]:
     try:
         yield partial
         _swap(partial, path)
+    except BusyFileError as error:
+        raise ExportError(str(error)) from error
     except OSError as error:
         raise ExportError(
             f"{path.name} could not be written: {error.strerror or error}; "
@@ -62,7 +65,7 @@ def _check(path: Location) -> None:
 
 
 def _send(made: Path, url: Url) -> None:
-    """Put what was made in the place of what is there; see `Url.upload`."""
+    """Replace what is at a URL by the finished export; see `Url.upload`."""
     if made.is_dir() and url.is_dir():
         url.remove_tree()
     url.upload(made)
@@ -71,17 +74,22 @@ def _send(made: Path, url: Url) -> None:
 def _swap(partial: Path, path: Path) -> None:
     """Put the new in the old's place; folders cannot be renamed over, so an old one moves first."""
     if not path.is_dir():
-        partial.replace(path)
+        replace_file(partial, path)
         return
     former = path.with_name(f".{path.name}.former")
     _remove(former)
-    path.rename(former)
-    partial.rename(path)
-    _remove(former)
+    rename(path, former)
+    try:
+        rename(partial, path)
+    except OSError:
+        rename(former, path)
+        raise
+    with suppress(BusyFileError):  # the export is whole; the next one removes the rest
+        _remove(former)
 
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        remove_folder(path)
     else:
-        path.unlink(missing_ok=True)
+        remove_file(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.errors import SegmentationError
-from napari_twostage.io.npz import load_arrays, save_arrays
+from napari_twostage.io.paths import load_arrays, save_arrays
 from napari_twostage.result.journal_events import EditMade, EditUndone
 from napari_twostage.result.layout import UNSET
 

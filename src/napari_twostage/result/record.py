@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from napari_twostage.errors import SegmentationError
+from napari_twostage.errors import BusyFileError, SegmentationError
 from napari_twostage.geometry import Box, Grid
-from napari_twostage.io.paths import write_whole
+from napari_twostage.io.paths import read_whole, write_whole
 from napari_twostage.models.card import ModelCard
 
 if TYPE_CHECKING:
@@ -272,12 +272,14 @@ def read_record(folder: Location) -> Record:
         If the folder is no result, or of a newer format.
     """
     try:
-        values = json.loads((folder / FILE).read_bytes())
+        values = json.loads(read_whole(folder / FILE))
     except FileNotFoundError:
         found = "is no result folder" if folder.exists() else "does not exist"
         raise SegmentationError(
             f"{folder} {found}; name a folder that segment wrote: it holds {FILE}"
         ) from None
+    except BusyFileError:
+        raise
     except (OSError, ValueError) as error:
         raise SegmentationError(f"{folder / FILE} cannot be read: {error}") from error
     found_format = values.get("format") if isinstance(values, dict) else None

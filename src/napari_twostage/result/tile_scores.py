@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.geometry import Grid
-from napari_twostage.io.npz import load_arrays, save_arrays
+from napari_twostage.io.paths import load_arrays, save_arrays
 from napari_twostage.method.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
 from napari_twostage.result.uncertainty_map import UncertaintyMap
 
