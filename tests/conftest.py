@@ -9,6 +9,7 @@ from contextlib import suppress
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hypothesis import settings
+from tests.any_machine import install
 
 # before any test opens a window: once Mesa's OpenGL is up, importing it crashes the process
 with suppress(ImportError):
@@ -16,3 +17,6 @@ with suppress(ImportError):
 
 settings.register_profile("steady", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("steady")
+
+# see there: with NAPARI_TWOSTAGE_TEST_AS=windows, files and processes behave as on Windows
+install()
