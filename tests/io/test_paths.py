@@ -15,7 +15,6 @@ from napari_twostage.io.paths import (
     Location,
     atomic_folder,
     file_url_path,
-    fitting_name,
     is_folder,
     is_vacant,
     locate,
@@ -95,18 +94,6 @@ def test_a_name_too_long_for_any_file_is_said(tmp_path: Path) -> None:
         with pytest.raises(LocationError, match=r"256 bytes.*choose a shorter one"):
             locate(tmp_path / name)
     assert locate(tmp_path / ("x" * 255)).name == "x" * 255
-
-
-@pytest.mark.parametrize("windows", [False, True])
-def test_names_are_made_to_fit(windows: bool, tmp_path: Path) -> None:
-    names = ["slide.svs", "ä" * 200, "x" * 300, "x" * 299 + "y"]
-    fitting = [fitting_name(name, windows=windows) for name in names]
-    assert fitting[0] == "slide.svs"
-    assert len(set(fitting)) == len(names), "long names of one beginning differ"
-    for name in fitting:
-        (tmp_path / f".{name}.twostage.zarr.partial").mkdir()
-    assert fitting_name("com1.svs", windows=windows) == ("_com1.svs" if windows else "com1.svs")
-    assert fitting_name("common.svs", windows=windows) == "common.svs"
 
 
 def test_two_spellings_of_a_file_are_one_file(tmp_path: Path) -> None:

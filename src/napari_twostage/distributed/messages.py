@@ -1,8 +1,8 @@
-"""Messages between the owner of a run and its workers: tasks, reports, and pixels by file.
+"""What a worker and the owner of a run tell each other: tasks, reports, and pixels by file.
 
 Pixels go straight from workers to the result folder. Chunks that partitions share, those of the
-coarsest levels of the label pyramid, have one writer, the owner: workers leave their part of them
-in a small file beside them, so that no pixel passes the scheduler or the owner's connection.
+coarsest levels of the overview, have one writer, the owner: workers leave their part of them in
+a small file beside them, so that no pixel passes the scheduler or the owner's connection.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 FOLDER = "handover"
 MARKER = "goes-on"
 Levels = dict[int, "NDArray[np.uint8]"]
-"""Labels of a partition at levels of the label pyramid, by fine pixels per pixel."""
+"""Labels of a partition at levels of the overview, by fine pixels per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run that processes take part in, for as long as its marker file is in the result."""
+    """A run that processes take part in, for as long as its mark lies in the result."""
 
     folder: str
-    """Folder of the result: a path or URL that all of them know."""
+    """Of the result: a path or URL that all of them know."""
     run: str
-    """Identifier of the run, which no other run has."""
+    """What tells the run from all others."""
     device: str
     precision: str
-    """Device and precision that workers compute with; as for `load_model`."""
+    """What workers compute on; as for `load_model`."""
 
     def begin(self) -> None:
         """End runs that were killed before, whose tasks may still be at work, and begin this."""
@@ -51,15 +51,15 @@ class Job:
         self._mark.write_bytes(b"")
 
     def end(self) -> None:
-        """Make tasks that are still at work drop their work."""
+        """Let tasks that are still at work drop what they do."""
         folder = self._place.parent
         with suppress(FileNotFoundError):
             if isinstance(folder, Path):
-                # in one step: a task may still add to a folder that is removed file by file
+                # at once: what is removed file by file, a task may still add to
                 away = folder.with_name(f"{FOLDER}-{self.run}")
                 try:
                     rename(folder, away)
-                except BusyFileError:  # Windows, a task writes: without its marker it ends
+                except BusyFileError:  # on Windows, while a task writes: it ends without its mark
                     for run in folder.iterdir():
                         remove_file(run / MARKER)
                 else:
@@ -68,7 +68,7 @@ class Job:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the owner of the run still waits for its tasks."""
+        """Whether the owner of the run still wants what tasks do."""
         return self._mark.exists()
 
     def leave(self, stage: str, partition: Partition, levels: Levels) -> None:
@@ -78,7 +78,7 @@ class Job:
             save_arrays(self._file(stage, partition), **named)
 
     def take(self, stage: str, partition: Partition) -> Levels:
-        """Take over the levels that `leave` left; empty where the partition shares none."""
+        """Take over what was left for a partition; empty where it shares no level."""
         file = self._file(stage, partition)
         try:
             levels = load_arrays(file)
@@ -109,7 +109,7 @@ class WindowReport(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SegmentedPartition:
-    """A worker's report of stage 1 in a partition."""
+    """What a worker reports of stage 1 in a partition."""
 
     partition: Partition
     worker: Worker
@@ -118,7 +118,7 @@ class SegmentedPartition:
 
 @dataclass(frozen=True, slots=True)
 class RefinedPartition:
-    """A worker's report of stage 2 in a partition."""
+    """What a worker reports of stage 2 in a partition."""
 
     partition: Partition
     worker: Worker

@@ -15,15 +15,9 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.engine.progress import watch
 from napari_twostage.errors import ClusterError, SegmentationError, one_line
-from napari_twostage.io.paths import (
-    Location,
-    fitting_name,
-    folded,
-    locate,
-    same_file,
-    write_whole,
-)
+from napari_twostage.io.paths import Location, locate, same_file, write_whole
 from napari_twostage.measure.summary import summarise
+from napari_twostage.result.folder_names import name_on_disk, result_folder
 from napari_twostage.result.record import FILE, read_record
 from napari_twostage.slides import open_slide
 
@@ -174,8 +168,8 @@ def place_results(slides: Iterable[Location], out: Location) -> dict[Location, L
         longer = accumulate(_names(place), lambda name, part: f"{part}-{name}")
         numbered = (f"{slide.name}-{number}" for number in count(2))
         for name in chain(longer, numbered):
-            result = out / f"{fitting_name(name)}.twostage.zarr"
-            key = folded(result.name)
+            result = result_folder(out, name)
+            key = name_on_disk(result.name)
             if key not in taken and all(_is_of(r, place) for r in there.get(key, [result])):
                 break
         placed[slide] = result
@@ -189,7 +183,7 @@ def _distinct(slides: Iterable[Location]) -> dict[Location, Location]:
     spellings: defaultdict[str, list[Location]] = defaultdict(list)
     for slide in slides:
         place = slide.expanduser().absolute()
-        alike = spellings[folded(str(place))]
+        alike = spellings[name_on_disk(str(place))]
         if not any(same_file(place, other) for other in alike):
             alike.append(place)
             distinct[place] = slide
@@ -197,11 +191,11 @@ def _distinct(slides: Iterable[Location]) -> dict[Location, Location]:
 
 
 def _results_by_name(out: Location) -> dict[str, list[Location]]:
-    """Entries of a folder on disk by folded name; empty for a URL."""
+    """Entries of a folder on disk by `name_on_disk`; empty for a URL."""
     found: defaultdict[str, list[Location]] = defaultdict(list)
     if isinstance(out, Path) and out.is_dir():
         for entry in out.iterdir():
-            found[folded(entry.name)].append(entry)
+            found[name_on_disk(entry.name)].append(entry)
     return dict(found)
 
 

@@ -1,4 +1,4 @@
-"""Exports that appear under their name when they are whole, or not at all."""
+"""Nothing half-written: an export appears under its name when it is whole, or not at all."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Location) -> Iterator[Path]:
-    """Yield a sibling to write to; it takes `path`'s place if the block succeeds.
+    """Write to the sibling this gives; it takes `path`'s place if the block succeeds.
 
-    The former file or folder stays until then. A failure leaves no sibling behind. For a URL the
-    sibling is a temporary file or folder, which is uploaded.
+    What `path` held before stays until then. A failure leaves no sibling behind. For a URL it is
+    a temporary file or folder, which is copied there.
 
     Raises
     ------
     ExportError
-        The folder is missing, `path` is a folder that no export made, the disk refuses, or
-        another program holds the file open.
+        The folder is missing, `path` is a folder that no export made, or the disk refuses.
     """
     _check(path)
     if isinstance(path, Url):
@@ -65,7 +64,7 @@ def _check(path: Location) -> None:
 
 
 def _send(made: Path, url: Url) -> None:
-    """Replace what is at a URL by the finished export; see `Url.upload`."""
+    """Put what was made in the place of what is there; see `Url.upload`."""
     if made.is_dir() and url.is_dir():
         url.remove_tree()
     url.upload(made)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-import unicodedata
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -26,21 +24,10 @@ _UNFINISHED = ".unfinished"
 """Object that is in a folder by URL until the folder is whole."""
 _NAME_BYTES = 255
 """Longest name of a file, on nearly every file system."""
-_ROOM_BYTES = 45
-"""Room that a fitting name leaves for prefixes and suffixes."""
 _WINDOWS_PATH = 259
 """Characters of the longest path that Windows takes without a prefix."""
 _INSIDE_RESULT = 100
 """Characters of the longest path inside a result folder, of a file before it takes its name."""
-_RESERVED = {
-    "CON",
-    "PRN",
-    "AUX",
-    "NUL",
-    *(f"{port}{n}" for port in ("COM", "LPT") for n in "123456789"),
-}
-"""Names of devices, which no file can have on Windows, with any suffix."""
-
 Location = Path | Url
 """A file or folder, here or elsewhere."""
 
@@ -134,17 +121,6 @@ def _local(path: Path) -> Path:
     return path
 
 
-def folded(name: str) -> str:
-    """Name as file systems compare it that ignore case, or how accents are encoded.
-
-    Examples
-    --------
-    >>> folded("A.svs") == folded("a.SVS")
-    True
-    """
-    return unicodedata.normalize("NFC", name).casefold()
-
-
 def same_file(first: Location, second: Location) -> bool:
     """Whether two locations are one file, however their names are spelt."""
     if first == second:
@@ -155,36 +131,6 @@ def same_file(first: Location, second: Location) -> bool:
         return first.samefile(second)
     except OSError:
         return False
-
-
-def fitting_name(name: str, *, windows: bool = os.name == "nt") -> str:
-    """Name for a new file or folder: the one given, or one like it that the system takes.
-
-    Two names that are made to fit may become one.
-
-    Parameters
-    ----------
-    name : str
-        Of a slide that may come from another system.
-    windows : bool
-        Whether Windows must take it too.
-
-    Examples
-    --------
-    >>> fitting_name("a:b.svs", windows=True), fitting_name("nul.svs", windows=True)
-    ('a_b.svs', '_nul.svs')
-    """
-    fitted = name
-    if windows:
-        fitted = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", fitted)
-        if fitted.partition(".")[0].rstrip().upper() in _RESERVED:
-            fitted = f"_{fitted}"
-    data = os.fsencode(fitted)
-    room = _NAME_BYTES - _ROOM_BYTES
-    if len(data) > room:
-        digest = sha256(data).hexdigest()[:8]
-        fitted = f"{data[: room - 9].decode(errors='ignore')}-{digest}"
-    return fitted
 
 
 def is_folder(location: Location) -> bool:
