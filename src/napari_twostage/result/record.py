@@ -1,4 +1,4 @@
-"""The record of a result: its slide, its model, its parameters and every run, as JSON."""
+"""Record of a result: its slide, its model, its parameters and every run, as JSON."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameters:
-    """The settings that decide a result's coarse pass; runs with others need another folder."""
+    """Settings that decide a result's coarse pass; runs with others need another folder."""
 
     tissue: bool = True
     """Whether to look for tissue first."""
@@ -126,7 +126,7 @@ class TissueRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run: when, on which machine, with which versions, and how far it came."""
+    """One run: start, machine, versions and progress."""
 
     started: str
     """UTC, ISO 8601."""
@@ -174,7 +174,7 @@ class RunRecord:
 
     @property
     def planned_tiles(self) -> int:
-        """Tiles that this run set out to refine; 0 if it did not come so far."""
+        """Tiles that this run planned to refine; 0 if it was stopped before."""
         return 0 if self.plan is None else int(self.plan["tiles"])
 
 
@@ -228,7 +228,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str) -> Self:
-        """Read what `as_dict` gave; `source` names the folder in errors.
+        """Read the values of `as_dict`; `source` names the folder in errors.
 
         Raises
         ------
@@ -296,7 +296,7 @@ def write_record(folder: Location, record: Record) -> None:
 
 
 def _known(kind: type[Part], values: Mapping[str, Any]) -> Part:
-    """Build a record's part; entries of later versions are passed over."""
+    """Build a part of a record; entries of later versions are ignored."""
     names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]  # a dataclass
     return kind(**{name: value for name, value in values.items() if name in names})
 

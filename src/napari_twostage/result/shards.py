@@ -1,8 +1,8 @@
-"""The files that chunks of a zarr array are in: one each, or a shard for many.
+"""Files that hold the chunks of a zarr array: one each, or a shard for many.
 
-A shard begins with an index, the place and length of every chunk that it may hold: zarr's codec
-``sharding_indexed``. zarr writes shards whole; here a chunk is appended first, and then its entry
-of the index is written at one go, so a reader, or what a kill -9 leaves, has the chunk or has none.
+A shard begins with an index, the offset and length of every chunk that it may hold: zarr's codec
+``sharding_indexed``. zarr writes shards whole. Here a chunk is appended first, and then its entry
+of the index is written in one step, so readers find the chunk or none, also after a kill -9.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _MISSING = _ENTRY.pack(_NOWHERE, _NOWHERE)
 
 
 class Files:
-    """The files of an array whose every chunk has one.
+    """Files of an array with one chunk each.
 
     Parameters
     ----------
     path_of : callable
-        From the index of a chunk to its file.
+        Maps the index of a chunk to its file.
     """
 
     def __init__(self, path_of: Callable[[Index], Path]) -> None:
@@ -53,26 +53,26 @@ class Files:
             return None
 
     def write(self, index: Index, data: bytes) -> None:
-        """Replace a chunk's file: neither a reader nor a crash meets half of one."""
+        """Write or replace a chunk's file in one step."""
         write_file(self._path_of(index), data)
 
     def remove(self, index: Index) -> None:
-        """Let a chunk be missing."""
+        """Remove a chunk, if there is one."""
         remove_file(self._path_of(index))
 
     def write_together(self, chunks: Mapping[Index, bytes]) -> None:
-        """Write several."""
+        """Write several chunks."""
         for index, data in chunks.items():
             self.write(index, data)
 
 
 class Shards:
-    """The files of an array whose shards begin with their index, without a checksum.
+    """Files of an array whose shards begin with their index, without a checksum.
 
     Parameters
     ----------
     path_of : callable
-        From the index of a shard to its file.
+        Maps the index of a shard to its file.
     per_shard : tuple of int
         Chunks of a shard along each dimension.
     """
@@ -111,7 +111,7 @@ class Shards:
         _set_entry(path, number, _ENTRY.pack(start, len(data)))
 
     def remove(self, index: Index) -> None:
-        """Let a chunk be missing."""
+        """Remove a chunk, if there is one."""
         path, number = self._place(index)
         with suppress(FileNotFoundError):
             _set_entry(path, number, _MISSING)
@@ -159,7 +159,7 @@ def _set_entry(path: Path, number: int, entry: bytes) -> None:
 
 
 def _joined(chunks: list[bytes | None]) -> bytes:
-    """A shard of these chunks, in the order of its index."""
+    """Bytes of a shard with these chunks, in the order of its index."""
     entries, start = [], len(chunks) * _ENTRY.size
     for data in chunks:
         entries.append(_MISSING if data is None else _ENTRY.pack(start, len(data)))
