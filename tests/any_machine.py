@@ -7,6 +7,7 @@ temporary files, where tests write,
 - a file that this process holds open is not replaced, renamed or deleted, nor its folder renamed;
 - renaming does not replace, and replacing a folder is refused;
 - names that differ in case only are one file, and reserved names and characters are refused;
+- text without a stated encoding is that of western Windows;
 - appending is two steps, seeking and writing, unless a lock keeps other processes out;
 - the functions of ``os`` that Windows lacks are gone, and so is ``fcntl``;
 - processes are spawned.
@@ -194,8 +195,18 @@ class _Double:
 
         return with_path
 
-    def open_file(self, file: Any, *arguments: Any, **options: Any) -> Any:
-        return self._open(self.spelt(file), *arguments, **options)
+    def open_file(
+        self,
+        file: Any,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        if "b" not in mode and encoding in {None, "locale"} and not isinstance(file, int):
+            encoding = "cp1252"
+        return self._open(self.spelt(file), mode, buffering, encoding, *arguments, **options)
 
 
 _SPELLING = ("stat", "lstat", "mkdir", "listdir", "scandir", "rmdir", "chmod", "utime", "access")

@@ -127,13 +127,18 @@ def test_a_file_is_made_by_one_of_many(tmp_path: Path) -> None:
 def test_without_links_a_file_of_another_process_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "shard"
+    path, rename = tmp_path / "shard", os.rename
 
     def refuse(*_: object) -> None:
         path.write_bytes(b"theirs")  # between our look and our writing
         raise OSError("no links here")
 
+    def rename_late(*names: str) -> None:  # as Windows does instead
+        path.write_bytes(b"theirs")
+        rename(*names)
+
     monkeypatch.setattr(os, "link", refuse, raising=False)
+    monkeypatch.setattr(os, "rename", rename_late)
     assert not files.create_file(path, b"ours")
     assert path.read_bytes() == b"theirs"
     assert [one.name for one in tmp_path.iterdir()] == ["shard"]
