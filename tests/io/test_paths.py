@@ -90,7 +90,7 @@ def test_a_drive_is_no_scheme() -> None:
 
 
 def test_a_name_too_long_for_any_file_is_said(tmp_path: Path) -> None:
-    for name in ("x" * 256, "ä" * 128):
+    for name in ("x" * 256, "ä" * (128 if sys.platform == "linux" else 256)):
         with pytest.raises(LocationError, match=r"256 bytes.*choose a shorter one"):
             locate(tmp_path / name)
     assert locate(tmp_path / ("x" * 255)).name == "x" * 255

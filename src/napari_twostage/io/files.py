@@ -195,7 +195,7 @@ def patiently(action: Callable[[], _T], path: Path, *passing: int) -> _T:
 def _may_pass(error: OSError, passing: tuple[int, ...]) -> bool:
     """Whether the error may mean that another program holds a file."""
     # a share of a Windows machine says "busy", Windows itself "access denied"
-    held = {errno.EBUSY, errno.ETXTBSY, *passing}
+    held = {errno.EBUSY, getattr(errno, "ETXTBSY", errno.EBUSY), *passing}
     return error.errno in held or (_msvcrt is not None and isinstance(error, PermissionError))
 
 

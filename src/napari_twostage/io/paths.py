@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+import numpy as np
 
 from napari_twostage.errors import LocationError
 from napari_twostage.io import files
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
 
 _UNFINISHED = ".unfinished"
 """Object that is in a folder by URL until the folder is whole."""
-_NAME_BYTES = 255
-"""Longest name of a file, on nearly every file system."""
+_LONGEST_NAME = 255
+"""Bytes of a file's name on Linux, and 16-bit characters elsewhere."""
 _WINDOWS_PATH = 259
 """Characters of the longest path that Windows takes without a prefix."""
 _INSIDE_RESULT = 100
@@ -111,13 +114,18 @@ def _local(path: Path) -> Path:
     """A path that this system can open, or could if there were such a file."""
     for name in path.parts:
         size = len(os.fsencode(name))
-        if size > _NAME_BYTES:
+        if sys.platform != "linux":
+            size = len(name.encode("utf-16-le", "surrogatepass")) // 2
+        if size > _LONGEST_NAME:
             raise LocationError(
-                f"{name[:40]}... is a name of {size} bytes, a file system takes {_NAME_BYTES}; "
+                f"{name[:40]}... is a name of {size} bytes, a file system takes {_LONGEST_NAME}; "
                 "choose a shorter one"
             )
-    if os.name == "nt" and len(str(path.absolute())) > _WINDOWS_PATH - _INSIDE_RESULT:
-        return Path(extended_path(str(path.expanduser().absolute())))
+    if os.name == "nt":
+        # not Path.absolute: a path in the extended form must have no ".."
+        whole = os.path.abspath(path.expanduser())  # noqa: PTH100
+        if len(whole) > _WINDOWS_PATH - _INSIDE_RESULT:
+            return Path(extended_path(whole))
     return path
 
 
@@ -155,8 +163,6 @@ def write_whole(location: Location, data: bytes) -> None:
 
 def save_arrays(location: Location, **arrays: ArrayLike) -> None:
     """Write small arrays by name into one ``.npz`` file; a crash leaves no half file."""
-    import numpy as np
-
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)  # type: ignore[arg-type]  # its one flag
     write_whole(location, data.getvalue())
@@ -164,8 +170,6 @@ def save_arrays(location: Location, **arrays: ArrayLike) -> None:
 
 def load_arrays(location: Location) -> dict[str, NDArray[Any]]:
     """Read the arrays of `save_arrays`; FileNotFoundError where there is no file."""
-    import numpy as np
-
     with np.load(io.BytesIO(read_whole(location)), allow_pickle=False) as saved:
         return dict(saved)
 
