@@ -6,6 +6,8 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from napari_twostage.io.files import write_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -21,10 +23,8 @@ def read_cached(path: Path, key: dict[str, Any]) -> Any:  # noqa: ANN401 - any J
 
 def write_cached(path: Path, key: dict[str, Any], result: object) -> None:
     """Write a result with its key, atomically."""
-    partial = path.with_suffix(".partial")
     text = json.dumps({"key": key, "result": result}, indent=1) + "\n"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_file(path, text.encode())
 
 
 def fingerprint(files: Iterable[Path]) -> str:

@@ -43,6 +43,14 @@ class TransferError(TwoStageError):
     """A URL that cannot be reached; unlike damaged data, this is transient: resume later."""
 
 
+class LocationError(TwoStageError):
+    """A path or URL that cannot be the name of anything on this machine."""
+
+
+class BusyFileError(TwoStageError, PermissionError):
+    """A file that another program holds open, or that is write-protected."""
+
+
 def one_line(error: BaseException) -> str:
     r"""An error as one line for the user; its kind comes first unless it is one of ours.
 

@@ -68,6 +68,37 @@ def test_places_stay_whatever_is_asked_for_again(slides: list[Path], tmp_path: P
     assert len(place_results([slides[0], slides[0]], out)) == 1
 
 
+def test_names_that_differ_in_case_only_have_folders_of_their_own(tmp_path: Path) -> None:
+    slides = [tmp_path / "a/Slide.TIF", tmp_path / "b/slide.tif", tmp_path / "b/other.tif"]
+    for seed, path in enumerate(slides):
+        path.parent.mkdir(exist_ok=True)
+        write_tiff(path, noise(150, 170, seed=seed))
+    out = tmp_path / "out"
+    rows = batch(slides, out)
+    assert [row.status for row in rows] == ["done"] * 3
+    assert len({row["result"].casefold() for row in table(out)}) == 3
+    places = place_results(slides, out)
+    for slide in slides:  # also when it is asked for alone
+        assert place_results([slide], out) == {slide: places[slide]}
+        assert Segmentation.open(places[slide]).record.slide.path == str(slide)
+
+
+def test_a_slide_spelt_in_two_ways_is_one_where_the_disk_ignores_case(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    spelt = slides[2].with_name("OTHER.tif")
+    places = place_results([slides[2], spelt], tmp_path / "out")
+    assert len(places) == (1 if spelt.exists() else 2)
+
+
+def test_long_names_are_shortened(tmp_path: Path) -> None:
+    slides = [tmp_path / f"{'x' * 230}{number}.tif" for number in range(2)]
+    places = place_results(slides, tmp_path)
+    assert len({place.name for place in places.values()}) == 2
+    assert all(len(f".{place.name}.partial") <= 255 for place in places.values())
+    assert place_results(slides[::-1], tmp_path) == places
+
+
 def test_names_that_cannot_be_told_apart_are_numbered(tmp_path: Path) -> None:
     slides = [tmp_path / "a/b-c.tif", tmp_path / "x/c.tif", tmp_path / "a/b/c.tif"]
     twice = [*slides, tmp_path / "y/a/b/c.tif", tmp_path / "a-b-c.tif"]

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.servers import memory, web_server
 
-from napari_twostage.errors import TransferError
+from napari_twostage.errors import LocationError, TransferError
 from napari_twostage.io.paths import (
     Location,
     atomic_folder,
+    file_url_path,
     is_folder,
     is_vacant,
     locate,
     remove_tree,
+    same_file,
     write_whole,
 )
 from napari_twostage.io.url import Url
@@ -67,6 +69,41 @@ def test_paths_stay_paths(tmp_path: Path) -> None:
     assert is_folder(tmp_path)
     assert is_folder(locate("https://host/a.zarr/0"))
     assert not is_folder(locate("https://host/a.svs"))
+
+
+def test_file_urls_name_files_of_this_machine_or_of_a_share() -> None:
+    assert file_url_path("file://localhost/data/a.svs", windows=False) == "/data/a.svs"
+    assert file_url_path("file:///data/%C3%A4%23.svs", windows=False) == "/data/ä#.svs"
+    with pytest.raises(LocationError, match=r"on the machine server.*mount the share"):
+        file_url_path("file://server/share/a.svs", windows=False)
+    for url, path in {
+        "file:///C:/data/a%20b.svs": r"C:\data\a b.svs",
+        "file://localhost/C:/a.svs": r"C:\a.svs",
+        "file://server/share/a.svs": r"\\server\share\a.svs",
+        "file:////server/share/a.svs": r"\\server\share\a.svs",
+    }.items():
+        assert file_url_path(url, windows=True) == path
+
+
+def test_a_drive_is_no_scheme() -> None:
+    assert isinstance(locate("C://slides/a.svs"), Path)
+
+
+def test_a_name_too_long_for_any_file_is_said(tmp_path: Path) -> None:
+    for name in ("x" * 256, "ä" * (128 if sys.platform == "linux" else 256)):
+        with pytest.raises(LocationError, match=r"256 bytes.*choose a shorter one"):
+            locate(tmp_path / name)
+    assert locate(tmp_path / ("x" * 255)).name == "x" * 255
+
+
+def test_two_spellings_of_a_file_are_one_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "b").write_bytes(b"")
+    assert not same_file(tmp_path / "a", tmp_path / "missing")
+    (tmp_path / "c").mkdir()
+    assert same_file(tmp_path / "a", tmp_path / "c" / ".." / "a")
+    assert not same_file(tmp_path / "a", tmp_path / "b")
+    assert not same_file(tmp_path / "a", Url("s3://bucket/a"))
 
 
 def test_a_file_is_replaced_as_a_whole(folder: Location) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,10 +116,10 @@ def segment_in_child(slide: str, out: str, options: dict[str, Any]) -> None:
 def start(slide: Path, out: Path, options: dict[str, Any]) -> BaseProcess:
     """Start a real process that segments a slide; it can be killed at any time.
 
-    It is forked from a server that has imported everything and run nothing: what is left to kill
-    is the run, not four seconds of imports.
+    Where there is one, it is forked from a server that has imported everything and run nothing:
+    what is left to kill is the run, not four seconds of imports.
     """
-    context = get_context("forkserver")
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     context.set_forkserver_preload(["napari_twostage.models.model", "tests.proofs.helpers"])
     child = context.Process(target=segment_in_child, args=(str(slide), str(out), options))
     child.start()

@@ -19,7 +19,7 @@ LIMIT = 2 << 30
 
 def peak_bytes(process: subprocess.Popen[str]) -> int:
     """Peak resident memory so far; 0 once the process has ended."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
     lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     return int(lines.get("VmHWM", "0 kB").split()[0]) * 1024
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.model import Model
 
+KILLED = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""Signal by which a process that was killed ended; Windows has but the other one."""
 KILLS = 20
 KILLS_IN_A_ROW = 5
 KILLS_IN_STAGE = 6
@@ -51,7 +53,7 @@ def kill_again_and_again(
         child.join()
         if child.exitcode == 0:
             return hits
-        assert child.exitcode == -signal.SIGKILL
+        assert child.exitcode == -KILLED
     finish(slide, out, options)
     return most
 

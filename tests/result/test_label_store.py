@@ -1,4 +1,4 @@
-"""Pixels on disk: labels composed on reading, and an overview that shows the same."""
+"""Pixels on disk: labels composed on reading, and a pyramid that shows the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heat map is the mean uncertainty of cells, however its windows came."""
+"""The uncertainty map holds the mean of each cell, in whatever order its windows came."""
 
 from __future__ import annotations
 

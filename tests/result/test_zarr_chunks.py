@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,10 +100,14 @@ def test_a_damaged_chunk_is_an_error_and_not_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", ["memory", "gzip"])
-def test_other_stores_and_codecs_are_left_to_zarr(what: str, kind: str, tmp_path: Path) -> None:
+def test_other_stores_and_codecs_are_left_to_zarr(
+    what: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store, codec = (MemoryStore(), None) if what == "memory" else (tmp_path, GzipCodec(level=1))
     array = make(store, kind, codec)
-    ours, plane = ChunkFiles(array), np.full(array.shape, array.fill_value, array.dtype)
+    with caplog.at_level(logging.INFO, "napari_twostage"):
+        ours, plane = ChunkFiles(array), np.full(array.shape, array.fill_value, array.dtype)
+    assert "by zarr, more slowly" in caplog.text
     for place, values in pieces(array):
         ours[place] = plane[place] = values
     assert np.array_equal(array[:], plane, equal_nan=kind == "logits")

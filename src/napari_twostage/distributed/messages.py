@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_twostage.io.npz import load_arrays, save_arrays
-from napari_twostage.io.paths import locate, remove_tree
+from napari_twostage.errors import BusyFileError
+from napari_twostage.io.files import rename
+from napari_twostage.io.paths import load_arrays, locate, remove_file, remove_tree, save_arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 FOLDER = "handover"
 """Folder for shared pixels, inside the result folder; removed when the run ends."""
+MARKER = "goes-on"
+"""File that exists for as long as a run's owner wants its tasks done."""
 Levels = dict[int, "NDArray[np.uint8]"]
 """Labels of a partition at levels of the label pyramid; the key is fine pixels per pixel."""
 
@@ -56,7 +59,14 @@ class ClusterRun:
         with suppress(FileNotFoundError):
             if isinstance(folder, Path):
                 # Rename first: tasks could add files to a folder that is being removed.
-                folder = folder.rename(folder.with_name(f"{FOLDER}-{self.token}"))
+                away = folder.with_name(f"{FOLDER}-{self.token}")
+                try:
+                    rename(folder, away)
+                except BusyFileError:  # on Windows, while a task writes: without its marker it ends
+                    for run in folder.iterdir():
+                        remove_file(run / MARKER)
+                else:
+                    folder = away
             remove_tree(folder)
 
     @property
@@ -77,7 +87,7 @@ class ClusterRun:
             levels = load_arrays(file)
         except FileNotFoundError:
             return {}
-        file.unlink()
+        remove_file(file)
         return {int(step): pixels for step, pixels in levels.items()}
 
     @property
@@ -86,7 +96,7 @@ class ClusterRun:
 
     @property
     def _mark(self) -> Location:
-        return self._place / "goes-on"
+        return self._place / MARKER
 
     def _file(self, stage: str, partition: Partition) -> Location:
         return self._place / f"{stage}-{partition[0]}-{partition[1]}.npz"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from io import StringIO
 from itertools import accumulate, chain, count
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.engine.progress import watch
 from napari_twostage.errors import ClusterError, SegmentationError, one_line
-from napari_twostage.io.paths import Location, locate, write_whole
+from napari_twostage.io.paths import Location, locate, same_file, write_whole
 from napari_twostage.measure.summary import summarise
 from napari_twostage.result.folder_names import name_on_disk, result_folder
 from napari_twostage.result.record import FILE, read_record
@@ -157,22 +158,45 @@ def place_results(slides: Iterable[Location], out: Location) -> dict[Location, L
     """Name a result folder for each slide: the same at every call, and of one slide only.
 
     Where another slide has the name, here or from an earlier call, the names of the folders that
-    the slide is in come before it, as many as it takes.
+    the slide is in come before it, as many as it takes. Names that differ in case only count as
+    one, on any disk, so that results may move to one that ignores case.
     """
     placed: dict[Location, Location] = {}
-    taken: set[str] = set()  # of a disk that folds case: results may be copied to one
-    for slide in {path.expanduser().absolute(): path for path in slides}.values():
-        place = slide.expanduser().absolute()
+    taken: set[str] = set()
+    there = _results_by_name(out)
+    for place, slide in _distinct(slides).items():
         longer = accumulate(_names(place), lambda name, part: f"{part}-{name}")
         numbered = (f"{slide.name}-{number}" for number in count(2))
-        candidates = (result_folder(out, name) for name in chain(longer, numbered))
-        placed[slide] = next(
-            path
-            for path in candidates
-            if name_on_disk(path.name) not in taken and _is_of(path, place)
-        )
-        taken.add(name_on_disk(placed[slide].name))
+        for name in chain(longer, numbered):
+            result = result_folder(out, name)
+            key = name_on_disk(result.name)
+            if key not in taken and all(_is_of(r, place) for r in there.get(key, [result])):
+                break
+        placed[slide] = result
+        taken.add(key)
     return placed
+
+
+def _distinct(slides: Iterable[Location]) -> dict[Location, Location]:
+    """Slides by absolute location; one named twice, in whatever spelling, is there once."""
+    distinct: dict[Location, Location] = {}
+    spellings: defaultdict[str, list[Location]] = defaultdict(list)
+    for slide in slides:
+        place = slide.expanduser().absolute()
+        alike = spellings[name_on_disk(str(place))]
+        if not any(same_file(place, other) for other in alike):
+            alike.append(place)
+            distinct[place] = slide
+    return distinct
+
+
+def _results_by_name(out: Location) -> dict[str, list[Location]]:
+    """Entries of a folder on disk by `name_on_disk`; empty for a URL."""
+    found: defaultdict[str, list[Location]] = defaultdict(list)
+    if isinstance(out, Path) and out.is_dir():
+        for entry in out.iterdir():
+            found[name_on_disk(entry.name)].append(entry)
+    return dict(found)
 
 
 def _names(place: Location) -> list[str]:
@@ -192,15 +216,7 @@ def _is_of(result: Location, slide: Location) -> bool:
         return True  # reported when it is opened
     if made_of is None or made_of == str(slide):
         return True
-    earlier = locate(made_of)
-    return not earlier.exists() or _same_file(earlier, slide)
-
-
-def _same_file(first: Location, second: Location) -> bool:
-    """Whether two names that differ in case only are one file, on a disk that folds case."""
-    if not (isinstance(first, Path) and isinstance(second, Path) and second.exists()):
-        return False
-    return name_on_disk(str(first)) == name_on_disk(str(second)) and first.samefile(second)
+    return same_file(locate(made_of), slide) or not locate(made_of).exists()
 
 
 def _finished(seg: Segmentation, wanted: Selection) -> bool:

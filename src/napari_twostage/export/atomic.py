@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import ExportError
+from napari_twostage.errors import BusyFileError, ExportError
+from napari_twostage.io.files import remove_file, remove_folder, rename, replace_file
 from napari_twostage.io.url import Url
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def replacing(path: Location) -> Iterator[Path]:
     try:
         yield partial
         _swap(partial, path)
+    except BusyFileError as error:
+        raise ExportError(str(error)) from error
     except OSError as error:
         raise ExportError(
             f"{path.name} could not be written: {error.strerror or error}; "
@@ -80,17 +82,22 @@ def _send(made: Path, url: Url) -> None:
 def _swap(partial: Path, path: Path) -> None:
     """Replace `path`; a folder cannot be renamed over, so an old one is moved away first."""
     if not path.is_dir():
-        partial.replace(path)
+        replace_file(partial, path)
         return
     former = path.with_name(f".{path.name}.former")
     _remove(former)
-    path.rename(former)
-    partial.rename(path)
-    _remove(former)
+    rename(path, former)
+    try:
+        rename(partial, path)
+    except OSError:
+        rename(former, path)
+        raise
+    with suppress(BusyFileError):  # the export is whole; the next one removes the rest
+        _remove(former)
 
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        remove_folder(path)
     else:
-        path.unlink(missing_ok=True)
+        remove_file(path)

@@ -1,29 +1,48 @@
-"""Where slides and results are: a path of this machine, or a URL that fsspec knows."""
+"""Locations of slides and results: a path of this machine, or a URL that fsspec knows."""
 
 from __future__ import annotations
 
-import shutil
+import io
+import os
+import re
+import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
+import numpy as np
+
+from napari_twostage.errors import LocationError
+from napari_twostage.io import files
 from napari_twostage.io.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
-_UNFINISHED = ".unfinished"
-"""An object that stands in a folder by URL until it is whole."""
+    from numpy.typing import ArrayLike, NDArray
 
+_UNFINISHED = ".unfinished"
+"""Object that is in a folder by URL until the folder is whole."""
+_LONGEST_NAME = 255
+"""Bytes of a file's name on Linux, and 16-bit characters elsewhere."""
+_WINDOWS_PATH = 259
+"""Characters of the longest path that Windows takes without a prefix."""
+_INSIDE_RESULT = 100
+"""Characters of the longest path inside a result folder, of a file before it takes its name."""
 Location = Path | Url
 """A file or folder, here or elsewhere."""
 
 
 def locate(place: str | PathLike[str] | Url) -> Location:
-    """Tell paths from URLs.
+    """Tell paths from URLs; a ``file://`` URL becomes a path.
+
+    Raises
+    ------
+    LocationError
+        If a name is too long for any file, or a ``file://`` URL names another machine and
+        this one is not a Windows machine, which finds shares by the machine's name.
 
     Examples
     --------
@@ -34,28 +53,125 @@ def locate(place: str | PathLike[str] | Url) -> Location:
     """
     if isinstance(place, Url):
         return place
-    if not isinstance(place, str) or "://" not in place:
-        return Path(place)
-    if place.startswith("file://"):
-        return Path(url2pathname(urlsplit(place).path))
+    if isinstance(place, str) and place.startswith("file://"):
+        return _local(Path(file_url_path(place)))
+    # one letter before the colon is a drive: C://slides
+    if not isinstance(place, str) or not re.match(r"[^/\\:]{2,}://", place):
+        return _local(Path(place))
     return Url(place.rstrip("/"))
 
 
+def file_url_path(url: str, *, windows: bool = os.name == "nt") -> str:
+    r"""Path that a ``file://`` URL names.
+
+    Raises
+    ------
+    LocationError
+        If it is on another machine and `windows` is False.
+
+    Examples
+    --------
+    >>> file_url_path("file:///data/a%20b.svs", windows=False)
+    '/data/a b.svs'
+    >>> print(file_url_path("file:///C:/data/a.svs", windows=True))
+    C:\data\a.svs
+    >>> print(file_url_path("file://server/share/a.svs", windows=True))
+    \\server\share\a.svs
+    """
+    parts = urlsplit(url)
+    host = "" if parts.netloc.lower() == "localhost" else parts.netloc
+    path = unquote(parts.path)
+    if not windows:
+        if host:
+            raise LocationError(
+                f"{url} names a file on the machine {host}, expected one on this machine; "
+                "mount the share and give its path, as in file:///mnt/share/slide.svs"
+            )
+        return path
+    if re.match(r"/[A-Za-z]:", path):
+        path = path[1:]
+    return (f"//{host}{path}" if host else path).replace("/", "\\")
+
+
+def extended_path(path: str) -> str:
+    r"""Absolute Windows path in the form whose length has no limit.
+
+    Examples
+    --------
+    >>> print(extended_path(r"C:\data\a.svs"))
+    \\?\C:\data\a.svs
+    >>> print(extended_path(r"\\server\share\a.svs"))
+    \\?\UNC\server\share\a.svs
+    """
+    if path.startswith("\\\\?\\"):
+        return path
+    if path.startswith("\\\\"):
+        return "\\\\?\\UNC\\" + path[2:]
+    return "\\\\?\\" + path
+
+
+def _local(path: Path) -> Path:
+    """A path that this system can open, or could if there were such a file."""
+    for name in path.parts:
+        size = len(os.fsencode(name))
+        if sys.platform != "linux":
+            size = len(name.encode("utf-16-le", "surrogatepass")) // 2
+        if size > _LONGEST_NAME:
+            raise LocationError(
+                f"{name[:40]}... is a name of {size} bytes, a file system takes {_LONGEST_NAME}; "
+                "choose a shorter one"
+            )
+    if os.name == "nt":
+        # not Path.absolute: a path in the extended form must have no ".."
+        whole = os.path.abspath(path.expanduser())  # noqa: PTH100
+        if len(whole) > _WINDOWS_PATH - _INSIDE_RESULT:
+            return Path(extended_path(whole))
+    return path
+
+
+def same_file(first: Location, second: Location) -> bool:
+    """Whether two locations are one file, however their names are spelt."""
+    if first == second:
+        return True
+    if isinstance(first, Url) or isinstance(second, Url):
+        return False
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False
+
+
 def is_folder(location: Location) -> bool:
-    """Whether this is a folder; of a URL its name tells, as a web server cannot."""
+    """Whether this is a folder; for a URL judged by its name, as web servers cannot tell."""
     if isinstance(location, Url):
         return any(part.endswith(".zarr") for part in location.text.split("/"))
     return location.is_dir()
+
+
+def read_whole(location: Location) -> bytes:
+    """All of a file that may be replaced at this moment; FileNotFoundError where there is none."""
+    return location.read_bytes() if isinstance(location, Url) else files.read_file(location)
 
 
 def write_whole(location: Location, data: bytes) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
     if isinstance(location, Url):
         location.write_bytes(data)
-        return
-    partial = location.with_name(f"{location.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(location)
+    else:
+        files.write_file(location, data)
+
+
+def save_arrays(location: Location, **arrays: ArrayLike) -> None:
+    """Write small arrays by name into one ``.npz`` file; a crash leaves no half file."""
+    data = io.BytesIO()
+    np.savez_compressed(data, **arrays)  # type: ignore[arg-type]  # its one flag
+    write_whole(location, data.getvalue())
+
+
+def load_arrays(location: Location) -> dict[str, NDArray[Any]]:
+    """Read the arrays of `save_arrays`; FileNotFoundError where there is no file."""
+    with np.load(io.BytesIO(read_whole(location)), allow_pickle=False) as saved:
+        return dict(saved)
 
 
 def remove_tree(location: Location) -> None:
@@ -63,7 +179,15 @@ def remove_tree(location: Location) -> None:
     if isinstance(location, Url):
         location.remove_tree()
     else:
-        shutil.rmtree(location)
+        files.remove_folder(location)
+
+
+def remove_file(location: Location) -> None:
+    """Remove a file."""
+    if isinstance(location, Url):
+        location.unlink()
+    else:
+        files.remove_file(location)
 
 
 @contextmanager
@@ -77,9 +201,9 @@ def atomic_folder(folder: Location) -> Iterator[Location]:
         return
     unfinished = folder.with_name(f".{folder.name}.partial")
     if unfinished.exists():  # a process was killed right here
-        shutil.rmtree(unfinished)
+        files.remove_folder(unfinished)
     yield unfinished
-    unfinished.rename(folder)
+    files.rename(unfinished, folder)
 
 
 def is_vacant(folder: Location) -> bool:

@@ -1,4 +1,4 @@
-"""What the user painted: above everything computed, taken back edit by edit."""
+"""Edits by the user: labels above everything computed, undone one by one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.errors import SegmentationError
-from napari_twostage.io.npz import load_arrays, save_arrays
+from napari_twostage.io.paths import load_arrays, save_arrays
 from napari_twostage.result.journal_events import EditMade, EditUndone
 from napari_twostage.result.layout import UNSET
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Edits:
-    """The edits of a result.
+    """Edits of a result.
 
     Parameters
     ----------
     folder : Path or Url
-        Keeps what each edit covered; made with the first.
+        Holds the painted labels that each edit replaced; made with the first edit.
     store, log : LabelStore, TileLog
-        Of the result.
+        Pixels and journal of the result.
     """
 
     def __init__(self, folder: Location, store: LabelStore, log: TileLog) -> None:
@@ -37,7 +37,7 @@ class Edits:
         self._log = log
 
     def add(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Keep an edit; parameters and errors as for `Segmentation.edit`."""
+        """Add an edit; parameters and errors as for `Result.edit`."""
         labels = self.check(box, labels)
         with self._store.lock:  # two edits must not take the same number
             before = self._store.read_edits(box)
@@ -47,7 +47,7 @@ class Edits:
             self._log.record(EditMade(self._log.edits_made, box))
 
     def undo(self) -> bool:
-        """Take back the last edit that stands; False where there is none."""
+        """Undo the last edit that stands; False if there is none."""
         with self._store.lock:
             if not self._log.edits:
                 return False

@@ -1,4 +1,4 @@
-"""The parts of a result folder, opened together."""
+"""Parts of a result folder, opened together."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ResultFiles:
     path : Path or Url
         The folder, which must exist.
     record : Record
-        What its `record.json` states.
+        Content of its `record.json`.
     """
 
     def __init__(self, path: Location, record: Record) -> None:
@@ -56,7 +56,7 @@ class ResultFiles:
 
     def flush(self) -> None:
         """Write the buffered levels of the label pyramid, and record that they are written."""
-        with self.store.lock:  # else the event may cover a tile that came in between
+        with self.store.lock:  # otherwise the event could cover a tile that came in between
             if self.store.pyramid.stale:
                 self.store.pyramid.flush()
                 self.log.record(PyramidFlushed())

@@ -1,19 +1,19 @@
-"""What happened to a result, one line an event, written as it happens."""
+"""The journal of a result: one line an event, written as it happens."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count, takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from napari_twostage.io.files import append_line
 from napari_twostage.io.url import Url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari_twostage.io.paths import Location
@@ -27,23 +27,23 @@ _FULL_BYTES = 1 << 16
 
 
 class Journal:
-    """Append-only JSON lines: one file or, on an object store, a row of objects.
+    """Append-only JSON lines: one file or, on an object store, a series of objects.
 
     Lines follow each other in ``journal.jsonl``, ``journal/00000001.jsonl``,
-    ``journal/00000002.jsonl`` and so on. On a disk the last of them is appended to, which mostly
-    is the first; a line that a crash cut short is dropped when it is read. An object store has no
-    appending: there, whoever writes begins an object of its own and replaces it with each event
-    until it is full. So a result may be copied between disk and store and gone on with.
+    ``journal/00000002.jsonl`` and so on. On a disk the last of these is appended to, which mostly
+    is the first; a line that a crash cut short is dropped on reading. An object store cannot
+    append: there, each writer begins an object of its own and replaces it with each event
+    until it is full. So a result may be copied between disk and store and resumed there.
 
     Parameters
     ----------
     path : Path or Url
-        Of the first, made with the first event.
+        The first file, made with the first event.
     """
 
     def __init__(self, path: Location) -> None:
         self._path = path
-        # a user's edit may come while a run writes, and a run be begun before another has ended
+        # the user may edit while a run writes, and a run may begin before another has ended
         self._lock = _LOCKS[path.absolute()]
 
     def events(self) -> Iterator[Event]:
@@ -60,51 +60,26 @@ class Journal:
         """Record an event; once this returns, killing the process does not lose it."""
         line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
         with self._lock:
-            self._last.append(line)
+            self._append(line)
 
     @cached_property
-    def _last(self) -> _File | _Objects:
+    def _append(self) -> Callable[[bytes], None]:
         if isinstance(self._path, Url):
-            return _Objects(_parts(self._path))
+            return _Objects(_parts(self._path)).append
         written = list(takewhile(lambda part: part.exists(), _parts(self._path)))
-        return _File(written[-1] if written else self._path)
+        return partial(append_line, written[-1] if written else self._path)
 
 
 def _parts(first: _Place) -> Iterator[_Place]:
-    """Where lines are, in order, without end."""
+    """Places of lines, in order, without end."""
     yield first
     folder = first.with_name("journal")
     for number in count(1):
         yield folder / f"{number:08}.jsonl"
 
 
-class _File:
-    """Lines on a disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def append(self, line: bytes) -> None:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            size = os.fstat(descriptor).st_size
-            end = self._whole_lines(descriptor, size)
-            if end < size:
-                os.ftruncate(descriptor, end)
-            os.pwrite(descriptor, line, end)
-        finally:
-            os.close(descriptor)
-
-    @staticmethod
-    def _whole_lines(descriptor: int, size: int) -> int:
-        """Where the last whole line ends: a line that a crash cut short is written over."""
-        while size and os.pread(descriptor, 1, size - 1) != b"\n":
-            size -= 1
-        return size
-
-
 class _Objects:
-    """Lines in objects, none of which two writers share: none replaces what another wrote."""
+    """Lines in objects, each of one writer: none replaces what another wrote."""
 
     def __init__(self, places: Iterator[Url]) -> None:
         self._places = places
@@ -122,7 +97,7 @@ class _Objects:
             self._lines, self._place = b"", None
 
     def _begin(self, lines: bytes) -> Url:
-        """Take the first place that is free; a place is taken once and for all."""
+        """Take the first place that is free, for good."""
         for place in self._places:
             try:
                 place.write_bytes(lines, new=True)

@@ -1,4 +1,4 @@
-"""The events of a journal, and the JSON objects that stand for them on disk."""
+"""Events of a journal, and the JSON objects that represent them on disk."""
 
 from __future__ import annotations
 

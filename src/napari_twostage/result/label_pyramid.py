@@ -1,8 +1,8 @@
-"""Labels from the coarse grid up, kept so that looking at a whole slide reads no logits.
+"""Label levels from the coarse grid up, kept so that viewing a whole slide reads no logits.
 
-Every window and every tile changes a chunk of each level, and those of the coarser levels are
-shared by many. So what is new there is held in memory, laid over what is read, and written for
-many places at once; what a killed run still held is made again from the finer pixels.
+Every window and every tile changes a chunk of each level, and chunks of the coarser levels are
+shared by many. So new labels are buffered in memory, laid over whatever is read, and written for
+many places at once. The buffer of a killed run is rebuilt from the finer pixels.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
     from napari_twostage.result.zarr_chunks import ChunkFiles
 
 Thinned = dict[int, "NDArray[np.uint8]"]
-"""Labels of a place at several levels, by fine pixels per pixel."""
+"""Labels of a place at several levels; the key is fine pixels per pixel."""
 
 
 class LabelPyramid:
-    """The levels of labels of one result; may be called from any thread.
+    """Label pyramid of one result; may be called from any thread.
 
-    Places are boxes of the fine grid: of tiles, or of coarse windows, inside the slide.
+    Places are boxes of the fine grid, inside the slide: those of tiles or of coarse windows.
 
     Parameters
     ----------
     levels : mapping of int to ChunkFiles
-        By fine pixels per pixel, the finest first; in its chunks a coarse window has one.
+        Arrays by fine pixels per pixel, the finest first. A coarse window has one chunk of the
+        finest level to itself.
     chunk_px : int
-        Side of a chunk of every level.
+        Side of a chunk, the same for every level.
     make : callable
-        Gives what every level is to show of a place, from the pixels on disk.
+        Computes the labels of a place at every level from the pixels on disk.
     lock : RLock
-        Held by whoever writes what `make` reads.
+        Held by every writer of the pixels that `make` reads.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class LabelPyramid:
         self._chunk_px = chunk_px
         self._make = make
         self._lock = lock
-        self._lagging: set[Box] = set()
-        self._held: dict[Box, Thinned] = {}
+        self._stale_places: set[Box] = set()
+        self._buffer: dict[Box, Thinned] = {}
         self.buffered_bytes = 0
-        """Of what the levels on disk lack and memory holds."""
+        """Bytes buffered in memory, not yet flushed."""
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -68,77 +69,77 @@ class LabelPyramid:
 
     @property
     def stale(self) -> bool:
-        """Whether the levels on disk lag behind what was shown."""
-        return bool(self._lagging or self._held)
+        """Whether the levels on disk are out of date."""
+        return bool(self._stale_places or self._buffer)
 
     def mark_stale(self, places: Iterable[Box]) -> None:
-        """Say that these changed without the levels on disk: in a run that was killed, say."""
-        self._lagging.update(places)
+        """Mark places whose pixels changed without the levels on disk, as in a killed run."""
+        self._stale_places.update(places)
 
     def update(self) -> None:
-        """Make again what lags, and hold it; reading does it too, in the reader's thread."""
-        if self._lagging:
+        """Rebuild stale places into the buffer; reading does it too, in the reader's thread."""
+        if self._stale_places:
             with self._lock:
-                for place in self._lagging:  # on top of what is held, which was on disk before
+                for place in self._stale_places:  # on top of the buffer, which was on disk before
                     self.show(place, self._make(place))
-                self._lagging.clear()
+                self._stale_places.clear()
 
     def show(self, place: Box, labels: Thinned) -> None:
-        """Show a place from now on; the last one shown is on top."""
+        """Buffer the labels of a place; the last place shown is on top."""
         with self._lock:
-            held = self._held
+            held = self._buffer
             self.buffered_bytes += _size(labels) - _size(held.get(place, {}))
-            if place in held:  # readers are to meet the old labels or the new ones
+            if place in held:  # readers must see the old labels or the new ones, never none
                 held = {other: held[other] for other in held if other != place}
             held[place] = labels
-            self._held = held
+            self._buffer = held
 
     def show_window(self, place: Box, labels: Thinned) -> None:
-        """Show a coarse window: at the finest level it has a chunk, which is written at once."""
+        """Write a coarse window's chunk of the finest level, and buffer its other levels."""
         finest = labels.pop(self._finest)
         with self._lock:
             self._arrays[self._finest][_at(place, self._finest, finest).slices] = finest
             self.show(place, labels)
 
     def read(self, box: Box, step: int) -> NDArray[np.uint8]:
-        """Labels of a box of the level that has so many fine pixels per pixel."""
+        """Labels of a box of the level with `step` fine pixels per pixel."""
         self.update()
-        # taken before the read: what the level takes in meanwhile is in one of both
-        held = list(self._held.items())
+        # copied before the read: labels flushed meanwhile are in the copy or in the array
+        held = list(self._buffer.items())
         labels = read_box(self._arrays[step], box)
         for place, thinned in held:
             _paste(labels, box, place, step, thinned)
         return labels
 
     def flush(self) -> None:
-        """Bring the levels on disk up to date."""
+        """Write the buffer: the levels on disk are up to date."""
         with self._lock:
             self.update()
             for step, array in self._arrays.items():
                 for places in self._by_chunk(step):
                     self._write(array, step, places)
-            self._held.clear()
+            self._buffer.clear()
             self.buffered_bytes = 0
 
     def detach(self, box: Box, step: int) -> Thinned:
-        """Write a box only from now on, and nothing of it to chunks that others share.
+        """Write only a box from now on, and none of the chunks that other processes share.
 
         Parameters
         ----------
         box : Box
-            Of the fine grid; whole chunks of every level up to `step`.
+            Box of the fine grid: whole chunks of every level up to `step`.
         step : int
             Fine pixels per pixel of the coarsest level that may be written.
 
         Returns
         -------
         dict of int to (height, width) array
-            The box at the levels beyond: `flush` changes them, for `attach` of whoever owns
-            the shared chunks.
+            The box at the coarser levels. `flush` updates these arrays; the process that owns
+            the shared chunks passes them to `attach`.
         """
         with self._lock:
-            self._lagging.clear()  # what others left behind is theirs
-            self._held.clear()
+            self._stale_places.clear()  # stale places are the owner's to rebuild
+            self._buffer.clear()
             self.buffered_bytes = 0
             patches = {
                 beyond: _Patch(array, box.scaled(1 / beyond))
@@ -149,22 +150,22 @@ class LabelPyramid:
         return {beyond: patch.pixels for beyond, patch in patches.items()}
 
     def attach(self, box: Box, levels: Thinned) -> None:
-        """Take over what `detach` returned, from a process that is done with the box."""
+        """Write the arrays that `detach` returned, from a process that has finished its box."""
         with self._lock:
             for step, pixels in levels.items():
                 self._levels[step][box.scaled(1 / step).slices] = pixels
 
     def _by_chunk(self, step: int) -> Iterable[list[Box]]:
-        """What is held of a level, by the chunk it is in, to write each chunk once."""
+        """Buffered places of a level, grouped by chunk so that each chunk is written once."""
         groups: defaultdict[tuple[int, int], list[Box]] = defaultdict(list)
         side = self._chunk_px * step
-        for place, labels in self._held.items():
+        for place, labels in self._buffer.items():
             if step in labels:
                 groups[place.top // side, place.left // side].append(place)
         return groups.values()
 
     def _write(self, array: ChunkFiles | _Patch, step: int, places: list[Box]) -> None:
-        boxes = [_at(place, step, self._held[place][step]) for place in places]
+        boxes = [_at(place, step, self._buffer[place][step]) for place in places]
         frame = Box(
             min(box.top for box in boxes),
             min(box.left for box in boxes),
@@ -173,12 +174,12 @@ class LabelPyramid:
         )
         pixels = read_box(array, frame)
         for place in places:
-            _paste(pixels, frame, place, step, self._held[place])
+            _paste(pixels, frame, place, step, self._buffer[place])
         array[frame.slices] = pixels
 
 
 class _Patch:
-    """A box of an array in memory, read and written as if it were the array."""
+    """Box of an array, copied into memory, with the indexing of the whole array."""
 
     def __init__(self, array: ChunkFiles, box: Box) -> None:
         self.pixels = read_box(array, box)
@@ -199,17 +200,17 @@ class _Patch:
 
 
 def read_box(array: ChunkFiles | _Patch, box: Box) -> NDArray[np.uint8]:
-    """A box of an array of labels, for the caller to change."""
+    """Labels of a box of an array; a copy."""
     return np.array(array[box.slices], np.uint8)
 
 
 def _at(place: Box, step: int, labels: NDArray[np.uint8]) -> Box:
-    """Where the labels of a place lie in a level."""
+    """Box of a place in a level, as large as its labels."""
     return Box.at(place.top // step, place.left // step, *labels.shape)
 
 
 def _paste(labels: NDArray[np.uint8], frame: Box, place: Box, step: int, thinned: Thinned) -> None:
-    """Lay what a level shows of a place over the labels of a frame."""
+    """Paste the labels of a place at a level over those of a frame."""
     part = thinned.get(step)
     if part is None:
         return

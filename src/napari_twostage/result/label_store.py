@@ -1,17 +1,18 @@
-"""The pixels of a result on disk, as a zarr group.
+"""Pixels of a result on disk, as a zarr group.
 
 ======================  ==========================================================
 ``coarse/logits``       (K, H, W) float16 on the coarse grid; NaN outside the tissue
-``refined``             (H, W) uint8 on the fine grid; a chunk is a tile, in a folder a
-                        shard a coarse window
-``edits``               the same, what the user painted
-``overview/2`` ...      composed labels, 2, 4, ... fine pixels a pixel, from the ratio up
+``refined``             (H, W) uint8 on the fine grid; a chunk is a tile, and on disk a
+                        shard is a coarse window
+``edits``               the same for the labels that the user painted
+``overview/2`` ...      label pyramid: composed labels with 2, 4, ... fine pixels per pixel,
+                        from the ratio up
 ======================  ==========================================================
 
-Labels finer than the coarse grid are composed when they are read; from the coarse grid up they
-are kept, and what is new there is held in memory for a while (see `overview`). A chunk is written
-to a new file that then takes the old one's place, and a refined tile is appended to its shard
-before the shard's index names it, so a reader or a crash never meets half a chunk.
+Labels finer than the coarse grid are composed when they are read. From the coarse grid up they
+are kept, and new ones are buffered in memory for a while (see `label_pyramid`). A chunk is written
+to a new file that then replaces the old one, and a refined tile is appended to its shard before
+the shard's index names it, so neither a reader nor a crash leaves half a chunk.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ if TYPE_CHECKING:
     from napari_twostage.result.layout import Layout
 
 SURE = 16.0
-"""A logit that leaves no doubt."""
+"""Logit of a certain label."""
 
 
 class LabelStore:
     """Pixels of one result: written chunk by chunk, composed on reading.
 
-    Everything may be called from any thread. Writers wait for each other, readers for nobody;
+    Every method may be called from any thread. Writers wait for each other, readers never wait;
     every level shows a tile or an edit from the moment that writing it returns.
 
     Parameters
@@ -57,13 +58,13 @@ class LabelStore:
     layout : Layout
         Grids and sizes.
     create : bool
-        Make the arrays, empty; else they must be there.
+        Make empty arrays; otherwise they must exist.
     """
 
     def __init__(self, path: Location, layout: Layout, *, create: bool = False) -> None:
         self.layout = layout
         self.lock = RLock()
-        """Held round everything that writes; hold it to make several writes one."""
+        """Held during every write; hold it to make several writes one."""
         if create:
             self._create(path)
         group = zarr.open_group(store_at(path), mode="r+")
@@ -99,7 +100,7 @@ class LabelStore:
         }
         for name, (shape, chunks, dtype, fill) in plan.items():
             options = compression(chunks)
-            if name == "refined" and isinstance(path, Path):  # an object cannot be appended to
+            if name == "refined" and isinstance(path, Path):  # object stores cannot append
                 side = core * card.ratio
                 options = compression(chunks, shards=(side, side))
             group.create_array(name, shape=shape, dtype=dtype, fill_value=fill, **options)
@@ -107,31 +108,31 @@ class LabelStore:
     # -- writing ------------------------------------------------------------------------------
 
     def mark_written(self, refined: NDArray[np.bool_], edited: NDArray[np.bool_]) -> None:
-        """Say which tiles, (rows, columns), were written before: of others nothing is read."""
+        """Mark tiles, (rows, columns), of earlier runs; no others are looked up on disk."""
         self._refined.written |= refined
         self._edits.written |= edited
 
     def mark_stale(self, tiles: Iterable[Tile], cores: Iterable[Box]) -> None:
-        """Say which tiles and windows the overview on disk may lack: those of a killed run, say."""
+        """Mark tiles and windows that the pyramid on disk may lack, as after a killed run."""
         self.pyramid.mark_stale(map(self.layout.tiles.box, tiles))
         self.pyramid.mark_stale(map(self.layout.fine_box, cores))
 
     def write_window(self, core: Box, logits: NDArray[np.float16]) -> None:
-        """Keep the logits of a coarse window, and show their labels in the overview."""
+        """Write the logits of a coarse window, and show their labels in the pyramid."""
         place = self.layout.fine_box(core)
         with self.lock:
             self._logits[:, *core.slices] = logits
             self.pyramid.show_window(place, self._thinned(place, likeliest(logits)))
 
     def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
-        """Keep the refined labels of a tile: its full square, what is beyond the slide unused."""
+        """Write the refined labels of a tile's full square; pixels beyond the slide are dropped."""
         box, inside = self._inside(tile, labels)
         with self.lock:
             self._refined.write(box, inside)
             self._show_tile(box, inside)
 
     def write_tiles(self, squares: Mapping[Tile, NDArray[np.uint8]]) -> None:
-        """Keep those of several tiles, also while another process writes the same ones."""
+        """Write several tiles, also while another process writes the same ones."""
         parts = [self._inside(tile, labels) for tile, labels in squares.items()]
         with self.lock:
             self._refined.write_together(parts)
@@ -148,15 +149,15 @@ class LabelStore:
         self.pyramid.show(box, {step: thin(shown, step) for step in self.pyramid.steps})
 
     def read_edits(self, box: Box) -> NDArray[np.uint8]:
-        """What the user painted; `UNSET` where nothing."""
+        """Labels that the user painted; `UNSET` elsewhere."""
         return self._edits.read(box)
 
     def write_edits(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Replace what the user painted in a box of the fine grid."""
+        """Replace the painted labels in a box of the fine grid."""
         size = self.layout.card.tile_px
         whole = box.scaled(1 / size).scaled(size).clip(self.layout.fine.shape)
         with self.lock:
-            # whole tiles, so that what a crash left in one that was never recorded goes
+            # whole tiles, so that pixels of an edit that a crash left unrecorded are dropped
             painted = self._edits.read(whole)
             painted[box.shift(-whole.top, -whole.left).slices] = labels
             self._edits.write(whole, painted)
@@ -188,7 +189,7 @@ class LabelStore:
         return thin(labels, step)
 
     def _known_logits(self, box: Box) -> NDArray[np.float16]:
-        """Logits with a sure background where there are none."""
+        """Logits, with certain background where there are none."""
         logits = self.read_logits(box)
         missing = np.isnan(logits)
         if missing.any():
@@ -198,7 +199,7 @@ class LabelStore:
         return logits
 
     def _thinned(self, place: Box, coarse: NDArray[np.uint8] | None = None) -> Thinned:
-        """What the overview is to show of a tile or a window, whose coarse labels may be given."""
+        """Labels of a tile or a window at every pyramid level; its coarse labels may be given."""
         ratio = self.layout.card.ratio
         if coarse is None:
             coarse = likeliest(self.read_logits(place.scaled(1 / ratio)))
@@ -213,9 +214,9 @@ class LabelStore:
 
 
 class _Plane:
-    """Labels over the fine grid, a chunk a tile; never reads where nothing was written.
+    """Labels over the fine grid, one chunk per tile; chunks that were never written are not read.
 
-    Asking for a chunk that is not there costs as much as reading one.
+    Looking up a missing chunk costs as much as reading one.
     """
 
     def __init__(self, array: ChunkFiles, tiles: TileGrid) -> None:
@@ -224,18 +225,18 @@ class _Plane:
         self.written = np.zeros(tiles.shape, bool)
 
     def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Keep whole tiles."""
+        """Write whole tiles."""
         self._array[box.slices] = labels
         self._mark(box)
 
     def write_together(self, parts: Collection[tuple[Box, NDArray[np.uint8]]]) -> None:
-        """Keep whole tiles, which another process may write at the same time."""
+        """Write whole tiles, which another process may write at the same time."""
         self._array.write_together((box.slices, labels) for box, labels in parts)
         for box, _ in parts:
             self._mark(box)
 
     def _mark(self, box: Box) -> None:
-        # only after the pixels: a reader may ask at any moment
+        # after the pixels: readers may come at any moment
         self.written[box.scaled(1 / self._tile_px).slices] = True
 
     def any_in(self, box: Box) -> bool:
@@ -249,7 +250,7 @@ class _Plane:
         return labels
 
     def lay_over(self, labels: NDArray[np.uint8], box: Box) -> None:
-        """Replace the labels of a box where there are any here."""
+        """Replace the labels of a box by those that were written here."""
         if not box.area:
             return
         cells = box.scaled(1 / self._tile_px)

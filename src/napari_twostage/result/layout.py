@@ -1,4 +1,4 @@
-"""Which grids and sizes a result has: all that follows from its slide and its model."""
+"""Grids and sizes of a result: all that follows from its slide and its model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from napari_twostage.models.card import ModelCard
 
 UNSET = 255
-"""In ``refined`` and ``edits``: nothing here."""
+"""Value of ``refined`` and ``edits`` for pixels without a label."""
 SMALL_PX = 512
 """Levels are added until both sides are at most this, or a tile is one pixel."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What follows from the slide's grid and the model's card."""
+    """Grids, tiles and levels that follow from the slide's grid and the model's card."""
 
     fine: Grid
     card: ModelCard
@@ -40,7 +40,7 @@ class Layout:
             2 * steps[-1]
         ):
             steps.append(2 * steps[-1])
-        # the overview starts at the coarse grid, so that grid is always there
+        # the label pyramid starts at the coarse grid, which must be one of the levels
         while steps[-1] < self.card.ratio:
             steps.append(2 * steps[-1])
         return tuple(steps)

@@ -1,4 +1,4 @@
-"""The record of a result: its slide, its model, its parameters and every run, as JSON."""
+"""Record of a result: its slide, its model, its parameters and every run, as JSON."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from napari_twostage.errors import SegmentationError
+from napari_twostage.errors import BusyFileError, SegmentationError
 from napari_twostage.geometry import Box, Grid
-from napari_twostage.io.paths import write_whole
+from napari_twostage.io.paths import read_whole, write_whole
 from napari_twostage.models.card import ModelCard
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameters:
-    """The settings that decide a result's coarse pass; runs with others need another folder."""
+    """Settings that decide a result's coarse pass; runs with others need another folder."""
 
     tissue: bool = True
     """Whether to look for tissue first."""
@@ -126,7 +126,7 @@ class TissueRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run: when, on which machine, with which versions, and how far it came."""
+    """One run: start, machine, versions and progress."""
 
     started: str
     """UTC, ISO 8601."""
@@ -174,7 +174,7 @@ class RunRecord:
 
     @property
     def planned_tiles(self) -> int:
-        """Tiles that this run set out to refine; 0 if it did not come so far."""
+        """Tiles that this run planned to refine; 0 if it was stopped before."""
         return 0 if self.plan is None else int(self.plan["tiles"])
 
 
@@ -228,7 +228,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str) -> Self:
-        """Read what `as_dict` gave; `source` names the folder in errors.
+        """Read the values of `as_dict`; `source` names the folder in errors.
 
         Raises
         ------
@@ -272,12 +272,14 @@ def read_record(folder: Location) -> Record:
         If the folder is no result, or of a newer format.
     """
     try:
-        values = json.loads((folder / FILE).read_bytes())
+        values = json.loads(read_whole(folder / FILE))
     except FileNotFoundError:
         found = "is no result folder" if folder.exists() else "does not exist"
         raise SegmentationError(
             f"{folder} {found}; name a folder that segment wrote: it holds {FILE}"
         ) from None
+    except BusyFileError:
+        raise
     except (OSError, ValueError) as error:
         raise SegmentationError(f"{folder / FILE} cannot be read: {error}") from error
     found_format = values.get("format") if isinstance(values, dict) else None
@@ -294,7 +296,7 @@ def write_record(folder: Location, record: Record) -> None:
 
 
 def _known(kind: type[Part], values: Mapping[str, Any]) -> Part:
-    """Build a record's part; entries of later versions are passed over."""
+    """Build a part of a record; entries of later versions are ignored."""
     names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]  # a dataclass
     return kind(**{name: value for name, value in values.items() if name in names})
 

@@ -1,7 +1,7 @@
 """A result on disk: everything a run computed and a user changed, for one slide and one model.
 
-`Result` is the door to the folder: outside this package nobody touches the journal, the zarr
-arrays or the record's file.
+All access to the folder goes through `Result`: code outside this package touches neither the
+journal, nor the zarr arrays, nor the record's file.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
 class Result:
     """A result folder, open for reading and writing.
 
-    Everything can be read while a run writes. `Segmentation` adds what computes.
+    Everything can be read while a run writes. `Segmentation` adds computing.
 
     Parameters
     ----------
     path : Path or Url
         The folder, which must exist.
     record : Record
-        What its `record.json` states.
+        Content of its `record.json`.
     slide : Slide, optional
-        The slide, where it is open already or was an array.
+        The slide, if it is open already or was an array.
 
     Raises
     ------
@@ -135,7 +135,7 @@ class Result:
         Raises
         ------
         SegmentationError
-            If it is no file, or no longer the one that was segmented.
+            If it was an array, or is no longer the slide that was segmented.
         SlideError
             If it cannot be opened.
         """
@@ -308,7 +308,7 @@ class Result:
         return self._files.scores.uncertainty_map
 
     def update_pyramid(self) -> None:
-        """Make the levels of `labels` that a killed run left behind, in memory."""
+        """Rebuild, in memory, the levels of `labels` that a killed run left out of date."""
         self._files.store.pyramid.update()
 
     # -- the user's edits ---------------------------------------------------------------------
@@ -319,7 +319,7 @@ class Result:
         return [edit.box for edit in self._files.log.edits]
 
     def check_edit(self, box: Box, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Labels as `edit` takes them; raises what it would raise, and changes nothing."""
+        """Validate an edit as `edit` does, without changing anything; returns labels as uint8."""
         return self._files.edits.check(box, labels)
 
     def edit(self, box: Box, labels: NDArray[np.uint8]) -> None:
@@ -341,7 +341,7 @@ class Result:
         self._files.flush()
 
     def undo_edit(self) -> bool:
-        """Take back the last edit that stands; False where there is none."""
+        """Undo the last edit that stands; False if there is none."""
         undone = self._files.edits.undo()
         self._files.flush()
         return undone

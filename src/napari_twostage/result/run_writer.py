@@ -1,4 +1,4 @@
-"""Writing a run's results: pixels first, then the journal's line that speaks of them."""
+"""Writing a run's results: pixels first, then the journal line that records them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class RunWriter:
         scores : WindowScores
             Statistics and uncertainty of its tiles, for `record_window`.
         unreadable : dict of tile to str
-            Those of the unreadable tiles that hold tissue.
+            Unreadable tiles that hold tissue.
         """
         layout, tissue = self._files.layout, self._files.scores.tissue
         logits = logits.copy()
@@ -145,7 +145,7 @@ class RunWriter:
         return self._files.store.pyramid.detach(box, step)
 
     def flush_detached(self) -> None:
-        """Write the box of `detach`; its owner records it."""
+        """Flush the box of `detach`; the owner of the run records it."""
         self._files.store.pyramid.flush()
 
     def record_partition(
@@ -155,12 +155,12 @@ class RunWriter:
         *,
         refined: Sequence[Tile] = (),
     ) -> None:
-        """Take over a box that another process has written.
+        """Record a box that another process has written.
 
         Parameters
         ----------
         box : Box
-            Of the fine grid.
+            Box of the fine grid.
         shared : dict of int to uint8 array
             Labels of the box at the levels that processes share, from `detach`.
         refined : sequence of Tile

@@ -1,20 +1,26 @@
-"""The files that chunks of a zarr array are in: one each, or a shard for many.
+"""Files that hold the chunks of a zarr array: one each, or a shard for many.
 
-A shard begins with an index, the place and length of every chunk that it may hold: zarr's codec
-``sharding_indexed``. zarr writes shards whole; here a chunk is appended first, and then its entry
-of the index is written at one go, so a reader, or what a kill -9 leaves, has the chunk or has none.
+A shard begins with an index, the offset and length of every chunk that it may hold: zarr's codec
+``sharding_indexed``. zarr writes shards whole. Here a chunk is appended first, and then its entry
+of the index is written in one step, so readers find the chunk or none, also after a kill -9.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import platform
 import struct
 from collections import defaultdict
 from contextlib import suppress
 from math import prod
 from typing import TYPE_CHECKING
+
+from napari_twostage.io.files import (
+    append,
+    create_file,
+    patiently,
+    read_file,
+    remove_file,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,17 +31,15 @@ Index = tuple[int, ...]
 _ENTRY = struct.Struct("<QQ")
 _NOWHERE = 2**64 - 1
 _MISSING = _ENTRY.pack(_NOWHERE, _NOWHERE)
-_MACHINE = platform.node()
-_APPENDING = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 class Files:
-    """The files of an array whose every chunk has one.
+    """Files of an array with one chunk each.
 
     Parameters
     ----------
     path_of : callable
-        From the index of a chunk to its file.
+        Maps the index of a chunk to its file.
     """
 
     def __init__(self, path_of: Callable[[Index], Path]) -> None:
@@ -44,32 +48,31 @@ class Files:
     def read(self, index: Index) -> bytes | None:
         """Read an encoded chunk; None where there is none."""
         try:
-            return self._path_of(index).read_bytes()
+            return read_file(self._path_of(index))
         except FileNotFoundError:
             return None
 
     def write(self, index: Index, data: bytes) -> None:
-        """Replace a chunk's file: neither a reader nor a crash meets half of one."""
-        path = self._path_of(index)
-        _write_aside(path, data).replace(path)
+        """Write or replace a chunk's file in one step."""
+        write_file(self._path_of(index), data)
 
     def remove(self, index: Index) -> None:
-        """Let a chunk be missing."""
-        self._path_of(index).unlink(missing_ok=True)
+        """Remove a chunk, if there is one."""
+        remove_file(self._path_of(index))
 
     def write_together(self, chunks: Mapping[Index, bytes]) -> None:
-        """Write several."""
+        """Write several chunks."""
         for index, data in chunks.items():
             self.write(index, data)
 
 
 class Shards:
-    """The files of an array whose shards begin with their index, without a checksum.
+    """Files of an array whose shards begin with their index, without a checksum.
 
     Parameters
     ----------
     path_of : callable
-        From the index of a shard to its file.
+        Maps the index of a shard to its file.
     per_shard : tuple of int
         Chunks of a shard along each dimension.
     """
@@ -83,52 +86,53 @@ class Shards:
         """Read an encoded chunk; None where there is none."""
         path, number = self._place(index)
         try:
-            with path.open("rb", buffering=0) as file:
-                file.seek(number * _ENTRY.size)
-                entry = file.read(_ENTRY.size)
-                if entry == _MISSING:
-                    return None
-                if len(entry) < _ENTRY.size:
-                    raise RuntimeError(f"{path} is cut short")
-                start, length = _ENTRY.unpack(entry)
-                file.seek(start)
-                return file.read(length)
+            file = patiently(lambda: path.open("rb", buffering=0), path)
         except FileNotFoundError:
             return None
+        with file:
+            file.seek(number * _ENTRY.size)
+            entry = file.read(_ENTRY.size)
+            if entry == _MISSING:
+                return None
+            if len(entry) < _ENTRY.size:
+                raise RuntimeError(f"{path} is cut short")
+            start, length = _ENTRY.unpack(entry)
+            file.seek(start)
+            return file.read(length)
 
     def write(self, index: Index, data: bytes) -> None:
-        """Append an encoded chunk, also while another process appends to the same file."""
+        """Append an encoded chunk; other processes of this machine may append meanwhile."""
         path, number = self._place(index)
         try:
-            start = _append(path, data)
+            start = append(path, data)
         except FileNotFoundError:
-            self._create(path)
-            start = _append(path, data)
+            create_file(path, _MISSING * self._count)  # unless another process was first
+            start = append(path, data)
         _set_entry(path, number, _ENTRY.pack(start, len(data)))
 
     def remove(self, index: Index) -> None:
-        """Let a chunk be missing."""
+        """Remove a chunk, if there is one."""
         path, number = self._place(index)
         with suppress(FileNotFoundError):
             _set_entry(path, number, _MISSING)
 
     def write_together(self, chunks: Mapping[Index, bytes]) -> None:
-        """Replace files by such as hold these chunks too, where nobody appends meanwhile.
+        """Rewrite shards to include these chunks; not safe with concurrent appends.
 
-        Two processes may do so at once, on any file system: the later one's files are whole.
+        Two processes may rewrite a shard at once, on any file system: the later one's is kept.
         """
         shards: defaultdict[Path, dict[int, bytes]] = defaultdict(dict)
         for index, data in chunks.items():
             path, number = self._place(index)
             shards[path][number] = data
         for path, inside in shards.items():
-            held = dict(enumerate(self._read_all(path))) | inside
-            _write_aside(path, _joined(list(held.values()))).replace(path)
+            chunks_of_shard = dict(enumerate(self._read_all(path))) | inside
+            write_file(path, _joined(list(chunks_of_shard.values())))
 
     def _read_all(self, path: Path) -> list[bytes | None]:
         """Read the chunks of a shard, in the order of its index."""
         try:
-            shard = path.read_bytes()
+            shard = read_file(path)
         except FileNotFoundError:
             return [None] * self._count
         index = shard[: self._count * _ENTRY.size]
@@ -139,16 +143,6 @@ class Shards:
             for start, length in _ENTRY.iter_unpack(index)
         ]
 
-    def _create(self, path: Path) -> None:
-        """Make a shard without chunks, unless another process was first."""
-        unfinished = _write_aside(path, _MISSING * self._count)
-        try:
-            with suppress(FileExistsError):
-                os.link(unfinished, path)
-            unfinished.unlink()
-        except OSError:  # a file system without links
-            unfinished.replace(path)
-
     def _place(self, index: Index) -> tuple[Path, int]:
         """The file of a chunk, and the number of its entry."""
         shard, number = [], 0
@@ -158,39 +152,14 @@ class Shards:
         return self._path_of(tuple(shard)), number
 
 
-def _write_aside(path: Path, data: bytes) -> Path:
-    """Write a file beside its place, from where it can take it at one go."""
-    # machines that share a folder may have processes of one number
-    unfinished = path.with_name(f"{path.name}.{_MACHINE}.{os.getpid()}.partial")
-    try:
-        unfinished.write_bytes(data)
-    except FileNotFoundError:  # the first of its folder
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(data)
-    return unfinished
-
-
-def _append(path: Path, data: bytes) -> int:
-    """Write at the end of a file that is there; returns where that was."""
-    descriptor = os.open(path, _APPENDING)
-    try:
-        written = os.write(descriptor, data)
-        end = os.lseek(descriptor, 0, os.SEEK_CUR)
-    finally:
-        os.close(descriptor)
-    if written < len(data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    return end - written
-
-
 def _set_entry(path: Path, number: int, entry: bytes) -> None:
-    with path.open("r+b", buffering=0) as file:
+    with patiently(lambda: path.open("r+b", buffering=0), path) as file:
         file.seek(number * _ENTRY.size)
         file.write(entry)
 
 
 def _joined(chunks: list[bytes | None]) -> bytes:
-    """A shard of these chunks, in the order of its index."""
+    """Bytes of a shard with these chunks, in the order of its index."""
     entries, start = [], len(chunks) * _ENTRY.size
     for data in chunks:
         entries.append(_MISSING if data is None else _ENTRY.pack(start, len(data)))

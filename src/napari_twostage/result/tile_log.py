@@ -1,4 +1,4 @@
-"""The state of every tile and window: the journal, replayed into arrays."""
+"""States of tiles and windows: the journal, replayed into arrays."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class TileLog:
-    """States of tiles and windows; every change is in the journal before it is here.
+    """States of tiles and windows; every change is written to the journal first.
 
     Parameters
     ----------
     journal : Journal
-        Replayed at once.
+        Journal to replay, which happens here.
     tiles : TileGrid
         The tiles of the result.
     """
@@ -49,7 +49,7 @@ class TileLog:
         self.edits: list[EditMade] = []
         """Edits that stand, the oldest first."""
         self.edits_made = 0
-        """Edits ever made, those taken back included."""
+        """Edits ever made, including those undone."""
         self.stale_tiles: set[Tile] = set()
         """Tiles refined or edited since the label pyramid was last flushed."""
         self.stale_windows: set[Box] = set()

@@ -1,4 +1,4 @@
-"""What a run found out about the tiles of a result: tissue, statistics, heat."""
+"""Findings of a run about the tiles of a result: tissue, statistics, uncertainty."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.geometry import Grid
-from napari_twostage.io.npz import load_arrays, save_arrays
+from napari_twostage.io.paths import load_arrays, save_arrays
 from napari_twostage.method.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
 from napari_twostage.result.uncertainty_map import UncertaintyMap
 
@@ -38,10 +38,10 @@ The names in the file are those of version 0.1: results of every version stay re
 
 @dataclass(frozen=True, slots=True)
 class WindowScores:
-    """What stage 1 found out about the tiles of a window; a hundredth of its pixels."""
+    """Statistics and uncertainty of a window's tiles: a hundredth of the bytes of its pixels."""
 
     statistics: TileStatistics
-    heat: NDArray[np.uint8]
+    cells: NDArray[np.uint8]
     """Cells of `UncertaintyMap`."""
 
 
@@ -51,11 +51,11 @@ class TileScores:
     Parameters
     ----------
     folder : Path or Url
-        Of the result.
+        Folder of the result.
     store, log : LabelStore, TileLog
-        What the statistics are worked out from where a run was interrupted.
+        Pixels and states, from which the statistics are computed after an interrupted run.
     measure : callable
-        One of `uncertainty.MEASURES`.
+        Uncertainty measure, one of `uncertainty.MEASURES`.
     """
 
     def __init__(self, folder: Location, store: LabelStore, log: TileLog, measure: Measure) -> None:
@@ -74,19 +74,19 @@ class TileScores:
 
     @cached_property
     def tissue(self) -> NDArray[np.bool_]:
-        """Which tiles are to be segmented: (rows, columns); once `tissue_known`."""
+        """Tiles to segment: (rows, columns); once `tissue_known`."""
         return np.asarray(load_arrays(self._tissue_file)["tiles"], bool)
 
     @property
     def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
-        """Where the tissue is, (H, W), and where the mask's pixels lie; once `tissue_known`."""
+        """Tissue as a mask (H, W), and the mask's grid; once `tissue_known`."""
         saved = load_arrays(self._tissue_file)
         mask = np.asarray(saved["mask"], bool)
         mpp, downsample = (tuple(saved[name].tolist()) for name in ("mpp", "downsample"))
         return mask, Grid((mask.shape[0], mask.shape[1]), downsample, mpp)
 
     def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
-        """Keep where the tissue is, and which tiles follow from it."""
+        """Save the tissue, and the tiles that follow from it."""
         grid = {"mpp": tissue.grid.mpp, "downsample": tissue.grid.downsample}
         save_arrays(self._tissue_file, tiles=tiles, mask=tissue.mask, **grid)
 
@@ -97,7 +97,7 @@ class TileScores:
 
     @cached_property
     def statistics(self) -> TileStatistics:
-        """What stage 1 says of each tile; NaN where nothing yet."""
+        """Statistics of each tile after stage 1; NaN for tiles without."""
         if self.complete:
             saved = load_arrays(self._statistics_file)
             return TileStatistics(**{name: saved[key] for name, key in STATISTICS_ON_DISK.items()})
@@ -108,25 +108,25 @@ class TileScores:
         return statistics
 
     def of_window(self, logits: NDArray[np.float16]) -> WindowScores:
-        """Work out what is to be kept of a coarse window, from its logits as they are on disk."""
+        """Compute the statistics and cells of a coarse window from its logits as saved."""
         pixels = pixel_statistics(logits, self._measure)
         side = self._store.layout.card.coarse_tile_px
         return WindowScores(summarise_tiles(pixels, side), self.uncertainty_map.cells(pixels[0]))
 
     def window_done(self, core: Box, found: WindowScores) -> None:
-        """Keep what was found out about a coarse window."""
+        """Save the statistics and cells of a coarse window."""
         self.statistics.put(found.statistics, *self._first_tile(core))
-        self.uncertainty_map.write(core, found.heat)
+        self.uncertainty_map.write(core, found.cells)
 
     def save_statistics(self) -> None:
-        """Keep them, once the coarse pass is complete: opening a result must not read logits."""
+        """Save the statistics of the complete coarse pass, so that opening a result is quick."""
         if not self.complete:
             known = self.statistics
             arrays = {key: getattr(known, name) for name, key in STATISTICS_ON_DISK.items()}
             save_arrays(self._statistics_file, **arrays)
 
     def _is_there(self, file: Location) -> bool:
-        """Whether a file was written; one that was is not looked for again."""
+        """Whether a file was written; one that was found is not looked up again."""
         if file not in self._seen and file.exists():
             self._seen.add(file)
         return file in self._seen

@@ -1,4 +1,4 @@
-"""Where a result is uncertain, small enough to be looked at as a whole."""
+"""Uncertainty of a result in small cells: small enough to view a whole slide."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from napari_twostage.result.layout import Layout
 
 CELLS = 8
-"""Cells along the side of a tile, where it has as many coarse pixels."""
+"""Cells along the side of a tile, if it has at least as many coarse pixels."""
 SHARD = 32
-"""Coarse windows along the side of a file of them."""
+"""Coarse windows along the side of a shard."""
 
 
 class UncertaintyMap:
-    """Mean uncertainty of small cells, kept beside the pixels of a result.
+    """Mean uncertainty of small cells, kept beside the pixels of a result in ``heat/``.
 
     Parameters
     ----------
     path : Path or Url
-        Of a zarr array, made with the first window.
+        Place of the zarr array, which is made with the first window.
     layout : Layout
-        Of the result.
+        Layout of the result.
     """
 
     def __init__(self, path: Location, layout: Layout) -> None:
         self._path = path
         self._cell = max(1, layout.card.coarse_tile_px // CELLS)
         self.cells_per_tile = layout.card.coarse_tile_px // self._cell
-        """Along a side."""
+        """Cells along the side of a tile."""
         self._chunk = max(1, layout.card.coarse_core_px // self._cell)
         self.grid: Grid = layout.coarse.coarser(self._cell)
-        """Where cells lie."""
+        """Grid of the cells."""
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
-        """(H, W) on `grid`: 255 is an uncertainty of 1; 0 outside the tissue and where not seen."""
+        """(H, W) on `grid`: 255 is an uncertainty of 1; 0 outside the tissue and before stage 1."""
         return np.asarray(self._array[:, :], np.uint8)
 
     def cells(self, doubt: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -65,7 +65,7 @@ class UncertaintyMap:
         return cells
 
     def write(self, core: Box, cells: NDArray[np.uint8]) -> None:
-        """Keep the cells of a coarse window: its core in coarse pixels, from a tile's corner."""
+        """Write the cells of a coarse window; `core` is in coarse pixels, from a tile's corner."""
         top, left = core.top // self._cell, core.left // self._cell
         place = slice(top, top + cells.shape[0]), slice(left, left + cells.shape[1])
         self._array[place] = cells
@@ -76,7 +76,7 @@ class UncertaintyMap:
         if (self._path / "zarr.json").exists():
             return ChunkFiles(zarr.open_array(store_at(self._path), mode="r+"))
         chunk = self._chunk, self._chunk
-        # windows are appended to one file where they can be: creating one costs more
+        # one file for many windows: creating a file costs more than appending
         together = (SHARD * self._chunk,) * 2 if isinstance(self._path, Path) else None
         array = zarr.create_array(
             store_at(self._path),

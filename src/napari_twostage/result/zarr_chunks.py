@@ -1,13 +1,14 @@
-"""Reading and writing a zarr array quickly, by the files that zarr itself would read and write.
+"""Fast reading and writing of a zarr array, through the files that zarr itself would use.
 
-A run writes hundreds of small pieces a second, and whoever looks at a slide or exports it reads
-as many. zarr takes 1 to 3 ms of processor time for each, most of it in its event loop, and little
-less for one that is not there; encoding a chunk and writing its file takes 0.35 ms, reading it
-0.07. Files of one chunk are the same to the byte; of many chunks, in the order that they came in.
+A run writes hundreds of small pieces a second, and a viewer or an export reads as many. zarr takes
+1 to 3 ms of processor time for each, most of it in its event loop, and little less for a missing
+chunk. Encoding a chunk and writing its file takes 0.35 ms here, reading it 0.07 ms. Files of one
+chunk equal zarr's to the byte; shards hold their chunks in the order of writing.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from itertools import product
 from pathlib import Path
@@ -28,39 +29,44 @@ if TYPE_CHECKING:
 
     Slices = tuple[slice, ...]
 
+log = logging.getLogger(__name__)
+
 
 class _Piece(NamedTuple):
-    """What a box of an array and a chunk share."""
+    """Overlap of a box of an array and a chunk."""
 
     chunk: tuple[int, ...]
     """The chunk's index."""
     inside: Slices
-    """Where the piece lies in the chunk."""
+    """Position of the piece in the chunk."""
     outside: Slices
-    """Where it lies in the box."""
+    """Position of the piece in the box."""
     whole: bool
-    """Whether it is all that the array has of the chunk."""
+    """Whether the piece covers all pixels that the array has of the chunk."""
 
 
 class ChunkFiles:
-    """A zarr array that is read and written chunk by chunk, without zarr where it has files.
+    """A zarr array that is read and written chunk by chunk, past zarr where it has files.
 
     Two writers must not write the same chunk at once; readers may read at any time.
-    A chunk that is written by itself is appended to its shard, where the array has shards.
+    Where the array has shards, a chunk that is written by itself is appended to its shard.
 
     Parameters
     ----------
     array : zarr.Array
-        Does both itself in other stores than folders, or with other codecs than zstd.
+        Reads and writes by itself, more slowly, in stores other than folders or with codecs
+        other than zstd; the log says so.
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
         self._array = array
         self._files, self._level = _files_of(array)
+        if self._files is None:
+            log.info("%s is read and written by zarr, more slowly than by file", array.store_path)
 
     @property
     def path(self) -> str:
-        """Of the array in its group."""
+        """Path of the array in its group."""
         return self._array.path
 
     def __getitem__(self, place: Slices) -> NDArray[Any]:
@@ -82,9 +88,9 @@ class ChunkFiles:
             self._write_piece(self._files, piece, values[piece.outside])
 
     def write_together(self, boxes: Iterable[tuple[Slices, NDArray[Any]]]) -> None:
-        """Write whole chunks, those of a shard by replacing its file.
+        """Write whole chunks; shards are replaced by files that include them.
 
-        Another process may write the same at once, but no other chunks of these shards.
+        Another process may write the same chunks at once, but no others of these shards.
         """
         if self._files is None:
             for place, values in boxes:
@@ -121,7 +127,7 @@ class ChunkFiles:
         chunk = None if piece.whole else self._read_chunk(files, piece.chunk)
         chunk = self._filled(piece, values, chunk)
         if _is_all(chunk, self._array.fill_value):
-            files.remove(piece.chunk)  # a chunk of nothing is not kept
+            files.remove(piece.chunk)  # a chunk of fill values has no file
         else:
             files.write(piece.chunk, self._encoded(chunk))
 
@@ -146,14 +152,14 @@ class ChunkFiles:
 
 
 def compression(chunks: tuple[int, ...], shards: tuple[int, ...] | None = None) -> dict[str, Any]:
-    """Say how an array that `ChunkFiles` writes is cut and compressed, in zarr's words.
+    """Arguments of zarr's `create_array` for an array that `ChunkFiles` writes.
 
     Parameters
     ----------
     chunks : tuple of int
         Shape of a chunk.
     shards : tuple of int, optional
-        Shape of what has a file, in whole chunks; else each chunk has one.
+        Shape of the part that shares a file, in whole chunks; otherwise each chunk has a file.
     """
     compress = ZstdCodec(level=1)
     if shards is None:
@@ -161,7 +167,7 @@ def compression(chunks: tuple[int, ...], shards: tuple[int, ...] | None = None) 
     sharding = ShardingCodec(
         chunk_shape=chunks,
         codecs=[BytesCodec(), compress],
-        index_codecs=[BytesCodec()],  # of entries that change one by one there is no checksum
+        index_codecs=[BytesCodec()],  # no checksum: entries change one by one
         index_location="start",
     )
     return {"chunks": shards, "serializer": sharding, "compressors": None}
@@ -180,7 +186,7 @@ def _index_location(sharding: ShardingCodec) -> str:
 
 
 def _files_of(array: zarr.Array[Any]) -> tuple[Files | Shards | None, int]:
-    """Where the chunks of an array are, if that is known here, and their level of zstd."""
+    """Files of an array's chunks and their zstd level; None if only zarr can read them."""
     # one byte a value has no order; others are little-endian, which zarr writes by default
     if not isinstance(array.store, LocalStore) or (
         array.dtype.itemsize > 1 and sys.byteorder != "little"

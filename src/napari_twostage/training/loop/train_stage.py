@@ -12,6 +12,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from napari_twostage.io.files import replace_file
 from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.training.loop.batches import prefetch
 from napari_twostage.training.loop.losses import compute_loss, distillation_loss
@@ -162,7 +163,7 @@ class Checkpoint:
         }
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
-        partial.replace(self.path)
+        replace_file(partial, self.path)
 
     def resume(self, device: torch.device) -> tuple[int, float]:
         """Restore the state of the file if it exists; returns (steps done, seconds spent)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file, save_file
 
+from napari_twostage.io.files import replace_file, write_file
 from napari_twostage.training.config import ConfigError, TrainConfig
 from napari_twostage.training.config.sections import read_section
 
@@ -44,9 +45,7 @@ def claim_folder(folder: Path, config: TrainConfig) -> None:
             f"{path} is of another configuration than this run's; "
             "name another folder, or delete this one to start afresh"
         )
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_file(path, text.encode())
 
 
 def read_run_config(folder: Path) -> TrainConfig:
@@ -102,7 +101,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
     """Write weights atomically: the file appears complete or not at all."""
     partial = path.with_suffix(".partial")
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial)
-    partial.replace(path)
+    replace_file(partial, path)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from napari_twostage.io.files import replace_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +42,7 @@ class RunLog:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        partial.replace(self.path)
+        replace_file(partial, self.path)
 
     def add(self, stage: str, step: int, loss: float, dice: float | None, seconds: float) -> None:
         """Append a row; `dice` is None if it was not measured."""

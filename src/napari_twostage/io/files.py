@@ -1,0 +1,294 @@
+"""File operations that keep their promises on every system.
+
+Windows differs from POSIX in three ways that matter here. A file that any program holds open, if
+only for the moment of a read, cannot be replaced, renamed or deleted: everything here waits up to
+two seconds for it, then raises BusyFileError. Appending is no single step there: a lock keeps
+processes apart, where POSIX does so by itself. And renaming never replaces a file, which POSIX
+needs a hard link for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import time
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari_twostage.errors import BusyFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    _T = TypeVar("_T")
+
+_PATIENCE_S = 2.0
+"""Longest wait for a program that holds a file."""
+_FIRST_PAUSE_S = 0.001
+_LONGEST_PAUSE_S = 0.1
+_TAIL_BYTES = 4096
+_LOCKED_BYTE = 2**31 - 2
+"""Byte that is locked on Windows: the last one its C library can lock, beyond all data, since
+nobody can read a locked one."""
+_BINARY = getattr(os, "O_BINARY", 0)
+_PROCESS = secrets.token_hex(4)
+_NUMBERS = count()
+
+_msvcrt: Any = import_module("msvcrt") if os.name == "nt" else None
+"""File locks of Windows; None on POSIX."""
+
+
+def read_file(path: Path) -> bytes:
+    """All of a file that other threads and processes may be replacing.
+
+    POSIX: the old bytes or the new ones. Windows: the same, after a wait where it is being
+    replaced at this moment.
+    """
+    return patiently(path.read_bytes, path)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file, or replace it, in one step: readers and crashes meet the old or the new one.
+
+    The folder must exist. Without an error nothing is left beside the file.
+    """
+    aside = _write_aside(path, data)
+    try:
+        replace_file(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def create_file(path: Path, data: bytes) -> bool:
+    """Write a file in one step unless there is one; returns whether this call made it.
+
+    Of several processes exactly one makes it, and nobody's file is replaced. POSIX: by a hard
+    link; on a file system without links, by a lock of the system's, which a killed process lets
+    go of. Windows: by renaming, which never replaces a file there.
+    """
+    aside = _write_aside(path, data)
+    try:
+        if _msvcrt is not None:
+            rename(aside, path)
+        else:
+            _link(aside, path)
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+def append(path: Path, data: bytes) -> int:
+    """Write at the end of a file that is there; returns the offset at which the data begin.
+
+    Processes of one machine that append at once do not meet. Machines that share a file system
+    may: they must not append to one file.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no file.
+    OSError
+        If the disk is full; a part of the data may have been written.
+    """
+    with _appending(path, os.O_WRONLY) as descriptor:
+        return _write_at_end(descriptor, data, path)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append a line, making the file if need be; a last line that a crash cut short is dropped.
+
+    Parameters
+    ----------
+    path : Path
+        File of whole lines.
+    line : bytes
+        Ends with a newline, and has no other.
+
+    Raises
+    ------
+    OSError
+        If the disk is full; the part that was written counts as cut short.
+    """
+    with _appending(path, os.O_RDWR | os.O_CREAT) as descriptor:
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        end = _end_of_whole_lines(descriptor, size)
+        if end < size:
+            os.ftruncate(descriptor, end)
+        _write_at_end(descriptor, line, path)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Give a file the name of another, which it replaces in one step."""
+    patiently(lambda: source.replace(target), target)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder a name that is free.
+
+    Nothing may be open in a folder on Windows; POSIX does not mind.
+    """
+    patiently(lambda: source.rename(target), source)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; nothing happens where there is none."""
+    patiently(lambda: path.unlink(missing_ok=True), path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it.
+
+    Windows: also waits for files that are held open. Network shares: also for files that another
+    machine has deleted but still holds open, which keep the folder from being empty.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is none.
+    """
+    patiently(lambda: shutil.rmtree(path), path, errno.ENOTEMPTY)
+
+
+def patiently(action: Callable[[], _T], path: Path, *passing: int) -> _T:
+    """Do something to a file, again and again while another program holds it open.
+
+    Parameters
+    ----------
+    action : callable
+        May be called several times.
+    path : Path
+        Named in the error.
+    *passing : int
+        Further error numbers that may pass by themselves.
+
+    Raises
+    ------
+    BusyFileError
+        If it is still held after two seconds.
+    """
+    pause, end = _FIRST_PAUSE_S, None
+    while True:
+        try:
+            return action()
+        except OSError as error:
+            if not _may_pass(error, passing):
+                raise
+            now = time.monotonic()
+            end = now + _PATIENCE_S if end is None else end
+            if now >= end:
+                raise BusyFileError(
+                    f"{path} is in use by another program, or write-protected; "
+                    "close it there and try again"
+                ) from error
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _may_pass(error: OSError, passing: tuple[int, ...]) -> bool:
+    """Whether the error may mean that another program holds a file."""
+    # a share of a Windows machine says "busy", Windows itself "access denied"
+    held = {errno.EBUSY, getattr(errno, "ETXTBSY", errno.EBUSY), *passing}
+    return error.errno in held or (_msvcrt is not None and isinstance(error, PermissionError))
+
+
+def _write_aside(path: Path, data: bytes) -> Path:
+    """Write a file of another name in the same folder, which is made if need be."""
+    # of no other process or thread, on no machine; short enough beside the longest name
+    name = f"{path.name[:40]}.{_PROCESS}-{os.getpid()}-{next(_NUMBERS)}.partial"
+    aside = path.with_name(name)
+    try:
+        try:
+            aside.write_bytes(data)
+        except FileNotFoundError:  # the first file of its folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(data)
+    except OSError:  # a full disk
+        aside.unlink(missing_ok=True)
+        raise
+    return aside
+
+
+def _link(aside: Path, path: Path) -> None:
+    """Give a file a second name that nobody has; FileExistsError where somebody has it."""
+    try:
+        path.hardlink_to(aside)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # no links: FAT, some network shares
+        with _file_lock(path.with_name(f"{path.name}.lock")):
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            aside.replace(path)
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    """Keep out other processes that lock the same file; a process that is killed lets go."""
+    fcntl = import_module("fcntl")
+    with path.open("ab") as file:
+        with suppress(OSError):  # neither links nor locks: two processes must not meet there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # a process that waits on the removed file comes after this one all the same
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _appending(path: Path, flags: int) -> Iterator[int]:
+    """Descriptor of a file whose every write goes to its end, with no other process appending."""
+    flags |= os.O_APPEND | _BINARY
+    descriptor = patiently(lambda: os.open(path, flags, 0o666), path)
+    try:
+        if _msvcrt is None:
+            yield descriptor
+        else:
+            with _range_lock(descriptor, path):
+                yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _range_lock(descriptor: int, path: Path) -> Iterator[None]:
+    """Lock a byte of a file on Windows against other processes that do so."""
+
+    def lock(mode: int) -> None:
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        _msvcrt.locking(descriptor, mode, 1)
+
+    patiently(lambda: lock(_msvcrt.LK_NBLCK), path)
+    try:
+        yield
+    finally:
+        lock(_msvcrt.LK_UNLCK)
+
+
+def _write_at_end(descriptor: int, data: bytes, path: Path) -> int:
+    """Write at the end of a file opened for appending; returns the offset of the data."""
+    written = os.write(descriptor, data)
+    end = os.lseek(descriptor, 0, os.SEEK_CUR)
+    if written < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return end - written
+
+
+def _end_of_whole_lines(descriptor: int, end: int) -> int:
+    """Offset behind the last newline before an offset."""
+    while end > 0:
+        start = max(0, end - _TAIL_BYTES)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        newline = os.read(descriptor, end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
