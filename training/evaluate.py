@@ -29,8 +29,8 @@ from napari_twostage.training.evaluation.outcomes import Cost, count_single, run
 from napari_twostage.training.evaluation.table import Table, percent
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
-from napari_twostage.training.run.files import read_run_config
 from napari_twostage.training.run.networks import load_module, prepare_inference
+from napari_twostage.training.run.run_folder import read_run_config
 from training.object_matching import ObjectCounts, match_objects
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from napari_twostage.models.networks.lite_unet import LiteUNet
 from napari_twostage.slides import open_slide
 from napari_twostage.training.config import load_config
 from napari_twostage.training.datasets import DatasetError, Samples
-from napari_twostage.training.run.files import claim_folder
+from napari_twostage.training.run.run_folder import claim_folder
 from training.composite.__main__ import main
 from training.composite.slide import CELL_PX, compose_slide, write_slide
 

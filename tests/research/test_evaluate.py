@@ -15,7 +15,7 @@ from napari_twostage.training.config import ConfigError, load_config
 from napari_twostage.training.datasets import load_split
 from napari_twostage.training.evaluation.metrics import dice
 from napari_twostage.training.evaluation.outcomes import run_image
-from napari_twostage.training.run.files import claim_folder, read_run_config
+from napari_twostage.training.run.run_folder import claim_folder, read_run_config
 from napari_twostage.training.train import train
 from training import evaluate
 

@@ -18,7 +18,7 @@ from napari_twostage.models.networks.two_stage import TwoStage
 from napari_twostage.training.datasets import DatasetError, Sample, Samples
 from napari_twostage.training.datasets.resize import resize_mask
 from napari_twostage.training.evaluation.table import NOTHING, Table
-from napari_twostage.training.run.files import claim_folder
+from napari_twostage.training.run.run_folder import claim_folder
 from training.tables import operations
 from training.tables import runs as runs_module
 from training.tables.__main__ import main

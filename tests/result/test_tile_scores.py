@@ -8,7 +8,7 @@ import numpy as np
 from tests.fakes import FakeModel, noise_slide
 
 from napari_twostage import segment
-from napari_twostage.io.npz import load_arrays
+from napari_twostage.io.paths import load_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,9 +18,9 @@ from napari_twostage.training.loop.distillation import add_teacher
 from napari_twostage.training.loop.stages import coarse_at_full_size, list_stages
 from napari_twostage.training.loop.train_stage import make_optimiser, train_step
 from napari_twostage.training.loop.validate import predict_whole
-from napari_twostage.training.run.files import read_run_config
 from napari_twostage.training.run.images import open_samples
 from napari_twostage.training.run.networks import build_module, load_module, prepare_inference
+from napari_twostage.training.run.run_folder import read_run_config
 from napari_twostage.training.train import train
 
 if TYPE_CHECKING:

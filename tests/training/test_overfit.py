@@ -18,8 +18,8 @@ from napari_twostage.training.datasets import Sample
 from napari_twostage.training.loop.stages import list_stages
 from napari_twostage.training.loop.train_stage import make_optimiser, train_step
 from napari_twostage.training.loop.validate import validate
-from napari_twostage.training.run.files import BUNDLE
 from napari_twostage.training.run.networks import build_module
+from napari_twostage.training.run.run_folder import BUNDLE
 from napari_twostage.training.train import train
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from napari_twostage.slides import open_slide
 from napari_twostage.training.config import load_config
 from napari_twostage.training.evaluation.outcomes import Cost
 from napari_twostage.training.loop import train_stage
-from napari_twostage.training.run.files import BUNDLE
+from napari_twostage.training.run.run_folder import BUNDLE
 from napari_twostage.training.train import train
 
 if TYPE_CHECKING:

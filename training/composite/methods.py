@@ -17,7 +17,7 @@ from napari_twostage.models import load_model
 from napari_twostage.models.bundle import write_bundle
 from napari_twostage.training.evaluation.metrics import describe_difference
 from napari_twostage.training.evaluation.table import Table, percent
-from napari_twostage.training.run.files import STAGE1, read_run_config
+from napari_twostage.training.run.run_folder import STAGE1, read_run_config
 from napari_twostage.utils.timing import Seconds, time_in_turn
 from training.frontier.tallies import count_pixels, dice_of
 from training.item_timing import machine_line

@@ -11,8 +11,8 @@ from napari_twostage.models.bundle import CARD
 from napari_twostage.training.config import TrainConfig, load_config
 from napari_twostage.training.config.sections import read_section, read_toml, require
 from napari_twostage.training.datasets import load_dataset
-from napari_twostage.training.run.files import BUNDLE, STAGE1
 from napari_twostage.training.run.images import name_groups, open_fold
+from napari_twostage.training.run.run_folder import BUNDLE, STAGE1
 from napari_twostage.training.train import train
 
 if TYPE_CHECKING:

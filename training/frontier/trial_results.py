@@ -15,9 +15,9 @@ from napari_twostage.models.bundle import read_bundle
 from napari_twostage.training.evaluation.outcomes import Cost, Outcome, count_single, run_image
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
-from napari_twostage.training.run.files import BUNDLE
 from napari_twostage.training.run.images import open_samples
 from napari_twostage.training.run.networks import load_module, prepare_inference
+from napari_twostage.training.run.run_folder import BUNDLE
 from training.frontier.learned import describe_tiles, fit
 from training.frontier.tallies import (
     SMOOTH,

@@ -14,8 +14,8 @@ from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.networks.fold import fold_normalisation
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
-from napari_twostage.training.run.files import BUNDLE
 from napari_twostage.training.run.networks import load_module, prepare_inference
+from napari_twostage.training.run.run_folder import BUNDLE
 from training.frontier.trial_results import score_by
 from training.item_timing import time_per_item
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import TwoStageError
 from napari_twostage.training.config import TrainConfig, load_config
-from napari_twostage.training.run.files import STAGE1
 from napari_twostage.training.run.log import RunLog
 from napari_twostage.training.run.networks import load_module
+from napari_twostage.training.run.run_folder import STAGE1
 from napari_twostage.training.train import train
 from training.result_cache import fingerprint
 

@@ -81,7 +81,7 @@ def train(options: argparse.Namespace) -> VerbOutput:
     """Train one configuration to its end."""
     _require(*_TRAINING)
     from napari_twostage.training.config import load_config
-    from napari_twostage.training.run.files import BUNDLE
+    from napari_twostage.training.run.run_folder import BUNDLE
     from napari_twostage.training.train import train as train_config
 
     config = load_config(options.config, options.set)

@@ -14,7 +14,7 @@ from napari_twostage.geometry import Grid
 from napari_twostage.io.paths import is_vacant, locate, remove_tree
 from napari_twostage.method.pipeline import no_focus, open_gate
 from napari_twostage.models import load_model
-from napari_twostage.result.files import make_folder
+from napari_twostage.result.open_files import make_folder
 from napari_twostage.result.record import FILE, Record, read_record
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.base import Slide

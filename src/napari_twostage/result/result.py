@@ -18,7 +18,7 @@ from napari_twostage.io.paths import locate
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.uncertainty import probabilities
-from napari_twostage.result.files import ResultFiles
+from napari_twostage.result.open_files import ResultFiles
 from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.run_writer import RunWriter
 from napari_twostage.slides import open_slide

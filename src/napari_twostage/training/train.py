@@ -22,9 +22,9 @@ from napari_twostage.training.convert import try_to_convert
 from napari_twostage.training.loop.distillation import add_teacher
 from napari_twostage.training.loop.stages import list_stages
 from napari_twostage.training.loop.train_stage import is_fast_in_bf16, train_stage
-from napari_twostage.training.run.files import BUNDLE, claim_folder, reuse_stages
 from napari_twostage.training.run.images import open_samples
 from napari_twostage.training.run.networks import build_module
+from napari_twostage.training.run.run_folder import BUNDLE, claim_folder, reuse_stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def train(
     device : str
         ``auto`` takes CUDA or MPS if available, else the CPU.
     parts : sequence of path
-        Folders of single models' runs that become the first stages; see `files.reuse_stages`.
+        Folders of single models' runs that become the first stages; see `run_folder.reuse_stages`.
     teacher : path, optional
         Folder of a single model's run to learn from; see `distillation.add_teacher`. Required if
         the configuration's `distillation` is above 0.

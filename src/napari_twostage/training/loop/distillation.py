@@ -19,8 +19,8 @@ from napari_twostage.training.config import ConfigError
 from napari_twostage.training.datasets import Sample
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
-from napari_twostage.training.run.files import read_run_config, require_finished
 from napari_twostage.training.run.networks import load_module, prepare_inference
+from napari_twostage.training.run.run_folder import read_run_config, require_finished
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,8 @@ from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.training.loop.batches import prefetch
 from napari_twostage.training.loop.losses import compute_loss, distillation_loss
 from napari_twostage.training.loop.validate import validate
-from napari_twostage.training.run.files import load_weights, save_weights
 from napari_twostage.training.run.log import RunLog
+from napari_twostage.training.run.run_folder import load_weights, save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

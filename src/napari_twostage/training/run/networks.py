@@ -10,7 +10,7 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models.networks.build import build_network, build_refiner
 from napari_twostage.models.networks.lite_unet import LiteUNet
 from napari_twostage.models.networks.two_stage import TwoStage
-from napari_twostage.training.run.files import JOINT, STAGE1, STAGE2, load_weights
+from napari_twostage.training.run.run_folder import JOINT, STAGE1, STAGE2, load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
