@@ -29,7 +29,7 @@ from napari_twostage.training.evaluation.outcomes import Cost, count_single, run
 from napari_twostage.training.evaluation.table import Table, percent
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
-from napari_twostage.training.run.networks import load_module, prepare_inference
+from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
 from napari_twostage.training.run.run_folder import read_run_config
 from training.object_matching import ObjectCounts, match_objects
 
@@ -126,7 +126,7 @@ def evaluate(
 def _run_single(run: Path, samples: Sequence[Sample]) -> tuple[float, list[NDArray[np.uint8]]]:
     """Return multiply-accumulates per fine pixel, and the labels of all images."""
     config = read_run_config(run)
-    module, ratio = prepare_inference(load_module(config, run)), config.network.ratio
+    module, ratio = prepare_inference(load_trained_networks(config, run)), config.network.ratio
     predict = coarse_at_full_size(module, ratio)
     with torch.inference_mode():
         return count_single(module, ratio), [

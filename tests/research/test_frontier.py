@@ -17,7 +17,7 @@ from napari_twostage.method.uncertainty import TileStatistics
 from napari_twostage.training.evaluation.metrics import bootstrap_groups, dice
 from napari_twostage.training.evaluation.outcomes import run_image
 from training.frontier.__main__ import main
-from training.frontier.curves import cheapest, efficiency, oracle_at, trace, trace_all
+from training.frontier.curves import cheapest, efficiency, oracle_at, trace_all, trace_order
 from training.frontier.learned import describe_tiles, fit
 from training.frontier.selectors import (
     CHANGE_ORACLE,
@@ -98,7 +98,7 @@ def test_no_selector_is_above_the_label_oracle() -> None:
         rank_by(images, "noisy"),
         *(rank_randomly(images, seed) for seed in range(5)),
     ):
-        curve = trace(images, ranking)
+        curve = trace_order(images, ranking)
         # between its corners the oracle is drawn as the straight line that mixing them reaches
         bounds = [oracle_at(oracle, total, fraction) for fraction in curve.fractions]
         assert np.all(curve.mean <= np.array(bounds) + 1e-12)

@@ -150,7 +150,7 @@ class Bench:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     made = Bench(tmp_path)
     monkeypatch.setattr(runs_module, "train", made.run)
-    monkeypatch.setattr(runs_module, "load_module", made.load)
+    monkeypatch.setattr(runs_module, "load_trained_networks", made.load)
     return made
 
 

@@ -11,7 +11,7 @@ import torch
 from napari_twostage.models.networks.build import build_two_stage
 from napari_twostage.training.calibrate import draft_card
 from napari_twostage.training.config import ConfigError, load_config
-from napari_twostage.training.run.networks import build_module
+from napari_twostage.training.run.networks import build_initial_networks
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
@@ -80,7 +80,7 @@ def test_shipped_configurations_load(name: str) -> None:
 def test_the_papers_configurations_build_each_architecture(name: str, architecture: str) -> None:
     config = load_config(CONFIGS / f"{name}.toml", [f"network.architecture={architecture}"])
     with torch.device("meta"):
-        module = build_module(config, weights="random")
+        module = build_initial_networks(config, weights="random")
     assert module.stage1.last.out_channels == 1
     assert module.ratio == 4
 

@@ -19,7 +19,11 @@ from napari_twostage.training.loop.stages import coarse_at_full_size, list_stage
 from napari_twostage.training.loop.train_stage import make_optimiser, train_step
 from napari_twostage.training.loop.validate import predict_whole
 from napari_twostage.training.run.images import open_samples
-from napari_twostage.training.run.networks import build_module, load_module, prepare_inference
+from napari_twostage.training.run.networks import (
+    build_initial_networks,
+    load_trained_networks,
+    prepare_inference,
+)
 from napari_twostage.training.run.run_folder import read_run_config
 from napari_twostage.training.train import train
 
@@ -52,7 +56,7 @@ def test_samples_carry_the_teachers_probabilities(
     config = pupil(tmp_path, 0.5)
     samples, _ = open_samples(config, data)
     soft_targets = add_teacher(samples, teacher, config)
-    trained = load_module(read_run_config(teacher), teacher)
+    trained = load_trained_networks(read_run_config(teacher), teacher)
     predict = coarse_at_full_size(prepare_inference(trained), 1)
     assert len(soft_targets) == len(samples)
     for before, after in zip(samples, soft_targets[:], strict=True):
@@ -75,7 +79,7 @@ def test_the_share_weighs_the_teacher_against_the_truth(
     for share in (0.0, 0.25, 1.0):
         config = pupil(tmp_path, share)
         torch.manual_seed(0)
-        (stage,) = list_stages(config, build_module(config), samples)
+        (stage,) = list_stages(config, build_initial_networks(config), samples)
         losses[share] = float(
             train_step(stage, config, stage.draw(0), make_optimiser(stage), step=0)
         )

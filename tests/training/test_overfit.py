@@ -18,7 +18,7 @@ from napari_twostage.training.datasets import Sample
 from napari_twostage.training.loop.stages import list_stages
 from napari_twostage.training.loop.train_stage import make_optimiser, train_step
 from napari_twostage.training.loop.validate import validate
-from napari_twostage.training.run.networks import build_module
+from napari_twostage.training.run.networks import build_initial_networks
 from napari_twostage.training.run.run_folder import BUNDLE
 from napari_twostage.training.train import train
 
@@ -66,7 +66,7 @@ def test_four_images_are_learnt_by_heart(tmp_path: Path, architecture: str) -> N
     tune_allocator()  # as a run does
     torch.manual_seed(0)
     samples = squares(64)
-    module = build_module(config)
+    module = build_initial_networks(config)
     shrink(module.stage1)
     stage = list_stages(config, module, samples)[0]
     optimiser = make_optimiser(stage)

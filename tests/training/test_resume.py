@@ -18,7 +18,7 @@ from napari_twostage.training.config import ConfigError
 from napari_twostage.training.loop import train_stage
 from napari_twostage.training.loop.stages import list_stages
 from napari_twostage.training.run.images import open_samples
-from napari_twostage.training.run.networks import build_module, load_module
+from napari_twostage.training.run.networks import build_initial_networks, load_trained_networks
 from napari_twostage.training.train import train
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_a_training_killed_for_good_ends_as_an_undisturbed_one(tmp_path: Path) -
 def test_a_step_draws_dropout_alike_whatever_ran_before(tmp_path: Path) -> None:
     """Networks of the paper have dropout, whose drawings a resumed run must repeat."""
     config = make_config(tmp_path, CROPS, "network.options={widths = [8, 8, 8, 8, 8]}")
-    module = build_module(config)
+    module = build_initial_networks(config)
     stage = list_stages(config, module, open_samples(config, make_dataset(tmp_path / "data"))[0])[0]
     dropout = torch.nn.Dropout(0.5)
     module.stage1.last.register_forward_pre_hook(lambda _, inputs: dropout(inputs[0]))
@@ -149,7 +149,7 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
 def test_what_was_trained_is_loaded_again(tmp_path: Path) -> None:
     data, config = make_dataset(tmp_path / "data"), make_config(tmp_path, LIGHT)
     train(config, data, tmp_path / "out", device="cpu")
-    module = load_module(config, tmp_path / "out")
+    module = load_trained_networks(config, tmp_path / "out")
     assert not module.training
     for name in STAGES:
         written = load_file(tmp_path / "out" / f"{name}.safetensors")

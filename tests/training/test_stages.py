@@ -24,7 +24,7 @@ from napari_twostage.training.loop.stages import (
 from napari_twostage.training.loop.tiles import join_tiles, take_images, take_tiles
 from napari_twostage.training.loop.validate import predict_whole
 from napari_twostage.training.run.images import open_samples
-from napari_twostage.training.run.networks import build_module
+from napari_twostage.training.run.networks import build_initial_networks
 from training.tables.inference import Rules, run_two_stages
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def set_up(tmp_path: Path, text: str, *changes: str) -> tuple[TrainConfig, TwoSt
     if not data.exists():
         make_dataset(data)
     torch.manual_seed(0)
-    module = build_module(config).eval()
+    module = build_initial_networks(config).eval()
     module.stage1.requires_grad_(requires_grad=True)
     return config, module, list_stages(config, module, open_samples(config, data)[0])
 

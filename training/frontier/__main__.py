@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.errors import TwoStageError
 from napari_twostage.models.backends.torch_backend import tune_allocator
-from training.frontier.jobs import train_all
+from training.frontier.parallel_training import train_all
 from training.frontier.report import draw, make_headline, make_table, measure_seconds
 from training.frontier.study import load_study
 from training.frontier.study_results import collect

@@ -29,7 +29,7 @@ RANDOM_SEEDS = 20
 
 
 @dataclass(frozen=True)
-class Curve:
+class DiceCurve:
     """Dice of a set of images as more and more tiles are refined."""
 
     fractions: NDArray[np.float64]
@@ -47,11 +47,11 @@ class Curve:
         return np.asarray(self.dice.mean(axis=1))
 
 
-def trace(
+def trace_order(
     tallies: Sequence[ImageTally],
     order: TileOrder,
     fractions: NDArray[np.float64] = FRACTIONS,
-) -> Curve:
+) -> DiceCurve:
     """Evaluate a tile order at these shares of refined tiles."""
     images = len(tallies)
     shared = np.array([image.coarse.true_positives.sum() for image in tallies], float)
@@ -73,7 +73,7 @@ def trace(
         pooled.append(2 * shared.sum() / max(1.0, predicted.sum() + truth.sum()))
         refined.append(count / sizes)
         before = stop
-    return Curve(fractions, np.array(dice), np.array(refined), np.array(pooled))
+    return DiceCurve(fractions, np.array(dice), np.array(refined), np.array(pooled))
 
 
 def _gather(tallies: Sequence[ImageTally], order: TileOrder, part: str) -> NDArray[np.float64]:
@@ -83,10 +83,10 @@ def _gather(tallies: Sequence[ImageTally], order: TileOrder, part: str) -> NDArr
     return np.asarray(values[starts[order.owners] + order.tiles])
 
 
-def trace_random(tallies: Sequence[ImageTally], seeds: int = RANDOM_SEEDS) -> Curve:
+def trace_random(tallies: Sequence[ImageTally], seeds: int = RANDOM_SEEDS) -> DiceCurve:
     """Mean curve of many random orders."""
-    curves = [trace(tallies, rank_randomly(tallies, seed)) for seed in range(seeds)]
-    return Curve(
+    curves = [trace_order(tallies, rank_randomly(tallies, seed)) for seed in range(seeds)]
+    return DiceCurve(
         FRACTIONS,
         np.mean([curve.dice for curve in curves], axis=0),
         np.mean([curve.refined for curve in curves], axis=0),
@@ -94,7 +94,7 @@ def trace_random(tallies: Sequence[ImageTally], seeds: int = RANDOM_SEEDS) -> Cu
     )
 
 
-def efficiency(curve: Curve, chance: Curve, best: Curve) -> float:
+def efficiency(curve: DiceCurve, chance: DiceCurve, best: DiceCurve) -> float:
     """Area that a selector gains over chance, as a share of the change oracle's.
 
     1 is as good as the change oracle, 0 no better than chance; a selector that knows the value of
@@ -105,12 +105,12 @@ def efficiency(curve: Curve, chance: Curve, best: Curve) -> float:
     return gained / possible if abs(possible) > 1e-9 else float("nan")
 
 
-def trace_all(tallies: Sequence[ImageTally], selectors: Sequence[str]) -> dict[str, Curve]:
+def trace_all(tallies: Sequence[ImageTally], selectors: Sequence[str]) -> dict[str, DiceCurve]:
     """Curves of each selector, of chance and of the change oracle, by name."""
-    curves = {name: trace(tallies, rank_by(tallies, name)) for name in selectors}
+    curves = {name: trace_order(tallies, rank_by(tallies, name)) for name in selectors}
     return curves | {
         "random": trace_random(tallies),
-        CHANGE_ORACLE: trace(tallies, rank_by(tallies, CHANGE_ORACLE)),
+        CHANGE_ORACLE: trace_order(tallies, rank_by(tallies, CHANGE_ORACLE)),
     }
 
 

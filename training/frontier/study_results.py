@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from training.frontier.curves import Curve, efficiency, trace_all
+from training.frontier.curves import DiceCurve, efficiency, trace_all
 from training.frontier.selectors import CHANGE_ORACLE, RANDOM, OracleCurve, label_oracle
 from training.frontier.single_models import Point
 from training.frontier.trial_results import (
@@ -35,7 +35,7 @@ class TwoStages:
     name: str
     cost: dict[str, NDArray[np.floating]]
     """Selector to (p,) share of the dense run's cost along its curve."""
-    curves: dict[str, Curve]
+    curves: dict[str, DiceCurve]
     thresholds: NDArray[np.floating]
     """(p,) thresholds of the study's selector at these shares of the first seed's tiles."""
     efficiency: dict[str, float]
@@ -121,7 +121,7 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
     ]
     traced = [trace_all(images, SELECTORS) for images in seeds]
     curves = {
-        selector: Curve(
+        selector: DiceCurve(
             traced[0][selector].fractions,
             np.mean([curves[selector].dice for curves in traced], axis=0),
             np.mean([curves[selector].refined for curves in traced], axis=0),

@@ -16,7 +16,7 @@ from napari_twostage.training.evaluation.outcomes import Cost, Outcome, count_si
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
 from napari_twostage.training.run.images import open_samples
-from napari_twostage.training.run.networks import load_module, prepare_inference
+from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
 from napari_twostage.training.run.run_folder import BUNDLE
 from training.frontier.learned import describe_tiles, fit
 from training.frontier.tallies import (
@@ -82,7 +82,7 @@ class Costs:
 def count_costs(trial: Trial) -> Costs:
     """Count the multiply-accumulates of a trial's networks."""
     if trial.single:
-        module = load_module(trial.config, trial.folder)
+        module = load_trained_networks(trial.config, trial.folder)
         return Costs(count_single(module, trial.config.network.ratio), 0.0)
     cost = Cost.of(read_bundle(trial.folder / BUNDLE).card)
     return Costs(cost.coarse, cost.tile)
@@ -92,7 +92,7 @@ def measure_single(trial: Trial) -> list[Single]:
     """Segment the test images whole with one network."""
 
     def compute() -> list[Any]:
-        module = prepare_inference(load_module(trial.config, trial.folder))
+        module = prepare_inference(load_trained_networks(trial.config, trial.folder))
         predict = coarse_at_full_size(module, trial.config.network.ratio)
         samples, groups = trial.open_test()
         rows = []

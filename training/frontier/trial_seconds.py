@@ -14,7 +14,7 @@ from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.networks.fold import fold_normalisation
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
-from napari_twostage.training.run.networks import load_module, prepare_inference
+from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
 from napari_twostage.training.run.run_folder import BUNDLE
 from training.frontier.trial_results import score_by
 from training.item_timing import time_per_item
@@ -64,7 +64,7 @@ def time_trials(
 
 def make_segment(trial: Trial, threshold: float | None, selector: str) -> Segment:
     """Build a function that segments an image in memory: halo, selection, stitching, no disk."""
-    module = prepare_inference(load_module(trial.config, trial.folder))
+    module = prepare_inference(load_trained_networks(trial.config, trial.folder))
     fold_normalisation(module)
     if threshold is None:
         return partial(_run_single, coarse_at_full_size(module, trial.config.network.ratio))

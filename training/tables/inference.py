@@ -22,8 +22,8 @@ from napari_twostage.models.networks.two_stage import coarsen
 from napari_twostage.training.datasets.resize import resize_image
 from napari_twostage.training.loop.tiles import (
     Coarse,
-    refine_tiles,
-    run_coarse,
+    forward_coarse,
+    forward_fine,
     score_tiles,
     take_images,
     take_tiles,
@@ -44,7 +44,7 @@ class InferenceError(TwoStageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How two stages share an image; the defaults are those of the paper's runs."""
+    """Rules by which two stages share an image; the defaults are those of the paper's runs."""
 
     size_px: int = 768
     """Side of the square that every image is resized to."""
@@ -130,7 +130,7 @@ def run_stage1(module: TwoStage, image: NDArray[np.uint8], rules: Rules) -> Stag
         )
     pixels = _load(module, image, rules.size_px)
     with torch.inference_mode():
-        coarse = run_coarse(module, pixels)
+        coarse = forward_coarse(module, pixels)
     scores = _score(coarse.logits, module.ratio, rules)
     return Stage1Result(pixels, coarse, scores.reshape(module.ratio, module.ratio))
 
@@ -171,7 +171,7 @@ def run_stage2(module: TwoStage, first: Stage1Result, chosen: NDArray[np.bool_])
         for batch in torch.from_numpy(np.flatnonzero(chosen)).split(ratio):
             pixels = take_images(first.image, batch[None], ratio)
             context = take_tiles(first.coarse.features, batch[None], ratio)
-            found.append(refine_tiles(module, pixels, context))
+            found.append(forward_fine(module, pixels, context))
     return torch.cat(found)
 
 

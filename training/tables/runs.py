@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.errors import TwoStageError
 from napari_twostage.training.config import TrainConfig, load_config
 from napari_twostage.training.run.log import RunLog
-from napari_twostage.training.run.networks import load_module
+from napari_twostage.training.run.networks import load_trained_networks
 from napari_twostage.training.run.run_folder import STAGE1
 from napari_twostage.training.train import train
 from training.result_cache import fingerprint
@@ -131,7 +131,7 @@ class Run:
 
     def load(self) -> TwoStage:
         """Both stages with the trained weights."""
-        return load_module(self.config, self.folder)
+        return load_trained_networks(self.config, self.folder)
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights."""

@@ -75,10 +75,10 @@ def compare_precisions(
         If the data cannot be read, or the model or a device cannot be used.
     """
     models = {pair: _load(model, pair) for pair in pairs}
-    return compare(models, load_split(data, split), rounds, progress=progress)
+    return time_and_compare(models, load_split(data, split), rounds, progress=progress)
 
 
-def compare(
+def time_and_compare(
     models: dict[str, Model], samples: Sequence[Sample], rounds: int, *, progress: bool = True
 ) -> Table:
     """Time the models' forward passes in turn, and run each over all images.

@@ -23,7 +23,7 @@ from napari_twostage.training.loop.distillation import add_teacher
 from napari_twostage.training.loop.stages import list_stages
 from napari_twostage.training.loop.train_stage import is_fast_in_bf16, train_stage
 from napari_twostage.training.run.images import open_samples
-from napari_twostage.training.run.networks import build_module
+from napari_twostage.training.run.networks import build_initial_networks
 from napari_twostage.training.run.run_folder import BUNDLE, claim_folder, reuse_stages
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def train(
     training, validation = open_samples(config, data)
     if teacher is not None:
         training = add_teacher(training, teacher, config)
-    module = build_module(config).to(place)
+    module = build_initial_networks(config).to(place)
     if config.precision == "bf16" and not is_fast_in_bf16(place):
         sys.stderr.write("this CPU only emulates bfloat16: training in float32\n")
     stages = list_stages(config, module, training)

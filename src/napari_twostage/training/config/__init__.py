@@ -1,6 +1,6 @@
 """A training run's configuration: one TOML file, one frozen `TrainConfig`."""
 
-from napari_twostage.training.config.images import (
+from napari_twostage.training.config.image_sections import (
     Augmentation,
     ClassConfig,
     DataConfig,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari_twostage.training.config.images import (
+from napari_twostage.training.config.image_sections import (
     Augmentation,
     DataConfig,
     TilesConfig,

@@ -19,7 +19,7 @@ from napari_twostage.training.config import ConfigError
 from napari_twostage.training.datasets import Sample
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
-from napari_twostage.training.run.networks import load_module, prepare_inference
+from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
 from napari_twostage.training.run.run_folder import read_run_config, require_finished
 
 if TYPE_CHECKING:
@@ -83,5 +83,5 @@ def add_teacher(samples: Sequence[Sample], run: Path, config: TrainConfig) -> Sa
             f"the teacher in {run} has other [data] or another seed than its pupil, so it may have "
             "seen what the pupil holds out; train both alike"
         )
-    module = prepare_inference(load_module(teacher, run))
+    module = prepare_inference(load_trained_networks(teacher, run))
     return SamplesWithTeacher(samples, coarse_at_full_size(module, teacher.network.ratio))

@@ -17,9 +17,9 @@ from napari_twostage.training.datasets import CachedSamples
 from napari_twostage.training.loop.batches import Batch, make_draw
 from napari_twostage.training.loop.tiles import (
     choose_tiles,
+    forward_coarse,
+    forward_fine,
     refine_all,
-    refine_tiles,
-    run_coarse,
     score_tiles,
     take_images,
     take_tiles,
@@ -222,10 +222,10 @@ def _tiles_and_compare(
     module: TwoStage, config: TilesConfig, batch: Batch, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     ratio = module.ratio
-    coarse = run_coarse(module, batch.images)
+    coarse = forward_coarse(module, batch.images)
     scores = score_tiles(coarse.logits, ratio, config.uncertainty)
     chosen = torch.from_numpy(choose_tiles(scores, config.selection, config.count, rng))
-    logits = refine_tiles(
+    logits = forward_fine(
         module,
         take_images(batch.images, chosen, ratio),
         take_tiles(coarse.features, chosen, ratio),

@@ -31,7 +31,7 @@ class Coarse(NamedTuple):
     """(N, K, H / ratio, W / ratio)."""
 
 
-def run_coarse(module: TwoStage, images: Tensor) -> Coarse:
+def forward_coarse(module: TwoStage, images: Tensor) -> Coarse:
     """Run stage 1 without gradients on (N, H, W, 3) uint8 images, averaged down by the ratio."""
     with torch.no_grad():
         features = module.stage1.features(module.normalise(coarsen(images, module.ratio)))
@@ -77,7 +77,7 @@ def take_images(images: Tensor, chosen: Tensor, ratio: int) -> Tensor:
     return take_tiles(images.permute(0, 3, 1, 2), chosen, ratio).permute(0, 2, 3, 1)
 
 
-def refine_tiles(module: TwoStage, tiles: Tensor, context: Tensor) -> Tensor:
+def forward_fine(module: TwoStage, tiles: Tensor, context: Tensor) -> Tensor:
     """Run stage 2 on tiles, each with stage 1's features of the same place.
 
     Parameters
@@ -104,8 +104,8 @@ def refine_all(module: TwoStage, images: Tensor) -> Tensor:
     """Run both stages on (N, H, W, 3) uint8 images, every tile refined: (N, K, H, W) logits."""
     ratio = module.ratio
     every = torch.arange(ratio**2).expand(len(images), -1)
-    context = take_tiles(run_coarse(module, images).features, every, ratio)
-    logits = refine_tiles(module, take_images(images, every, ratio), context)
+    context = take_tiles(forward_coarse(module, images).features, every, ratio)
+    logits = forward_fine(module, take_images(images, every, ratio), context)
     return join_tiles(logits.unflatten(0, (len(images), -1)), ratio)
 
 

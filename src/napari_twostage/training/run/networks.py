@@ -24,7 +24,7 @@ PUBLISHED = {"fcn": "coco", "deeplabv3": "coco"}
 """Initial weights of the paper's runs, for architectures that did not start from ImageNet."""
 
 
-def build_module(config: TrainConfig, *, weights: str | None = None) -> TwoStage:
+def build_initial_networks(config: TrainConfig, *, weights: str | None = None) -> TwoStage:
     """Build both stages with the initial weights that the configuration names.
 
     Both start from the same weights; without transfer, stage 2 is trained from there.
@@ -59,12 +59,12 @@ def build_module(config: TrainConfig, *, weights: str | None = None) -> TwoStage
     )
 
 
-def load_module(config: TrainConfig, out: Path) -> TwoStage:
+def load_trained_networks(config: TrainConfig, out: Path) -> TwoStage:
     """Load the trained networks of a run, in evaluation mode.
 
     Stage 2 of a single model is untrained.
     """
-    module = build_module(config, weights="random")
+    module = build_initial_networks(config, weights="random")
     if config.kind == "joint":
         load_weights(module, out / JOINT)
     else:
