@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import dask.array as da
@@ -26,10 +27,10 @@ from qtpy.QtWidgets import (
 )
 from tests.fakes import FakeModel, damage, make_card, noise
 from tests.session.helpers import HeldModel
-from tests.viewer.conftest import Window, clipped
+from tests.viewer.conftest import PATIENCE_MS, Window, clipped
 
 from napari_twostage.geometry import Box
-from napari_twostage.session import RunState
+from napari_twostage.session import RunState, Session
 from napari_twostage.viewer import TwoStageWidget
 from napari_twostage.viewer.panel.section import Section
 
@@ -255,9 +256,8 @@ def test_the_run_record_is_shown_as_json(window, monkeypatch) -> None:
     window.run_coarse()
     window.press("show_record")
     (text,) = shown
-    record = json.loads(text)
-    assert record == window.panel.session.seg.record.as_dict()
-    assert record["slide"]["name"] == "slide"
+    on_disk = (window.panel.session.seg.path / "record.json").read_text(encoding="utf-8")
+    assert json.loads(text) == json.loads(on_disk)
 
 
 # -- what goes wrong ------------------------------------------------------------------------------
@@ -493,9 +493,16 @@ def begin_to_refine(window: Window) -> HeldModel:
     return model
 
 
-def release_soon(model: HeldModel) -> None:
-    """Release the held chip while the window waits for it."""
-    threading.Timer(0.2, model.release).start()
+def release_once_stopped(model: HeldModel, session: Session) -> None:
+    """Release the held chip as soon as the session stops, while the window waits for it."""
+
+    def release() -> None:
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while session.state is RunState.REFINING and time.monotonic() < end:
+            time.sleep(0.01)
+        model.release()
+
+    threading.Thread(target=release).start()
 
 
 def test_closing_the_dock_stops_the_work_and_leaves_nothing(window) -> None:
@@ -503,7 +510,7 @@ def test_closing_the_dock_stops_the_work_and_leaves_nothing(window) -> None:
     model = begin_to_refine(window)
     session, panel, slide = window.panel.session, window.panel, window.viewer.layers["slide"]
     timers = panel.findChildren(QTimer)
-    release_soon(model)
+    release_once_stopped(model, window.panel.session)
     window.close_panel()
     assert not workers()
     assert not any(timer.isActive() for timer in timers)
@@ -518,7 +525,7 @@ def test_closing_the_dock_stops_the_work_and_leaves_nothing(window) -> None:
 def test_the_panel_that_is_opened_again_goes_on(window, open_window) -> None:
     model = begin_to_refine(window)
     path = window.panel.session.seg.path
-    release_soon(model)
+    release_once_stopped(model, window.panel.session)
     window.close_panel()
     again = open_window(window.viewer)
     assert again.panel is not window.panel
@@ -538,7 +545,7 @@ def test_the_panel_that_is_opened_again_goes_on(window, open_window) -> None:
 def test_closing_napari_in_the_middle_of_a_run_loses_nothing(window, home: Path) -> None:
     model = begin_to_refine(window)
     seg = window.panel.session.seg
-    release_soon(model)
+    release_once_stopped(model, window.panel.session)
     window.viewer.close()
     window.until(lambda: not workers())
     assert seg.path.is_relative_to(home)
