@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
     ReadLayers = Callable[[str], list[LayerData]]
 
-_SHARED = (".tif", ".tiff")
-"""Endings that images of other kinds have, too."""
+_SHARED_SUFFIXES = (".tif", ".tiff")
+"""Suffixes that other kinds of images have, too."""
 
 
 def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
@@ -54,7 +54,11 @@ def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
     found = formats.by_ending(place.name)
     if found is None or found.reader not in {"tiff", "openslide"}:
         return None
-    if place.suffix.lower() in _SHARED and isinstance(place, Path) and _is_no_plane(place):
+    if (
+        place.suffix.lower() in _SHARED_SUFFIXES
+        and isinstance(place, Path)
+        and _is_other_image(place)
+    ):
         return None
     return read_slide if formats.is_installed(found.extra) else None
 
@@ -181,16 +185,16 @@ def _labels_layer(result: Result) -> LayerData:
 
 
 def _is_zarr_array(folder: Location) -> bool:
-    """Whether a zarr folder is one array, without the metadata of an image."""
+    """Whether a zarr folder is a single array without image metadata."""
     if (folder / ".zarray").exists():
         return True
     try:
         return bool(json.loads((folder / "zarr.json").read_bytes())["node_type"] == "array")
     except (OSError, ValueError, KeyError, TypeError):
-        return False  # zarr 2, or damaged: our message says what to do
+        return False  # zarr 2, or damaged: open_slide says what to do
 
 
-def _is_no_plane(path: Path) -> bool:
+def _is_other_image(path: Path) -> bool:
     """Whether a TIFF is an image of another kind: readable, but not a 2-D slide."""
     from tifffile import TiffFile
 
