@@ -149,10 +149,10 @@ class DelayedRun:
         self.unreported.append(box)
 
     def undo(self) -> None:
-        box = self.seg.edit_boxes[-1]
-        if box is not None:
+        edits = self.seg.edit_boxes
+        if edits:
             self.seg.undo_edit()
-            self.unreported.append(box)
+            self.unreported.append(edits[-1])
 
     def report(self, count: int | None = None) -> None:
         reported = self.unreported[:count]
@@ -179,7 +179,7 @@ def boxes(shape: tuple[int, int]):
 acts = st.lists(
     st.one_of(
         st.tuples(st.just("work"), st.integers(1, 15)),
-        st.tuples(st.just("tell"), st.integers(1, 8)),
+        st.tuples(st.just("report"), st.integers(1, 8)),
         st.tuples(st.just("look"), st.tuples(st.integers(0, 2), boxes(SHAPE))),
         st.tuples(st.just("edit"), st.tuples(boxes(SHAPE), st.integers(0, 1))),
         st.tuples(st.just("undo"), st.none()),
@@ -190,30 +190,30 @@ acts = st.lists(
 
 @settings(max_examples=15)  # each is a whole run
 @given(acts=acts)
-def test_late_news_never_leave_an_old_picture(acts) -> None:
+def test_changes_reported_late_leave_no_outdated_labels(acts) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(label_blocks, "BLOCK_PX", 32),
         patch.object(label_blocks, "CACHE_BYTES", 6 * 32**2),
     ):
-        work = DelayedRun(Path(folder))
+        run = DelayedRun(Path(folder))
         for name, value in acts:
             match name:
                 case "work":
-                    work.work(value)
-                case "tell":
-                    work.report(value)
+                    run.work(value)
+                case "report":
+                    run.report(value)
                 case "look":
                     level, box = value
-                    shape = work.seg.layout.level_shapes[level]
-                    _ = work.blocks.levels[level][box.clip(shape).slices]
+                    shape = run.seg.layout.level_shapes[level]
+                    _ = run.blocks.levels[level][box.clip(shape).slices]
                 case "edit":
-                    work.edit(*value)
+                    run.edit(*value)
                 case "undo":
-                    work.undo()
-        work.work()  # run to the end: steps still being written are not reported yet
-        work.report()
-        assert_current(work.blocks, work.seg)
+                    run.undo()
+        run.work()  # run to the end: steps still being written are not reported yet
+        run.report()
+        assert_current(run.blocks, run.seg)
 
 
 @pytest.fixture(scope="module")
