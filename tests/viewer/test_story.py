@@ -132,7 +132,7 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     assert refined(window).sum() == wanted
     assert (refined(window) == (session.seg.scores > threshold)).all()
     look_at(window, 300, 400, 250)
-    view = window.panel._view()
+    view = window.panel._actions.visible_area()
     window.press("refine_visible")
     finish(window)
     assert refined(window)[session.seg.tiles_touching(session.seg.to_fine(view))].sum() > 0
