@@ -1,6 +1,6 @@
-"""Take the README's pictures of the panel, from the real program on the sample slide.
+"""Screenshots of the panel for the README, taken while it segments the sample slide.
 
-Run it where napari can open a window; without a screen:
+Needs a display; without one:
 
     xvfb-run -a -s "-screen 0 1500x950x24" python docs/make_screenshots.py docs/images
 """
@@ -35,7 +35,7 @@ SIZE = 1480, 930
 
 
 def main(folder: Path) -> None:
-    """Walk through the story, one picture a step."""
+    """Run the workflow and save a picture of each step."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         slide = shutil.copy(sample_slide(), work)
@@ -46,26 +46,26 @@ def main(folder: Path) -> None:
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
-    """Slow stage 2 down: on the sample slide it is over before a picture is taken."""
+def slow_refinement() -> Iterator[None]:
+    """Delay stage 2, which would finish on the sample slide before a picture is taken."""
     refine = Model.refine
 
-    def later(model: Model, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def delayed(model: Model, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         time.sleep(1.0)
         return refine(model, windows)
 
-    with patch.object(Model, "refine", later):
+    with patch.object(Model, "refine", delayed):
         yield
 
 
 def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
-    """Open, coarse, threshold, refine, correct, results."""
+    """Open the slide, run stage 1, choose a threshold, refine, correct and measure."""
 
     def shoot(name: str) -> None:
         settle()
         path = str(folder / f"{name}.png")
         viewer.window.screenshot(path, flash=False, canvas_only=False)
-        # a quarter of the bytes; median cut, the default, loses the colours of small spots
+        # a quarter of the size; the default, median cut, loses the colours of small spots
         pixels = Image.open(path).convert("RGB")
         pixels.quantize(256, Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
@@ -85,11 +85,11 @@ def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
     panel.session.threshold = 0.15
     panel.show_session()
     show(panel, "uncertainty", "refine")
-    panel.layers.redraw()  # after a slow painting the panel rests, longer than a picture waits
+    panel.layers.redraw()  # after slow painting the panel pauses longer than a picture waits
     settle(1.0)
     shoot("panel-3-threshold")
 
-    with unhurried():
+    with slow_refinement():
         press(panel, "refine_uncertain")
         wait_for(lambda: panel.session.seg.refined.sum() > 15)
         shoot("panel-4-refining")
@@ -111,12 +111,12 @@ def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
 
     press(panel, "measure")
     wait_for(lambda: not panel.session.busy)
-    show(panel, "results", "look")
+    show(panel, "results", "display")
     shoot("panel-6-results")
 
 
 def press(panel: TwoStageWidget, name: str) -> None:
-    """Click a button as a user would: it must be enabled."""
+    """Click a button; exit if it is not enabled."""
     button = panel.findChild(QAbstractButton, name)
     if not button.isEnabled():
         sys.exit(f"{name} is not enabled: {panel.session.notice.text}")
@@ -125,12 +125,21 @@ def press(panel: TwoStageWidget, name: str) -> None:
 
 def show(panel: TwoStageWidget, *names: str) -> None:
     """Open these sections and close the others."""
-    for part in ("slide", "model", "coarse", "uncertainty", "refine", "correct", "results", "look"):
+    for part in (
+        "slide",
+        "model",
+        "coarse",
+        "uncertainty",
+        "refine",
+        "correct",
+        "results",
+        "display",
+    ):
         getattr(panel, f"{part}_section").set_open(part in names)
 
 
 def wait_for(done: Callable[[], bool], seconds: float = 120) -> None:
-    """Let the window live until something is so."""
+    """Process events until a condition holds."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
@@ -141,7 +150,7 @@ def wait_for(done: Callable[[], bool], seconds: float = 120) -> None:
 
 
 def settle(seconds: float = 0.5) -> None:
-    """Let the window live for a while."""
+    """Process events for some time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         QApplication.processEvents()

@@ -32,7 +32,7 @@ def test_a_session_needs_no_window() -> None:
 def test_reading_a_slide_in_napari_loads_neither_torch_nor_the_panel() -> None:
     heavy = ("torch", "napari_twostage.viewer.widget")
     program = (
-        "import sys, napari_twostage.viewer.samples as s; s.skin()\n"
+        "import sys, napari_twostage.viewer.reader as r; r.sample_skin()\n"
         f"print(*(set(sys.modules) & set({heavy})))"
     )
     assert run(program) == ""

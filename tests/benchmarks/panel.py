@@ -23,7 +23,7 @@ from qtpy.QtWidgets import QApplication
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.uncertainty import TileStatistics
 from napari_twostage.samples import sample_slide
-from napari_twostage.viewer.commands import open_panel
+from napari_twostage.viewer.menu_commands import open_panel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,13 +68,13 @@ def gaps_while(panel: TwoStageWidget) -> np.ndarray:
     return _gaps(lambda: panel.session.busy)
 
 
-def _gaps(go_on: Callable[[], bool]) -> np.ndarray:
+def _gaps(more: Callable[[], bool]) -> np.ndarray:
     times: list[float] = []
     loop = QEventLoop()
 
     def turn() -> None:
         times.append(time.perf_counter())
-        if not go_on():
+        if not more():
             loop.quit()
 
     timer = QTimer()
@@ -94,8 +94,8 @@ def slider(panel: TwoStageWidget) -> np.ndarray:
     refined = np.zeros(TILES, bool)
     curve = Ranking(TileStatistics(scores, *counts), 0.5).curve(refined, 0.02)
     session, layers = panel.session, panel.layers
-    layers.tiles.data, layers.shades.cells_per_tile = np.zeros(TILES, np.uint8), 1
-    layers.shades.take(np.ones(TILES, np.uint8), scores, TILES)
+    layers.tiles.data, layers.tile_overlay.cells_per_tile = np.zeros(TILES, np.uint8), 1
+    layers.tile_overlay.set_tiles(np.ones(TILES, np.uint8), scores, TILES)
     session.curve = curve
     panel.show_session()
     spent = []

@@ -1,4 +1,4 @@
-"""Slides to open in napari, results to show, and napari with nothing but this plugin."""
+"""Fixtures for viewer tests: slides, results, and napari windows with only this plugin."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MANIFEST = str(files("napari_twostage") / "napari.yaml")
 
 @pytest.fixture
 def plugin(npe2pm):
-    """Our plugin, and no other, as napari sees it."""
+    """Our plugin, registered as the only one."""
     with npe2pm.tmp_plugin(manifest=MANIFEST) as registered:
         yield registered
 
 
 @pytest.fixture
 def write_pyramid(tmp_path: Path):
-    """Write a tiled TIFF of RGB or grey pixels, each level a quarter as fine as the last."""
+    """Function that writes RGB or grey pixels as a tiled TIFF; each level is 4 times as coarse."""
 
     def write(pixels: np.ndarray, *, levels: int = 3, mpp: float | None = 0.5, name="slide.tif"):
         path = tmp_path / name
@@ -61,7 +61,7 @@ def _thinned(pixels: np.ndarray, step: int) -> np.ndarray:
 
 @pytest.fixture
 def result(write_pyramid, tmp_path: Path) -> ts.Segmentation:
-    """A refined result of a slide in a file."""
+    """Refined result of a slide in a file."""
     slide = ts.open_slide(write_pyramid(noise(150, 130), levels=1, name="cells.tif"))
     return ts.segment(
         slide, FakeModel(), tmp_path / "cells.twostage.zarr", refine="all", tissue=False
@@ -70,7 +70,7 @@ def result(write_pyramid, tmp_path: Path) -> ts.Segmentation:
 
 @pytest.fixture
 def array_result(tmp_path: Path) -> ts.Segmentation:
-    """A result of an array: there is no file to go back to."""
+    """Result of an array, which has no slide file."""
     out = tmp_path / "array.twostage.zarr"
     return ts.segment(noise_slide(), FakeModel(), out, refine="none", tissue=False)
 
@@ -79,7 +79,7 @@ PATIENCE_MS = 20_000
 
 
 class Window:
-    """A napari window with our panel: pressed, typed into and read by Qt's object names."""
+    """napari window with our panel; its widgets are found by Qt object name."""
 
     def __init__(self, viewer: Any, panel: Any, qtbot: Any) -> None:
         self.viewer = viewer
@@ -87,7 +87,7 @@ class Window:
         self.qtbot = qtbot
 
     def part(self, name: str) -> Any:
-        """A widget of the panel."""
+        """Widget of the panel with this object name."""
         from qtpy.QtWidgets import QWidget
 
         found = self.panel.findChild(QWidget, name)
@@ -98,7 +98,7 @@ class Window:
         return bool(self.part(name).isEnabled())
 
     def press(self, name: str) -> None:
-        """Click a button that can be clicked."""
+        """Click a button once it is enabled."""
         self.until(lambda: self.enabled(name))
         self.part(name).click()
 
@@ -107,16 +107,16 @@ class Window:
         return str(self.part("status").text())
 
     def until(self, reached: Callable[[], bool], timeout_ms: int = PATIENCE_MS) -> None:
-        """Let the window live until something has happened."""
+        """Process events until a condition holds."""
         self.qtbot.waitUntil(reached, timeout=timeout_ms)
 
     def settle(self) -> None:
-        """Wait until the chosen session has nothing to do, and the panel shows that."""
+        """Wait until the chosen session is idle and the panel is up to date."""
         self.until(lambda: not self.panel.session.busy)
         self.until(lambda: not self.panel._dirty)
 
     def use(self, model: Any, *, tissue_only: bool = False) -> None:
-        """Work with this model on the chosen slide."""
+        """Set the model of the chosen slide."""
         self.panel.session.set_model(model)
         self.panel.session.set_options(tissue_only=tissue_only)
         self.settle()
@@ -127,22 +127,22 @@ class Window:
         self.settle()
 
     def close_panel(self) -> None:
-        """Press the x of the dock."""
+        """Close the dock, as its close button does."""
         self.viewer.window.remove_dock_widget(self.panel)
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where results of arrays go."""
-    place = tmp_path / "home"
-    place.mkdir()
-    monkeypatch.setattr("pathlib.Path.home", lambda: place)
-    return place
+    """Home folder, where results of arrays are written."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setattr("pathlib.Path.home", lambda: folder)
+    return folder
 
 
 @pytest.fixture
-def open_window(plugin, home, make_napari_viewer, qtbot):  # noqa: ARG001 - they must be there
-    """Open a window as napari does: the panel from the manifest."""
+def open_window(plugin, home, make_napari_viewer, qtbot):  # noqa: ARG001 - needed for their effect
+    """Function that opens a window with the panel from the manifest."""
 
     def open_it(viewer: Any = None, **options: Any) -> Window:
         if viewer is None:
@@ -155,7 +155,7 @@ def open_window(plugin, home, make_napari_viewer, qtbot):  # noqa: ARG001 - they
 
 @pytest.fixture
 def window(open_window) -> Window:
-    """One with a small slide in half-micrometre pixels, and the fake model."""
+    """Window with a small slide at 0.5 µm/px and the fake model."""
     opened = open_window()
     opened.viewer.add_image(noise(150, 130), name="slide", scale=(0.5, 0.5), units=("um", "um"))
     opened.use(FakeModel())
@@ -163,7 +163,7 @@ def window(open_window) -> Window:
 
 
 def clipped(panel: QWidget) -> list[str]:
-    """Visible widgets of a panel that are cut off at a side."""
+    """Descriptions of visible widgets that the panel cuts off at a side."""
     from qtpy.QtCore import QPoint
     from qtpy.QtWidgets import QSizePolicy, QWidget
 

@@ -1,4 +1,4 @@
-"""What is in view is what the camera shows, however the slide's layer lies in the world."""
+"""The visible box is the part of the slide that the camera shows, for any layer transform."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 
 from napari_twostage.geometry import Box
-from napari_twostage.viewer.camera import MARGIN, level_0_box, view_of, visible_box
+from napari_twostage.viewer.camera import MARGIN, level_0_box, view_showing, visible_box
 
 SHAPE = (400, 300)
 straight = st.sampled_from(
@@ -41,7 +41,7 @@ def open_viewer(frame: dict) -> ViewerModel:
 
 
 def fly(viewer: ViewerModel, box: Box) -> None:
-    center, viewer.scene.camera.zoom = view_of(viewer, viewer.layers[0], box)
+    center, viewer.scene.camera.zoom = view_showing(viewer, viewer.layers[0], box)
     viewer.scene.camera.center = (0, *center)
 
 

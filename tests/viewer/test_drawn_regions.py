@@ -1,4 +1,4 @@
-"""What the user draws is the region that is refined, wherever the slide lies."""
+"""Drawn polygons are returned in slide pixels, for any layer transform."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from tests.fakes import noise
 
-from napari_twostage.viewer.drawn_regions import Regions
+from napari_twostage.viewer.drawn_regions import DrawnRegions
 
 FRAMES = [
     {},
@@ -15,11 +15,11 @@ FRAMES = [
     {"scale": (2, 2), "rotate": 30, "translate": (5, 9)},
 ]
 TRIANGLE = np.array([(10.0, 12.0), (40.0, 12.0), (25.0, 60.0)])
-"""On the slide's level 0, counted from the corner."""
+"""Vertices (y, x) on the slide's level 0, relative to its corner."""
 
 
-def draw(viewer: ViewerModel, regions: Regions, triangle: np.ndarray = TRIANGLE) -> None:
-    """Do what a mouse does."""
+def draw(viewer: ViewerModel, regions: DrawnRegions, triangle: np.ndarray = TRIANGLE) -> None:
+    """Draw a triangle, as with the mouse."""
     slide = viewer.layers[0]
     regions.draw(slide)
     layer = viewer.layers[-1]
@@ -32,10 +32,10 @@ def changes() -> list[int]:
     return []
 
 
-def begin(frame: dict, changes: list[int]) -> tuple[ViewerModel, Regions]:
+def begin(frame: dict, changes: list[int]) -> tuple[ViewerModel, DrawnRegions]:
     viewer = ViewerModel()
     viewer.add_image(noise(70, 90), **frame)
-    return viewer, Regions(viewer, lambda: changes.append(1))
+    return viewer, DrawnRegions(viewer, lambda: changes.append(1))
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -68,7 +68,7 @@ def test_there_is_one_layer_and_it_is_hidden_not_removed(changes) -> None:
     slide = viewer.layers[0]
     draw(viewer, regions)
     layer = viewer.layers[-1]
-    regions.put_away()
+    regions.clear()
     assert layer in viewer.layers
     assert not layer.visible
     assert regions.polygons(slide) == []
@@ -85,6 +85,6 @@ def test_a_layer_that_the_user_removed_is_made_again(changes) -> None:
     draw(viewer, regions)
     viewer.layers.remove(viewer.layers[-1])
     assert regions.polygons(slide) == []
-    regions.put_away()
+    regions.clear()
     draw(viewer, regions)
     assert len(regions.polygons(slide)) == 1

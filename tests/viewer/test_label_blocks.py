@@ -1,4 +1,4 @@
-"""What is shown of the labels is what the result says, at any moment of a run."""
+"""Displayed labels equal the labels of the result at any moment of a run."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from napari_twostage.engine.options import RunOptions
 from napari_twostage.geometry import Box
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.steps import ChipRefined, CoarseWindowDone
-from napari_twostage.viewer import planes
+from napari_twostage.viewer import label_blocks
 from napari_twostage.viewer.label_blocks import LabelBlocks
 
 if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
 
 SHAPE = (102, 74)
-"""No side is a whole number of tiles, windows or blocks."""
+"""Rows and columns; neither is a multiple of the tile, window or block size."""
 
 
 def begin(folder: Path, model: FakeModel | None = None) -> Segmentation:
-    """Make a result in which nothing is done yet."""
+    """Empty result of a run that has not started."""
     slide = noise_slide(*SHAPE)
     return prepare(
         slide, model or FakeModel(), folder / "a.twostage.zarr", RunOptions(tissue=False)
     )
 
 
-def take(pyramid: LabelBlocks, step: object) -> None:
-    """Do what the layers do with a step of the pipeline."""
+def take(blocks: LabelBlocks, step: object) -> None:
+    """Pass a step of the pipeline to the blocks, as the layers do."""
     if isinstance(step, CoarseWindowDone):
-        pyramid.window_done(step)
+        blocks.window_done(step)
     elif isinstance(step, ChipRefined):
-        pyramid.chip_refined(step)
+        blocks.chip_refined(step)
 
 
-def show(pyramid: LabelBlocks) -> list[np.ndarray]:
-    return [np.asarray(level[:]) for level in pyramid.levels]
+def show(blocks: LabelBlocks) -> list[np.ndarray]:
+    return [np.asarray(level[:]) for level in blocks.levels]
 
 
 def whole(seg: Segmentation) -> list[np.ndarray]:
@@ -56,13 +56,13 @@ def whole(seg: Segmentation) -> list[np.ndarray]:
     ]
 
 
-def assert_current(pyramid: LabelBlocks, seg: Segmentation) -> None:
-    for shown, wanted in zip(show(pyramid), whole(seg), strict=True):
+def assert_current(blocks: LabelBlocks, seg: Segmentation) -> None:
+    for shown, wanted in zip(show(blocks), whole(seg), strict=True):
         np.testing.assert_array_equal(shown, wanted)
 
 
 def keep(seg: Segmentation, step: object) -> None:
-    """Write what a step brings: a run itself is ahead of what it tells."""
+    """Write the labels of a step to disk, as the run does before it reports the step."""
     if isinstance(step, CoarseWindowDone):
         seg._files.store.write_window(step.core, step.logits)
     elif isinstance(step, ChipRefined):
@@ -73,8 +73,8 @@ def keep(seg: Segmentation, step: object) -> None:
 
 @pytest.fixture
 def small_blocks(monkeypatch) -> None:
-    """Blocks of two tiles: a chip then lies in some and not in others."""
-    monkeypatch.setattr(planes, "BLOCK_PX", 32)
+    """Blocks of two tiles, so that a chip covers some of them and not others."""
+    monkeypatch.setattr(label_blocks, "BLOCK_PX", 32)
 
 
 @pytest.mark.parametrize("context", [True, False])
@@ -84,13 +84,13 @@ def test_every_step_of_a_run_is_shown_at_once(tmp_path, context) -> None:
     model = FakeModel(make_card(context=context))
     steps = list(run_to_end(begin(tmp_path / "run", model), Selection(threshold=0.3)))
     seg = begin(tmp_path, model)
-    pyramid = LabelBlocks(seg)
-    assert len(pyramid.levels) >= 3
-    show(pyramid)  # all blocks are kept from now on: none may stay as it was
+    blocks = LabelBlocks(seg)
+    assert len(blocks.levels) >= 3
+    show(blocks)  # all blocks are kept from now on: none may stay as it was
     for step in steps:
         keep(seg, step)
-        take(pyramid, step)
-        assert_current(pyramid, seg)
+        take(blocks, step)
+        assert_current(blocks, seg)
     assert {CoarseWindowDone, ChipRefined} <= {type(step) for step in steps}
     assert any(level.any() for level in whole(seg))
 
@@ -100,72 +100,72 @@ def test_edits_are_shown_below_and_above_refined_tiles(tmp_path) -> None:
     seg = begin(tmp_path)
     for _ in run_to_end(seg, NOTHING):
         pass
-    pyramid = LabelBlocks(seg)
-    show(pyramid)
+    blocks = LabelBlocks(seg)
+    show(blocks)
     first, second = Box(3, 5, 40, 37), Box(20, 20, 90, 70)
     seg.edit(first, np.ones(first.shape, np.uint8))
-    pyramid.changed(first)
-    assert_current(pyramid, seg)
+    blocks.changed(first)
+    assert_current(blocks, seg)
     steps = list(run_to_end(begin(tmp_path / "run"), EVERYTHING))
     for step in steps:
         if isinstance(step, ChipRefined):
             keep(seg, step)
-            take(pyramid, step)
-            assert_current(pyramid, seg)
+            take(blocks, step)
+            assert_current(blocks, seg)
     seg.edit(second, np.zeros(second.shape, np.uint8))
-    pyramid.changed(second)
-    assert_current(pyramid, seg)
+    blocks.changed(second)
+    assert_current(blocks, seg)
     for box in (second, first):
         seg.undo_edit()
-        pyramid.changed(box)
-        assert_current(pyramid, seg)
+        blocks.changed(box)
+        assert_current(blocks, seg)
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_failed_tiles_keep_their_coarse_labels(tmp_path) -> None:
     seg = begin(tmp_path)
     damage(seg.slide, Box(60, 50, 70, 60))
-    pyramid = LabelBlocks(seg)
+    blocks = LabelBlocks(seg)
     for step in run_to_end(seg, EVERYTHING):
-        take(pyramid, step)
-    assert_current(pyramid, seg)
+        take(blocks, step)
+    assert_current(blocks, seg)
     assert seg.failures
 
 
-class Work:
-    """A run whose news come late: the window is busy, the thread is not."""
+class DelayedRun:
+    """Run whose changes reach the blocks late, as when the GUI thread is busy."""
 
     def __init__(self, folder: Path) -> None:
         self.seg = begin(folder)
-        self.pyramid = LabelBlocks(self.seg)
+        self.blocks = LabelBlocks(self.seg)
         self.steps = run_to_end(self.seg, EVERYTHING)
-        self.untold: list[object] = []
+        self.unreported: list[object] = []
 
     def work(self, count: int | None = None) -> None:
-        self.untold += islice(self.steps, count)
+        self.unreported += islice(self.steps, count)
 
     def edit(self, box: Box, value: int) -> None:
         self.seg.edit(box, np.full(box.shape, value, np.uint8))
-        self.untold.append(box)
+        self.unreported.append(box)
 
     def undo(self) -> None:
-        box = self.seg.edit_boxes[-1]
-        if box is not None:
+        edits = self.seg.edit_boxes
+        if edits:
             self.seg.undo_edit()
-            self.untold.append(box)
+            self.unreported.append(edits[-1])
 
-    def tell(self, count: int | None = None) -> None:
-        told = self.untold[:count]
-        del self.untold[:count]
-        for news in told:
-            if isinstance(news, Box):
-                self.pyramid.changed(news)
+    def report(self, count: int | None = None) -> None:
+        reported = self.unreported[:count]
+        del self.unreported[:count]
+        for change in reported:
+            if isinstance(change, Box):
+                self.blocks.changed(change)
             else:
-                take(self.pyramid, news)
+                take(self.blocks, change)
 
 
 def boxes(shape: tuple[int, int]):
-    """Boxes inside a plane, of at least a pixel."""
+    """Strategy for boxes of at least one pixel inside a plane."""
 
     def ranges(length: int):
         edges = st.integers(0, length)
@@ -179,7 +179,7 @@ def boxes(shape: tuple[int, int]):
 acts = st.lists(
     st.one_of(
         st.tuples(st.just("work"), st.integers(1, 15)),
-        st.tuples(st.just("tell"), st.integers(1, 8)),
+        st.tuples(st.just("report"), st.integers(1, 8)),
         st.tuples(st.just("look"), st.tuples(st.integers(0, 2), boxes(SHAPE))),
         st.tuples(st.just("edit"), st.tuples(boxes(SHAPE), st.integers(0, 1))),
         st.tuples(st.just("undo"), st.none()),
@@ -190,30 +190,30 @@ acts = st.lists(
 
 @settings(max_examples=15)  # each is a whole run
 @given(acts=acts)
-def test_late_news_never_leave_an_old_picture(acts) -> None:
+def test_changes_reported_late_leave_no_outdated_labels(acts) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(planes, "BLOCK_PX", 32),
-        patch.object(planes, "CACHE_BYTES", 6 * 32**2),
+        patch.object(label_blocks, "BLOCK_PX", 32),
+        patch.object(label_blocks, "CACHE_BYTES", 6 * 32**2),
     ):
-        work = Work(Path(folder))
+        run = DelayedRun(Path(folder))
         for name, value in acts:
             match name:
                 case "work":
-                    work.work(value)
-                case "tell":
-                    work.tell(value)
+                    run.work(value)
+                case "report":
+                    run.report(value)
                 case "look":
                     level, box = value
-                    shape = work.seg.layout.level_shapes[level]
-                    _ = work.pyramid.levels[level][box.clip(shape).slices]
+                    shape = run.seg.layout.level_shapes[level]
+                    _ = run.blocks.levels[level][box.clip(shape).slices]
                 case "edit":
-                    work.edit(*value)
+                    run.edit(*value)
                 case "undo":
-                    work.undo()
-        work.work()  # to the end: what is on its way to the disk was told nobody
-        work.tell()
-        assert_current(work.pyramid, work.seg)
+                    run.undo()
+        run.work()  # run to the end: steps still being written are not reported yet
+        run.report()
+        assert_current(run.blocks, run.seg)
 
 
 @pytest.fixture(scope="module")
@@ -232,18 +232,18 @@ def _slices(length: int):
 
 @given(data=st.data(), level=st.integers(0, 2))
 def test_any_index_gives_what_an_array_gives(done, data, level) -> None:
-    pyramid = LabelBlocks(done)
+    blocks = LabelBlocks(done)
     wanted = whole(done)[level]
     index = tuple(data.draw(_slices(length)) for length in wanted.shape)
-    np.testing.assert_array_equal(pyramid.levels[level][index], wanted[index])
-    assert pyramid.levels[level].shape == wanted.shape
-    assert pyramid.levels[level].dtype == wanted.dtype
+    np.testing.assert_array_equal(blocks.levels[level][index], wanted[index])
+    assert blocks.levels[level].shape == wanted.shape
+    assert blocks.levels[level].dtype == wanted.dtype
 
 
 def test_blocks_in_memory_are_bounded_and_the_oldest_go_first(done, monkeypatch) -> None:
-    monkeypatch.setattr(planes, "BLOCK_PX", 16)
-    monkeypatch.setattr(planes, "CACHE_BYTES", 5 * 16**2)
-    pyramid = LabelBlocks(done)
+    monkeypatch.setattr(label_blocks, "BLOCK_PX", 16)
+    monkeypatch.setattr(label_blocks, "CACHE_BYTES", 5 * 16**2)
+    blocks = LabelBlocks(done)
     reads: list[tuple[Box, int]] = []
     read = done.read_labels
 
@@ -252,10 +252,10 @@ def test_blocks_in_memory_are_bounded_and_the_oldest_go_first(done, monkeypatch)
         return read(box, level)
 
     monkeypatch.setattr(done, "read_labels", counted)
-    finest = pyramid.levels[0]
+    finest = blocks.levels[0]
     for _ in range(2):
         assert np.array_equal(finest[:], whole(done)[0])
-        assert sum(block.nbytes for block in pyramid._blocks.values()) <= 5 * 16**2
+        assert sum(block.nbytes for block in blocks._blocks.values()) <= 5 * 16**2
     finest[:16, :16]
     reads.clear()
     finest[:16, :16]
@@ -273,10 +273,10 @@ def test_blocks_in_memory_are_bounded_and_the_oldest_go_first(done, monkeypatch)
 
 def test_the_coarsest_level_stays_the_array_that_napari_keeps(tmp_path) -> None:
     seg = begin(tmp_path)
-    pyramid = LabelBlocks(seg)
-    kept = pyramid.levels[-1]
+    blocks = LabelBlocks(seg)
+    kept = blocks.levels[-1]
     assert isinstance(kept, np.ndarray)
     for step in run_to_end(seg, EVERYTHING):
-        take(pyramid, step)
-    assert pyramid.levels[-1] is kept
+        take(blocks, step)
+    assert blocks.levels[-1] is kept
     assert np.array_equal(kept, whole(seg)[-1])

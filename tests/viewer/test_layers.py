@@ -1,4 +1,4 @@
-"""Our layers lie where the slide lies, show what the session knows, and leave others alone."""
+"""Our layers are aligned with the slide, show the session's state and leave others unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_twostage.session import Session
 from napari_twostage.slides import open_slide
 from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.reader import get_reader
-from napari_twostage.viewer.settings import KEY
+from napari_twostage.viewer.settings import METADATA_KEY
 from napari_twostage.viewer.tile_overlay import SELECTED, TILE_COLORS
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_S = 30
-ROLES = ("labels", "heat", "tiles", "tissue")
+ROLES = ("labels", "uncertainty", "tiles", "tissue")
 
 
 class Stage:
-    """A viewer with a slide's layer, and the layers over it."""
+    """Viewer with a slide's layer, and our layers over it."""
 
     def __init__(self, session: Session, pixels: np.ndarray | None = None, **frame) -> None:
         self.viewer = ViewerModel()
@@ -54,7 +54,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    """The layers over a coarse result."""
+    """Viewer with the layers of a coarse result."""
     stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"))
     stage.ours.redraw()
     yield stage
@@ -97,7 +97,7 @@ def marks() -> dict[str, Box]:
 
 
 def seen_at(layer: Image | Labels, mark: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """World corners of the box round what is marked of a plane, `step` layer pixels a pixel."""
+    """World corners of the bounding box of a mask whose pixels are `step` layer pixels wide."""
     rows, columns = (np.flatnonzero(mark.any(axis=axis)) for axis in (1, 0))
     edges = [(rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)]
     return np.array(
@@ -116,7 +116,7 @@ def in_slide_pixels(stage: Stage, corners: np.ndarray) -> np.ndarray:
 
 
 def only_in(plane: np.ndarray, corner: str) -> np.ndarray:
-    """What is marked in one quarter of a plane."""
+    """Mask restricted to one quarter of a plane."""
     kept = np.zeros(plane.shape, bool)
     rows = slice(plane.shape[0] // 2, None) if "bottom" in corner else slice(plane.shape[0] // 2)
     columns = slice(plane.shape[1] // 2, None) if "right" in corner else slice(plane.shape[1] // 2)
@@ -154,7 +154,7 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
             assert_there(ours.labels, np.asarray(plane[:]) == 1, step, (step + 2) / resampled + 1)
         tile = seg.card.tile_px / resampled
         refined = tiles_shown(stage) == 2 * TileState.REFINED + 1
-        assert_there(ours.tiles, refined, ours.shades.cells_per_tile, tile + 1)
+        assert_there(ours.tiles, refined, ours.tile_overlay.cells_per_tile, tile + 1)
         # the outline runs round the mark at the tissue's margin, cut off by the slide's edges
         rim = MARGIN_UM / MPP + 3 * seg.tissue_mask[1].downsample[0]
         outline = only_in(ours.tissue.data > 0, corner)
@@ -163,11 +163,11 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
     # GPUs interpolate between the steps of 8 bits: over a few of them, edges would be hard
     assert len(np.unique(ours.tissue.data)) > 8
     assert ours.tissue.data.max() > 200
-    seg._files.log.refined[:] = False  # to see the heat that was there before
-    ours._cool_down(seg, ours.heat)
+    seg._files.log.refined[:] = False  # to see the uncertainty from before the refinement
+    ours._fill_uncertainty(seg, ours.uncertainty)
     for corner, box in marks().items():
-        hot = only_in(ours.heat.data > 128, corner)
-        found = in_slide_pixels(stage, seen_at(ours.heat, hot, np.ones(2)))
+        uncertain = only_in(ours.uncertainty.data > 128, corner)
+        found = in_slide_pixels(stage, seen_at(ours.uncertainty, uncertain, np.ones(2)))
         cell = seg.uncertainty_map.grid.downsample[0]
         assert np.abs(found - [(box.top, box.left), (box.bottom, box.right)]).max() <= 2 * cell + 1
     session.close()
@@ -201,13 +201,11 @@ def test_all_layers_share_units_and_begin_in_the_slides_corner(tmp_path, frame) 
         layer = getattr(stage.ours, role)
         assert layer.units == stage.slide.units
         np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), first, atol=1e-9)
-        assert layer.metadata[KEY] == {
-            "role": {"heat": "uncertainty"}.get(role, role), "result": stage.session.seg.path
-        }  # fmt: skip
+        assert layer.metadata[METADATA_KEY] == {"role": role, "result": stage.session.seg.path}
     stage.session.close()
 
 
-# -- tiles and heat ----------------------------------------------------------------------------
+# -- tiles and uncertainty ---------------------------------------------------------------------
 
 
 def selected(stage: Stage) -> np.ndarray:
@@ -215,9 +213,9 @@ def selected(stage: Stage) -> np.ndarray:
 
 
 def tiles_shown(stage: Stage) -> np.ndarray:
-    """What the layer shows of each tile, all cells of which must say the same."""
+    """Value of each tile in the layer; all cells of a tile must be equal."""
     ours, seg = stage.ours, stage.session.seg
-    side, (height, width) = ours.shades.cells_per_tile, seg.grid.shape
+    side, (height, width) = ours.tile_overlay.cells_per_tile, seg.grid.shape
     cell = seg.card.tile_px // side
     assert ours.tiles.data.shape == (-(-height // cell), -(-width // cell))  # no farther
     first = ours.tiles.data[::side, ::side]
@@ -316,13 +314,13 @@ def test_all_states_of_tiles_are_shown(tmp_path) -> None:
     session.close()
 
 
-def test_heat_is_gone_where_tiles_were_refined(stage) -> None:
+def test_uncertainty_is_zero_in_refined_tiles(stage) -> None:
     stage.ours.redraw()
-    before = stage.ours.heat.data.copy()
+    before = stage.ours.uncertainty.data.copy()
     np.testing.assert_array_equal(before, stage.session.seg.uncertainty_map.pixels)
     stage.session.refine_next(6)
     stage.wait()
-    after, seg = stage.ours.heat.data, stage.session.seg
+    after, seg = stage.ours.uncertainty.data, stage.session.seg
     cells = seg.card.coarse_tile_px // max(1, seg.card.coarse_tile_px // 8)
     refined = seg.refined.repeat(cells, 0).repeat(cells, 1)[: after.shape[0], : after.shape[1]]
     assert refined.any()
@@ -331,7 +329,7 @@ def test_heat_is_gone_where_tiles_were_refined(stage) -> None:
     np.testing.assert_array_equal(after[~refined], before[~refined])
 
 
-def test_labels_and_heat_appear_while_the_coarse_pass_runs(tmp_path) -> None:
+def test_labels_and_uncertainty_appear_while_the_coarse_pass_runs(tmp_path) -> None:
     model = HeldModel()
     session = open_session(tmp_path / "a.twostage.zarr", noise_slide(200, 200), model)
     stage = Stage(session, noise(200, 200))
@@ -340,12 +338,12 @@ def test_labels_and_heat_appear_while_the_coarse_pass_runs(tmp_path) -> None:
     model.hold("coarse")
     session.run_coarse()
 
-    def told() -> bool:
-        model.step()  # a window is told when it is on the disk and another one is done
+    def window_reported() -> bool:
+        model.step()  # a window is reported once it is on disk and another one is done
         time.sleep(0.02)
         return bool(done)
 
-    poll_until(session, told)
+    poll_until(session, window_reported)
     stage.ours.redraw()
     assert session.running
     assert stage.ours.tissue in stage.viewer.layers
@@ -354,7 +352,7 @@ def test_labels_and_heat_appear_while_the_coarse_pass_runs(tmp_path) -> None:
     wanted = session.seg.read_labels(place)
     np.testing.assert_array_equal(np.asarray(stage.ours.labels.data[0][place.slices]), wanted)
     assert wanted.any()
-    assert stage.ours.heat.data.any()
+    assert stage.ours.uncertainty.data.any()
     model.release()
     session.close()
 
@@ -363,7 +361,7 @@ def test_labels_and_heat_appear_while_the_coarse_pass_runs(tmp_path) -> None:
 
 
 def record(layer) -> tuple:
-    """Everything that can be set of a layer; `visible` and `data` too."""
+    """All settable properties of a layer, including `visible` and `data`."""
     state = layer._get_state()
     data = state.pop("data")
     state.pop("metadata")
@@ -372,7 +370,7 @@ def record(layer) -> tuple:
 
 
 def story(stage: Stage) -> None:
-    """Everything a session can do."""
+    """Run all operations of a session."""
     session = stage.session
     session.run_coarse()
     stage.wait()
@@ -462,7 +460,7 @@ def test_layers_may_come_one_by_one_in_their_order_and_show_what_came_before(tmp
         ours.redraw(new=1)
         found.append([role for role in ROLES if getattr(ours, role) is not None])
     assert found == [list(ROLES[:count]) for count in (2, 3, 4, 4, 4)]
-    assert ours.heat.data.any()
+    assert ours.uncertainty.data.any()
     assert selected(stage).any()
     stage.session.close()
 
@@ -471,7 +469,7 @@ def test_an_edit_hides_layers_that_were_still_to_come(tmp_path) -> None:
     stage = Stage(coarse_session(tmp_path / "a.twostage.zarr"))
     stage.session.edit(Box(0, 0, 40, 40))
     stage.session.wait(PATIENCE_S)
-    assert not stage.ours.heat.visible
+    assert not stage.ours.uncertainty.visible
     assert stage.viewer.layers[-1] is stage.ours.edit
     stage.session.close()
 
@@ -501,7 +499,7 @@ def test_closing_takes_our_layers_away_and_listens_no_more(tmp_path) -> None:
 
 def test_an_edit_replaces_what_lies_below_and_gives_it_back(stage) -> None:
     session, ours = stage.session, stage.ours
-    ours.heat.visible = False
+    ours.uncertainty.visible = False
     session.edit(Box(5, 5, 45, 45))
     stage.wait()
     assert stage.viewer.layers.selection.active is ours.edit
@@ -512,7 +510,11 @@ def test_an_edit_replaces_what_lies_below_and_gives_it_back(stage) -> None:
     assert not ours.tiles.visible
     assert not ours.labels.editable
     session.discard_edit()
-    assert (ours.labels.visible, ours.heat.visible, ours.tiles.visible) == (True, False, True)
+    assert (ours.labels.visible, ours.uncertainty.visible, ours.tiles.visible) == (
+        True,
+        False,
+        True,
+    )
     assert ours.edit is None
     assert len(stage.viewer.layers) == 5
 
@@ -536,7 +538,7 @@ def test_the_readers_labels_become_ours_instead_of_lying_twice(result) -> None:
     slide, read = viewer.layers
     read.opacity = 0.3
     session = Session()
-    session.set_slide(slide.metadata[KEY]["slide"])
+    session.set_slide(slide.metadata[METADATA_KEY]["slide"])
     session.set_model(FakeModel())
     session.wait(PATIENCE_S)
     other = viewer.add_labels(np.zeros((4, 4), int))

@@ -1,4 +1,4 @@
-"""napari finds everything that the manifest promises, and commands press the panel's buttons."""
+"""The manifest resolves to functions and settings; commands press the panel's buttons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from tests.viewer.conftest import MANIFEST
 
 from napari_twostage.slides import formats
-from napari_twostage.viewer import commands, settings
+from napari_twostage.viewer import menu_commands, settings
 
 manifest = PluginManifest.from_file(MANIFEST)
 
@@ -33,7 +33,7 @@ def test_every_function_of_the_palette_is_listed() -> None:
     listed = {c.python_name.split(":")[1] for c in manifest.contributions.commands}
     ours = {
         name
-        for name, function in inspect.getmembers(commands, inspect.isfunction)
+        for name, function in inspect.getmembers(menu_commands, inspect.isfunction)
         if list(inspect.signature(function).parameters) == ["viewer"]
     }
     assert ours
@@ -47,7 +47,7 @@ def test_the_manifest_lists_the_formats_that_the_reader_takes() -> None:
 
 def test_the_panel_is_called_alike_everywhere() -> None:
     (widget,) = manifest.contributions.widgets
-    assert widget.display_name == commands.PANEL
+    assert widget.display_name == menu_commands.PANEL
 
 
 def test_defaults_are_those_of_the_manifest() -> None:
@@ -67,7 +67,7 @@ def test_preferences_are_heeded() -> None:
 
 
 class Panel(QWidget):
-    """Two of the panel's buttons."""
+    """Fake panel with two buttons."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,24 +81,24 @@ class Panel(QWidget):
 
 def test_a_command_opens_the_panel_and_presses_its_button(make_napari_viewer, npe2pm) -> None:
     with npe2pm.tmp_plugin(name=settings.PLUGIN) as fake:
-        fake.contribute.widget(Panel, display_name=commands.PANEL)
+        fake.contribute.widget(Panel, display_name=menu_commands.PANEL)
         viewer = make_napari_viewer()
-        commands.run_coarse(viewer)
-        panel = commands.open_panel(viewer)
+        menu_commands.run_coarse(viewer)
+        panel = menu_commands.open_panel(viewer)
         assert panel.pressed == ["run_coarse"]
-        commands.run_coarse(viewer)
+        menu_commands.run_coarse(viewer)
         assert panel.pressed == ["run_coarse"] * 2
         assert len(viewer.window.dock_widgets) == 1
 
 
 def test_a_button_that_is_off_is_explained(make_napari_viewer, npe2pm, monkeypatch) -> None:
-    told = []
-    monkeypatch.setattr("napari.utils.notifications.show_info", told.append)
+    messages = []
+    monkeypatch.setattr("napari.utils.notifications.show_info", messages.append)
     with npe2pm.tmp_plugin(name=settings.PLUGIN) as fake:
-        fake.contribute.widget(Panel, display_name=commands.PANEL)
+        fake.contribute.widget(Panel, display_name=menu_commands.PANEL)
         viewer = make_napari_viewer()
-        panel = commands.open_panel(viewer)
+        panel = menu_commands.open_panel(viewer)
         panel.findChild(QPushButton, "cancel").setEnabled(False)
-        commands.cancel(viewer)
+        menu_commands.cancel(viewer)
     assert panel.pressed == []
-    assert "cancel is not possible now" in told[0]
+    assert "cancel is not possible now" in messages[0]

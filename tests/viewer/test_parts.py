@@ -1,4 +1,4 @@
-"""The panel's building blocks: what they say, what they ask for, what fits at 320 px."""
+"""Widgets of the panel: texts, signals, and fit at a width of 320 px."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QLineEdit, QVBoxLayout, QWidget
 
-from napari_twostage.viewer.parts import (
+from napari_twostage.viewer.panel.parts import (
     ClassRow,
     ElidedLabel,
     MessageBar,
@@ -17,7 +17,7 @@ from napari_twostage.viewer.parts import (
     Swatch,
     form_row,
 )
-from napari_twostage.viewer.section import Section
+from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

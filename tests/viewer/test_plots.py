@@ -1,4 +1,4 @@
-"""The plots: what is drawn where, what the mouse and the keys ask for, empty and odd data."""
+"""Plots: painted pixels, mouse and keyboard, empty and unusual data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QColor, QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_twostage.viewer.plots import (
+from napari_twostage.viewer.panel.plot_axes import round_step, tick_text, ticks, time_ticks
+from napari_twostage.viewer.panel.plots import (
     ACCENT,
     CURVE_POINTS,
     QualityCurve,
     ScoreHistogram,
 )
-from napari_twostage.viewer.ticks import number, round_step, ticks, time_ticks
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -32,7 +32,7 @@ def beta(n: int = 5_000) -> np.ndarray:
 
 
 def pixels(widget: QWidget) -> np.ndarray:
-    """What is seen of it: (H, W, 3)."""
+    """Painted pixels (H, W, 3)."""
     image = widget.grab().toImage()
     ratio = image.width() / widget.width()
     assert ratio == 1
@@ -45,7 +45,7 @@ def pixels(widget: QWidget) -> np.ndarray:
 
 
 def accented(widget: QWidget) -> np.ndarray:
-    """Where it is painted in the accent colour: (H, W)."""
+    """Mask (H, W) of pixels in the accent colour."""
     return np.abs(pixels(widget) - ACCENT.getRgb()[:3]).max(axis=-1) < 3
 
 
@@ -107,7 +107,7 @@ def test_dragging_emits_thresholds_in_the_range(histogram: ScoreHistogram, qtbot
 
 
 def drag(widget: QWidget, x: int) -> None:
-    """Move the mouse with its button held: qtbot's own move holds none."""
+    """Move the mouse with its left button held, which qtbot cannot."""
     button = Qt.MouseButton.LeftButton
     at = QPointF(x, 40)
     event = QMouseEvent(
@@ -192,7 +192,7 @@ def test_rounding_leaves_no_score_out(histogram: ScoreHistogram) -> None:
 
 
 def test_colours_follow_a_style_sheet(qtbot: QtBot) -> None:
-    """As napari's themes do: one sheet, high above."""
+    """Set a style sheet on the parent, as napari's themes do."""
     window = QWidget()
     qtbot.addWidget(window)
     histogram = ScoreHistogram(window)
@@ -262,7 +262,7 @@ def test_ticks_lie_in_the_range_and_read_differently(high: float) -> None:
     marks = ticks((0.0, high), step)
     assert 3 <= len(marks) <= 6
     assert all(0 <= tick <= high * (1 + 1e-6) for tick in marks)
-    assert len({number(mark, step) for mark in marks}) == len(marks)
+    assert len({tick_text(mark, step) for mark in marks}) == len(marks)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.slides import formats, open_slide
 from napari_twostage.viewer import reader
 from napari_twostage.viewer.lazy_levels import LazyLevel, slide_levels
-from napari_twostage.viewer.preview_slide import OverviewSlide
+from napari_twostage.viewer.preview_slide import PreviewSlide
 
 
 def facts(layer) -> dict:
@@ -33,8 +33,8 @@ def read(path) -> list:
 
 
 @pytest.fixture
-def told(monkeypatch) -> list[str]:
-    """What napari's notifications say."""
+def warnings(monkeypatch) -> list[str]:
+    """Texts of napari's warnings."""
     messages: list[str] = []
     monkeypatch.setattr("napari.utils.notifications.show_warning", messages.append)
     return messages
@@ -172,11 +172,11 @@ def test_a_damaged_tile_is_blank_and_told_once() -> None:
     slide.tile_shape = lambda _level: (64, 64)
     damaged = Box(100, 100, 110, 110)
     damage(slide, damaged)
-    told = []
-    reading = slide_levels(OverviewSlide(slide), told.append)[0]
-    shown, told_before = np.asarray(reading), len(told)
+    warned = []
+    reading = slide_levels(PreviewSlide(slide), warned.append)[0]
+    shown, warned_before = np.asarray(reading), len(warned)
     np.asarray(reading)
-    assert told_before == len(told) == 1
+    assert warned_before == len(warned) == 1
     assert (shown[64:128, 64:128] == 255).all()
     shown[64:128, 64:128] = noise(300, 300)[64:128, 64:128]
     assert np.array_equal(shown, noise(300, 300))
@@ -205,7 +205,7 @@ def test_a_huge_slide_without_levels_is_read_in_small_parts(monkeypatch) -> None
     monkeypatch.setattr(
         slide, "_read_inside", lambda box, level: read_px.append(box.area) or inner(box, level)
     )
-    seen = OverviewSlide(slide)
+    seen = PreviewSlide(slide)
     assert sum(read_px) <= 256 << 20
     assert max(read_px) <= 64 * 64
     assert max(seen.level_shapes[-1]) <= 64
@@ -232,18 +232,18 @@ def test_a_result_is_its_slide_with_the_labels_above(result) -> None:
         assert labels.extent.world[edge] == pytest.approx(slide.extent.world[edge])
 
 
-def test_labels_are_shown_where_the_slide_is_gone(result, told) -> None:
+def test_labels_are_shown_where_the_slide_is_gone(result, warnings) -> None:
     (result.path.parent / "cells.tif").unlink()
     (labels,) = read(result.path)
-    (message,) = told
+    (message,) = warnings
     assert "without their slide: there is no file" in message
     assert "\n" not in message
     assert labels.scale == pytest.approx((0.5, 0.5))
 
 
-def test_a_result_of_an_array_shows_its_labels(array_result, told) -> None:
+def test_a_result_of_an_array_shows_its_labels(array_result, warnings) -> None:
     (labels,) = read(array_result.path)
-    assert "was an array" in told[0]
+    assert "was an array" in warnings[0]
     assert labels.data[0].shape == ts.Segmentation.open(array_result.path).grid.shape
 
 
@@ -251,3 +251,12 @@ def test_a_folder_that_only_looks_like_a_result_is_refused_in_one_line(tmp_path)
     (tmp_path / "record.json").write_text("{}")
     with pytest.raises(ts.errors.SegmentationError, match="format"):
         read(tmp_path)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_the_sample_slide_opens() -> None:
+    viewer = ViewerModel()
+    (layer,) = viewer.open_sample("napari-twostage", "skin")
+    assert layer.name == "CMU-1-Small-Region"
+    assert layer.data[0].shape[:2] == (2967, 2220)
+    assert layer.scale == pytest.approx((0.499, 0.499))

@@ -1,4 +1,4 @@
-"""The whole story in a real window: the model nuclei on the sample slide, by Qt names only."""
+"""The whole workflow in a real window: model nuclei, sample slide, widgets by object name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 LONG_MS = 240_000
 STATES = 3
-"""Of heat and labels that must be seen while the coarse pass runs."""
+"""Number of different states of uncertainty and labels to see during the coarse pass."""
 
 
 def open_slide(window: Window, path: Path) -> None:
@@ -35,7 +35,7 @@ def open_slide(window: Window, path: Path) -> None:
 
 
 def look_at(window: Window, top: float, left: float, height: float) -> None:
-    """Move the camera to a place of the slide, in pixels."""
+    """Move the camera to a part of the slide, in pixels."""
     layer = window.viewer.layers["CMU-1-Small-Region"]
     middle = layer.data_to_world((top + height / 2, left + height / 2))
     camera = window.viewer.scene.camera
@@ -55,9 +55,9 @@ def finish(window: Window) -> None:
 
 @pytest.fixture
 def seen_while_running(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """What a test has seen of heat and labels, pixels of each; batches of the coarse pass wait.
+    """Pixels of uncertainty and of labels at each observation; the coarse pass waits for them.
 
-    A machine may be done with the pass before its window has been painted once.
+    Without waiting, a machine may finish the pass before its window is painted once.
     """
     seen: list[tuple[int, int]] = []
     coarse, calls = Model.coarse, itertools.count(-1)  # the first two are under way at once
@@ -65,13 +65,13 @@ def seen_while_running(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]
     def states() -> int:
         return min((len(set(pixels) - {0}) for pixels in zip(*seen, strict=True)), default=0)
 
-    def later(model: Model, windows: Sequence[np.ndarray]) -> np.ndarray:
+    def delayed(model: Model, windows: Sequence[np.ndarray]) -> np.ndarray:
         wanted, end = min(next(calls), STATES), time.monotonic() + 20
         while states() < wanted and time.monotonic() < end:
             time.sleep(0.02)
         return coarse(model, windows)
 
-    monkeypatch.setattr(Model, "coarse", later)
+    monkeypatch.setattr(Model, "coarse", delayed)
     return seen
 
 
@@ -85,14 +85,14 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     assert window.part("mpp").value() == pytest.approx(0.499, abs=1e-3)
     assert window.viewer.canvas.overlays.scale_bar.visible
 
-    # 3. coarse: labels and heat appear while it runs
+    # 3. coarse: labels and uncertainty appear while it runs
     session = window.panel.session
 
     def watch() -> bool:
         layers = window.panel.layers
-        if session.state is RunState.COARSE and layers.heat is not None:
+        if session.state is RunState.COARSE and layers.uncertainty is not None:
             seen_while_running.append(
-                (int((layers.heat.data > 0).sum()), int((layers.labels.data[-1] > 0).sum()))
+                (int((layers.uncertainty.data > 0).sum()), int((layers.labels.data[-1] > 0).sum()))
             )
         return session.coarse_done
 
@@ -132,7 +132,7 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     assert refined(window).sum() == wanted
     assert (refined(window) == (session.seg.scores > threshold)).all()
     look_at(window, 300, 400, 250)
-    view = window.panel._view()
+    view = window.panel._actions.visible_area()
     window.press("refine_visible")
     finish(window)
     assert refined(window)[session.seg.tiles_touching(session.seg.to_fine(view))].sum() > 0

@@ -1,4 +1,4 @@
-"""Our layers lie where the slide's pixels lie: by calculation, and on the screen."""
+"""Our layers are aligned with the slide's pixels: by calculation, and on the screen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from napari.layers import Image, Labels
 
 from napari_twostage.geometry import Box, Grid
-from napari_twostage.viewer.transforms import place_in_um, placement
+from napari_twostage.viewer.transforms import layer_transform, transform_from_mpp
 
 MARK = 48
 """Side of the marks in the corners, in level-0 pixels."""
@@ -42,7 +42,7 @@ def corners(layer, box: tuple[float, float, float, float]) -> np.ndarray:
 def test_corners_of_every_grid_meet_those_of_the_slide(frame, step) -> None:
     slide = Image(np.zeros((64, 96)), **frame)
     shape = (int(64 / step[0]), int(96 / step[1]))
-    ours = Labels(np.zeros(shape, int), **placement(slide, Grid(shape, step, (1, 1))))
+    ours = Labels(np.zeros(shape, int), **layer_transform(slide, Grid(shape, step, (1, 1))))
     covered = (0, 0, shape[0] * step[0], shape[1] * step[1])
     assert np.allclose(corners(ours, (0, 0, *shape)), corners(slide, covered))
     assert ours.units == slide.units
@@ -53,8 +53,8 @@ def test_a_part_of_a_grid_lies_where_it_was_cut_out(frame, top, left) -> None:
     slide = Image(np.zeros((64, 96)), **frame)
     grid = Grid((16, 24), (4, 4), (1, 1))
     box = Box.at(top, left, 5, 6)
-    whole = Labels(np.zeros(grid.shape, int), **placement(slide, grid))
-    part = Labels(np.zeros(box.shape, int), **placement(slide, grid, box))
+    whole = Labels(np.zeros(grid.shape, int), **layer_transform(slide, grid))
+    part = Labels(np.zeros(box.shape, int), **layer_transform(slide, grid, box))
     assert np.allclose(
         corners(part, (0, 0, 5, 6)), corners(whole, (box.top, box.left, box.bottom, box.right))
     )
@@ -63,14 +63,14 @@ def test_a_part_of_a_grid_lies_where_it_was_cut_out(frame, top, left) -> None:
 def test_the_reader_places_as_the_panel_does() -> None:
     slide = Image(np.zeros((64, 96)), scale=(0.5, 0.25), units=("um", "um"))
     grid = Grid((16, 24), (4, 4), (2, 1))
-    by_layer = Labels(np.zeros(grid.shape, int), **placement(slide, grid))
-    by_size = Labels(np.zeros(grid.shape, int), **place_in_um(grid, (0.5, 0.25)))
+    by_layer = Labels(np.zeros(grid.shape, int), **layer_transform(slide, grid))
+    by_size = Labels(np.zeros(grid.shape, int), **transform_from_mpp(grid, (0.5, 0.25)))
     assert np.allclose(corners(by_layer, (0, 0, 16, 24)), corners(by_size, (0, 0, 16, 24)))
     assert by_layer.units == by_size.units
 
 
 def marked(shape: tuple[int, int]) -> np.ndarray:
-    """Which pixels of a plane are marks: a square in each corner."""
+    """Plane with 1 in a square in each corner, 0 elsewhere."""
     plane = np.zeros(shape, np.uint8)
     for rows in (slice(None, MARK), slice(-MARK, None)):
         for columns in (slice(None, MARK), slice(-MARK, None)):
@@ -96,7 +96,7 @@ def test_marks_in_the_corners_cover_each_other_on_the_screen(make_napari_viewer,
     )
     ours = viewer.add_labels(
         [thinned(plane, step) for step in (4, 8, 16)],
-        multiscale=True, opacity=1, **placement(slide, Grid((383, 455), (4, 4), (2, 2))),
+        multiscale=True, opacity=1, **layer_transform(slide, Grid((383, 455), (4, 4), (2, 2))),
     )  # fmt: skip
     levels = set()
     for zoom in (4, 2, 1, 0.5, 0.25, 0.125):  # screen pixels per level-0 pixel

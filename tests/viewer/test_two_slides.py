@@ -1,4 +1,4 @@
-"""Two slides in one window: a session each, and neither meets the other."""
+"""Two slides in one window have independent sessions."""
 
 from __future__ import annotations
 

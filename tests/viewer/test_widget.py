@@ -1,9 +1,11 @@
-"""The panel in a real window: what can be pressed when, what it says, and how it ends."""
+"""The panel in a real window: enabled buttons, messages, shutdown."""
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import dask.array as da
@@ -17,18 +19,20 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QDialog,
     QLabel,
+    QPlainTextEdit,
     QScrollBar,
     QWidget,
 )
 from tests.fakes import FakeModel, damage, make_card, noise
 from tests.session.helpers import HeldModel
-from tests.viewer.conftest import Window, clipped
+from tests.viewer.conftest import PATIENCE_MS, Window, clipped
 
 from napari_twostage.geometry import Box
-from napari_twostage.session import RunState
+from napari_twostage.session import RunState, Session
 from napari_twostage.viewer import TwoStageWidget
-from napari_twostage.viewer.section import Section
+from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +58,7 @@ def can(window: Window) -> set[str]:
 
 
 def workers() -> list[str]:
-    """Threads of ours that are alive."""
+    """Names of our threads that are alive."""
     ours = ("coarse", "refine", "look for results", "catch up", "edit", "commit", "undo", "measure",
             "export")  # fmt: skip
     return [thread.name for thread in threading.enumerate() if thread.name in ours]
@@ -134,7 +138,7 @@ def test_the_threshold_is_in_the_units_of_scores_and_answers_at_once(window) -> 
         assert wrong_px == f"Over {pixels} wrong pixels expected in a tile:"
         assert f"{wanted.n_tiles:,} tile" in summary.text()
         layers = window.panel.layers
-        side = layers.shades.cells_per_tile
+        side = layers.tile_overlay.cells_per_tile
         lit = layers.tiles.data[::side, ::side]
         lit = lit == lit.max()
         assert lit.sum() == wanted.n_tiles or not wanted.n_tiles
@@ -206,7 +210,7 @@ def test_a_missing_pixel_size_is_asked_for_and_never_guessed(open_window) -> Non
     window.use(FakeModel())
     window.run_coarse()
     assert window.panel.session.seg.record.slide.mpp_source.startswith("given")
-    assert mpp.isEnabled()  # may be mended
+    assert mpp.isEnabled()  # may be corrected
 
 
 def test_a_known_pixel_size_is_not_asked_for(window) -> None:
@@ -214,7 +218,7 @@ def test_a_known_pixel_size_is_not_asked_for(window) -> None:
     assert window.part("mpp").value() == pytest.approx(0.5)
 
 
-def test_a_wrong_pixel_size_can_be_mended(open_window) -> None:
+def test_a_wrong_pixel_size_can_be_corrected(open_window) -> None:
     window = open_window()
     window.viewer.add_image(noise(70, 90), name="bare")
     for mpp in (0.5, 0.25):
@@ -244,12 +248,24 @@ def test_a_result_folder_that_is_dropped_is_gone_on_with(
     assert sum("labels" in name for name in names) == 1
 
 
+def test_the_run_record_is_shown_as_json(window, monkeypatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(
+        QDialog, "exec", lambda self: shown.append(self.findChild(QPlainTextEdit).toPlainText())
+    )
+    window.run_coarse()
+    window.press("show_record")
+    (text,) = shown
+    on_disk = (window.panel.session.seg.path / "record.json").read_text(encoding="utf-8")
+    assert json.loads(text) == json.loads(on_disk)
+
+
 # -- what goes wrong ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def tracebacks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What napari would show as a traceback."""
+    """Errors that napari would show as a traceback."""
     shown: list[object] = []
     monkeypatch.setattr(
         "napari.utils.notifications.notification_manager.receive_error",
@@ -342,13 +358,13 @@ def test_shortcuts_press_the_buttons(open_window) -> None:
     before = window.viewer.scene.camera.center
     key(Qt.Key.Key_N)
     window.until(lambda: window.viewer.scene.camera.center != before)
-    window.until(lambda: window.panel._flight._animation.state().name == "Stopped")
+    window.until(lambda: window.panel._actions._flight._animation.state().name == "Stopped")
     place = window.panel.session.seg.tiles.box(
         np.unravel_index(
             np.nanargmax(window.panel.session.seg.scores), window.panel.session.seg.tiles.shape
         )
     )
-    assert window.panel._view().contains(place)
+    assert window.panel._actions.visible_area().contains(place)
     key(Qt.Key.Key_R)
     window.until(lambda: bool(window.panel.session.seg.refined.any()))
     window.settle()
@@ -369,7 +385,7 @@ def test_shortcuts_press_the_buttons(open_window) -> None:
 
 
 def walk(window: Window, look: Callable[[str], None]) -> None:
-    """Go through all states of the panel."""
+    """Go through all states of the panel; call `look` in each."""
     model = HeldModel(make_card(description="a long description of what was trained on what " * 4))
     window.use(model)
     look("ready")
@@ -440,9 +456,9 @@ def test_everything_says_what_it_does(open_window) -> None:
             while parent is not window.panel and parent is not None:
                 parents.append(parent)
                 parent = parent.parentWidget()
-            told = [one.toolTip() for one in (child, *parents) if one.toolTip()]
+            tips = [one.toolTip() for one in (child, *parents) if one.toolTip()]
             is_header = isinstance(child, QAbstractButton) and isinstance(child.parent(), Section)
-            assert told or is_header, f"{state}: {child} {child.objectName()} has no tooltip"
+            assert tips or is_header, f"{state}: {child} {child.objectName()} has no tooltip"
             named = child.accessibleName() or (
                 child.text() if isinstance(child, QAbstractButton) else ""
             )
@@ -465,7 +481,7 @@ def test_text_is_readable_and_no_markup_shows(window) -> None:
 
 
 def begin_to_refine(window: Window) -> HeldModel:
-    """Leave a refinement at work on a chip."""
+    """Start a refinement and hold it at its first chip."""
     model = HeldModel()
     window.use(model)
     window.run_coarse()
@@ -477,9 +493,16 @@ def begin_to_refine(window: Window) -> HeldModel:
     return model
 
 
-def release_soon(model: HeldModel) -> None:
-    """Let the chip at work end while the window waits for it."""
-    threading.Timer(0.2, model.release).start()
+def release_once_stopped(model: HeldModel, session: Session) -> None:
+    """Release the held chip as soon as the session stops, while the window waits for it."""
+
+    def release() -> None:
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while session.state is RunState.REFINING and time.monotonic() < end:
+            time.sleep(0.01)
+        model.release()
+
+    threading.Thread(target=release).start()
 
 
 def test_closing_the_dock_stops_the_work_and_leaves_nothing(window) -> None:
@@ -487,7 +510,7 @@ def test_closing_the_dock_stops_the_work_and_leaves_nothing(window) -> None:
     model = begin_to_refine(window)
     session, panel, slide = window.panel.session, window.panel, window.viewer.layers["slide"]
     timers = panel.findChildren(QTimer)
-    release_soon(model)
+    release_once_stopped(model, window.panel.session)
     window.close_panel()
     assert not workers()
     assert not any(timer.isActive() for timer in timers)
@@ -495,14 +518,14 @@ def test_closing_the_dock_stops_the_work_and_leaves_nothing(window) -> None:
     assert list(window.viewer.layers) == [slide]
     window.until(lambda: set(QApplication.topLevelWidgets()) <= widgets)
     assert not [one for one in QApplication.allWidgets() if isinstance(one, TwoStageWidget)]
-    window.viewer.scene.camera.zoom = 3  # nobody listens
+    window.viewer.scene.camera.zoom = 3  # nothing is connected any more
     window.viewer.add_image(noise(70, 90), **UM)
 
 
 def test_the_panel_that_is_opened_again_goes_on(window, open_window) -> None:
     model = begin_to_refine(window)
     path = window.panel.session.seg.path
-    release_soon(model)
+    release_once_stopped(model, window.panel.session)
     window.close_panel()
     again = open_window(window.viewer)
     assert again.panel is not window.panel
@@ -522,7 +545,7 @@ def test_the_panel_that_is_opened_again_goes_on(window, open_window) -> None:
 def test_closing_napari_in_the_middle_of_a_run_loses_nothing(window, home: Path) -> None:
     model = begin_to_refine(window)
     seg = window.panel.session.seg
-    release_soon(model)
+    release_once_stopped(model, window.panel.session)
     window.viewer.close()
     window.until(lambda: not workers())
     assert seg.path.is_relative_to(home)
@@ -551,4 +574,4 @@ def test_removing_the_slide_while_it_runs_stops_its_work(window) -> None:
     model.release()
     window.until(lambda: not workers())
     window.until(lambda: not session.busy)
-    assert not window.panel._leaving
+    assert not window.panel._closing

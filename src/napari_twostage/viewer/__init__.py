@@ -1,4 +1,4 @@
-"""napari: the only place that knows a window."""
+"""napari plugin: the only package that opens windows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["TwoStageWidget"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the public name stands for
-    """Load the widget, and Qt with it, when it is first used: reading a slide needs neither."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type depends on the name
+    """Import the widget, and Qt with it, on first use: reading a slide needs neither."""
     if name != "TwoStageWidget":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from napari_twostage.viewer.widget import TwoStageWidget
@@ -25,12 +25,12 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the public name st
     return TwoStageWidget
 
 
-def _settle_triton() -> None:
-    """Import triton before a window opens, or never.
+def _preload_or_block_triton() -> None:
+    """Import triton before a window opens, or block its import for good.
 
-    torchvision imports it, and once Mesa's OpenGL is up that crashes the process: each brings an
-    LLVM of its own. Only what is compiled for a GPU needs it; our models run without, and it is
-    90 MB.
+    torchvision imports triton. If that happens after Mesa's OpenGL has loaded, the process
+    crashes, because each of them brings its own LLVM. Only code compiled for a GPU needs triton,
+    which takes 90 MB; our models run without it.
     """
     if "triton" in sys.modules:
         return
@@ -38,7 +38,8 @@ def _settle_triton() -> None:
         with suppress(ImportError):
             import triton  # noqa: F401
     else:
+        # makes a later `import triton` raise ImportError, which torchvision handles
         sys.modules["triton"] = None  # type: ignore[assignment]
 
 
-_settle_triton()
+_preload_or_block_triton()

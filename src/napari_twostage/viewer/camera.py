@@ -1,11 +1,13 @@
-"""What is in view, and how to get to a place."""
+"""The viewer's camera: the visible part of a slide, and animated moves to another part."""
 
 from __future__ import annotations
 
 from itertools import product
+from math import exp, log
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.QtCore import QEasingCurve, QObject, QVariantAnimation
 
 from napari_twostage.geometry import Box
 
@@ -19,25 +21,27 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Shape
 
 MARGIN = 3.0
-"""A place that the camera goes to takes this share of the view, inverted."""
+"""Size of the view as a multiple of the box it was moved to."""
+FLIGHT_MS = 350
+"""Duration of a camera move, in milliseconds."""
 
 
 def visible_box(viewer: ViewerModel, layer: Image, shape: Shape) -> Box:
-    """The part of a slide that is in view.
+    """Part of a slide that is in view.
 
     Parameters
     ----------
     viewer : ViewerModel
-        In two dimensions.
+        Displays two dimensions.
     layer : Image
-        Shows the slide.
+        Layer of the slide.
     shape : (int, int)
         Rows and columns of the slide's level 0.
 
     Returns
     -------
     Box
-        On level 0; of zero area where the slide is out of view.
+        On level 0; its area is zero if the slide is out of view.
     """
     camera = viewer.scene.camera
     middle = np.asarray(camera.center[-2:])
@@ -47,7 +51,7 @@ def visible_box(viewer: ViewerModel, layer: Image, shape: Shape) -> Box:
 
 
 def level_0_box(layer: Image, points: Iterable[NDArray[np.float64]]) -> Box:
-    """The smallest box of the slide's level 0 round points (y, x) of napari's world."""
+    """Smallest box on the slide's level 0 around world points (y, x)."""
     places = level_0_points(layer, points)
     top, left = np.floor(places.min(axis=0)).astype(int).tolist()
     bottom, right = np.ceil(places.max(axis=0)).astype(int).tolist()
@@ -55,13 +59,13 @@ def level_0_box(layer: Image, points: Iterable[NDArray[np.float64]]) -> Box:
 
 
 def level_0_points(layer: Image, points: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Points (y, x) of napari's world in the slide's level-0 pixels, counted from the corner."""
-    # napari counts from the middle of the first pixel
+    """World points (y, x) in level-0 pixels; (0, 0) is the corner of the first pixel."""
+    # napari's origin is the centre of the first pixel
     return np.array([layer.world_to_data(point)[-2:] for point in points]) + 0.5
 
 
-def view_of(viewer: ViewerModel, layer: Image, box: Box) -> tuple[tuple[float, float], float]:
-    """Camera centre (y, x) and zoom that show a box of level 0 with its surroundings."""
+def view_showing(viewer: ViewerModel, layer: Image, box: Box) -> tuple[tuple[float, float], float]:
+    """Camera centre (y, x) and zoom that show a level-0 box with its surroundings."""
     corners = [
         np.asarray(layer.data_to_world((y - 0.5, x - 0.5)))[-2:]
         for y, x in product((box.top, box.bottom), (box.left, box.right))
@@ -70,3 +74,41 @@ def view_of(viewer: ViewerModel, layer: Image, box: Box) -> tuple[tuple[float, f
     zoom = float(np.min(np.asarray(viewer.canvas.size) / ((high - low) * MARGIN)))
     y, x = ((low + high) / 2).tolist()
     return (y, x), zoom
+
+
+class CameraFlight(QObject):
+    """Animated camera moves: the user sees the way and keeps the orientation.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Viewer whose camera moves.
+    parent : QObject
+        Owner; a move ends when it is deleted.
+    """
+
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._animation = QVariantAnimation(self)
+        self._animation.setDuration(FLIGHT_MS)
+        self._animation.setStartValue(0.0)
+        self._animation.setEndValue(1.0)
+        self._animation.setEasingCurve(QEasingCurve.Type.InOutQuad)
+        self._animation.valueChanged.connect(self._move)
+        self._start = self._end = (0.0, 0.0, 1.0)
+
+    def fly_to(self, center: tuple[float, float], zoom: float) -> None:
+        """Start a move to a centre (y, x) and a zoom; it replaces a move under way."""
+        self._animation.stop()
+        camera = self._viewer.scene.camera
+        y, x = camera.center[-2:]
+        self._start = (float(y), float(x), float(camera.zoom))
+        self._end = (*center, zoom)
+        self._animation.start()
+
+    def _move(self, share: float) -> None:
+        (y0, x0, z0), (y1, x1, z1) = self._start, self._end
+        camera = self._viewer.scene.camera
+        camera.zoom = exp(log(z0) + (log(z1) - log(z0)) * share)
+        camera.center = (0.0, y0 + (y1 - y0) * share, x0 + (x1 - x0) * share)

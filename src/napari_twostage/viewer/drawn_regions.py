@@ -1,4 +1,4 @@
-"""The one Shapes layer that regions to refine are drawn on."""
+"""Regions to refine, drawn by the user on one Shapes layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Shapes
 
 from napari_twostage.viewer.camera import level_0_points
-from napari_twostage.viewer.settings import KEY
+from napari_twostage.viewer.settings import METADATA_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LINE_PX = 2.0
-"""Width of the drawn lines on the screen, at the zoom they are begun at."""
+"""Width of the drawn lines in screen pixels, at the zoom when the layer was made."""
 
 
-class Regions:
-    """Regions that the user draws.
+class DrawnRegions:
+    """Polygons that the user draws to select tiles.
 
-    There is one layer for all slides, hidden once it was used: to remove a Shapes layer and then
-    draw crashes Mesa's software OpenGL.
+    All slides share one layer, which is hidden after use and never removed: drawing after a
+    Shapes layer was removed crashes Mesa's software OpenGL.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Where they are drawn.
+        Viewer to draw in.
     changed : callable
-        Called when something was drawn.
+        Called after every change of the shapes.
     """
 
     def __init__(self, viewer: ViewerModel, changed: Callable[[], None]) -> None:
@@ -41,7 +41,7 @@ class Regions:
         self._layer: Shapes | None = None
 
     def draw(self, slide_layer: Image) -> None:
-        """Let the user draw a polygon."""
+        """Show the layer and select its polygon tool."""
         layer = self._layer
         if layer is None or layer not in self._viewer.layers:
             layer = self._layer = Shapes(
@@ -51,7 +51,7 @@ class Regions:
                 edge_width=LINE_PX / float(self._viewer.scene.camera.zoom),
                 face_color="#00c8ff22",
                 units=slide_layer.units,
-                metadata={KEY: {"role": "region", "result": None}},
+                metadata={METADATA_KEY: {"role": "region", "result": None}},
             )
             self._viewer.add_layer(layer)
             layer.events.data.connect(self._drawn)
@@ -60,7 +60,7 @@ class Regions:
         layer.mode = "add_polygon"
 
     def polygons(self, slide_layer: Image) -> list[NDArray[np.float64]]:
-        """Vertices (y, x) on the slide's level 0 of the shapes selected, or of all."""
+        """Vertices (y, x), on the slide's level 0, of the selected shapes, or of all if none is."""
         layer = self._layer
         if layer is None or layer not in self._viewer.layers or not layer.visible:
             return []
@@ -71,8 +71,8 @@ class Regions:
             if len(layer.data[i]) >= 3
         ]
 
-    def put_away(self) -> None:
-        """Forget what was drawn, and hide the layer."""
+    def clear(self) -> None:
+        """Delete all shapes and hide the layer."""
         if self._layer is not None and self._layer in self._viewer.layers:
             self._layer.mode = "pan_zoom"
             self._layer.data = []

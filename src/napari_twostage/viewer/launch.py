@@ -1,4 +1,4 @@
-"""A napari window with slides and the panel, from the command line."""
+"""napari window with slides and the panel, for the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import napari
 from napari.layers import Layer
 
 from napari_twostage.errors import SlideError
-from napari_twostage.viewer.commands import open_panel
+from napari_twostage.viewer.menu_commands import open_panel
 from napari_twostage.viewer.reader import get_reader
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def launch(paths: Sequence[Location]) -> None:
-    """Open slides or results in a new window, with the panel, and wait until it is closed.
+    """Open slides or results in a new window with the panel; return when it is closed.
 
     Raises
     ------
     TwoStageError
-        If one cannot be opened.
+        If a path cannot be opened.
     """
-    layers = [layer for path in paths for layer in _read(path)]
+    layers = [layer for path in paths for layer in _layers_of(path)]
     viewer = napari.Viewer(title="napari-twostage")
     viewer.canvas.overlays.scale_bar.visible = True
     for layer in layers:
@@ -34,7 +34,7 @@ def launch(paths: Sequence[Location]) -> None:
     napari.run()
 
 
-def _read(path: Location) -> list[Layer]:
+def _layers_of(path: Location) -> list[Layer]:
     read = get_reader(str(path))
     if read is None:
         raise SlideError(

@@ -1,7 +1,7 @@
-"""The layers that show one session: labels, uncertainty, tiles, tissue, an edit.
+"""Layers of one session: labels, uncertainty, tiles, tissue outline and an open edit.
 
-No Qt: a `ViewerModel` will do. The session's signals only mark what has changed; `redraw` brings
-the layers up to date, as often as the owner likes. Layers of others are never touched.
+No Qt: a `ViewerModel` suffices. The session's signals only mark layers as outdated; `redraw`
+updates them, as often as the owner calls it. Layers made by others are never changed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_twostage.method.steps import ChipRefined
 from napari_twostage.viewer.label_blocks import LabelBlocks
-from napari_twostage.viewer.settings import KEY
-from napari_twostage.viewer.tile_overlay import SHADES, TileShades, enlarge, tile_colormap
-from napari_twostage.viewer.tissue_outline import trace
-from napari_twostage.viewer.transforms import placement
+from napari_twostage.viewer.settings import METADATA_KEY
+from napari_twostage.viewer.tile_overlay import (
+    OVERLAY_MAX,
+    TileOverlay,
+    repeat_tiles,
+    tile_colormap,
+)
+from napari_twostage.viewer.tissue_outline import draw_outline
+from napari_twostage.viewer.transforms import layer_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,49 +32,49 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psygnal import SignalInstance
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
     from napari_twostage.method.steps import ChipFailed, CoarseWindowDone
     from napari_twostage.models import LabelClass
+    from napari_twostage.result.result import Result
     from napari_twostage.session import Patch, Session
-    from napari_twostage.viewer.transforms import Placement
+    from napari_twostage.viewer.transforms import LayerTransform
 
-# transparent where stage 1 is sure; turquoise is far from the colours of H&E, DAB and labels
-_HEAT = Colormap(
+# transparent where stage 1 is certain; turquoise differs from H&E, DAB and common label colours
+_UNCERTAINTY_COLORMAP = Colormap(
     [[0, 0.9, 0.8, 0], [0, 0.9, 0.8, 0.25], [0, 0.85, 0.85, 0.6], [0, 0.7, 0.9, 0.8]],
     name="uncertainty",
 )
 _TISSUE = Colormap([[0.2, 0.3, 0.4, 0], [0.2, 0.3, 0.4, 1]], name="tissue outline")
-_THIN = {"extent": False, "thumbnail": False, "highlight": False}
-"""What a refresh may leave out where pixels changed and nothing else."""
+_PIXELS_ONLY = {"extent": False, "thumbnail": False, "highlight": False}
+"""Arguments of `Layer.refresh` if only pixels have changed."""
 
 
 class ResultLayers:
-    """Keeps layers over a slide in step with a session.
+    """Layers over a slide that follow a session.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Where the layers go.
+        Viewer that the layers are added to.
     slide_layer : Image
-        What they are laid over.
+        Layer of the slide; the others are aligned with it.
     session : Session
-        What they show.
+        Session to display.
     """
 
     def __init__(self, viewer: ViewerModel, slide_layer: Image, session: Session) -> None:
         self._viewer = viewer
         self._slide_layer = slide_layer
         self._session = session
-        self._pyramid: LabelBlocks | None = None
+        self._label_blocks: LabelBlocks | None = None
         self.labels: Labels | None = None
-        self.heat: Image | None = None
+        self.uncertainty: Image | None = None
         self.tiles: Image | None = None
         self.tissue: Image | None = None
         self.edit: Labels | None = None
-        self.shades: TileShades | None = None
-        """What `tiles` holds."""
-        self._missing: deque[Callable[[Segmentation], None]] = deque()
+        self.tile_overlay: TileOverlay | None = None
+        """Source of the pixels of `tiles`."""
+        self._pending: deque[Callable[[Result], None]] = deque()
         self._stale: set[str] = set()
         self._hidden: set[int] = set()
         self._before_edit: list[tuple[Layer, bool]] = []
@@ -87,133 +92,134 @@ class ResultLayers:
             signal.connect(slot)
         self._result_changed()
 
-    # -- what the panel asks for --------------------------------------------------------------
+    # -- called by the panel -----------------------------------------------------------------
 
     def redraw(self, new: int | None = None) -> None:
-        """Show what has changed since the last call.
+        """Update the layers that have changed since the last call.
 
         Parameters
         ----------
         new : int, optional
-            Add at most so many layers of a result that came: each holds the window for a while.
+            Largest number of layers to add; each blocks the window for a moment. All by default.
         """
-        self._add_missing(new)
+        self._add_pending(new)
         stale, self._stale = self._stale, set()
         if "tiles" in stale:
-            self._sum_up_states()
-        if self.heat is not None and "heat" in stale and self._seg is not None:
-            self._cool_down(self._seg, self.heat)
-            _refresh(self.heat)
+            self._update_tile_overlay()
+        if self.uncertainty is not None and "uncertainty" in stale and self._result is not None:
+            self._fill_uncertainty(self._result, self.uncertainty)
+            _refresh(self.uncertainty)
         if stale & {"tiles", "threshold"}:
-            self._light_up()
+            self._paint_tiles()
         if self.labels is not None and "labels" in stale:
             _refresh(self.labels)
 
     def show_class(self, value: int, *, visible: bool) -> None:
         """Show or hide a class of the labels."""
         (self._hidden.discard if visible else self._hidden.add)(value)
-        if self.labels is not None and self._seg is not None:
-            self.labels.colormap = class_colormap(self._seg.classes, self._hidden)
+        if self.labels is not None and self._result is not None:
+            self.labels.colormap = class_colormap(self._result.classes, self._hidden)
 
     def close(self) -> None:
-        """Listen no more, and take the layers away."""
+        """Disconnect from the session and remove the layers."""
         for signal, slot in self._connections:
             signal.disconnect(slot)
         self._remove_all()
 
-    # -- what the session says ----------------------------------------------------------------
+    # -- signals of the session ---------------------------------------------------------------
 
     @property
-    def _seg(self) -> Segmentation | None:
+    def _result(self) -> Result | None:
         return self._session.seg
 
     def _result_changed(self) -> None:
         self._remove_all()
-        seg = self._seg
-        if seg is None:
+        result = self._result
+        if result is None:
             return
-        self._add_labels(seg)
-        self._missing.extend((self._add_heat, self._add_tiles))
-        if seg.tissue_known:
+        self._add_labels(result)
+        self._pending.extend((self._add_uncertainty, self._add_tiles))
+        if result.tissue_known:
             self._tissue_found()
 
     def _tissue_found(self) -> None:
-        if self._seg is None or self.tissue is not None or self._add_tissue in self._missing:
+        if self._result is None or self.tissue is not None or self._add_tissue in self._pending:
             return
-        self._missing.append(self._add_tissue)
+        self._pending.append(self._add_tissue)
 
     def _windows_done(self, steps: list[CoarseWindowDone]) -> None:
-        if self._pyramid is not None:
+        if self._label_blocks is not None:
             for step in steps:
-                self._pyramid.window_done(step)
-        self._stale |= {"heat", "tiles", "labels"}
+                self._label_blocks.window_done(step)
+        self._stale |= {"uncertainty", "tiles", "labels"}
 
     def _chips_done(self, steps: list[ChipRefined | ChipFailed]) -> None:
-        if self._pyramid is not None:
+        if self._label_blocks is not None:
             for step in steps:
                 if isinstance(step, ChipRefined):
-                    self._pyramid.chip_refined(step)
-        self._stale |= {"heat", "tiles", "labels"}
+                    self._label_blocks.chip_refined(step)
+        self._stale |= {"uncertainty", "tiles", "labels"}
 
     def _forecast_changed(self) -> None:
         self._stale.add("threshold")
 
     def _labels_edited(self, box: Box) -> None:
-        if self._pyramid is not None:
-            self._pyramid.changed(box)
+        if self._label_blocks is not None:
+            self._label_blocks.changed(box)
         self._stale |= {"tiles", "labels"}
 
-    # -- tiles and heat -----------------------------------------------------------------------
+    # -- tiles and uncertainty ----------------------------------------------------------------
 
-    def _sum_up_states(self) -> None:
-        seg = self._seg
-        if seg is not None and self.tiles is not None and self.shades is not None:
-            # NaN is above no threshold
-            selectable = np.where(seg.refined, np.float32(np.nan), seg.scores)
-            self.shades.take(seg.states, selectable, self.tiles.data.shape)
+    def _update_tile_overlay(self) -> None:
+        result = self._result
+        if result is not None and self.tiles is not None and self.tile_overlay is not None:
+            # NaN compares false with every threshold
+            selectable = np.where(result.refined, np.float32(np.nan), result.scores)
+            self.tile_overlay.set_tiles(result.states, selectable, self.tiles.data.shape)
 
-    def _light_up(self) -> None:
-        if self.tiles is not None and self.shades is not None:
+    def _paint_tiles(self) -> None:
+        if self.tiles is not None and self.tile_overlay is not None:
             session = self._session
-            self.shades.paint(self.tiles.data, session.threshold if session.coarse_done else None)
+            threshold = session.threshold if session.coarse_done else None
+            self.tile_overlay.paint(self.tiles.data, threshold)
             _refresh(self.tiles)
 
     @staticmethod
-    def _cool_down(seg: Segmentation, heat: Image) -> None:
-        """Leave out what was refined: there the doubt of stage 1 no longer counts."""
-        side = seg.uncertainty_map.cells_per_tile
-        refined = enlarge(seg.refined, side, heat.data.shape)
-        np.copyto(heat.data, seg.uncertainty_map.pixels)
-        heat.data[refined] = 0
+    def _fill_uncertainty(result: Result, layer: Image) -> None:
+        """Copy the uncertainty map into its layer, 0 in refined tiles: stage 2 replaced stage 1."""
+        side = result.uncertainty_map.cells_per_tile
+        refined = repeat_tiles(result.refined, side, layer.data.shape)
+        np.copyto(layer.data, result.uncertainty_map.pixels)
+        layer.data[refined] = 0
 
     # -- editing ------------------------------------------------------------------------------
 
     def _edit_started(self, patch: Patch) -> None:
-        """Open the place as an ordinary Labels layer; what it replaces is hidden meanwhile."""
-        seg = self._seg
-        if seg is None:
+        """Add a Labels layer to paint on, and hide the layers below it until the edit ends."""
+        result = self._result
+        if result is None:
             return
-        self._add_missing(None)
+        self._add_pending(None)
         self._before_edit = [
             (layer, layer.visible)
-            for layer in (self.labels, self.heat, self.tiles)
+            for layer in (self.labels, self.uncertainty, self.tiles)
             if layer is not None
         ]
         for layer, _ in self._before_edit:
             layer.visible = False
-        place = placement(self._slide_layer, seg.grid, patch.box)
-        names = {0: "background", **{c.value: c.name for c in seg.classes}}
+        place = layer_transform(self._slide_layer, result.grid, patch.box)
+        names = {0: "background", **{c.value: c.name for c in result.classes}}
         self.edit = Labels(
             patch.labels.copy(),
             name=f"{self._slide_layer.name} edit",
-            colormap=class_colormap(seg.classes),
+            colormap=class_colormap(result.classes),
             opacity=0.6,
             features={"index": list(names), "class": list(names.values())},
             metadata=self._metadata("edit"),
             **place,
         )
         self._viewer.add_layer(self.edit)
-        self.edit.selected_label = seg.classes[0].value
+        self.edit.selected_label = result.classes[0].value
         self.edit.mode = "paint"
         self._viewer.layers.selection.active = self.edit
 
@@ -227,63 +233,63 @@ class ResultLayers:
         if self._slide_layer in self._viewer.layers:
             self._viewer.layers.selection.active = self._slide_layer
 
-    # -- making and removing ------------------------------------------------------------------
+    # -- adding and removing ------------------------------------------------------------------
 
-    def _add_missing(self, most: int | None) -> None:
-        """Add layers of the result, at most so many, in their order from below."""
-        seg = self._seg
-        if seg is None:
+    def _add_pending(self, limit: int | None) -> None:
+        """Add up to `limit` pending layers, the lowest first."""
+        result = self._result
+        if result is None:
             return
-        for _ in range(len(self._missing) if most is None else min(most, len(self._missing))):
-            self._missing.popleft()(seg)
-            self._stale |= {"heat", "tiles", "labels"}
+        for _ in range(len(self._pending) if limit is None else min(limit, len(self._pending))):
+            self._pending.popleft()(result)
+            self._stale |= {"uncertainty", "tiles", "labels"}
 
-    def _add_labels(self, seg: Segmentation) -> None:
-        """Show labels, in place of a layer that the reader made of this result."""
-        pyramid = self._pyramid = LabelBlocks(seg)
+    def _add_labels(self, result: Result) -> None:
+        """Add the labels, replacing the layer that the reader made of this result."""
+        blocks = self._label_blocks = LabelBlocks(result)
         for layer in self._viewer.layers:
-            ours = layer.metadata.get(KEY, {})
-            if ours.get("role") == "labels" and ours.get("result") == seg.path:
+            ours = layer.metadata.get(METADATA_KEY, {})
+            if ours.get("role") == "labels" and ours.get("result") == result.path:
                 self._viewer.layers.remove(layer)
                 break
         labels = Labels(
-            pyramid.levels,
+            blocks.levels,
             multiscale=True,
             name=f"{self._slide_layer.name} labels",
-            colormap=class_colormap(seg.classes, self._hidden),
+            colormap=class_colormap(result.classes, self._hidden),
             opacity=0.5,
             metadata=self._metadata("labels"),
-            **placement(self._slide_layer, seg.grid),
+            **layer_transform(self._slide_layer, result.grid),
         )
-        labels.editable = False  # painting is what Edit here is for
+        labels.editable = False  # painting is only possible through "Edit here"
         self._add(labels)
         self.labels = labels
 
-    def _add_heat(self, seg: Segmentation) -> None:
-        self.heat = self._add_image(
-            "uncertainty", np.zeros_like(seg.uncertainty_map.pixels),
-            placement(self._slide_layer, seg.uncertainty_map.grid), colormap=_HEAT,
-            interpolation2d="linear", contrast_limits=(0, 255),
+    def _add_uncertainty(self, result: Result) -> None:
+        self.uncertainty = self._add_image(
+            "uncertainty", np.zeros_like(result.uncertainty_map.pixels),
+            layer_transform(self._slide_layer, result.uncertainty_map.grid),
+            colormap=_UNCERTAINTY_COLORMAP, interpolation2d="linear", contrast_limits=(0, 255),
         )  # fmt: skip
 
-    def _add_tiles(self, seg: Segmentation) -> None:
-        self.shades = TileShades(seg.tiles)
-        cells = seg.grid.coarser(seg.card.tile_px // self.shades.cells_per_tile)
+    def _add_tiles(self, result: Result) -> None:
+        self.tile_overlay = TileOverlay(result.tiles)
+        cells = result.grid.coarser(result.card.tile_px // self.tile_overlay.cells_per_tile)
         self.tiles = self._add_image(
             "tiles", np.zeros(cells.shape, np.uint8),
-            placement(self._slide_layer, cells), colormap=tile_colormap(),
-            interpolation2d="nearest", contrast_limits=(0, SHADES),
+            layer_transform(self._slide_layer, cells), colormap=tile_colormap(),
+            interpolation2d="nearest", contrast_limits=(0, OVERLAY_MAX),
         )  # fmt: skip
 
-    def _add_tissue(self, seg: Segmentation) -> None:
-        outline, grid = trace(*seg.tissue_mask)
+    def _add_tissue(self, result: Result) -> None:
+        outline, grid = draw_outline(*result.tissue_mask)
         self.tissue = self._add_image(
-            "tissue", outline, placement(self._slide_layer, grid), colormap=_TISSUE,
+            "tissue", outline, layer_transform(self._slide_layer, grid), colormap=_TISSUE,
             interpolation2d="linear", contrast_limits=(0, 255),
         )  # fmt: skip
 
     def _add_image(
-        self, role: str, pixels: NDArray[np.generic], place: Placement, **looks: object
+        self, role: str, pixels: NDArray[np.generic], place: LayerTransform, **options: object
     ) -> Image:
         layer = Image(
             pixels,
@@ -291,27 +297,27 @@ class ResultLayers:
             blending="translucent",
             metadata=self._metadata(role),
             **place,
-            **looks,
+            **options,
         )
         self._add(layer)
         return layer
 
     def _add(self, layer: Layer) -> None:
-        """Add a layer, and leave that one active that was."""
+        """Add a layer without changing which layer is active."""
         active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         if active in self._viewer.layers:
             self._viewer.layers.selection.active = active
 
     def _metadata(self, role: str) -> dict[str, Any]:
-        return {KEY: {"role": role, "result": self._seg.path if self._seg else None}}
+        return {METADATA_KEY: {"role": role, "result": self._result.path if self._result else None}}
 
     def _remove_all(self) -> None:
-        for layer in (self.edit, self.tissue, self.tiles, self.heat, self.labels):
+        for layer in (self.edit, self.tissue, self.tiles, self.uncertainty, self.labels):
             self._remove(layer)
-        self.edit = self.tissue = self.tiles = self.heat = self.labels = None
-        self._pyramid = self.shades = None
-        self._missing.clear()
+        self.edit = self.tissue = self.tiles = self.uncertainty = self.labels = None
+        self._label_blocks = self.tile_overlay = None
+        self._pending.clear()
         self._stale.clear()
 
     def _remove(self, layer: Layer | None) -> None:
@@ -322,7 +328,7 @@ class ResultLayers:
 def class_colormap(
     classes: tuple[LabelClass, ...], hidden: set[int] | frozenset[int] = frozenset()
 ) -> DirectLabelColormap:
-    """The card's colours; the background, and what is hidden, transparent."""
+    """Colormap of the classes; the background and hidden classes are transparent."""
     colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
     for entry in classes:
         colors[entry.value] = "transparent" if entry.value in hidden else entry.color
@@ -330,6 +336,6 @@ def class_colormap(
 
 
 def _refresh(layer: Layer) -> None:
-    """Show changed pixels; a hidden layer reads them when it is shown."""
+    """Draw changed pixels; a hidden layer reads them when it becomes visible."""
     if layer.visible:
-        layer.refresh(**_THIN)
+        layer.refresh(**_PIXELS_ONLY)

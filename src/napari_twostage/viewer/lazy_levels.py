@@ -1,4 +1,4 @@
-"""Levels of slides and labels as napari wants them: lazy, and never an exception while panning."""
+"""Lazy levels for napari's multiscale layers; a read error never raises while panning."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale, Shape
+    from napari_twostage.result.result import Result
     from napari_twostage.slides.base import Slide
 
-    Read = Callable[[Box], NDArray[Any]]
+    ReadBox = Callable[[Box], NDArray[Any]]
 
 _VIEW_PX = 512
-"""napari grows what is in view to whole chunks of about this side: larger ones cost memory."""
-_BETWEEN = (256, 256)
-"""Chunk of a level that is made of a finer one while it is shown."""
+"""Side, in pixels, that chunks should have: napari reads every chunk that is partly in view."""
+_COMPUTED_CHUNK = (256, 256)
+"""Chunk, in pixels, of a level that is averaged from a finer one for display."""
 
 
 class LazyLevel:
-    """An array that is read where it is indexed, by integers and slices.
+    """Read-only array that reads only the pixels it is indexed with, by integers and slices.
 
     Parameters
     ----------
     read : callable
-        Gives the pixels of a box: (height, width) or (height, width, channels).
+        Returns the pixels of a box: (height, width) or (height, width, channels).
     shape : tuple of int
-        Of the whole level, channels included.
+        Shape of the whole level, channels included.
     dtype : numpy dtype
-        Of the pixels.
+        Type of the pixels.
     chunks : (int, int)
-        Rows and columns that are best read at once; napari reads whole chunks.
+        Rows and columns of a chunk; napari reads whole chunks.
     """
 
     def __init__(
-        self, read: Read, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: Shape
+        self, read: ReadBox, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: Shape
     ) -> None:
         self._read = read
         self.shape = shape
@@ -54,7 +54,7 @@ class LazyLevel:
         self.size = int(np.prod(shape))
         self.chunks = (*chunks, *shape[2:])
 
-    def __getitem__(self, index: Any) -> NDArray[Any]:  # noqa: ANN401 - numpy's own rule
+    def __getitem__(self, index: Any) -> NDArray[Any]:  # noqa: ANN401 - any numpy index
         parts = list(index) if isinstance(index, tuple) else [index]
         if Ellipsis in parts:
             at = parts.index(Ellipsis)
@@ -74,49 +74,49 @@ class LazyLevel:
 
 
 def slide_levels(
-    slide: Slide, tell: Callable[[str], None]
+    slide: Slide, warn: Callable[[str], None]
 ) -> list[LazyLevel | NDArray[np.generic]]:
-    """Levels of a slide, grey ones in two axes; the coarsest in memory, for napari caches it.
+    """Lazy levels of a slide; the coarsest one is in memory, because napari caches it.
 
-    Where levels are more than a factor of two apart, others come between: napari shows the next
-    finer one, which may be the size of many screens.
+    Grey slides give 2-D levels. Levels more than a factor of three apart get computed levels in
+    between: napari displays the next finer level, which could be many screens large.
 
     Parameters
     ----------
     slide : Slide
-        Its coarsest level is read at once.
-    tell : callable
-        Is given the first read error in one line; what is damaged is shown blank.
+        The coarsest level is read immediately.
+    warn : callable
+        Called once, with the first read error in one line; damaged tiles are shown blank.
     """
-    patient = _PatientReader(slide, tell)
+    reader = _TolerantReader(slide, warn)
     levels: list[LazyLevel | NDArray[np.generic]] = []
     for level, shape in enumerate(slide.level_shapes):
         tile = slide.tile_shape(level)
-        read = partial(patient.read, partial(slide.read, level=level), tile)
+        read = partial(reader.read, partial(slide.read, level=level), tile)
         levels.append(_lazy(slide, read, shape, view_chunks(tile, shape)))
-        for factor in _between(slide.factors[level : level + 2]):
-            read = partial(patient.read, partial(read_bands, slide, factor), _BETWEEN)
+        for factor in _factors_between(slide.factors[level : level + 2]):
+            read = partial(reader.read, partial(read_bands, slide, factor), _COMPUTED_CHUNK)
             plane = [ceil(n / f) for n, f in zip(slide.level_shapes[0], factor, strict=True)]
-            levels.append(_lazy(slide, read, (plane[0], plane[1]), _BETWEEN))
+            levels.append(_lazy(slide, read, (plane[0], plane[1]), _COMPUTED_CHUNK))
     return [*levels[:-1], np.asarray(levels[-1])]
 
 
-def _lazy(slide: Slide, read: Read, plane: Shape, chunks: Shape) -> LazyLevel:
+def _lazy(slide: Slide, read: ReadBox, plane: Shape, chunks: Shape) -> LazyLevel:
     shape = plane if slide.channels == 1 else (*plane, slide.channels)
     return LazyLevel(read, shape, slide.dtype, chunks)
 
 
 def read_bands(slide: Slide, factor: Scale, box: Box) -> NDArray[np.generic]:
-    """Read on a grid that no level has; band by band, for averaging takes memory.
+    """Pixels on a grid that no level has; averaged in bands to bound memory.
 
     Parameters
     ----------
     slide : Slide
-        To read from.
+        Slide to read.
     factor : (float, float)
         Level-0 pixels per pixel (y, x) of the grid.
     box : Box
-        On the grid.
+        Box to read, on the grid.
     """
     pixels = np.empty((*box.shape, slide.channels), slide.dtype)
     rows = max(1, int(_VIEW_PX * slide.factors[slide.level_for(factor)][0] / factor[0]))
@@ -126,37 +126,37 @@ def read_bands(slide: Slide, factor: Scale, box: Box) -> NDArray[np.generic]:
     return pixels
 
 
-def _between(factors: Sequence[Scale]) -> Iterator[Scale]:
-    """The downsample factors to add between two neighbouring levels; none after the last."""
+def _factors_between(factors: Sequence[Scale]) -> Iterator[Scale]:
+    """Downsample factors to insert between two adjacent levels; none after the last."""
     (y, x), *coarser = factors
-    for goal in coarser:
-        while min(goal[0] / y, goal[1] / x) > 3:
+    for target in coarser:
+        while min(target[0] / y, target[1] / x) > 3:
             y, x = 2 * y, 2 * x
             yield y, x
 
 
-def label_levels(seg: Segmentation) -> list[LazyLevel | NDArray[np.uint8]]:
-    """Labels of a result at each level; the coarsest in memory, for napari caches it."""
-    *finer, coarsest = range(len(seg.level_shapes))
-    side = seg.card.tile_px
+def label_levels(result: Result) -> list[LazyLevel | NDArray[np.uint8]]:
+    """Lazy labels of a result, one array per level; the coarsest one is in memory."""
+    *finer, coarsest = range(len(result.level_shapes))
+    side = result.card.tile_px
     levels: list[LazyLevel | NDArray[np.uint8]] = []
     for level in finer:
-        shape = seg.level_shapes[level]
-        read = partial(seg.read_labels, level=level)
+        shape = result.level_shapes[level]
+        read = partial(result.read_labels, level=level)
         chunks = view_chunks((side, side), shape)
         levels.append(LazyLevel(read, shape, np.dtype(np.uint8), chunks))
-    whole = Box(0, 0, *seg.level_shapes[coarsest])
-    return [*levels, seg.read_labels(whole, coarsest)]
+    whole = Box(0, 0, *result.level_shapes[coarsest])
+    return [*levels, result.read_labels(whole, coarsest)]
 
 
 def view_chunks(tile: Shape, shape: Shape) -> Shape:
-    """Rows and columns to read at once for display: whole tiles where these are small.
+    """Rows and columns of a display chunk: whole file tiles if these are small.
 
     Examples
     --------
     >>> view_chunks((240, 240), (30000, 40000))
     (480, 480)
-    >>> view_chunks((8, 40000), (30000, 40000))  # strips: the screen is not as wide
+    >>> view_chunks((8, 40000), (30000, 40000))  # strips are wider than a screen
     (512, 512)
     """
     rows, columns = (
@@ -166,40 +166,40 @@ def view_chunks(tile: Shape, shape: Shape) -> Shape:
     return rows, columns
 
 
-class _PatientReader:
-    """Reads a slide; tiles that cannot be read come blank, and the first is told."""
+class _TolerantReader:
+    """Slide reader that leaves unreadable tiles blank and warns about the first one."""
 
-    def __init__(self, slide: Slide, tell: Callable[[str], None]) -> None:
+    def __init__(self, slide: Slide, warn: Callable[[str], None]) -> None:
         self._slide = slide
-        self._tell = tell
-        self._told = False
-        # glass is white, the ground of fluorescence is black
+        self._warn = warn
+        self._warned = False
+        # empty glass is white, the background of fluorescence is black
         self._blank = 256**slide.dtype.itemsize - 1 if slide.channels > 1 else 0
 
-    def read(self, read: Read, tile: Shape, box: Box) -> NDArray[np.generic]:
-        """Read a box; where that fails, in tiles of `tile` pixels."""
+    def read(self, read: ReadBox, tile: Shape, box: Box) -> NDArray[np.generic]:
+        """Pixels of a box; if reading it fails, read each `tile` on its own."""
         try:
             pixels = read(box)
         except ReadError as error:
-            if not self._told:
-                self._told = True
-                self._tell(str(error))
-            pixels = self._piecewise(read, tile, box)
+            if not self._warned:
+                self._warned = True
+                self._warn(str(error))
+            pixels = self._read_tiles(read, tile, box)
         return pixels[..., 0] if self._slide.channels == 1 else pixels
 
-    def _piecewise(self, read: Read, tile: Shape, box: Box) -> NDArray[np.generic]:
+    def _read_tiles(self, read: ReadBox, tile: Shape, box: Box) -> NDArray[np.generic]:
         pixels = np.full((*box.shape, self._slide.channels), self._blank, self._slide.dtype)
         rows, columns = tile
         for top in range(box.top - box.top % rows, box.bottom, rows):
             for left in range(box.left - box.left % columns, box.right, columns):
                 piece = Box.at(top, left, rows, columns).intersect(box)
-                with suppress(ReadError):  # stays blank
+                with suppress(ReadError):  # the tile stays blank
                     pixels[piece.shift(-box.top, -box.left).slices] = read(piece)
         return pixels
 
 
 def _bounds(index: slice | int, length: int) -> tuple[int, int, slice | int]:
-    """The range to read for one index of an axis, and the index within what was read."""
+    """Start and stop to read for one index of an axis, and the index into the pixels read."""
     wanted = range(length)[index]
     if isinstance(wanted, int):
         return wanted, wanted + 1, 0

@@ -1,4 +1,4 @@
-"""Overview levels for a huge slide that has none: at once, in bounded memory, from a sample."""
+"""Preview levels for a huge slide without coarse levels: from a sample, in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WHOLE_LEVEL_PX = 4096**2
-"""A coarsest level up to this size is read as a whole: 48 MB of RGB."""
+"""Largest coarsest level, in pixels, that is read as a whole: 48 MB of RGB."""
 _EXACT_STEPS = 2
-"""Levels at half and quarter size are averaged from the file: a screen of them is quickly read."""
+"""Added levels that are averaged from the file: half and quarter size, still fast to read."""
 _DECODED_PX = 256 << 20
-"""Pixels to decode for the sample: about a second on two cores."""
-_SAMPLE_PX = 256
+"""Pixels to decode for the whole sample: about a second on two cores."""
+_PATCH_PX = 256
+"""Side, in pixels, of a sampled patch."""
 
 
-def needs_overview(slide: Slide) -> bool:
-    """Whether the coarsest level is too large to be read while the user waits."""
+def needs_preview(slide: Slide) -> bool:
+    """Whether the coarsest level is too large to read while the user waits."""
     return math.prod(slide.level_shapes[-1]) > WHOLE_LEVEL_PX
 
 
-class OverviewSlide(Slide):
-    """A slide with levels to look at added below its coarsest; never to compute on.
+class PreviewSlide(Slide):
+    """Slide with preview levels added below its coarsest level; for display only.
 
-    Half and quarter size are exact. Everything coarser shows, for each cell of a coarse grid,
-    the mean of a small patch in its middle.
+    Half and quarter size are exact. In coarser levels, each pixel of the coarsest grid is the
+    mean of a small patch in the middle of its cell.
 
     Parameters
     ----------
     slide : Slide
-        One that `needs_overview`; the sample is read at once.
+        Slide that `needs_preview`; the sample is read immediately.
     """
 
     def __init__(self, slide: Slide) -> None:
@@ -67,18 +68,18 @@ class OverviewSlide(Slide):
         self._sample = self._read_sample()
 
     def tile_shape(self, level: int) -> tuple[int, int]:
-        """Rows and columns of a file tile, as large as it appears at `level`."""
+        """Rows and columns of a file tile, scaled to `level`."""
         own = len(self._slide.level_shapes)
         rows, columns = self._slide.tile_shape(min(level, own - 1))
         step = 2 ** max(0, level - own + 1)
         return max(1, rows // step), max(1, columns // step)
 
     def fingerprint(self) -> str:
-        """That of the slide."""
+        """Fingerprint of the wrapped slide."""
         return self._slide.fingerprint()
 
     def close(self) -> None:
-        """Close the slide."""
+        """Close the wrapped slide."""
         self._slide.close()
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
@@ -93,16 +94,16 @@ class OverviewSlide(Slide):
         return self._sample[np.ix_(rows, columns)]
 
     def _read_sample(self) -> NDArray[np.generic]:
-        """The coarsest level: (rows, columns, channels), one small patch a pixel."""
+        """Coarsest level (rows, columns, channels): the mean of one patch per pixel."""
         rows, columns = self.level_shapes[-1]
         cell = 2**self._steps
         tops, lefts = np.mgrid[:rows, :columns].reshape(2, -1) * cell
-        with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders let go of the GIL
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders release the GIL
             means = list(threads.map(partial(self._mean, cell), tops.tolist(), lefts.tolist()))
         return np.array(means).reshape(rows, columns, self.channels).astype(self.dtype)
 
     def _mean(self, cell: int, top: int, left: int) -> NDArray[np.float64]:
-        """Mean of a patch in the middle of a cell: (channels,); 0 where it is damaged."""
+        """Mean (channels,) of the patch in a cell; 0 if the patch cannot be read."""
         try:
             pixels = self._slide.read(self._patch(top, left, cell), len(self._slide.factors) - 1)
         except ReadError:
@@ -110,7 +111,7 @@ class OverviewSlide(Slide):
         return np.asarray(pixels.mean(axis=(0, 1)))
 
     def _patch(self, top: int, left: int, cell: int) -> Box:
-        """The middle of a cell, inside one file tile as far as possible."""
+        """Patch in the middle of a cell, clipped to one file tile."""
         last = len(self._slide.level_shapes) - 1
         shape = self._slide.level_shapes[last]
         inside = Box.at(top, left, cell, cell).clip(shape)
@@ -122,10 +123,10 @@ class OverviewSlide(Slide):
             tile_rows,
             tile_columns,
         )
-        return Box.at(middle_y, middle_x, _SAMPLE_PX, _SAMPLE_PX).intersect(tile).clip(shape)
+        return Box.at(middle_y, middle_x, _PATCH_PX, _PATCH_PX).intersect(tile).clip(shape)
 
 
 def _sample_count(slide: Slide) -> int:
-    """How many patches can be read, by what each costs to decode: 16 to 1024."""
+    """Number of patches to read, 16 to 1024, limited by the pixels each one decodes."""
     tile_rows, tile_columns = slide.tile_shape(len(slide.level_shapes) - 1)
     return min(1024, max(16, _DECODED_PX // (tile_rows * tile_columns)))

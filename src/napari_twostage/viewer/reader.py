@@ -1,4 +1,4 @@
-"""Reader: slides as lazy image layers, result folders as slide and labels."""
+"""Reader for napari: slides as lazy image layers, result folders as slide and labels."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.errors import MissingPixelSizeError, SlideError, TwoStageError
 from napari_twostage.io.paths import is_folder, locate
 from napari_twostage.result.record import FILE as RECORD
+from napari_twostage.samples import sample_slide
 from napari_twostage.slides import formats, open_slide
 from napari_twostage.viewer.lazy_levels import label_levels, slide_levels
-from napari_twostage.viewer.preview_slide import OverviewSlide, needs_overview
-from napari_twostage.viewer.settings import KEY, display_cache_bytes
-from napari_twostage.viewer.transforms import place_in_um
+from napari_twostage.viewer.preview_slide import PreviewSlide, needs_preview
+from napari_twostage.viewer.settings import METADATA_KEY, display_cache_bytes
+from napari_twostage.viewer.transforms import transform_from_mpp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.io.paths import Location
+    from napari_twostage.result.result import Result
     from napari_twostage.slides.base import Slide
 
     LayerData = tuple[Any, dict[str, Any], str]
-    Read = Callable[[str], list[LayerData]]
+    ReadLayers = Callable[[str], list[LayerData]]
 
-_SHARED = (".tif", ".tiff")
-"""Endings that images of other kinds have, too."""
+_SHARED_SUFFIXES = (".tif", ".tiff")
+"""Suffixes that other kinds of images have, too."""
 
 
-def get_reader(path: str | Sequence[str]) -> Read | None:
-    """Find out whether this is ours to read.
+def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
+    """Reader for a path, or None if the path is not ours to read.
 
     Parameters
     ----------
     path : str or sequence of str
-        A file or folder; of stacks there is no slide.
+        A file or folder; a sequence of paths is a stack, which is never a slide.
 
     Returns
     -------
@@ -53,18 +54,22 @@ def get_reader(path: str | Sequence[str]) -> Read | None:
     found = formats.by_ending(place.name)
     if found is None or found.reader not in {"tiff", "openslide"}:
         return None
-    if place.suffix.lower() in _SHARED and isinstance(place, Path) and _is_no_plane(place):
+    if (
+        place.suffix.lower() in _SHARED_SUFFIXES
+        and isinstance(place, Path)
+        and _is_other_image(place)
+    ):
         return None
     return read_slide if formats.is_installed(found.extra) else None
 
 
 def read_slide(path: str) -> list[LayerData]:
-    """Open a slide as one image layer; one with several channels as a layer for each.
+    """Layers of a slide: one image layer, or one for each of several channels.
 
     Raises
     ------
     SlideError
-        In one line: what was expected, what was found, what to do next.
+        If the slide cannot be opened; one line that says what to do.
     """
     _show_scale_bar()
     try:
@@ -77,27 +82,32 @@ def read_slide(path: str) -> list[LayerData]:
 
 
 def read_result(path: str) -> list[LayerData]:
-    """Open a result folder: the slide, where its file still is, and the labels above it.
+    """Layers of a result folder: the slide, if its file can be opened, and the labels above it.
 
     Raises
     ------
     SegmentationError
         If the folder cannot be read.
     """
-    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.result.result import Result
 
     _show_scale_bar()
-    seg = Segmentation.open(path)
+    result = Result.open(path)
     layers = []
     try:
-        layers.append(_slide_layer(_slide_of(seg), mpp_known=True, result=seg.path))
+        layers.append(_slide_layer(_slide_of(result), mpp_known=True, result=result.path))
     except TwoStageError as error:
         _warn(f"the labels are shown without their slide: {error}")
-    return [*layers, _labels_layer(seg)]
+    return [*layers, _labels_layer(result)]
+
+
+def sample_skin() -> list[LayerData]:
+    """Layers of the bundled sample slide, H&E-stained skin: 2220 × 2967 pixels at 0.499 µm."""
+    return read_slide(str(sample_slide()))
 
 
 def _open(path: str, channel: int | None = None) -> tuple[Slide, bool]:
-    """The slide, and whether its pixel size is known; else one pixel counts as one unit."""
+    """Slide, and whether its pixel size is known; if not, it is set to 1."""
     cache = display_cache_bytes()
     try:
         return open_slide(path, channel=channel, cache_bytes=cache), True
@@ -105,24 +115,24 @@ def _open(path: str, channel: int | None = None) -> tuple[Slide, bool]:
         return open_slide(path, mpp=1.0, channel=channel, cache_bytes=cache), False
 
 
-def _slide_of(seg: Segmentation) -> Slide:
-    """The slide of a result, opened for display and checked to be the one it was made from."""
-    facts = seg.record.slide
-    if facts.path is None:
-        raise SlideError(f"{seg.name} was an array; add it as a layer first")
+def _slide_of(result: Result) -> Slide:
+    """Slide of a result, opened for display; raises if it is not the one that was segmented."""
+    recorded = result.record.slide
+    if recorded.path is None:
+        raise SlideError(f"{result.name} was an array; add it as a layer first")
     slide = open_slide(
-        facts.path,
-        mpp=seg.slide_mpp,
-        channel=seg.record.parameters.channel,
+        recorded.path,
+        mpp=result.slide_mpp,
+        channel=result.record.parameters.channel,
         cache_bytes=display_cache_bytes(),
     )
-    return seg.attach_slide(slide)
+    return result.attach_slide(slide)
 
 
 def _channel_layers(path: str) -> list[LayerData]:
-    """A layer for each channel; none where the trouble is not that there are several."""
+    """A layer for each channel; empty if the slide fails to open for another reason."""
     layers: list[LayerData] = []
-    with suppress(SlideError):  # after the last channel
+    with suppress(SlideError):  # raised after the last channel
         while True:
             slide, mpp_known = _open(path, len(layers))
             data, options, kind = _slide_layer(slide, mpp_known=mpp_known)
@@ -133,9 +143,9 @@ def _channel_layers(path: str) -> list[LayerData]:
 
 
 def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) -> LayerData:
-    shown = slide
-    if needs_overview(slide):
-        shown = OverviewSlide(slide)
+    displayed = slide
+    if needs_preview(slide):
+        displayed = PreviewSlide(slide)
         _warn(
             f"{slide.name} has no overview levels: zoomed out it is shown from a sample of its "
             "tiles; zoom in to see every pixel"
@@ -147,40 +157,45 @@ def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) 
         "multiscale": True,
         "rgb": slide.channels > 1,
         "metadata": {
-            KEY: {"role": "slide", "slide": slide, "result": result, "mpp_known": mpp_known}
+            METADATA_KEY: {
+                "role": "slide",
+                "slide": slide,
+                "result": result,
+                "mpp_known": mpp_known,
+            }
         },
     }
     if slide.channels == 1:
-        options |= {"colormap": "gray", "contrast_limits": shown.intensity_range}
-    return slide_levels(shown, _warn), options, "image"
+        options |= {"colormap": "gray", "contrast_limits": displayed.intensity_range}
+    return slide_levels(displayed, _warn), options, "image"
 
 
-def _labels_layer(seg: Segmentation) -> LayerData:
+def _labels_layer(result: Result) -> LayerData:
     from napari_twostage.viewer.layers import class_colormap
 
     options = {
-        "name": f"{seg.name} labels",
+        "name": f"{result.name} labels",
         "multiscale": True,
         "opacity": 0.5,
-        "colormap": class_colormap(seg.classes),
-        "metadata": {KEY: {"role": "labels", "result": seg.path, "mpp_known": True}},
-        **place_in_um(seg.grid, seg.slide_mpp),
+        "colormap": class_colormap(result.classes),
+        "metadata": {METADATA_KEY: {"role": "labels", "result": result.path, "mpp_known": True}},
+        **transform_from_mpp(result.grid, result.slide_mpp),
     }
-    return label_levels(seg), options, "labels"
+    return label_levels(result), options, "labels"
 
 
 def _is_zarr_array(folder: Location) -> bool:
-    """Whether a zarr folder is one array, without the metadata of an image."""
+    """Whether a zarr folder is a single array without image metadata."""
     if (folder / ".zarray").exists():
         return True
     try:
         return bool(json.loads((folder / "zarr.json").read_bytes())["node_type"] == "array")
     except (OSError, ValueError, KeyError, TypeError):
-        return False  # zarr 2, or damaged: our message says what to do
+        return False  # zarr 2, or damaged: open_slide says what to do
 
 
-def _is_no_plane(path: Path) -> bool:
-    """Whether a TIFF holds whole images that are no slide; a damaged file is not one of them."""
+def _is_other_image(path: Path) -> bool:
+    """Whether a TIFF is an image of another kind: readable, but not a 2-D slide."""
     from tifffile import TiffFile
 
     from napari_twostage.slides.tiff_series import NeedsStitchingError, check_plane, main_series
@@ -195,7 +210,7 @@ def _is_no_plane(path: Path) -> bool:
             except SlideError:
                 return bool(series.keyframe.imagelength)
     except (SlideError, OSError, ValueError, KeyError, IndexError, TypeError):
-        return False  # damaged: our message says what to do
+        return False  # damaged: open_slide says what to do
     return False
 
 
@@ -210,7 +225,7 @@ def _warn(message: str) -> None:
 
 
 def _show_scale_bar() -> None:
-    """Slides have a size: let the window that opens one say so."""
+    """Turn on the scale bar of the current window."""
     import napari
 
     if (viewer := napari.current_viewer()) is not None:

@@ -1,32 +1,32 @@
-"""What napari knows us by, and what the user chose in its preferences."""
+"""Names of the plugin, and the user's choices in napari's preferences."""
 
 from __future__ import annotations
 
 from typing import Any
 
 PLUGIN = "napari-twostage"
-KEY = "napari_twostage"
-"""Of a layer's metadata: what it shows and of which result."""
+METADATA_KEY = "napari_twostage"
+"""Key of our entry in a layer's metadata: a dict with the layer's role and result."""
 _DEFAULTS: dict[str, Any] = {"device": "auto", "precision": "f32", "display_cache_mb": 64}
 
 
 def device() -> str:
-    """Where models run, as `load_model` takes it."""
+    """Device that models run on, as `load_model` accepts it."""
     return str(_value("device"))
 
 
 def precision() -> str:
-    """What models compute in, as `load_model` takes it."""
+    """Precision that models compute in, as `load_model` accepts it."""
     return str(_value("precision"))
 
 
 def display_cache_bytes() -> int:
-    """Memory for decoded tiles of each slide that is shown."""
+    """Memory, in bytes, for decoded tiles of each displayed slide."""
     return int(_value("display_cache_mb")) << 20
 
 
-def _value(name: str) -> Any:  # noqa: ANN401 - of whatever type the setting is
-    """The user's value, or the default where napari does not know the plugin: in a script, say."""
+def _value(name: str) -> Any:  # noqa: ANN401 - the type depends on the setting
+    """User's value, or the default if napari does not know the plugin, as in a script."""
     from napari.settings import get_plugin_settings
 
     try:

@@ -1,4 +1,4 @@
-"""From a layer that somebody opened to a slide that the engine can read."""
+"""Slides for the engine, made from napari image layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.errors import MissingPixelSizeError, SlideError
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.arrays import open_arrays
-from napari_twostage.viewer.settings import KEY, display_cache_bytes
+from napari_twostage.viewer.settings import METADATA_KEY, display_cache_bytes
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
 def slide_of_layer(
     layer: Layer, *, mpp: float | Scale | None = None, channel: int | None = None
 ) -> Slide:
-    """Use an image layer as a slide.
+    """Slide that an image layer shows.
 
     Parameters
     ----------
     layer : napari layer
-        Opened by our reader, by another plugin, or made of arrays; one level or several.
+        Opened by our reader or another plugin, or made from arrays; single- or multiscale.
     mpp : float or (float, float), optional
-        Micrometres per pixel (y, x), instead of what the layer or its file state.
+        Micrometres per pixel (y, x); overrides the layer and its file.
     channel : int, optional
-        Channel of the layer's file, where that has several.
+        Channel of the layer's file, if it has several.
 
     Returns
     -------
     Slide
-        From the layer's file where that holds the same pixels, else from the layer's arrays.
+        Reads the layer's file if that holds the same pixels, else the layer's arrays.
 
     Raises
     ------
     MissingPixelSizeError
-        If neither the layer nor its file states a pixel size, and none is given.
+        If no pixel size is given and neither the layer nor its file states one.
     SlideError
-        If this is no 2-D image of 8 or 16 bit.
+        If the layer is not a 2-D image of 8 or 16 bit.
     """
-    _check(layer)
-    ours = layer.metadata.get(KEY, {})
+    _check_is_plane(layer)
+    ours = layer.metadata.get(METADATA_KEY, {})
     if ours.get("role") == "slide" and mpp is None and ours["mpp_known"]:
         slide: Slide = ours["slide"]
         return slide
     found = mpp_of_layer(layer)
-    size, words = found if mpp is None and found else (mpp, "given by the user")
+    size, mpp_source = found if mpp is None and found else (mpp, "given by the user")
     opened = _from_file(layer, size, channel)
     if opened is None:
         if size is None:
@@ -60,12 +60,12 @@ def slide_of_layer(
         levels = list(layer.data) if layer.multiscale else [layer.data]
         opened = open_arrays(levels, name=layer.name, mpp=size, format="napari layer")
     if size is not None:
-        opened.mpp_source = words
+        opened.mpp_source = mpp_source
     return opened
 
 
 def mpp_of_layer(layer: Layer) -> tuple[Scale, str] | None:
-    """Micrometres per pixel (y, x) that a layer states, and where; None where it does not.
+    """Micrometres per pixel (y, x) and their source; None if the layer states no length.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def mpp_of_layer(layer: Layer) -> tuple[Scale, str] | None:
     >>> from napari.layers import Image
     >>> mpp_of_layer(Image(np.zeros((8, 8)), scale=(250, 250), units=("nm", "nm")))
     ((0.25, 0.25), "the layer's scale")
-    >>> mpp_of_layer(Image(np.zeros((8, 8)), scale=(2, 2)))  # pixels are no length
+    >>> mpp_of_layer(Image(np.zeros((8, 8)), scale=(2, 2)))  # pixels are not a length
     """
     units = layer.units[-2:]
     if not all(unit.is_compatible_with("um") for unit in units):
@@ -85,8 +85,8 @@ def mpp_of_layer(layer: Layer) -> tuple[Scale, str] | None:
     return (y, x), "the layer's scale"
 
 
-def _check(layer: Layer) -> None:
-    """Refuse what is no plane of an image."""
+def _check_is_plane(layer: Layer) -> None:
+    """Raise a SlideError unless the layer is a 2-D image."""
     from napari.layers import Image
 
     if not isinstance(layer, Image):
@@ -100,7 +100,7 @@ def _check(layer: Layer) -> None:
 
 
 def _from_file(layer: Any, mpp: float | Scale | None, channel: int | None) -> Slide | None:  # noqa: ANN401 - an Image
-    """The layer's file as a slide, if it shows the same pixels; reading it is the faster way."""
+    """Layer's file as a slide, which is faster to read; None if it holds other pixels."""
     if not layer.source.path:
         return None
     with suppress(SlideError):

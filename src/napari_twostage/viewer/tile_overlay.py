@@ -1,4 +1,4 @@
-"""Tiles as pixels of one image: the state of each, and which of them a threshold selects."""
+"""Overlay image of all tiles: the state of each, and those that the threshold selects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value", bound=np.generic)
 
 SELECTED = len(TileState)
-"""What a tile is shown as that would be refined."""
+"""State of a tile above the threshold, in addition to those of `TileState`."""
 TILE_COLORS: dict[int, str] = {
     TileState.OUTSIDE: "#00000000",
     TileState.COARSE: "#00000000",
@@ -26,61 +26,61 @@ TILE_COLORS: dict[int, str] = {
     TileState.FAILED: "#ff2d2d90",
     SELECTED: "#ff8c1a70",
 }
-"""#rrggbbaa: pale enough to see the tissue through."""
-SHADES = 2 * len(TILE_COLORS)
-"""Pixels are below it: each state is in the middle of its band of the colormap."""
-_MOST_CELLS = 16
-"""Along the side of a tile."""
-_CELLS = 250_000
-"""Of all tiles, where each has several: a move of the threshold goes over them."""
+"""Colour of each state, #rrggbbaa; translucent, so that the tissue stays visible."""
+OVERLAY_MAX = 2 * len(TILE_COLORS)
+"""Upper contrast limit of the overlay; state s is drawn as 2 s + 1, mid-band in the colormap."""
+_MAX_CELLS_PER_SIDE = 16
+"""Overlay pixels along the side of a tile, at most."""
+_MAX_CELLS = 250_000
+"""Overlay pixels at most, unless a tile is one pixel: every threshold move touches them all."""
 
 
-class TileShades:
-    """What the image of all tiles holds, ready for any threshold.
+class TileOverlay:
+    """Pixels of the tile overlay, prepared so that a new threshold is fast to draw.
 
     Parameters
     ----------
     tiles : TileGrid
-        What is shown.
+        Tiles of the slide.
     """
 
     def __init__(self, tiles: TileGrid) -> None:
         self.cells_per_tile = _cells_per_tile(tiles)
-        """Pixels along the side of a tile; cut by the slide's edge, it has fewer."""
+        """Overlay pixels along the side of a tile; tiles at the slide's edge have fewer."""
         self._base = np.zeros((0, 0), np.uint8)
         self._selectable = np.zeros((0, 0), np.float32)
         self._above = np.zeros((0, 0), bool)
 
-    def take(
+    def set_tiles(
         self, states: NDArray[np.uint8], selectable: NDArray[np.float32], shape: tuple[int, ...]
     ) -> None:
-        """Take over what does not depend on the threshold, once for all moves of the slider.
+        """Set everything that does not depend on the threshold.
 
         Parameters
         ----------
         states : (rows, columns) uint8 array
-            A `TileState` each.
+            `TileState` of each tile.
         selectable : (rows, columns) float32 array
-            Scores of tiles that may be refined, NaN for all others.
+            Score of each tile that may be refined, NaN for all others.
         shape : (int, int)
-            Of the image.
+            Shape of the overlay image.
         """
-        self._base = enlarge(_shade(states), self.cells_per_tile, shape)
-        self._selectable = enlarge(selectable, self.cells_per_tile, shape)
+        self._base = repeat_tiles(_overlay_value(states), self.cells_per_tile, shape)
+        self._selectable = repeat_tiles(selectable, self.cells_per_tile, shape)
         self._above = np.zeros(shape, bool)
 
     def paint(self, pixels: NDArray[np.uint8], threshold: float | None) -> None:
-        """Write the image in place, tiles above the threshold lit: all that a move of it costs."""
-        if pixels.shape != self._base.shape:  # nothing is known of the tiles yet
+        """Write the overlay into `pixels` in place, with tiles above the threshold highlighted."""
+        if pixels.shape != self._base.shape:  # set_tiles was not called yet
             return
         np.copyto(pixels, self._base)
         if threshold is not None:
             np.greater(self._selectable, threshold, out=self._above)
-            np.putmask(pixels, self._above, _shade(SELECTED))
+            np.putmask(pixels, self._above, _overlay_value(SELECTED))
 
 
 def tile_colormap() -> Colormap:
-    """A band of colour for each state, over 0 to `SHADES`."""
+    """Colormap over [0, `OVERLAY_MAX`] with a band for each state."""
     return Colormap(
         list(TILE_COLORS.values()),
         controls=np.linspace(0, 1, len(TILE_COLORS) + 1),
@@ -89,22 +89,22 @@ def tile_colormap() -> Colormap:
     )
 
 
-def enlarge(tiles: NDArray[Value], side: int, shape: tuple[int, ...]) -> NDArray[Value]:
-    """Give each tile `side` × `side` pixels, as far as the slide reaches."""
+def repeat_tiles(tiles: NDArray[Value], side: int, shape: tuple[int, ...]) -> NDArray[Value]:
+    """Array in which each tile has `side` × `side` pixels, cropped to `shape`."""
     return tiles.repeat(side, 0).repeat(side, 1)[: shape[0], : shape[1]]
 
 
-def _shade(states: NDArray[np.uint8] | int) -> NDArray[np.uint8]:
+def _overlay_value(states: NDArray[np.uint8] | int) -> NDArray[np.uint8]:
     return np.asarray(2 * states + 1, dtype=np.uint8)
 
 
 def _cells_per_tile(tiles: TileGrid) -> int:
-    """Enough that the last tiles end with the slide; the fewer there are, the more it is seen."""
+    """Overlay pixels along a tile's side; more of them follow the slide's edge more closely."""
     rows, columns = tiles.shape
     side = 1
     while (
-        side < _MOST_CELLS
-        and (2 * side) ** 2 * rows * columns <= _CELLS
+        side < _MAX_CELLS_PER_SIDE
+        and (2 * side) ** 2 * rows * columns <= _MAX_CELLS
         and tiles.tile_px % (2 * side) == 0
     ):
         side *= 2

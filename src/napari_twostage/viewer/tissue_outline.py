@@ -1,4 +1,4 @@
-"""Where the tissue is, as a line over the slide."""
+"""Outline of the tissue, as an image over the slide."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OUTLINE_PX = 1000
-"""The longest side of the line's grid: it is drawn while the window waits. On a slide of 30 mm the
-smallest pieces that count as tissue are still five pixels wide."""
-_SHARE = 500
-"""The line is as wide as the slide's longer side divided by this."""
+"""Longest side, in pixels, of the outline image. It is drawn while the window waits, so it is
+small; on a 30 mm slide, the smallest pieces of tissue are still five pixels wide."""
+_LINES_PER_SIDE = 500
+"""Longer side of the slide divided by the width of the line."""
 
 
-def trace(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.uint8], Grid]:
-    """Draw the rim of a mask, smooth and wide enough to be seen with the whole slide in view.
+def draw_outline(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.uint8], Grid]:
+    """Smooth outline of a mask, wide enough to see with the whole slide in view.
 
     Parameters
     ----------
     mask : (H, W) bool array
-        True inside.
+        True in tissue.
     grid : Grid
-        Where its pixels lie.
+        Grid of the mask's pixels.
 
     Returns
     -------
     (H', W') uint8 array
-        255 on the rim, 0 away from it, soft between them; at most `OUTLINE_PX` a side.
+        255 on the edge, falling to 0 on both sides; at most `OUTLINE_PX` a side.
     Grid
-        Where its pixels lie.
+        Grid of the outline's pixels.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -49,11 +49,11 @@ def trace(mask: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.uint8], Grid]
         lambda box: smooth[None, *box.slices], grid.shape, grid.box.scaled(finer), finer
     )
     inside = (enlarged[0] > 0.5).astype(np.float32)
-    width = max(inside.shape) / _SHARE
-    # from 0 to 1 across the edge; the product is 1/4 on it, and 1/8 half a width away. It takes all
-    # 8 bits, between which a GPU interpolates: with a few of them steps show close by
+    width = max(inside.shape) / _LINES_PER_SIDE
+    # share rises from 0 to 1 across the edge, so share * (1 - share) peaks at 1/4 on it and is 1/8
+    # half a width away. All 8 bits are used: the GPU interpolates, and few values would show steps
     share = gaussian_filter(inside, width / 2, mode="nearest")
-    rim = 4 * 255 * share * (1 - share)
+    outline = 4 * 255 * share * (1 - share)
     downsample = (grid.downsample[0] / finer, grid.downsample[1] / finer)
     mpp = (grid.mpp[0] / finer, grid.mpp[1] / finer)
-    return rim.round().astype(np.uint8), Grid(inside.shape, downsample, mpp)
+    return outline.round().astype(np.uint8), Grid(inside.shape, downsample, mpp)

@@ -1,4 +1,4 @@
-"""Where a grid over a slide lies in napari's world, so that layers cover each other exactly."""
+"""Layer transforms that align grids over a slide with the slide's layer."""
 
 from __future__ import annotations
 
@@ -14,39 +14,37 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Box, Grid, Scale
 
-Placement = dict[str, Any]
-"""Keyword arguments of every napari layer."""
+LayerTransform = dict[str, Any]
+"""Keyword arguments of a napari layer: scale, translate, units and the like."""
 
 
-def placement(layer: Image, grid: Grid, box: Box | None = None) -> Placement:
-    """Place a layer of a grid's pixels over the slide's layer, whoever made that.
+def layer_transform(layer: Image, grid: Grid, box: Box | None = None) -> LayerTransform:
+    """Transform that aligns a layer of a grid's pixels with the slide's layer.
 
     Parameters
     ----------
     layer : napari image layer
-        Shows the slide; two axes besides colours, its data coordinates are level-0 pixels.
+        Layer of the slide, from any reader; its 2-D data coordinates are level-0 pixels.
     grid : Grid
-        Over the slide's level 0.
+        Grid over the slide's level 0.
     box : Box, optional
-        The part of the grid that the layer holds; all of it by default.
+        Part of the grid that the layer holds; all of it by default.
 
     Returns
     -------
     dict
-        scale, translate, rotate, shear, affine and units. Corners of both layers meet: napari
-        counts from the middle of the first pixel, which lies elsewhere where pixels are larger.
+        scale, translate, rotate, shear, affine and units. The outer corners of both layers
+        coincide: napari's origin is the centre of the first pixel, which depends on its size.
     """
     from napari.utils.transforms import CompositeAffine
 
-    first = first_middle(grid)
-    if box is not None:
-        first = first + np.array([box.top, box.left]) * grid.downsample
     own = CompositeAffine(
         scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
     )
+    offset = own.linear_matrix @ first_pixel_centre(grid, box)
     return {
         "scale": np.asarray(layer.scale) * grid.downsample,
-        "translate": np.asarray(layer.translate) + own.linear_matrix @ first_middle(grid, box),
+        "translate": np.asarray(layer.translate) + offset,
         "rotate": layer.rotate,
         "shear": layer.shear,
         "affine": layer.affine.affine_matrix,
@@ -54,27 +52,29 @@ def placement(layer: Image, grid: Grid, box: Box | None = None) -> Placement:
     }
 
 
-def place_in_um(grid: Grid, mpp: Scale, units: Sequence[str] = ("um", "um")) -> Placement:
-    """Place a grid over a slide whose layer has nothing but a pixel size: as our reader does.
+def transform_from_mpp(
+    grid: Grid, mpp: Scale, units: Sequence[str] = ("um", "um")
+) -> LayerTransform:
+    """Transform of a grid over a slide's layer that has only a pixel size, as from our reader.
 
     Parameters
     ----------
     grid : Grid
-        Over the slide's level 0.
+        Grid over the slide's level 0.
     mpp : (float, float)
         Units per pixel (y, x) of level 0.
     units : sequence of str
-        One a axis.
+        Unit of each axis.
     """
     scale = np.asarray(mpp)
     return {
         "scale": scale * grid.downsample,
-        "translate": scale * first_middle(grid),
+        "translate": scale * first_pixel_centre(grid),
         "units": tuple(units),
     }
 
 
-def first_middle(grid: Grid, box: Box | None = None) -> NDArray[np.float64]:
-    """The middle of the first pixel (y, x), counted from the middle of level 0's first."""
+def first_pixel_centre(grid: Grid, box: Box | None = None) -> NDArray[np.float64]:
+    """Centre (y, x) of a grid's or box's first pixel, relative to that of level 0."""
     first = (0, 0) if box is None else (box.top, box.left)
     return (np.asarray(first) + 0.5) * grid.downsample - 0.5

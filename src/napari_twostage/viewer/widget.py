@@ -1,4 +1,4 @@
-"""The dock: one panel for all slides of a viewer, one session for each slide."""
+"""Dock widget: one panel for all slides of a viewer, one session for each slide."""
 
 from __future__ import annotations
 
@@ -9,121 +9,115 @@ from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
 
-import napari.viewer  # noqa: TC002 - napari reads the annotation to hand its viewer over
-import numpy as np
+import napari.viewer  # noqa: TC002 - napari reads the annotation to pass its viewer
 from napari.layers import Image
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import (
-    QFrame,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_twostage.errors import MissingPixelSizeError, SelectionError, TwoStageError
+from napari_twostage.errors import MissingPixelSizeError, TwoStageError
 from napari_twostage.models.bundle import bundled_names
 from napari_twostage.session import Session
-from napari_twostage.viewer.camera import view_of, visible_box
-from napari_twostage.viewer.drawn_regions import Regions
-from napari_twostage.viewer.flight import Flight
 from napari_twostage.viewer.layers import ResultLayers
-from napari_twostage.viewer.panel.coarse import CoarseSection
-from napari_twostage.viewer.panel.correct import CorrectSection
-from napari_twostage.viewer.panel.display import LookSection
-from napari_twostage.viewer.panel.footer import Foot
-from napari_twostage.viewer.panel.model import ModelSection
-from napari_twostage.viewer.panel.refine import RefineSection
-from napari_twostage.viewer.panel.results import ResultsSection
-from napari_twostage.viewer.panel.slide import SlideSection
-from napari_twostage.viewer.panel.uncertainty import UncertaintySection
-from napari_twostage.viewer.settings import KEY, device, precision
+from napari_twostage.viewer.panel.coarse_section import CoarseSection
+from napari_twostage.viewer.panel.correct_section import CorrectSection
+from napari_twostage.viewer.panel.display_section import DisplaySection
+from napari_twostage.viewer.panel.footer import Footer
+from napari_twostage.viewer.panel.model_section import ModelSection
+from napari_twostage.viewer.panel.refine_section import RefineSection
+from napari_twostage.viewer.panel.results_section import ResultsSection
+from napari_twostage.viewer.panel.slide_section import SlideSection
+from napari_twostage.viewer.panel.uncertainty_section import UncertaintySection
+from napari_twostage.viewer.panel.view_actions import ViewActions
+from napari_twostage.viewer.settings import METADATA_KEY, device, precision
 from napari_twostage.viewer.source import slide_of_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.utils.events import Event
-    from numpy.typing import NDArray
-
-    from napari_twostage.geometry import Box
 
 POLL_MS = 50
-"""How often news of the sessions is taken."""
+"""Interval, in milliseconds, at which events of the sessions are polled."""
 REDRAW_S = 0.05
-"""Rest after a redraw and its painting: some ten redraws a second."""
+"""Pause, in seconds, after a redraw and its painting: about ten redraws a second."""
 PAINT_REST = 3.0
-"""Rest after slow painting while anything runs, as a multiple of it: software OpenGL takes the
-cores from the model."""
+"""Pause after slow painting during a run, as a multiple of the painting time: software OpenGL
+takes CPU cores from the model."""
 
 
 @dataclass
-class Bench:
-    """What belongs to one slide."""
+class SlideContext:
+    """Session and layers of one slide."""
 
     session: Session
     layers: ResultLayers
     mpp_missing: bool = False
+    """Whether the slide waits for the user to enter a pixel size."""
 
 
 class TwoStageWidget(QWidget):
-    """Segment the slides of a viewer in two stages.
+    """Panel that segments the slides of a viewer in two stages.
 
     Parameters
     ----------
     viewer : napari.Viewer
-        Whose image layers are offered as slides.
+        Viewer whose image layers are offered as slides.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        # napari hands plugins a proxy, whose layers are proxies too: none is the same object twice
+        # napari passes plugins a proxy whose layers are new proxies on every access: unwrap it
         viewer = getattr(viewer, "__wrapped__", viewer)
         self._viewer = viewer
-        self._benches: dict[Image, Bench] = {}
-        self._leaving: list[Session] = []
+        self._contexts: dict[Image, SlideContext] = {}
+        self._closing: list[Session] = []
         self._chosen: Image | None = None
-        self._nobody = Session(device=device(), precision=precision())
+        self._empty_session = Session(device=device(), precision=precision())
         self._dirty = True
         self._redraw_at = 0.0
         self._painting_since: float | None = None
         self._closed = False
         self._docked = False
-        self._flight = Flight(viewer, self)
-        self._regions = Regions(viewer, self._mark)
+        self._actions = ViewActions(self, viewer, self, self._mark)
         self._build()
         self._bind_keys()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layer_removed)
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
-            event.connect(self._moved)
-        # a window that is closed takes its docks along, untold; a bound slot would go with them
-        self.destroyed.connect(partial(TwoStageWidget._let_go, self))
+            event.connect(self._view_changed)
+        # a closing window deletes its docks without notice; a bound slot would be deleted too
+        self.destroyed.connect(partial(TwoStageWidget._abandon, self))
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tick)
         self._timer.start(POLL_MS)
-        # napari's labels need it: now, so that the first result does not hold the window for it
+        # napari's Labels layers need pandas: import it early, or the first result blocks the window
         Thread(target=import_module, args=("pandas",)).start()
         self._layers_changed()
         self.show_session()
 
-    # -- what sections ask for ----------------------------------------------------------------
+    # -- called by the sections ----------------------------------------------------------------
 
     @property
     def session(self) -> Session:
-        """Of the slide that is chosen; an empty one without a slide."""
-        bench = self._bench
-        return self._nobody if bench is None else bench.session
+        """Session of the chosen slide; an empty session without a slide."""
+        context = self._context
+        return self._empty_session if context is None else context.session
 
     @property
     def layers(self) -> ResultLayers | None:
-        """The layers that show the session; None without a slide."""
-        bench = self._bench
-        return None if bench is None else bench.layers
+        """Layers of the session; None without a slide."""
+        context = self._context
+        return None if context is None else context.layers
+
+    @property
+    def slide_layer(self) -> Image | None:
+        """Layer of the chosen slide; None without a slide."""
+        return self._chosen
 
     def do(self, action: Callable[[], object]) -> None:
-        """Call something; what it refuses is shown in one line."""
+        """Call an action and update the panel; a TwoStageError is shown as a message."""
         try:
             action()
         except TwoStageError as error:
@@ -131,18 +125,18 @@ class TwoStageWidget(QWidget):
         self.show_session()
 
     def choose_layer(self, layer: Image | None) -> None:
-        """Work on the slide of this layer; the sessions of others go on."""
+        """Choose the slide of this layer; sessions of other slides keep running."""
         self._chosen = layer
-        if layer is not None and layer not in self._benches:
+        if layer is not None and layer not in self._contexts:
             self._open(layer)
-        self._moved()
+        self._view_changed()
         self.show_session()
 
     def set_mpp(self, mpp: float) -> None:
-        """Open the chosen layer's slide with this pixel size, in micrometres."""
-        layer, bench = self._chosen, self._bench
-        if layer is not None and bench is not None:
-            self.do(lambda: self._set_slide(layer, bench, mpp))
+        """Set the pixel size of the chosen slide, in micrometres."""
+        layer, context = self._chosen, self._context
+        if layer is not None and context is not None:
+            self.do(lambda: self._set_slide(layer, context, mpp))
 
     # -- building -----------------------------------------------------------------------------
 
@@ -151,16 +145,10 @@ class TwoStageWidget(QWidget):
         self.model_section = ModelSection(self)
         self.coarse_section = CoarseSection(self)
         self.uncertainty_section = UncertaintySection(self)
-        self.refine_section = RefineSection(
-            self,
-            visible=self._refine_visible,
-            region=self._refine_region,
-            draw=self._draw_region,
-            next_place=self._fly_to_next,
-        )
-        self.correct_section = CorrectSection(self, edit=self._edit_here, commit=self._commit)
+        self.refine_section = RefineSection(self, self._actions)
+        self.correct_section = CorrectSection(self, self._actions)
         self.results_section = ResultsSection(self)
-        self.look_section = LookSection(self)
+        self.display_section = DisplaySection(self)
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)
@@ -173,7 +161,7 @@ class TwoStageWidget(QWidget):
             self.refine_section,
             self.correct_section,
             self.results_section,
-            self.look_section,
+            self.display_section,
         ):
             column.addWidget(section)
         column.addStretch()
@@ -185,13 +173,13 @@ class TwoStageWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(scroll, stretch=1)
-        self.foot = Foot(self)
-        layout.addWidget(self.foot)
+        self.footer = Footer(self)
+        layout.addWidget(self.footer)
         self.setMinimumWidth(320)
 
     def _bind_keys(self) -> None:
-        # napari has Alt+C, S and T, and Alt+F, V, L, P, W and H open its menus
-        for keys, pressed in {
+        # napari uses Alt+C, S and T; Alt+F, V, L, P, W and H open its menus
+        for keys, button in {
             "Alt+1": self.coarse_section.run,
             "Alt+U": self.refine_section.uncertain,
             "Alt+R": self.refine_section.visible,
@@ -201,102 +189,104 @@ class TwoStageWidget(QWidget):
         }.items():
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
-            shortcut.activated.connect(pressed.click)
+            shortcut.activated.connect(button.click)
 
     # -- drawing ------------------------------------------------------------------------------
 
     def show_session(self) -> None:
-        """Bring the panel up to date with the session."""
-        if self._closed:  # its parts may be gone
+        """Update all sections with the state of the session."""
+        if self._closed:  # Qt may have deleted the sections
             return
-        session, bench = self.session, self._bench
+        session, context = self.session, self._context
         self.slide_section.show_session(
-            session, mpp_missing=bench is not None and bench.mpp_missing
+            session, mpp_missing=context is not None and context.mpp_missing
         )
         self.model_section.show_session(session)
         self.coarse_section.show_session(session)
         self.uncertainty_section.show_session(session)
-        self.refine_section.show_session(session, region_drawn=bool(self._drawn()))
+        self.refine_section.show_session(session, region_drawn=bool(self._actions.drawn_polygons()))
         self.correct_section.show_session(session)
         self.results_section.show_session(session)
-        self.look_section.show_layers()
-        self.foot.show_session(session)
+        self.display_section.show_layers()
+        self.footer.show_session(session)
 
     def _tick(self) -> None:
-        """Take the news of all sessions, and show it as often as painting allows."""
+        """Poll all sessions, and redraw as often as painting allows."""
         now = time.monotonic()
         for session in self._sessions:
             session.poll()
-        self._leaving = [session for session in self._leaving if session.busy]
+        self._closing = [session for session in self._closing if session.busy]
         if self._painting_since is not None:
-            # this turn came late by what painting took: leave most of the time to the work
+            # painting delayed this tick: pause long enough to leave most of the time to the run
             late = max(0.0, now - self._painting_since - POLL_MS / 1000)
             self._redraw_at = now + max(REDRAW_S, PAINT_REST * late)
             self._painting_since = None
         elif now >= self._redraw_at or not any(session.busy for session in self._sessions):
-            for bench in self._benches.values():
-                bench.layers.redraw(new=1)
+            for context in self._contexts.values():
+                context.layers.redraw(new=1)
             if self._dirty:
                 self._dirty = False
                 self.show_session()
             self._painting_since = time.monotonic()
 
-    # -- slides come and go -------------------------------------------------------------------
+    # -- slides are added and removed ---------------------------------------------------------
 
     @property
     def _sessions(self) -> list[Session]:
-        """Those of all slides, and those that still end."""
-        return [*self._leaving, *(bench.session for bench in self._benches.values())]
+        """Sessions of all slides, and of removed ones whose work has not ended yet."""
+        return [*self._closing, *(context.session for context in self._contexts.values())]
 
     @property
-    def _bench(self) -> Bench | None:
-        return None if self._chosen is None else self._benches.get(self._chosen)
+    def _context(self) -> SlideContext | None:
+        return None if self._chosen is None else self._contexts.get(self._chosen)
 
     def _layers_changed(self, _event: object = None) -> None:
-        """Offer all image layers that are not ours; take the first where none is chosen."""
+        """Offer all image layers that are not ours; choose the first if none is chosen."""
         slides = [
             layer
             for layer in self._viewer.layers
             if isinstance(layer, Image)
-            and layer.metadata.get(KEY, {}).get("role", "slide") == "slide"
+            and layer.metadata.get(METADATA_KEY, {}).get("role", "slide") == "slide"
         ]
         if self._chosen not in slides:
             self.choose_layer(slides[0] if slides else None)
         self.slide_section.set_layers(slides, self._chosen)
 
     def _layer_removed(self, event: Event) -> None:
-        """Stop what worked on a slide that is gone; its result stays on disk."""
-        bench = self._benches.pop(event.value, None)
-        if bench is not None:
-            self._leave(bench)
+        """Stop the session of a removed slide; its result stays on disk."""
+        context = self._contexts.pop(event.value, None)
+        if context is not None:
+            self._leave(context)
             self.show_session()
 
-    def _leave(self, bench: Bench) -> None:
-        bench.layers.close()
-        bench.session.leave()
-        self._leaving.append(bench.session)
+    def _leave(self, context: SlideContext) -> None:
+        context.layers.close()
+        context.session.leave()
+        self._closing.append(context.session)
 
     def _open(self, layer: Image) -> None:
         session = Session(device=device(), precision=precision())
-        bench = self._benches[layer] = Bench(session, ResultLayers(self._viewer, layer, session))
+        context = self._contexts[layer] = SlideContext(
+            session, ResultLayers(self._viewer, layer, session)
+        )
         events = session.events
         events.all.connect(self._mark)
-        # what may be pressed changes with these, and a user may be quick
+        # these enable or disable buttons: update them before the user can click
         for signal in (events.state_changed, events.edit_started, events.edit_ended):
             signal.connect(self.show_session)
-        self.do(lambda: self._set_slide(layer, bench, None))
+        self.do(lambda: self._set_slide(layer, context, None))
 
-    def _set_slide(self, layer: Image, bench: Bench, mpp: float | None) -> None:
-        session = bench.session
+    def _set_slide(self, layer: Image, context: SlideContext, mpp: float | None) -> None:
+        session = context.session
         try:
             slide = slide_of_layer(layer, mpp=mpp)
         except MissingPixelSizeError:
-            bench.mpp_missing = True
+            context.mpp_missing = True
             session.say("this image states no pixel size; enter it under Slide to go on")
             return
-        bench.mpp_missing = False
+        context.mpp_missing = False
         session.set_slide(slide)
-        result = layer.metadata.get(KEY, {}).get("result")
+        result = layer.metadata.get(METADATA_KEY, {}).get("result")
         if result is not None and mpp is None:
             session.open_result(result)
         elif session.card is None:
@@ -306,77 +296,35 @@ class TwoStageWidget(QWidget):
     def _mark(self) -> None:
         self._dirty = True
 
-    def _moved(self, _event: object = None) -> None:
-        """Tell the session what is in view: it is computed first."""
-        if self._bench is not None and self.session.slide is not None:
-            self.session.look_at(self._view())
-
-    # -- what needs the viewer ----------------------------------------------------------------
-
-    def _view(self) -> Box:
-        layer, slide = self._chosen, self.session.slide
-        if layer is None or slide is None:
-            raise SelectionError("there is no slide; open one first")
-        return visible_box(self._viewer, layer, slide.level_shapes[0])
-
-    def _refine_visible(self) -> None:
-        view = self._view()
-        if not view.area:
-            raise SelectionError("the slide is out of view; move it into view first")
-        self.session.refine_region(view)
-
-    def _draw_region(self) -> None:
-        if self._chosen is not None:
-            self._regions.draw(self._chosen)
-
-    def _drawn(self) -> list[NDArray[np.float64]]:
-        return [] if self._chosen is None else self._regions.polygons(self._chosen)
-
-    def _refine_region(self) -> None:
-        drawn = self._drawn()
-        if not drawn:
-            raise SelectionError("nothing is drawn; press Draw region and draw a polygon first")
-        self.session.refine_region(drawn)
-        self._regions.put_away()
-
-    def _fly_to_next(self) -> None:
-        place = self.session.next_place()
-        if self._chosen is not None:
-            self._flight.go(*view_of(self._viewer, self._chosen, place))
-
-    def _edit_here(self) -> None:
-        self.session.edit(self._view())
-
-    def _commit(self) -> None:
-        layers = self.layers
-        if layers is None or layers.edit is None:
-            raise SelectionError("no edit is open; begin one with Edit here")
-        self.session.commit_edit(np.asarray(layers.edit.data))
+    def _view_changed(self, _event: object = None) -> None:
+        """Pass the visible area to the session, which computes it first."""
+        if self._context is not None and self.session.slide is not None:
+            self.session.look_at(self._actions.visible_area())
 
     # -- the end ------------------------------------------------------------------------------
 
     def event(self, event: QEvent | None) -> bool:
-        """Stop when napari closes the dock: it takes the widget out without closing it."""
+        """Shut down when napari closes the dock, which unparents the widget without closing it."""
         if event is not None and event.type() == QEvent.Type.ParentChange and not self._closed:
             if self.parent() is None and self._docked:
                 self.shut_down()
-                self.deleteLater()  # else it is left to the garbage collector, in any thread
+                self.deleteLater()  # else the garbage collector deletes it, in any thread
             self._docked = self.parent() is not None
         return bool(super().event(event))
 
     def closeEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
-        """Stop all work."""
+        """Shut down before closing."""
         self.shut_down()
         super().closeEvent(event)  # type: ignore[arg-type]
 
-    def _let_go(self) -> None:
-        """Cancel what is under way once the window is gone; nothing is drawn any more."""
+    def _abandon(self) -> None:
+        """Cancel all sessions after the window was deleted; nothing is drawn any more."""
         self._closed = True
         for session in self._sessions:
             session.cancel()
 
     def shut_down(self) -> None:
-        """Cancel all work and wait for its threads; results are on disk."""
+        """Cancel all work and wait for its threads; results stay on disk."""
         if self._closed:
             return
         self._closed = True
@@ -387,9 +335,9 @@ class TwoStageWidget(QWidget):
         layers.events.removed.disconnect(self._layer_removed)
         camera = self._viewer.scene.camera
         for event in (camera.events.center, camera.events.zoom):
-            event.disconnect(self._moved)
-        for bench in self._benches.values():
-            bench.layers.close()
+            event.disconnect(self._view_changed)
+        for context in self._contexts.values():
+            context.layers.close()
         for session in self._sessions:
             session.close()
-        self._benches.clear()
+        self._contexts.clear()

@@ -1,1 +1,1 @@
-"""The sections of the dock: each draws a session's state and turns clicks into its methods."""
+"""Sections of the dock: each shows the state of a session and turns clicks into method calls."""

@@ -1,4 +1,4 @@
-"""What is always in view: progress, pause, cancel, and the last message."""
+"""Footer of the panel, always in view: progress, pause, cancel and the last message."""
 
 from __future__ import annotations
 
@@ -6,41 +6,36 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
-from napari_twostage.session import RunState
-from napari_twostage.viewer.panel.buttons import button
-from napari_twostage.viewer.parts import MessageBar
+from napari_twostage.session import RunState, Session
+from napari_twostage.viewer.panel.parts import MessageBar, host_button, session_button
 
 if TYPE_CHECKING:
-    from napari_twostage.session import Session
-    from napari_twostage.viewer.panel.host import Desk
+    from napari_twostage.viewer.panel.host import PanelHost
 
 
-class Foot(QWidget):
-    """The panel's last lines.
+class Footer(QWidget):
+    """Progress bar, buttons for the run, and message.
 
     Parameters
     ----------
-    desk : Desk
+    host : PanelHost
+        Panel that contains the footer.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, host: PanelHost) -> None:
         super().__init__()
-        self._desk = desk
+        self._host = host
         self._bar = QProgressBar()
         self._bar.setObjectName("progress")
         self._bar.setRange(0, 1000)
-        self._pause = button(
-            "pause",
-            "Pause",
-            "Wait after the chip at work; go on where it stopped",
-            lambda: desk.do(self._pause_or_resume),
-        )
-        self._cancel = button(
-            "cancel",
-            "Cancel",
-            "Stop after the chip at work; what is done is kept",
-            lambda: desk.do(desk.session.cancel),
-        )
+        self._pause = host_button(
+            host, "pause", "Pause", "Wait after the chip at work; go on where it stopped",
+            self._pause_or_resume,
+        )  # fmt: skip
+        self._cancel = session_button(
+            host, "cancel", "Cancel", "Stop after the chip at work; what is done is kept",
+            Session.cancel,
+        )  # fmt: skip
         self._status = MessageBar()
         row = QHBoxLayout()
         row.setSpacing(4)
@@ -54,7 +49,7 @@ class Foot(QWidget):
         layout.addWidget(self._status)
 
     def show_session(self, session: Session) -> None:
-        """Show what runs, and what was said last."""
+        """Show the progress of the run and the last message."""
         progress = session.progress
         self._pause.setEnabled(session.running and session.state is not RunState.CANCELLING)
         self._pause.setText("Resume" if session.state is RunState.PAUSED else "Pause")
@@ -64,5 +59,5 @@ class Foot(QWidget):
         self._status.show_message(session.notice.text, session.notice.kind)
 
     def _pause_or_resume(self) -> None:
-        session = self._desk.session
+        session = self._host.session
         (session.resume if session.state is RunState.PAUSED else session.pause)()

@@ -1,4 +1,4 @@
-"""What the sections of the panel may ask of it."""
+"""Interface of the panel that its sections and actions use."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ if TYPE_CHECKING:
     from napari_twostage.viewer.layers import ResultLayers
 
 
-class Desk(Protocol):
-    """The panel, as its sections see it."""
+class PanelHost(Protocol):
+    """Panel as seen by its sections."""
 
     @property
     def session(self) -> Session:
-        """Of the slide that is chosen."""
+        """Session of the chosen slide; an empty session without a slide."""
 
     @property
     def layers(self) -> ResultLayers | None:
-        """What shows the session; None without a slide."""
+        """Layers of the session; None without a slide."""
+
+    @property
+    def slide_layer(self) -> Image | None:
+        """Layer of the chosen slide; None without a slide."""
 
     def do(self, action: Callable[[], object]) -> None:
-        """Call a method of the session; what it refuses is shown in one line."""
+        """Call an action and update the panel; a TwoStageError is shown as a message."""
 
     def choose_layer(self, layer: Image | None) -> None:
-        """Work on the slide of this layer."""
+        """Choose the slide of this layer."""
 
     def set_mpp(self, mpp: float) -> None:
-        """Say how large a pixel of the slide is, in micrometres."""
+        """Set the pixel size of the chosen slide, in micrometres."""

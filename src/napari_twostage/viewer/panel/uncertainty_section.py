@@ -1,4 +1,4 @@
-"""Section 4: where stage 1 is probably wrong, and what refining that would cost and bring."""
+"""Section 4: choose the uncertainty threshold, with the cost and gain of refinement."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QLabel
 from superqt import QLabeledDoubleSlider
 
-from napari_twostage.viewer.plots import QualityCurve, ScoreHistogram
-from napari_twostage.viewer.section import Section
+from napari_twostage.viewer.panel.plots import QualityCurve, ScoreHistogram
+from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.method.selection import Curve
     from napari_twostage.session import Session
-    from napari_twostage.viewer.panel.host import Desk
+    from napari_twostage.viewer.panel.host import PanelHost
 
 
 class UncertaintySection(Section):
-    """Drag the threshold.
+    """Threshold slider below the histogram of tile scores; forecast of refinement.
 
     Parameters
     ----------
-    desk : Desk
+    host : PanelHost
+        Panel that contains the section.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, host: PanelHost) -> None:
         super().__init__("Uncertainty", 4)
-        self._desk = desk
+        self._host = host
         self._curve: Curve | None = None
         self._histogram = ScoreHistogram()
         self._quality = QualityCurve()
@@ -47,7 +48,7 @@ class UncertaintySection(Section):
         self.slider.valueChanged.connect(self._moved)
 
     def show_session(self, session: Session) -> None:
-        """Show a session's scores, threshold and forecast."""
+        """Show the scores, threshold and forecast of a session."""
         curve = session.curve
         if curve is not self._curve:
             self._curve = curve
@@ -61,12 +62,12 @@ class UncertaintySection(Section):
         self._show_forecast(session)
 
     def _moved(self, threshold: float) -> None:
-        """Follow the slider: nothing is computed but the mask and a line of text."""
-        session = self._desk.session
+        """Apply a slider move; cheap: only the forecast text and the tile overlay are updated."""
+        session = self._host.session
         session.threshold = threshold
         self._show_forecast(session)
-        if self._desk.layers is not None:
-            self._desk.layers.redraw()
+        if self._host.layers is not None:
+            self._host.layers.redraw()
 
     def _show_forecast(self, session: Session) -> None:
         forecast = session.forecast
@@ -75,7 +76,7 @@ class UncertaintySection(Section):
             self._summary.setText("Run Coarse to see what refining would bring.")
             self.set_status("")
             return
-        self._summary.setText(f"{_in_words(session.expected_wrong_px)}{forecast.describe()}")
+        self._summary.setText(f"{_wrong_px_line(session.expected_wrong_px)}{forecast.describe()}")
         if forecast.estimated_seconds is not None:
             self._quality.set_point(forecast.estimated_seconds, forecast.expected_dice)
         self.set_status(f"threshold {session.threshold:.3f}")
@@ -87,6 +88,6 @@ class UncertaintySection(Section):
             self._quality.set_curve(curve.seconds, curve.dice)
 
 
-def _in_words(wrong_px: float | None) -> str:
-    """What the threshold means, on a line of its own; nothing where scores do not say."""
+def _wrong_px_line(wrong_px: float | None) -> str:
+    """Line that states the threshold in wrong pixels per tile; empty if that is unknown."""
     return "" if wrong_px is None else f"Over {wrong_px:,.0f} wrong pixels expected in a tile:\n"

@@ -1,4 +1,4 @@
-"""Section 2: which model, and what its card says."""
+"""Section 2: choose the model and show its card."""
 
 from __future__ import annotations
 
@@ -6,39 +6,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_twostage.engine.api import working_grid
 from napari_twostage.models.bundle import bundled_names, read_bundle
-from napari_twostage.viewer.parts import form_row
-from napari_twostage.viewer.section import Section
+from napari_twostage.viewer.panel.parts import button, form_row
+from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.models import ModelCard
     from napari_twostage.session import Session
     from napari_twostage.slides.base import Slide
-    from napari_twostage.viewer.panel.host import Desk
+    from napari_twostage.viewer.panel.host import PanelHost
 
 
 class ModelSection(Section):
-    """Choose a bundled model or load one.
+    """Choice of a bundled model, or of one loaded from a file.
 
     Parameters
     ----------
-    desk : Desk
+    host : PanelHost
+        Panel that contains the section.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, host: PanelHost) -> None:
         super().__init__("Model", 2)
-        self._desk = desk
+        self._host = host
         self._choice = QComboBox()
         self._choice.setObjectName("model")
         self._choice.setAccessibleName("Model")
@@ -58,11 +51,8 @@ class ModelSection(Section):
         layout = QHBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._choice, stretch=1)
-        load = QPushButton("Load…")
-        load.setObjectName("load_model")
-        load.setToolTip("Load a model bundle: a zip, or the card.json in its folder")
-        load.clicked.connect(self._load)
-        layout.addWidget(load)
+        tip = "Load a model bundle: a zip, or the card.json in its folder"
+        layout.addWidget(button("load_model", "Load…", tip, self._load))
         self.body.addWidget(form_row("Model", row, "What segments: stage 1 and stage 2"))
         self.body.addWidget(self._card)
         self.body.addWidget(self._compute)
@@ -70,12 +60,12 @@ class ModelSection(Section):
         self._choice.currentIndexChanged.connect(self._chosen)
 
     def show_session(self, session: Session) -> None:
-        """Show the card of a session's model, and what it means for the slide."""
+        """Show the card of a session's model, and how the slide is resampled for it."""
         card = session.card
         if card is None:
             self.set_status("none")
             return
-        self._offer(session)
+        self._select(session)
         self._card.setText(card_text(card))
         self._card.setToolTip(card_details(card))
         self._compute.setVisible(session.compute is not None)
@@ -87,8 +77,8 @@ class ModelSection(Section):
         self._resampling.setVisible(bool(note))
         self.set_status(f"{card.name} {card.version}")
 
-    def _offer(self, session: Session) -> None:
-        """Make the box show the session's model, which a result may have brought."""
+    def _select(self, session: Session) -> None:
+        """Select the session's model in the list, adding it if it came from a result."""
         source = session.model_source or ""
         with QSignalBlocker(self._choice):
             if self._choice.findData(source) < 0:
@@ -97,7 +87,7 @@ class ModelSection(Section):
 
     def _chosen(self, index: int) -> None:
         source = self._choice.itemData(index)
-        self._desk.do(lambda: self._desk.session.set_model(source))
+        self._host.do(lambda: self._host.session.set_model(source))
 
     def _load(self) -> None:
         name, _ = QFileDialog.getOpenFileName(
@@ -106,11 +96,11 @@ class ModelSection(Section):
         if name:
             path = Path(name)
             source = path.parent if path.name == "card.json" else path
-            self._desk.do(lambda: self._desk.session.set_model(read_bundle(source)))
+            self._host.do(lambda: self._host.session.set_model(read_bundle(source)))
 
 
 def card_text(card: ModelCard) -> str:
-    """The card at a glance, as rich text."""
+    """Summary of a card, as rich text."""
     classes = " &nbsp; ".join(
         f'<span style="color:{entry.color}">■</span>&nbsp;{entry.name}' for entry in card.classes
     )
@@ -126,13 +116,13 @@ def card_text(card: ModelCard) -> str:
 
 
 def card_details(card: ModelCard) -> str:
-    """All that was measured, and on what the model was trained, in lines."""
+    """Measured qualities and training data of a card, as lines of plain text."""
     measured = [f"{name}: {found}" for name, found in card.metrics.items()]
     return "\n".join(["Measured", *measured, "Trained on", card.training_data])
 
 
 def resampling_note(slide: Slide, card: ModelCard) -> str:
-    """What will happen to the slide's pixels, where they are not those of the model."""
+    """Note on how the slide is resampled for the model; empty if its pixel size fits."""
     grid = working_grid(slide, card)
     if grid.downsample == (1.0, 1.0):
         return ""

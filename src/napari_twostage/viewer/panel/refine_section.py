@@ -1,4 +1,4 @@
-"""Section 5: full resolution where it matters."""
+"""Section 5: run stage 2 on selected tiles."""
 
 from __future__ import annotations
 
@@ -8,72 +8,61 @@ import numpy as np
 
 from napari_twostage.method.tiling import TileState
 from napari_twostage.session import Session
-from napari_twostage.viewer.panel.buttons import button, button_grid
-from napari_twostage.viewer.parts import StateLegend
-from napari_twostage.viewer.section import Section
+from napari_twostage.viewer.panel.parts import StateLegend, button_grid, host_button, session_button
+from napari_twostage.viewer.panel.section import Section
 from napari_twostage.viewer.tile_overlay import TILE_COLORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qtpy.QtWidgets import QPushButton
-
-    from napari_twostage.viewer.panel.host import Desk
+    from napari_twostage.viewer.panel.host import PanelHost
+    from napari_twostage.viewer.panel.view_actions import ViewActions
 
 NEXT_TILES = 20
 _NEUTRAL = "#8d99a6"
-"""Of the states that are not painted over the slide."""
+"""Colour of states that are transparent on the slide."""
 
 
 class RefineSection(Section):
-    """Start stage 2.
+    """Buttons that start stage 2, and the number of tiles in each state.
 
     Parameters
     ----------
-    desk : Desk
-    visible, region, draw, next_place : callable
-        What needs the viewer: refine what is in view or was drawn; start to draw; go on.
+    host : PanelHost
+        Panel that contains the section.
+    actions : ViewActions
+        Actions that need the viewer.
     """
 
-    def __init__(
-        self,
-        desk: Desk,
-        *,
-        visible: Callable[[], None],
-        region: Callable[[], None],
-        draw: Callable[[], None],
-        next_place: Callable[[], None],
-    ) -> None:
+    def __init__(self, host: PanelHost, actions: ViewActions) -> None:
         super().__init__("Refine", 5)
-        self._desk = desk
+        self._host = host
         grid, layout = button_grid()
 
-        def ask(name: str, text: str, tip: str, press: Callable[[], object]) -> QPushButton:
-            return button(name, text, tip, lambda: desk.do(press))
-
-        self.uncertain = ask(
-            "refine_uncertain", "Refine uncertain",
+        self.uncertain = session_button(
+            host, "refine_uncertain", "Refine uncertain",
             "Stage 2 on all tiles above the threshold; those in view come first (Alt+U)",
-            lambda: Session.refine_uncertain(desk.session),
+            Session.refine_uncertain,
         )  # fmt: skip
-        self.visible = ask(
-            "refine_visible", "Visible area", "Stage 2 on all tiles in view (Alt+R)", visible
-        )
-        self.draw = ask(
-            "draw_region", "Draw region", "Draw a polygon round what matters to you", draw
-        )
-        self.region = ask(
-            "refine_region", "Drawn region", "Stage 2 on all tiles that the shapes touch", region
-        )
-        self.next = ask(
-            "refine_next", f"Next {NEXT_TILES}",
+        self.visible = host_button(
+            host, "refine_visible", "Visible area", "Stage 2 on all tiles in view (Alt+R)",
+            actions.refine_visible,
+        )  # fmt: skip
+        self.draw = host_button(
+            host, "draw_region", "Draw region", "Draw a polygon round what matters to you",
+            actions.draw_region,
+        )  # fmt: skip
+        self.region = host_button(
+            host, "refine_region", "Drawn region", "Stage 2 on all tiles that the shapes touch",
+            actions.refine_region,
+        )  # fmt: skip
+        self.next = session_button(
+            host, "refine_next", f"Next {NEXT_TILES}",
             f"Stage 2 on the {NEXT_TILES} most uncertain tiles that are left",
-            lambda: desk.session.refine_next(NEXT_TILES),
+            lambda session: session.refine_next(NEXT_TILES),
         )  # fmt: skip
-        self.place = ask(
-            "next_place", "Next uncertain place",
+        self.place = host_button(
+            host, "next_place", "Next uncertain place",
             "Fly to the most uncertain tile that was not refined nor shown yet (Alt+N)",
-            next_place,
+            actions.show_next_place,
         )  # fmt: skip
         layout.addWidget(self.uncertain, 0, 0, 1, 2)
         layout.addWidget(self.visible, 1, 0)
@@ -94,7 +83,7 @@ class RefineSection(Section):
         self.body.addWidget(self._legend)
 
     def show_session(self, session: Session, *, region_drawn: bool) -> None:
-        """Show what can be refined and how many tiles are."""
+        """Show which actions are possible, and the number of tiles in each state."""
         ready = session.coarse_done and not session.running
         for one in (self.uncertain, self.visible, self.next):
             one.setEnabled(ready)

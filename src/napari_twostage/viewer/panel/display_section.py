@@ -1,4 +1,4 @@
-"""How labels look, and which layers are shown: at hand all the time."""
+"""Last section: which layers are visible, and how labels are drawn."""
 
 from __future__ import annotations
 
@@ -7,58 +7,58 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QSlider
 
-from napari_twostage.viewer.panel.buttons import button_grid
-from napari_twostage.viewer.parts import form_row
-from napari_twostage.viewer.section import Section
+from napari_twostage.viewer.panel.parts import button_grid, form_row
+from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_twostage.viewer.panel.host import Desk
+    from napari_twostage.viewer.panel.host import PanelHost
 
-SHOWN = {
+LAYER_TEXTS = {
     "labels": "Labels",
-    "heat": "Uncertainty",
+    "uncertainty": "Uncertainty",
     "tiles": "Tiles",
     "tissue": "Tissue outline",
 }
-"""Our layers by the names that `ResultLayers` has for them, and in words."""
+"""Attribute of `ResultLayers` for each layer, and the text of its check box."""
 
 
-class LookSection(Section):
-    """Opacity and outline of the labels, and a box for each layer.
+class DisplaySection(Section):
+    """Check box for each layer; opacity and outline of the labels.
 
     Parameters
     ----------
-    desk : Desk
+    host : PanelHost
+        Panel that contains the section.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, host: PanelHost) -> None:
         super().__init__("View")
-        self._desk = desk
+        self._host = host
         self._boxes: dict[str, QCheckBox] = {}
         grid, layout = button_grid()
-        for place, (name, words) in enumerate(SHOWN.items()):
-            box = QCheckBox(words)
+        for place, (name, text) in enumerate(LAYER_TEXTS.items()):
+            box = QCheckBox(text)
             box.setObjectName(f"show_{name}")
-            box.setToolTip(f"Show or hide this layer: {words.lower()}")
-            box.toggled.connect(lambda shown, name=name: self._show(name, shown=shown))
+            box.setToolTip(f"Show or hide this layer: {text.lower()}")
+            box.toggled.connect(lambda shown, name=name: self._set_visible(name, visible=shown))
             layout.addWidget(box, place // 2, place % 2)
             self._boxes[name] = box
         self._opacity = QSlider(Qt.Orientation.Horizontal)
         self._opacity.setObjectName("label_opacity")
         self._opacity.setRange(0, 100)
-        self._opacity.valueChanged.connect(self._fade)
+        self._opacity.valueChanged.connect(self._set_opacity)
         self._outline = QCheckBox("Outlines instead of filled labels")
         self._outline.setObjectName("label_outline")
         self._outline.setToolTip("Draw the rims of labels, to see the tissue inside")
-        self._outline.toggled.connect(self._draw_outline)
+        self._outline.toggled.connect(self._set_outline)
         self.body.addWidget(grid)
         self.body.addWidget(form_row("Opacity", self._opacity, "Opacity of the labels"))
         self.body.addWidget(self._outline)
 
     def show_layers(self) -> None:
-        """Show how the layers look now, whoever changed them."""
+        """Show the current state of the layers, which napari's own controls also change."""
         labels = self._layer("labels")
         for name, box in self._boxes.items():
             layer = self._layer(name)
@@ -73,20 +73,20 @@ class LookSection(Section):
                 self._outline.setChecked(labels.contour > 0)
 
     def _layer(self, name: str) -> Layer | None:
-        layers = self._desk.layers
+        layers = self._host.layers
         return None if layers is None else getattr(layers, name)
 
-    def _show(self, name: str, *, shown: bool) -> None:
+    def _set_visible(self, name: str, *, visible: bool) -> None:
         layer = self._layer(name)
         if layer is not None:
-            layer.visible = shown
+            layer.visible = visible
 
-    def _fade(self, percent: int) -> None:
+    def _set_opacity(self, percent: int) -> None:
         labels = self._layer("labels")
         if labels is not None:
             labels.opacity = percent / 100
 
-    def _draw_outline(self, outline: bool) -> None:
+    def _set_outline(self, outline: bool) -> None:
         labels = self._layer("labels")
         if labels is not None:
             labels.contour = 2 if outline else 0

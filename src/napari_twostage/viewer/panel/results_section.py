@@ -1,4 +1,4 @@
-"""Section 7: what was found, and files of it."""
+"""Section 7: classes, measurements and export."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import json
 from typing import TYPE_CHECKING
 
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import (
-    QDialog,
-    QFileDialog,
-    QLabel,
-    QPlainTextEdit,
-    QVBoxLayout,
-)
+from qtpy.QtWidgets import QDialog, QFileDialog, QLabel, QPlainTextEdit, QVBoxLayout
 
-from napari_twostage.viewer.panel.buttons import button, button_grid
-from napari_twostage.viewer.parts import ClassRow
-from napari_twostage.viewer.section import Section
+from napari_twostage.session import Session
+from napari_twostage.viewer.panel.parts import ClassRow, button, button_grid, session_button
+from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.measure.areas import ClassArea
     from napari_twostage.models import LabelClass
-    from napari_twostage.session import Session
-    from napari_twostage.viewer.panel.host import Desk
+    from napari_twostage.viewer.panel.host import PanelHost
 
 FORMATS = {
     "Objects for QuPath (*.geojson)": ".geojson",
@@ -31,22 +24,23 @@ FORMATS = {
     "Labels as OME-TIFF (*.ome.tif)": ".ome.tif",
     "Areas per class (*.areas.csv)": ".areas.csv",
     "Table of objects (*.objects.csv)": ".objects.csv",
-    "LabelPyramid picture (*.png)": ".png",
+    "Overview picture (*.png)": ".png",
 }
-"""What the file dialog offers, and how such a file's name ends."""
+"""Formats in the file dialog, and the suffix of each."""
 
 
 class ResultsSection(Section):
-    """Classes, measures and export.
+    """Visibility and measurements of each class, and buttons for export.
 
     Parameters
     ----------
-    desk : Desk
+    host : PanelHost
+        Panel that contains the section.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, host: PanelHost) -> None:
         super().__init__("Results", 7)
-        self._desk = desk
+        self._host = host
         self._classes: tuple[LabelClass, ...] = ()
         self._rows: dict[int, ClassRow] = {}
         self._row_box = QVBoxLayout()
@@ -54,9 +48,9 @@ class ResultsSection(Section):
         self._note = QLabel()
         self._note.setWordWrap(True)
         grid, layout = button_grid()
-        self.measure = button(
-            "measure", "Measure", "Areas and object counts of the labels as they stand",
-            lambda: desk.do(desk.session.measure),
+        self.measure = session_button(
+            host, "measure", "Measure", "Areas and object counts of the labels as they stand",
+            Session.measure,
         )  # fmt: skip
         self.export = button(
             "export", "Export…", "Labels, objects for QuPath, tables or a picture", self._export
@@ -76,15 +70,15 @@ class ResultsSection(Section):
         self.body.addWidget(grid)
 
     def show_session(self, session: Session) -> None:
-        """Show the classes of a session's model, and what was measured."""
+        """Show the classes of a session's model, and their measurements."""
         self._show_classes(() if session.card is None else session.card.classes)
-        there = session.seg is not None and session.seg.tissue_known
+        has_result = session.seg is not None and session.seg.tissue_known
         for one in (self.measure, self.export, self.script, self.record):
-            one.setEnabled(there)
+            one.setEnabled(has_result)
         self._show_tally(session.tally)
         self._note.setVisible(session.tally is None)
         self._note.setText(
-            "Measure to see areas and counts." if there else "There is no result yet."
+            "Measure to see areas and counts." if has_result else "There is no result yet."
         )
         total = sum(entry.objects or 0 for entry in session.tally or [])
         self.set_status(f"{total:,} objects" if session.tally else "")
@@ -114,11 +108,11 @@ class ResultsSection(Section):
             )
 
     def _toggle(self, value: int, visible: bool) -> None:
-        if self._desk.layers is not None:
-            self._desk.layers.show_class(value, visible=visible)
+        if self._host.layers is not None:
+            self._host.layers.show_class(value, visible=visible)
 
     def _export(self) -> None:
-        session = self._desk.session
+        session = self._host.session
         if session.seg is None:
             return
         start = session.seg.path.with_name(session.seg.path.name.removesuffix(".twostage.zarr"))
@@ -128,25 +122,25 @@ class ResultsSection(Section):
         if name:
             ending = FORMATS.get(chosen, "")
             known = name.lower().endswith((*FORMATS.values(), ".ome.tiff", ".csv"))
-            self._desk.do(lambda: session.export(name if known else name + ending))
+            self._host.do(lambda: session.export(name if known else name + ending))
 
     def _copy(self) -> None:
         def copy() -> None:
             clipboard = QGuiApplication.clipboard()
             if clipboard is not None:
-                clipboard.setText(self._desk.session.as_python())
-                self._desk.session.say("the script is on the clipboard")
+                clipboard.setText(self._host.session.as_python())
+                self._host.session.say("the script is on the clipboard")
 
-        self._desk.do(copy)
+        self._host.do(copy)
 
     def _record(self) -> None:
-        seg = self._desk.session.seg
+        seg = self._host.session.seg
         if seg is None:
             return
         window = QDialog(self)
         window.setWindowTitle("Run record")
         window.resize(560, 640)
-        text = QPlainTextEdit(json.dumps(seg.record, indent=2), window)
+        text = QPlainTextEdit(json.dumps(seg.record.as_dict(), indent=2), window)
         text.setReadOnly(True)
         QVBoxLayout(window).addWidget(text)
         window.exec()

@@ -1,41 +1,33 @@
-"""A titled part of the panel that opens and closes."""
+"""Collapsible section of the panel.
+
+Not superqt's QCollapsible: it fixes the height of its content to a size hint, which cuts off
+word-wrapped labels in a narrow dock, and its header has no room for number and status.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import (
-    QFont,
-    QFontMetrics,
-    QPainter,
-    QPen,
-    QPolygonF,
-)
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QLabel,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtGui import QFont, QFontMetrics, QPainter, QPen, QPolygonF
+from qtpy.QtWidgets import QAbstractButton, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_twostage.viewer.ink import ink
+from napari_twostage.viewer.panel.parts import theme_color
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent, QPaintEvent
 
 
 class _Header(QAbstractButton):
-    """The line that opens and closes a section: arrow, number, title, status."""
+    """Header that opens and closes a section: arrow, number, title and status."""
 
     def __init__(self, title: str, number: int | None, parent: QWidget) -> None:
         super().__init__(parent)
         self._number = "" if number is None else str(number)
         self._status = ""
-        # napari gives labels, and not this, the font size of the user's preferences
-        self._sample = QLabel(self)
-        self._sample.hide()
+        # napari applies the font size of the user's preferences to labels, not to buttons
+        self._font_source = QLabel(self)
+        self._font_source.hide()
         self.setText(title)
         self.setAccessibleName(title)
         self.setCheckable(True)
@@ -47,7 +39,7 @@ class _Header(QAbstractButton):
 
     @property
     def status(self) -> str:
-        """The words on the right."""
+        """Text on the right."""
         return self._status
 
     def set_status(self, text: str) -> None:
@@ -60,13 +52,13 @@ class _Header(QAbstractButton):
         return QSize(200, QFontMetrics(self._font()).height() + 12)
 
     def _font(self, *, bold: bool = False) -> QFont:
-        self._sample.ensurePolished()
-        font = QFont(self._sample.font())
+        self._font_source.ensurePolished()
+        font = QFont(self._font_source.font())
         font.setBold(bold)
         return font
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Open and close with Enter too; Qt's own key is Space."""
+        """Toggle with Enter too; Qt's own key is Space."""
         if event and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.click()
         else:
@@ -76,11 +68,11 @@ class _Header(QAbstractButton):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         frame = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
-        painter.setPen(ink(self, 0.7) if self.hasFocus() else Qt.PenStyle.NoPen)
-        painter.setBrush(ink(self, 0.16 if self.underMouse() else 0.09))
+        painter.setPen(theme_color(self, 0.7) if self.hasFocus() else Qt.PenStyle.NoPen)
+        painter.setBrush(theme_color(self, 0.16 if self.underMouse() else 0.09))
         painter.drawRoundedRect(frame, 3, 3)
         self._paint_arrow(painter, QPointF(13, frame.center().y()))
-        self._paint_words(painter, frame.adjusted(24, 0, -8, 0))
+        self._paint_texts(painter, frame.adjusted(24, 0, -8, 0))
         painter.end()
 
     def _paint_arrow(self, painter: QPainter, at: QPointF) -> None:
@@ -88,51 +80,51 @@ class _Header(QAbstractButton):
         painter.translate(at)
         if self.isChecked():
             painter.rotate(90)
-        pen = QPen(ink(self, 0.75), 1.6)
+        pen = QPen(theme_color(self, 0.75), 1.6)
         pen.setCapStyle(Qt.PenCapStyle.RoundCap)
         pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
         painter.setPen(pen)
         painter.drawPolyline(QPolygonF([QPointF(-1.8, -3.6), QPointF(1.8, 0), QPointF(-1.8, 3.6)]))
         painter.restore()
 
-    def _paint_words(self, painter: QPainter, room: QRectF) -> None:
+    def _paint_texts(self, painter: QPainter, area: QRectF) -> None:
         bold = self._font(bold=True)
         metrics = QFontMetrics(bold)
         line = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
         painter.setFont(bold)
         if self._number:
-            painter.setPen(ink(self, 0.6))
-            painter.drawText(room, line, self._number)
-            room.adjust(metrics.horizontalAdvance("0") + 8, 0, 0, 0)
-        painter.setPen(ink(self))
-        painter.drawText(room, line, self.text())
-        room.adjust(metrics.horizontalAdvance(self.text()) + 12, 0, 0, 0)
+            painter.setPen(theme_color(self, 0.6))
+            painter.drawText(area, line, self._number)
+            area.adjust(metrics.horizontalAdvance("0") + 8, 0, 0, 0)
+        painter.setPen(theme_color(self))
+        painter.drawText(area, line, self.text())
+        area.adjust(metrics.horizontalAdvance(self.text()) + 12, 0, 0, 0)
         painter.setFont(self._font())
-        painter.setPen(ink(self, 0.72))
+        painter.setPen(theme_color(self, 0.72))
         status = QFontMetrics(self._font()).elidedText(
-            self._status, Qt.TextElideMode.ElideRight, max(0, int(room.width()))
+            self._status, Qt.TextElideMode.ElideRight, max(0, int(area.width()))
         )
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, status)
+        painter.drawText(area, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, status)
 
 
 class Section(QWidget):
-    """A titled part of the panel that opens and closes.
+    """Titled part of the panel that opens and closes.
 
     Parameters
     ----------
     title : str
     number : int, optional
-        Its place in the order of work.
+        Position in the workflow, shown before the title.
     parent : QWidget, optional
 
     Attributes
     ----------
     body : QVBoxLayout
-        What the section holds is added here.
+        Layout of the content.
     """
 
     toggled = Signal(bool)
-    """Whether it is open now."""
+    """Whether the section is now open."""
 
     def __init__(
         self, title: str, number: int | None = None, parent: QWidget | None = None
@@ -154,18 +146,18 @@ class Section(QWidget):
 
     @property
     def is_open(self) -> bool:
-        """Whether its body is shown."""
+        """Whether the content is visible."""
         return bool(self._header.isChecked())
 
     @property
     def status(self) -> str:
-        """The words on the right of the title."""
+        """Text on the right of the title."""
         return self._header.status
 
     def set_status(self, text: str) -> None:
-        """Say in a few words how this part stands."""
+        """Set the text on the right of the title: the state of this section in a few words."""
         self._header.set_status(text)
 
     def set_open(self, is_open: bool) -> None:
-        """Show or hide the body."""
+        """Show or hide the content."""
         self._header.setChecked(is_open)

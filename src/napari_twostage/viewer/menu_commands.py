@@ -1,4 +1,4 @@
-"""Commands of the palette and the menus: they open the panel and press its buttons."""
+"""Commands for napari's palette and menus: each opens the panel and presses one of its buttons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PANEL = "Two-stage segmentation"
 
 
 def open_panel(viewer: napari.Viewer) -> QWidget:
-    """Open the panel, or bring it to the front where it is open."""
+    """Open the panel, or raise it if it is open already."""
     dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, PANEL)
     dock.show()
     dock.raise_()
@@ -24,72 +24,72 @@ def open_panel(viewer: napari.Viewer) -> QWidget:
 
 
 def run_coarse(viewer: napari.Viewer) -> None:
-    """Segment the whole slide coarsely."""
+    """Run stage 1 on the whole slide."""
     press(viewer, "run_coarse")
 
 
 def refine_uncertain(viewer: napari.Viewer) -> None:
-    """Refine the tiles above the threshold."""
+    """Run stage 2 on all tiles above the threshold."""
     press(viewer, "refine_uncertain")
 
 
 def refine_visible(viewer: napari.Viewer) -> None:
-    """Refine the visible area."""
+    """Run stage 2 on all tiles in view."""
     press(viewer, "refine_visible")
 
 
 def refine_region(viewer: napari.Viewer) -> None:
-    """Refine the drawn region."""
+    """Run stage 2 on all tiles that the drawn region touches."""
     press(viewer, "refine_region")
 
 
 def refine_next(viewer: napari.Viewer) -> None:
-    """Refine the 20 most uncertain tiles that are left."""
+    """Run stage 2 on the 20 most uncertain tiles not yet refined."""
     press(viewer, "refine_next")
 
 
 def next_place(viewer: napari.Viewer) -> None:
-    """Fly to the next uncertain place."""
+    """Move the camera to the next uncertain tile."""
     press(viewer, "next_place")
 
 
 def edit_here(viewer: napari.Viewer) -> None:
-    """Open the visible area for correction."""
+    """Open the visible area for manual correction."""
     press(viewer, "edit_here")
 
 
 def commit_edit(viewer: napari.Viewer) -> None:
-    """Keep the correction."""
+    """Save the correction."""
     press(viewer, "commit_edit")
 
 
 def discard_edit(viewer: napari.Viewer) -> None:
-    """Drop the correction."""
+    """Close the correction without saving it."""
     press(viewer, "discard_edit")
 
 
 def pause(viewer: napari.Viewer) -> None:
-    """Pause the run, or go on."""
+    """Pause the run, or resume it."""
     press(viewer, "pause")
 
 
 def cancel(viewer: napari.Viewer) -> None:
-    """Stop the run; what is done stays."""
+    """Stop the run; finished tiles are kept."""
     press(viewer, "cancel")
 
 
-def export(viewer: napari.Viewer) -> None:
+def export_result(viewer: napari.Viewer) -> None:
     """Export labels, objects and areas."""
     press(viewer, "export")
 
 
 def press(viewer: napari.Viewer, name: str) -> None:
-    """Press a button of the panel, which knows best whether that is possible now.
+    """Press a button of the panel; a message says so if the button is disabled.
 
     Parameters
     ----------
     viewer : napari.Viewer
-        Its window gets the panel where it has none yet.
+        The panel is opened in its window if it is not open yet.
     name : str
         Qt object name of the button.
     """

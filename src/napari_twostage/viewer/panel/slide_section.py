@@ -1,4 +1,4 @@
-"""Section 1: which slide, how large, in which pixels, and where results go."""
+"""Section 1: choose the slide, its pixel size and the result folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QWidget,
 )
 
-from napari_twostage.viewer.parts import ElidedLabel, form_row
-from napari_twostage.viewer.section import Section
+from napari_twostage.viewer.panel.parts import ElidedLabel, button, form_row
+from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,20 +25,21 @@ if TYPE_CHECKING:
 
     from napari_twostage.session import Session
     from napari_twostage.slides.base import Slide
-    from napari_twostage.viewer.panel.host import Desk
+    from napari_twostage.viewer.panel.host import PanelHost
 
 
 class SlideSection(Section):
-    """Choose the layer that is the slide.
+    """Choice of the slide's layer, and its size, pixel size and result folder.
 
     Parameters
     ----------
-    desk : Desk
+    host : PanelHost
+        Panel that contains the section.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, host: PanelHost) -> None:
         super().__init__("Slide", 1)
-        self._desk = desk
+        self._host = host
         self._layers: list[Image] = []
         self._choice = QComboBox()
         self._choice.setObjectName("slide_layer")
@@ -73,15 +73,12 @@ class SlideSection(Section):
         layout = QHBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._out, stretch=1)
-        choose = QPushButton("Choose…")
-        choose.setObjectName("choose_out")
-        choose.setToolTip("Open an earlier result folder, or choose where a new one goes")
-        choose.clicked.connect(self._choose_out)
-        layout.addWidget(choose)
+        tip = "Open an earlier result folder, or choose where a new one goes"
+        layout.addWidget(button("choose_out", "Choose…", tip, self._choose_out))
         return row
 
     def set_layers(self, layers: Sequence[Image], chosen: Image | None) -> None:
-        """Offer these layers."""
+        """Set the layers to choose from, and the chosen one."""
         self._layers = list(layers)
         with QSignalBlocker(self._choice):
             self._choice.clear()
@@ -90,7 +87,7 @@ class SlideSection(Section):
             self._choice.setCurrentIndex(self._layers.index(chosen) if chosen in layers else -1)
 
     def show_session(self, session: Session, *, mpp_missing: bool) -> None:
-        """Show the slide of a session."""
+        """Show the slide of a session; ask for the pixel size if it is missing."""
         slide = session.slide
         with QSignalBlocker(self._mpp):
             self._mpp.setEnabled(mpp_missing or _was_given(slide))
@@ -114,14 +111,14 @@ class SlideSection(Section):
         self.set_status(f"{width:,} × {height:,} px")
 
     def _chosen(self, index: int) -> None:
-        self._desk.choose_layer(self._layers[index] if 0 <= index < len(self._layers) else None)
+        self._host.choose_layer(self._layers[index] if 0 <= index < len(self._layers) else None)
 
     def _mpp_typed(self, value: float) -> None:
         if value > 0:
-            self._desk.set_mpp(value)
+            self._host.set_mpp(value)
 
     def _choose_out(self) -> None:
-        start = str(self._desk.session.out or "")
+        start = str(self._host.session.out or "")
         name, _ = QFileDialog.getSaveFileName(
             self,
             "Result folder",
@@ -130,7 +127,7 @@ class SlideSection(Section):
             options=QFileDialog.Option.DontConfirmOverwrite,
         )
         if name:
-            self._desk.do(lambda: self._desk.session.set_out(name))
+            self._host.do(lambda: self._host.session.set_out(name))
 
 
 def _was_given(slide: Slide | None) -> bool:

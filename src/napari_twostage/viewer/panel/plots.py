@@ -1,6 +1,6 @@
-"""Two small plots, painted by hand: they are repainted at every move of a slider.
+"""Plots of the panel, painted with QPainter: every slider move repaints them.
 
-Arrays are reduced once, when they are set; painting takes the same time for any number of tiles.
+Data are reduced once, when they are set, so painting time does not depend on the number of tiles.
 """
 
 from __future__ import annotations
@@ -9,90 +9,43 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPainterPath, QPen
-from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from napari_twostage.viewer.ink import ink
-from napari_twostage.viewer.ticks import number, round_step, ticks, time_ticks
+from napari_twostage.viewer.panel.parts import theme_color
+from napari_twostage.viewer.panel.plot_axes import (
+    PlotFrame,
+    round_step,
+    tick_text,
+    ticks,
+    time_ticks,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from qtpy.QtGui import QKeyEvent, QMouseEvent, QPaintEvent
+    from qtpy.QtWidgets import QWidget
 
 ACCENT = QColor("#ff8c1a")
-"""What is chosen: the tiles that light up on the slide have it too."""
+"""Colour of the selection, the same as that of selected tiles on the slide."""
 BINS = 60
 CURVE_POINTS = 200
-"""As many as the plot has pixels to tell apart."""
+"""Points of the curve that are kept: about one per pixel of the plot."""
 _GAP = 6
-"""Pixels between the plot and the widget's sides: half a handle fits in."""
+"""Margin, in pixels, left and right of the plot: room for half a handle."""
 
 
-class _Plot(QLabel):
-    """A frame with axes, or a line that says what is missing.
+class ScoreHistogram(PlotFrame):
+    """Histogram of tile scores with a movable threshold.
 
-    It is a label because napari gives labels the font size of the user's preferences.
+    Bar heights are logarithms of counts, which keeps the few tiles with high scores visible. A
+    click or drag anywhere on the plot moves the threshold; so do arrows, Page, Home and End.
     """
 
-    missing = ""
-    """What to do to see something."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Leave about 60 pixels between the lines of text above and below."""
-        return QSize(280, 62 + 2 * self.fontMetrics().height())
-
-    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Stay narrow enough for any dock."""
-        return QSize(160, self.sizeHint().height())
-
-    def _paint_missing(self, painter: QPainter) -> None:
-        pen = QPen(ink(self, 0.3))
-        pen.setStyle(Qt.PenStyle.DashLine)
-        painter.setPen(pen)
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 3, 3)
-        painter.setPen(ink(self, 0.72))
-        painter.drawText(
-            QRectF(self.rect()).adjusted(8, 4, -8, -4),
-            Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap,
-            self.missing,
-        )
-
-    def _paint_ticks_below(
-        self, painter: QPainter, area: QRectF, marks: list[tuple[float, str]]
-    ) -> None:
-        """Paint the axis, and words below it as far as they fit beside each other."""
-        metrics = self.fontMetrics()
-        free = 0.0
-        painter.setPen(ink(self, 0.45))
-        painter.drawLine(area.bottomLeft(), area.bottomRight())
-        for x, text in marks:
-            painter.setPen(ink(self, 0.45))
-            painter.drawLine(QPointF(x, area.bottom()), QPointF(x, area.bottom() + 3))
-            painter.setPen(ink(self, 0.75))
-            width = metrics.horizontalAdvance(text)
-            left = min(max(x - width / 2, 0.0), self.width() - width)
-            if left < free:
-                continue  # the font is large
-            free = left + width + 6
-            painter.drawText(QPointF(left, area.bottom() + 3 + metrics.ascent()), text)
-
-
-class ScoreHistogram(_Plot):
-    """How many tiles score how much, with the threshold on it.
-
-    Heights are logarithms of counts, so that the few tiles of high scores are seen. The mouse
-    takes the threshold anywhere on the plot; arrows, Page, Home and End move it, too.
-    """
-
-    missing = "run Coarse to see the tiles' scores"
+    placeholder = "run Coarse to see the tiles' scores"
 
     threshold_dragged = Signal(float)
-    """The threshold, in the scores' units, that the user moved to."""
+    """Threshold, in the units of the scores, after a move by the user."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -105,28 +58,28 @@ class ScoreHistogram(_Plot):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The lowest and the highest threshold that make sense; (0, 1) without scores."""
+        """Lowest and highest useful threshold; (0, 1) without scores."""
         return self._range
 
     @property
     def threshold(self) -> float:
-        """Where the line is."""
+        """Current threshold."""
         return self._threshold
 
     def set_scores(self, scores: ArrayLike) -> None:
-        """Count the scores.
+        """Set the scores to count.
 
         Parameters
         ----------
         scores : (n,) float array
-            At least 0; those that are not finite are left out; none at all empties the plot.
+            Scores of at least 0; non-finite ones are ignored, an empty array clears the plot.
         """
         known = np.asarray(scores, float).ravel()
         known = known[np.isfinite(known)]
         self._heights, self._range = np.zeros(0), (0.0, 1.0)
         if known.size:
             highest = float(known.max())
-            # a round end that no tile is above, so that a slider of few decimals can select none
+            # a round upper end above all tiles, so that a slider with few decimals can select none
             grain = round_step(highest) / 10
             rounded = math.ceil(highest / grain) * grain if highest > 0 else 1.0
             self._range = (0.0, max(rounded, highest))
@@ -137,18 +90,18 @@ class ScoreHistogram(_Plot):
         self.update()
 
     def set_threshold(self, threshold: float) -> None:
-        """Move the line, without a signal; beyond the range it is painted at the end."""
+        """Set the threshold without a signal; outside the range it is painted at the end."""
         self._threshold = float(threshold)
         self.setAccessibleDescription(f"threshold {self._label()}")
         self.update()
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Take the threshold to the mouse."""
+        """Move the threshold to the mouse."""
         if event and event.button() == Qt.MouseButton.LeftButton:
             self._drag(event.position().x())
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Take it along."""
+        """Drag the threshold."""
         if event and event.buttons() & Qt.MouseButton.LeftButton:
             self._drag(event.position().x())
 
@@ -177,19 +130,19 @@ class ScoreHistogram(_Plot):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if not self._heights.size:
-            self._paint_missing(painter)
+            self.paint_placeholder(painter)
         else:
             area = self._area()
             self._paint_bars(painter, area)
             step = round_step(self._range[1])
-            self._paint_ticks_below(
-                painter, area, [(self._x(v), number(v, step)) for v in ticks(self._range, step)]
+            self.paint_x_axis(
+                painter, area, [(self._x(v), tick_text(v, step)) for v in ticks(self._range, step)]
             )
             self._paint_threshold(painter, area)
         painter.end()
 
     def _area(self) -> QRectF:
-        """Where bars are: the threshold's figure is above, the axis below."""
+        """Area of the bars, between the threshold's number and the axis."""
         line = self.fontMetrics().height()
         return QRectF(self.rect()).adjusted(_GAP, line + 4, -_GAP, -line - 4)
 
@@ -199,7 +152,7 @@ class ScoreHistogram(_Plot):
         return area.left() + area.width() * (min(max(score, low), high) - low) / (high - low)
 
     def _label(self) -> str:
-        return number(self._threshold, self._range[1] / 100)
+        return tick_text(self._threshold, self._range[1] / 100)
 
     def _paint_bars(self, painter: QPainter, area: QRectF) -> None:
         width = area.width() / len(self._heights)
@@ -209,9 +162,9 @@ class ScoreHistogram(_Plot):
             bars.addRect(area.left() + i * width, area.bottom() - tall, max(width - 1, 1), tall)
         border = self._x(self._threshold)
         painter.setPen(Qt.PenStyle.NoPen)
-        # the bar that the threshold cuts has both colours
+        # a bar that the threshold crosses has both colours
         for left, right, color in (
-            (0.0, border, ink(self, 0.4)),
+            (0.0, border, theme_color(self, 0.4)),
             (border, float(self.width()), ACCENT),
         ):
             painter.setClipRect(QRectF(left, 0, right - left, self.height()))
@@ -221,13 +174,13 @@ class ScoreHistogram(_Plot):
 
     def _paint_threshold(self, painter: QPainter, area: QRectF) -> None:
         x = self._x(self._threshold)
-        painter.setPen(QPen(ink(self), 1.5))
+        painter.setPen(QPen(theme_color(self), 1.5))
         painter.drawLine(QPointF(x, area.top() - 4), QPointF(x, area.bottom()))
         handle = QRectF(x - 4, area.top() - 14, 8, 12)
-        painter.setPen(QPen(ink(self), 2 if self.hasFocus() else 1))
+        painter.setPen(QPen(theme_color(self), 2 if self.hasFocus() else 1))
         painter.setBrush(ACCENT)
         painter.drawRoundedRect(handle, 2.5, 2.5)
-        painter.setPen(ink(self))
+        painter.setPen(theme_color(self))
         label, metrics = self._label(), self.fontMetrics()
         left = handle.right() + 5
         if left + metrics.horizontalAdvance(label) > self.width():
@@ -247,10 +200,10 @@ class ScoreHistogram(_Plot):
         self.threshold_dragged.emit(self._threshold)
 
 
-class QualityCurve(_Plot):
-    """What quality to expect of how much time, with the current choice on it."""
+class QualityCurve(PlotFrame):
+    """Curve of expected quality against time, with a point for the current threshold."""
 
-    missing = "run Coarse to see what time buys"
+    placeholder = "run Coarse to see what time buys"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -262,14 +215,14 @@ class QualityCurve(_Plot):
         self.setToolTip("Expected Dice of the result against time spent on refinement.")
 
     def set_curve(self, seconds: ArrayLike, dice: ArrayLike) -> None:
-        """Set the curve, and forget the point.
+        """Set the curve and remove the point.
 
         Parameters
         ----------
         seconds : (n,) float array
-            Ascending, from 0; none at all empties the plot.
+            Ascending from 0; an empty array clears the plot.
         dice : (n,) float array
-            Expected after so long, in [0, 1].
+            Expected Dice after that time, in [0, 1].
         """
         xs, ys = np.asarray(seconds, float), np.asarray(dice, float)
         if len(xs) > CURVE_POINTS:
@@ -277,14 +230,14 @@ class QualityCurve(_Plot):
             xs, ys = even, np.interp(even, xs, ys)
         self._seconds, self._dice, self._point = xs, ys, None
         if len(ys):
-            # a flat curve is not to look like a steep one
+            # a minimum range, or a flat curve would look steep
             spread = max(float(np.ptp(ys)), 0.01)
             middle = float(ys.min() + ys.max()) / 2
             self._dice_range = (middle - 0.58 * spread, middle + 0.58 * spread)
         self.update()
 
     def set_point(self, seconds: float, dice: float) -> None:
-        """Show the current choice; beyond the axes it is painted at their ends."""
+        """Set the point of the current threshold; outside the axes it is painted at their ends."""
         self._point = (seconds, dice)
         self.setAccessibleDescription(f"Dice {dice:.3f} after {seconds:.0f} s")
         self.update()
@@ -294,32 +247,32 @@ class QualityCurve(_Plot):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if not len(self._seconds):
-            self._paint_missing(painter)
+            self.paint_placeholder(painter)
         else:
             area = self._paint_axes(painter)
             self._paint_curve(painter, area)
         painter.end()
 
     def _paint_axes(self, painter: QPainter) -> QRectF:
-        """Paint both axes; give the room between them."""
+        """Paint both axes; returns the area between them."""
         metrics = self.fontMetrics()
         low, high = self._dice_range
         step = round_step(high - low)
         values = ticks(self._dice_range, step)
         # there is room for three lines of text
-        marks = [(v, number(v, step)) for v in values[:: 1 if len(values) <= 3 else 2]]
+        marks = [(v, tick_text(v, step)) for v in values[:: 1 if len(values) <= 3 else 2]]
         wide = max(metrics.horizontalAdvance(text) for _, text in marks)
         area = QRectF(self.rect()).adjusted(wide + 8, _GAP, -_GAP, -metrics.height() - 4)
         for value, text in marks:
             y = self._at(area, 0, value).y()
-            painter.setPen(ink(self, 0.18))
+            painter.setPen(theme_color(self, 0.18))
             painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
-            painter.setPen(ink(self, 0.75))
+            painter.setPen(theme_color(self, 0.75))
             base = y + (metrics.ascent() - metrics.descent()) / 2
             painter.drawText(QPointF(wide - metrics.horizontalAdvance(text), base), text)
-        painter.setPen(ink(self, 0.45))
+        painter.setPen(theme_color(self, 0.45))
         painter.drawLine(area.topLeft(), area.bottomLeft())
-        self._paint_ticks_below(
+        self.paint_x_axis(
             painter,
             area,
             [(self._at(area, s, low).x(), text) for s, text in time_ticks(self._longest)],
@@ -342,7 +295,7 @@ class QualityCurve(_Plot):
         for at in points[1:]:
             line.lineTo(at)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(ink(self, 0.55), 1.6))
+        painter.setPen(QPen(theme_color(self, 0.55), 1.6))
         painter.drawPath(line)
         if self._point is None:
             return
@@ -352,11 +305,11 @@ class QualityCurve(_Plot):
         painter.setPen(QPen(ACCENT, 2.2))
         painter.drawPath(line)
         painter.restore()
-        cross = QPen(ink(self, 0.6), 1)
+        cross = QPen(theme_color(self, 0.6), 1)
         cross.setStyle(Qt.PenStyle.DashLine)
         painter.setPen(cross)
         painter.drawLine(dot, QPointF(area.left(), dot.y()))
         painter.drawLine(dot, QPointF(dot.x(), area.bottom()))
-        painter.setPen(QPen(ink(self), 1.5))
+        painter.setPen(QPen(theme_color(self), 1.5))
         painter.setBrush(ACCENT)
         painter.drawEllipse(dot, 4, 4)

@@ -1,4 +1,4 @@
-"""Small building blocks that every section of the panel is made of."""
+"""Widgets and colours that the sections of the panel share."""
 
 from __future__ import annotations
 
@@ -6,47 +6,64 @@ import re
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import (
-    QColor,
-    QFont,
-    QPainter,
-    QPainterPath,
-    QPen,
-)
+from qtpy.QtGui import QColor, QFont, QPainter, QPainterPath, QPalette, QPen
 from qtpy.QtWidgets import (
     QAbstractButton,
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSizePolicy,
     QWidget,
 )
 from superqt import QElidingLabel
 
-from napari_twostage.viewer.ink import ink
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from qtpy.QtGui import QPaintEvent
 
+    from napari_twostage.session import Session
     from napari_twostage.session.events import Kind
+    from napari_twostage.viewer.panel.host import PanelHost
 
 _SIGNS: dict[Kind, tuple[str, str]] = {
     "info": ("i", "#3b82d6"),
     "busy": ("···", "#c77700"),
     "error": ("!", "#d33a3a"),
 }
-"""Of every kind of message: the character in its disc, and the disc's colour."""
+"""Sign of each kind of message: the character in the disc, and the disc's colour."""
 _SIGN_PX = 16
 _LABEL_PX = 84
-"""Width of the names in a form, where the font is not very large."""
+"""Smallest width, in pixels, of the names in a form."""
 _ZERO_WIDTH_SPACE = "\u200b"
 _NO_BREAK_SPACE = "\u00a0"
 
 
+def theme_color(widget: QWidget, strength: float = 1.0) -> QColor:
+    """Text colour of a widget, mixed into its background; follows napari's theme.
+
+    Mixed when painting: napari's style sheet sets the palette roles ``Window`` and ``WindowText``
+    of every widget in a dock and no other role that differs between its themes. Qt repaints a
+    widget whose style changes.
+
+    Parameters
+    ----------
+    widget : QWidget
+        Widget that is painted.
+    strength : float
+        1 gives the text colour, 0 the background colour.
+    """
+    background = widget.palette().color(QPalette.ColorRole.Window).getRgbF()
+    text = widget.palette().color(QPalette.ColorRole.WindowText).getRgbF()
+    red, green, blue = (
+        b + (t - b) * strength for b, t in zip(background[:3], text[:3], strict=True)
+    )
+    return QColor.fromRgbF(red, green, blue)
+
+
 class ElidedLabel(QElidingLabel):
-    """One line of plain text, cut in the middle where it does not fit; whole in its tooltip."""
+    """One line of plain text, elided in the middle if too long; the tooltip has all of it."""
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,13 +73,13 @@ class ElidedLabel(QElidingLabel):
         self.setText(text)
 
     def setText(self, txt: str | None) -> None:  # noqa: N802 - Qt's name
-        """Set the whole text."""
+        """Set the text and the tooltip."""
         super().setText(txt or "")
         self.setToolTip(txt or "")
 
 
 class Swatch(QWidget):
-    """A square of one colour."""
+    """Square of one colour."""
 
     def __init__(self, color: QColor | str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -70,17 +87,17 @@ class Swatch(QWidget):
         self.setFixedSize(14, 14)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: ARG002, N802 - Qt's name
-        """Outline it faintly, so that the theme's own colour is seen too."""
+        """Paint the square with a faint outline, to see it even in the background's colour."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(ink(self, 0.35))
+        painter.setPen(theme_color(self, 0.35))
         painter.setBrush(self._color)
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(1.5, 1.5, -1.5, -1.5), 2, 2)
         painter.end()
 
 
 class _Eye(QAbstractButton):
-    """A checkable eye: open or struck out."""
+    """Checkable eye: open if checked, else struck out."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -96,10 +113,10 @@ class _Eye(QAbstractButton):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.hasFocus():
-            painter.setPen(ink(self, 0.6))
+            painter.setPen(theme_color(self, 0.6))
             painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 3, 3)
         painter.translate(QRectF(self.rect()).center())
-        color = ink(self, 0.85 if self.isChecked() else 0.45)
+        color = theme_color(self, 0.85 if self.isChecked() else 0.45)
         painter.setPen(QPen(color, 1.3))
         lids = QPainterPath(QPointF(-7, 0))
         lids.quadTo(QPointF(0, -8.5), QPointF(7, 0))
@@ -114,19 +131,19 @@ class _Eye(QAbstractButton):
 
 
 class ClassRow(QWidget):
-    """One class: an eye that shows and hides it, its colour, its name, and figures.
+    """Row for one class: visibility button, colour, name and figures.
 
     Parameters
     ----------
     label : int
-        Its value in the labels.
+        Value of the class in the labels.
     name : str
     color : QColor or str
     parent : QWidget, optional
     """
 
     toggled_class = Signal(int, bool)
-    """Its label, and whether it shall be visible."""
+    """Label of the class, and whether it is now visible."""
 
     def __init__(
         self, label: int, name: str, color: QColor | str, parent: QWidget | None = None
@@ -150,12 +167,12 @@ class ClassRow(QWidget):
         self._eye.toggled.connect(self._emit)
 
     def set_detail(self, text: str) -> None:
-        """Set the figures below the name, such as an area; empty hides them."""
+        """Set the line below the name, such as an area; an empty text hides it."""
         self._detail.setText(text)
         self._detail.setVisible(bool(text))
 
     def set_visible_class(self, visible: bool) -> None:
-        """Open or strike out the eye."""
+        """Check or uncheck the eye."""
         self._eye.setChecked(visible)
 
     def _emit(self, visible: bool) -> None:
@@ -163,12 +180,12 @@ class ClassRow(QWidget):
 
 
 class StateLegend(QLabel):
-    """Coloured squares with names and counts; wraps between them.
+    """Legend of coloured squares with names and counts; wraps between entries.
 
     Parameters
     ----------
     colors : mapping of str to QColor or str
-        The states to show, in order, and their colours.
+        States in display order, and their colours.
     parent : QWidget, optional
     """
 
@@ -180,9 +197,9 @@ class StateLegend(QLabel):
         self.set_counts({})
 
     def set_counts(self, counts: Mapping[str, int]) -> None:
-        """Show how many tiles are in each state: 0 where none is given; others are left out."""
+        """Set the number of tiles per state; missing states count 0, unknown ones are ignored."""
         words = {state: f"{state} {counts.get(state, 0):,}" for state in self._colors}
-        # a square, its name and its count never part: the spaces in them do not break
+        # no line break inside an entry: square, name and count stay together
         entries = (
             f'<span style="color:{self._colors[state]}">■</span>&nbsp;{text.replace(" ", "&nbsp;")}'
             for state, text in words.items()
@@ -192,7 +209,7 @@ class StateLegend(QLabel):
 
 
 class MessageBar(QLabel):
-    """What happens, or what went wrong and what to do: wraps, and tells its kind by a sign."""
+    """Message with a sign for its kind: information, work in progress or an error; wraps."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -204,23 +221,23 @@ class MessageBar(QLabel):
         self.setContentsMargins(_SIGN_PX + 14, 5, 6, 5)
         self.setMinimumHeight(_SIGN_PX + 12)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
-        # napari's style sheet fills every label, which would cover the tint painted below the text
+        # napari's style sheet fills labels, which would cover the tint painted below the text
         self.setStyleSheet("background: transparent;")
 
     @property
     def kind(self) -> Kind:
-        """Of the message that is shown."""
+        """Kind of the current message."""
         return self._kind
 
     def text(self) -> str:
-        """Give the message as it was set."""
+        """Message as it was set."""
         return self._message
 
     def show_message(self, text: str, kind: Kind = "info") -> None:
-        """Show a message; an empty one leaves the bar blank."""
+        """Show a message; an empty one clears the bar."""
         self._message, self._kind = text, kind
-        # a long path must not make the panel wider than its dock: let lines break inside it,
-        # but not between a number and its unit
+        # allow line breaks inside a path, or a long one would widen the dock, but not between a
+        # number and its unit
         shown = re.sub(r"(?<=\w)([/\\_])", rf"\1{_ZERO_WIDTH_SPACE}", text)
         self.setText(re.sub(r"(?<=\d) (?=[a-zµ%])", _NO_BREAK_SPACE, shown))
         self.setToolTip(text)
@@ -228,7 +245,7 @@ class MessageBar(QLabel):
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Paint a tint, the sign in its disc, and the text over it."""
+        """Paint the tint, the sign in its disc and the text."""
         if not self._message:
             return
         sign, color = _SIGNS[self._kind]
@@ -254,7 +271,7 @@ class MessageBar(QLabel):
 
 
 def form_row(name: str, field: QWidget, tooltip: str = "") -> QWidget:
-    """Put a name before a field: names of rows below each other are of one width."""
+    """Row of a form: name and field; names of all rows have the same width."""
     row = QWidget()
     label = QLabel(name, row)
     label.setMinimumWidth(_LABEL_PX)
@@ -269,3 +286,47 @@ def form_row(name: str, field: QWidget, tooltip: str = "") -> QWidget:
     layout.addWidget(label)
     layout.addWidget(field, stretch=1)
     return row
+
+
+def button(name: str, text: str, tip: str, press: Callable[[], object]) -> QPushButton:
+    """Push button.
+
+    Parameters
+    ----------
+    name : str
+        Object name, for `findChild`.
+    text, tip : str
+        Label and tooltip.
+    press : callable
+        Called without arguments on every click.
+    """
+    made = QPushButton(text)
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    made.clicked.connect(lambda _checked: press())
+    return made
+
+
+def host_button(
+    host: PanelHost, name: str, text: str, tip: str, action: Callable[[], object]
+) -> QPushButton:
+    """Push button like `button`; the panel shows errors of its action as messages."""
+    return button(name, text, tip, lambda: host.do(action))
+
+
+def session_button(
+    host: PanelHost, name: str, text: str, tip: str, action: Callable[[Session], object]
+) -> QPushButton:
+    """Push button like `host_button`; its action gets the session of the chosen slide."""
+    return host_button(host, name, text, tip, lambda: action(host.session))
+
+
+def button_grid() -> tuple[QWidget, QGridLayout]:
+    """Container for buttons in two columns of equal width, and its layout."""
+    place = QWidget()
+    layout = QGridLayout(place)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    layout.setColumnStretch(0, 1)
+    layout.setColumnStretch(1, 1)
+    return place, layout
