@@ -14,7 +14,7 @@ temporary files, where tests write,
 """
 
 # the functions that pathlib calls cannot be written with pathlib
-# ruff: noqa: PTH100, PTH112, PTH118, PTH206
+# ruff: noqa: PTH100, PTH112, PTH113, PTH118, PTH206
 
 from __future__ import annotations
 
@@ -55,7 +55,6 @@ MISSING = [
     "preadv",
     "pwrite",
     "pwritev",
-    "sched_getaffinity",
     "statvfs",
     "sync",
     "O_DIRECTORY",
@@ -99,6 +98,7 @@ class _Double:
     def __init__(self) -> None:
         self._real = {name: getattr(os, name) for name in _CHANGED}
         self._open = io.open
+        self._link = getattr(os, "link", None)
         self._appending: set[int] = set()
 
     # -- names ------------------------------------------------------------------------------------
@@ -159,9 +159,18 @@ class _Double:
     def rename(self, source: Any, target: Any, **options: Any) -> None:
         source, wanted = self.spelt(source), self.spelt(target)
         self.refuse_held(source, below=True)
-        if str(wanted).startswith(_ROOT) and os.path.lexists(wanted) and wanted != source:
+        if not str(wanted).startswith(_ROOT) or wanted == source:
+            self._real["rename"](source, target, **options)
+        elif self._link and os.path.isfile(source):  # in one step, as another thread may come first
+            try:
+                self._link(source, wanted)
+            except FileExistsError:
+                raise _error(FileExistsError, errno.EEXIST, EXISTS, wanted) from None
+            self._real["unlink"](source)
+        elif os.path.lexists(wanted):
             raise _error(FileExistsError, errno.EEXIST, EXISTS, wanted)
-        self._real["rename"](source, target, **options)
+        else:
+            self._real["rename"](source, target, **options)
 
     def unlink(self, path: Any, **options: Any) -> None:
         path = self.spelt(path)
