@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
 
 if TYPE_CHECKING:
-    from napari_twostage.geometry import Grid, Shape
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from napari_twostage.geometry import Grid, Region, Shape
     from napari_twostage.method.tiling import Tile, TileGrid
     from napari_twostage.models.card import ModelCard
 
@@ -58,3 +65,35 @@ class Layout:
     def fine_box(self, core: Box) -> Box:
         """The fine pixels of a coarse window's core, inside the slide."""
         return core.scaled(self.card.ratio).clip(self.fine.shape)
+
+    def to_fine(self, region: Box | Sequence[ArrayLike]) -> Region:
+        """A region of the slide's level 0 on the fine grid.
+
+        Parameters
+        ----------
+        region : Box or sequence of (n, 2) arrays
+            A box, or polygons with vertices (y, x).
+
+        Raises
+        ------
+        SelectionError
+            If a polygon has fewer than three vertices.
+        """
+        if isinstance(region, Box):
+            return self.box_to_fine(region)
+        y, x = self.fine.downsample
+        polygons = []
+        for vertices in region:
+            points = np.asarray(vertices, float)
+            if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+                raise SelectionError(
+                    f"a polygon of shape {points.shape} was given, three or more vertices (y, x) "
+                    "were expected; draw it again"
+                )
+            polygons.append(tuple((row / y, column / x) for row, column in points.tolist()))
+        return tuple(polygons)
+
+    def box_to_fine(self, box: Box) -> Box:
+        """A box of level 0 on the fine grid, grown to whole pixels and clipped to the slide."""
+        y, x = self.fine.downsample
+        return box.scaled((1 / y, 1 / x)).clip(self.fine.shape)

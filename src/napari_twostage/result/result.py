@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from napari_twostage.errors import SegmentationError, SelectionError, SlideError
+from napari_twostage.errors import SegmentationError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate
 from napari_twostage.method.ranking import Ranking
@@ -172,31 +172,12 @@ class Result:
         return self.layout.level_shapes
 
     def to_fine(self, region: Box | Sequence[ArrayLike]) -> Region:
-        """A region of level 0 on the fine grid; see `box_to_fine` for boxes.
-
-        Raises
-        ------
-        SelectionError
-            If a polygon has fewer than three vertices.
-        """
-        if isinstance(region, Box):
-            return self.box_to_fine(region)
-        y, x = self.grid.downsample
-        polygons = []
-        for vertices in region:
-            points = np.asarray(vertices, float)
-            if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-                raise SelectionError(
-                    f"a polygon of shape {points.shape} was given, three or more vertices (y, x) "
-                    "were expected; draw it again"
-                )
-            polygons.append(tuple((row / y, column / x) for row, column in points.tolist()))
-        return tuple(polygons)
+        """A region of level 0 on the fine grid; see `Layout.to_fine`."""
+        return self.layout.to_fine(region)
 
     def box_to_fine(self, box: Box) -> Box:
         """A box of level 0 on the fine grid, grown to whole pixels and clipped to the slide."""
-        y, x = self.grid.downsample
-        return box.scaled((1 / y, 1 / x)).clip(self.grid.shape)
+        return self.layout.box_to_fine(box)
 
     # -- tiles ----------------------------------------------------------------------------------
 

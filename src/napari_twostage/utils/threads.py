@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,13 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_garbage = threading.local()
+
+
+def _note_collection(phase: str, _info: dict[str, int]) -> None:
+    """Note in this thread whether Python is collecting garbage in it."""
+    _garbage.collecting = phase == "start"
+
+
+gc.callbacks.append(_note_collection)
+
+
 def may_wait() -> bool:
     """Whether this thread may wait for other threads.
 
-    Garbage is collected in whichever thread is running. In the event-loop threads of zarr and
-    fsspec, waiting for a thread that waits for them would deadlock.
+    Garbage is collected in whichever thread is running, whatever locks it holds: a generator that
+    is closed then must not wait for a thread that may need one of them. The event-loop threads of
+    zarr and fsspec never wait.
     """
-    return threading.current_thread().name not in {"zarr_io", "fsspecIO"}
+    name = threading.current_thread().name
+    return not getattr(_garbage, "collecting", False) and name not in {"zarr_io", "fsspecIO"}
 
 
 @contextmanager
