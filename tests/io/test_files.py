@@ -208,3 +208,12 @@ def test_a_run_goes_on_while_its_files_are_read(tmp_path: Path) -> None:
     child.start()
     child.join()
     np.testing.assert_array_equal(np.load(labels), expected["labels 0"])
+
+
+def test_a_file_is_not_written_into_a_folder_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "file"
+    with pytest.raises(FileNotFoundError):
+        files.write_file(path, b"late")
+    assert not path.parent.exists()
+    files.write_file(path, b"first", parents=True)
+    assert path.read_bytes() == b"first"

@@ -19,7 +19,7 @@ from tests.proofs.helpers import (
 )
 
 from napari_twostage import Box, Plan, Segmentation, TileState, load_model, open_slide, segment
-from napari_twostage.models.backends import eager
+from napari_twostage.models.backends import torch_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,7 +143,7 @@ def test_another_batch_of_the_networks_changes_rounding_only(
     pixels = tissue_pixels(side + 60, side + 60)
     windows = [pixels[at : at + side, at : at + side] for at in (0, 20, 60)]
     expected = model.refine(windows)
-    monkeypatch.setattr(eager, "BATCH_PX", batch * side**2)
+    monkeypatch.setattr(torch_backend, "BATCH_PX", batch * side**2)
     other = load_model("nuclei", device="cpu")
     assert other.refine_batch == batch * other.threads
     found = np.concatenate([other.refine([window]) for window in windows])

@@ -52,12 +52,25 @@ def read_file(path: Path) -> bytes:
     return patiently(path.read_bytes, path)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, parents: bool = False) -> None:
     """Write a file, or replace it, in one step: readers and crashes meet the old or the new one.
 
-    The folder must exist. Without an error nothing is left beside the file.
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    data : bytes
+        Content.
+    parents : bool
+        Make the folder if need be. Without it a folder that another process has removed stays
+        removed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, and none is to be made.
     """
-    aside = _write_aside(path, data)
+    aside = _write_aside(path, data, parents=parents)
     try:
         replace_file(aside, path)
     except BaseException:
@@ -70,9 +83,9 @@ def create_file(path: Path, data: bytes) -> bool:
 
     Of several processes exactly one makes it, and nobody's file is replaced. POSIX: by a hard
     link; on a file system without links, by a lock of the system's, which a killed process lets
-    go of. Windows: by renaming, which never replaces a file there.
+    go of. Windows: by renaming, which never replaces a file there. The folder is made if need be.
     """
-    aside = _write_aside(path, data)
+    aside = _write_aside(path, data, parents=True)
     try:
         if _msvcrt is not None:
             rename(aside, path)
@@ -199,8 +212,8 @@ def _may_pass(error: OSError, passing: tuple[int, ...]) -> bool:
     return error.errno in held or (_msvcrt is not None and isinstance(error, PermissionError))
 
 
-def _write_aside(path: Path, data: bytes) -> Path:
-    """Write a file of another name in the same folder, which is made if need be."""
+def _write_aside(path: Path, data: bytes, *, parents: bool) -> Path:
+    """Write a file of another name in the same folder."""
     # of no other process or thread, on no machine; short enough beside the longest name
     name = f"{path.name[:40]}.{_PROCESS}-{os.getpid()}-{next(_NUMBERS)}.partial"
     aside = path.with_name(name)
@@ -208,6 +221,8 @@ def _write_aside(path: Path, data: bytes) -> Path:
         try:
             aside.write_bytes(data)
         except FileNotFoundError:  # the first file of its folder
+            if not parents:
+                raise
             path.parent.mkdir(parents=True, exist_ok=True)
             aside.write_bytes(data)
     except OSError:  # a full disk

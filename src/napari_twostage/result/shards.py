@@ -54,7 +54,7 @@ class Files:
 
     def write(self, index: Index, data: bytes) -> None:
         """Write or replace a chunk's file in one step."""
-        write_file(self._path_of(index), data)
+        write_file(self._path_of(index), data, parents=True)
 
     def remove(self, index: Index) -> None:
         """Remove a chunk, if there is one."""
@@ -127,7 +127,7 @@ class Shards:
             shards[path][number] = data
         for path, inside in shards.items():
             chunks_of_shard = dict(enumerate(self._read_all(path))) | inside
-            write_file(path, _joined(list(chunks_of_shard.values())))
+            write_file(path, _joined(list(chunks_of_shard.values())), parents=True)
 
     def _read_all(self, path: Path) -> list[bytes | None]:
         """Read the chunks of a shard, in the order of its index."""

@@ -258,7 +258,7 @@ class Session(SessionState):
     def export(self, path: str | Location) -> None:
         """Write the result in the format that the name asks for; see `export.export`."""
         seg = self._result
-        self._jobs.add_task("export", lambda job: tasks.write_file(seg, locate(path), job))
+        self._jobs.add_task("export", lambda job: tasks.export_result(seg, locate(path), job))
 
     def as_python(self) -> str:
         """Return a script that makes this result again, without a window."""

@@ -255,7 +255,7 @@ def measure(seg: Segmentation, job: Job) -> Iterator[object]:
     yield Measured(areas(seg, count_objects=True, progress=report))
 
 
-def write_file(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:
+def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:
     """Export a result to a file."""
     written = export(seg, path, progress=lambda done: job.report(Progress("export", done, 1)))
     yield Exported(written)
