@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.export.fakes import FakeSegmentation
 
-from napari_twostage.export import areas, export
+from napari_twostage.export import export
+from napari_twostage.measure.areas import areas
 from napari_twostage.method.tiling import TileState
 
 

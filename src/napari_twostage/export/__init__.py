@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from napari_twostage.errors import ExportError
 from napari_twostage.export.atomic import replacing
-from napari_twostage.export.figure import write_figure
-from napari_twostage.export.geojson import write_geojson, write_geojson_gz
-from napari_twostage.export.tables import write_areas, write_objects
-from napari_twostage.export.tiff_labels import write_tiff
-from napari_twostage.export.zarr_labels import write_zarr
 from napari_twostage.io.paths import locate
-from napari_twostage.measure.areas import ClassArea, areas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,29 +21,32 @@ if TYPE_CHECKING:
 
     Writer = Callable[[Result, Path, ProgressCallback], None]
 
-__all__ = ["ClassArea", "areas", "export"]
+__all__ = ["export"]
 
-_WRITERS: dict[str, Writer] = {
-    ".geojson": write_geojson,
-    ".geojson.gz": write_geojson_gz,
-    ".ome.zarr": write_zarr,
-    ".ome.tif": write_tiff,
-    ".ome.tiff": write_tiff,
-    "areas.csv": write_areas,
-    "objects.csv": write_objects,
-    ".png": write_figure,
+_WRITERS = {
+    ".geojson": "geojson.write_geojson",
+    ".geojson.gz": "geojson.write_geojson_gz",
+    ".ome.zarr": "zarr_labels.write_zarr",
+    ".ome.tif": "tiff_labels.write_tiff",
+    ".ome.tiff": "tiff_labels.write_tiff",
+    "areas.csv": "tables.write_areas",
+    "objects.csv": "tables.write_objects",
+    ".png": "figure.write_figure",
 }
-"""Ending of a file name to the function that writes the format."""
+"""Ending of a file name to the module and function that write the format.
+
+Modules are imported when they are used: `import napari_twostage` imports this package.
+"""
 
 
 def export(
-    result: Result, path: str | PathLike[str] | Url, *, progress: ProgressCallback | None = None
+    seg: Result, path: str | PathLike[str] | Url, *, progress: ProgressCallback | None = None
 ) -> Location:
     """Write a result in the format that the file name selects.
 
     Parameters
     ----------
-    result : Result
+    seg : Result
         Result to export. Tiles not yet refined have their coarse labels.
     path : path or URL
         Name that ends in one of
@@ -76,17 +74,18 @@ def export(
     """
     path = locate(path)
     write = _writer(path)
-    if path.resolve() == result.path.resolve():
+    if path.resolve() == seg.path.resolve():
         raise ExportError(f"{path} is the segmentation itself; choose another name to export to")
     with replacing(path) as partial:
-        write(result, partial, progress or _ignore)
+        write(seg, partial, progress or _ignore)
     return path
 
 
 def _writer(path: Location) -> Writer:
-    for ending, write in _WRITERS.items():
+    for ending, writer in _WRITERS.items():
         if path.name.lower().endswith(ending):
-            return write
+            module, function = writer.split(".")
+            return cast("Writer", getattr(import_module(f"{__name__}.{module}"), function))
     raise ExportError(
         f"{path.name} does not say what to write; expected a name that ends in "
         f"{', '.join(_WRITERS)}"

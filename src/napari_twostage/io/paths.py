@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-import numpy as np
-
 from napari_twostage.errors import LocationError
 from napari_twostage.io import files
 from napari_twostage.io.url import Url
@@ -163,6 +161,8 @@ def write_whole(location: Location, data: bytes) -> None:
 
 def save_arrays(location: Location, **arrays: ArrayLike) -> None:
     """Write small arrays by name into one ``.npz`` file; a crash leaves no half file."""
+    import numpy as np  # importing the package does not
+
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)  # type: ignore[arg-type]  # its one flag
     write_whole(location, data.getvalue())
@@ -170,6 +170,8 @@ def save_arrays(location: Location, **arrays: ArrayLike) -> None:
 
 def load_arrays(location: Location) -> dict[str, NDArray[Any]]:
     """Read the arrays of `save_arrays`; FileNotFoundError where there is no file."""
+    import numpy as np
+
     with np.load(io.BytesIO(read_whole(location)), allow_pickle=False) as saved:
         return dict(saved)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -124,6 +123,8 @@ def _web_options(scheme: str) -> dict[str, Any]:
 
 async def _try_again(request: aiohttp.ClientRequest, send: Handler) -> aiohttp.ClientResponse:
     """Ask a web server up to three times if it is overloaded or briefly unreachable."""
+    import asyncio  # only here: importing it takes longer than importing this package
+
     import aiohttp
 
     for attempt in range(1, _TRIES):
