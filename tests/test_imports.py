@@ -8,7 +8,18 @@ import sys
 import napari_twostage as ts
 
 WINDOW = ("napari", "qtpy", "superqt", "magicgui", "vispy")
-HEAVY = ("torch", "numpy", "asyncio", "dask", "zarr", "tifffile", "scipy", "matplotlib", "psygnal", *WINDOW)
+HEAVY = (
+    "torch",
+    "numpy",
+    "asyncio",
+    "dask",
+    "zarr",
+    "tifffile",
+    "scipy",
+    "matplotlib",
+    "psygnal",
+    *WINDOW,
+)
 
 
 def run(program: str) -> str:

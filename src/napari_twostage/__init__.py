@@ -19,6 +19,7 @@ from napari_twostage.export import export
 if TYPE_CHECKING:
     from napari_twostage.engine.api import iter_segment, segment
     from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.errors import TwoStageError
     from napari_twostage.geometry import Box
     from napari_twostage.method.selection import Plan
     from napari_twostage.method.tiling import TileState
@@ -32,6 +33,7 @@ __all__ = [
     "Segmentation",
     "Session",
     "TileState",
+    "TwoStageError",
     "export",
     "iter_segment",
     "load_model",
@@ -45,6 +47,7 @@ _HOMES = {
     "Segmentation": "engine.segmentation",
     "Session": "session",
     "TileState": "method.tiling",
+    "TwoStageError": "errors",
     "iter_segment": "engine.api",
     "load_model": "models",
     "open_slide": "slides",

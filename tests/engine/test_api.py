@@ -218,7 +218,7 @@ def test_a_folder_that_was_half_made_by_a_killed_run_is_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("napari_twostage.result.open_files.write_record", killed)
+        patched.setattr("napari_twostage.result.result_files.write_record", killed)
         with pytest.raises(KeyboardInterrupt):
             prepare(noise_slide(), FakeModel(), tmp_path / "out", RunOptions(tissue=False))
     assert not (tmp_path / "out").exists()

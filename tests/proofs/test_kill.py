@@ -143,7 +143,7 @@ def test_killed_while_the_result_folder_is_made(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_twostage.result.open_files.write_record", die)
+        patch.setattr("napari_twostage.result.result_files.write_record", die)
         with pytest.raises(Killed):
             segment(slide, model, out, refine="none", tissue=False)
     assert not out.exists()

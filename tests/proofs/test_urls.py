@@ -204,7 +204,7 @@ def test_a_result_whose_making_was_cut_short_is_made_anew(
 ) -> None:
     out = f"{bucket}/out.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_twostage.result.open_files.write_record", _die)
+        patch.setattr("napari_twostage.result.result_files.write_record", _die)
         with pytest.raises(KeyboardInterrupt):
             segment(slides / "slide.tif", model, out, **HALF)
     assert list(Url(out).iterdir())

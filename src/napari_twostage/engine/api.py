@@ -14,8 +14,8 @@ from napari_twostage.geometry import Grid
 from napari_twostage.io.paths import is_vacant, locate, remove_tree
 from napari_twostage.method.pipeline import no_focus, open_gate
 from napari_twostage.models import load_model
-from napari_twostage.result.open_files import make_folder
 from napari_twostage.result.record import FILE, Record, read_record
+from napari_twostage.result.result_files import make_folder
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.base import Slide
 
@@ -68,17 +68,17 @@ def segment(
         Tiles to refine: those that score above a threshold (the default: the model's own), the
         top fraction of tiles, or the top tiles that fit in this many seconds.
     refine : str
-        ``selected``, or ``none`` (stage 1 only), or ``all``.
+        ``selected`` (the default), ``none`` (stage 1 only) or ``all``.
     region : Box, optional
         Segment only tiles that touch this box of the slide's level 0.
     tissue : bool
-        Look for tissue first; False segments everything.
+        True (the default) looks for tissue first; False segments everything.
     uncertainty : str, optional
         ``tent``, ``entropy`` or ``neg_plogp`` instead of the model's own.
     channel : int or str, optional
         Channel of a fluorescence slide that is given as a path or array.
     overwrite : bool
-        Replace an earlier result in `out`.
+        Replace an earlier result in `out`; False by default.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def segment(
     TwoStageError
         In one line: what was expected, what was found, what to do next.
     """
-    options = RunOptions(**keywords)
+    options = RunOptions.from_keywords(keywords)
     seg = prepare(slide, model, out, options)
     watch(run_to_end(seg, options.selection(seg.card), cluster=cluster), progress)
     return seg
@@ -108,7 +108,7 @@ def iter_segment(
     Nothing runs until the first step is asked for; closing the iterator cancels, and calling
     again with the same arguments goes on.
     """
-    options = RunOptions(**keywords)
+    options = RunOptions.from_keywords(keywords)
     seg = prepare(slide, model, out, options)
     yield from run_to_end(seg, options.selection(seg.card), cluster=cluster)
 

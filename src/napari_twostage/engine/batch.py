@@ -80,7 +80,7 @@ def segment_all(
     progress: bool = False,
     cluster: Executor | None = None,
 ) -> Iterator[BatchRow]:
-    """Segment slides, each into a folder of its own; a slide that fails costs itself only.
+    """Segment slides, each into a folder of its own; a failing slide does not stop the others.
 
     Parameters
     ----------
@@ -119,20 +119,35 @@ def segment_all(
     for number, (source, result) in enumerate(results.items(), start=1):
         if progress:
             sys.stderr.write(f"[{number}/{len(results)}] {source}\n")
-        try:
-            with open_slide(source, mpp=mpp, channel=options.channel) as slide:
-                row = _segment_one(
-                    source, slide, model, result, options, progress=progress, cluster=cluster
-                )
-        except ClusterError:
-            raise
-        except Exception as error:
-            row = BatchRow(source, one_line(error), error=error)
-            log.debug("%s", source, exc_info=error)
-            sys.stderr.write(f"{source}: {row.status}\n")
+        row = _row_of(source, result, model, options, mpp=mpp, progress=progress, cluster=cluster)
         rows.append(row)
         _write_table(folder / TABLE, [row.as_dict() for row in rows])
         yield row
+
+
+def _row_of(
+    source: Location,
+    result: Location,
+    model: Model,
+    options: RunOptions,
+    *,
+    mpp: float | Scale | None,
+    progress: bool,
+    cluster: Executor | None,
+) -> BatchRow:
+    """Segment one slide; its row says why, if it fails."""
+    try:
+        with open_slide(source, mpp=mpp, channel=options.channel) as slide:
+            return _segment_one(
+                source, slide, model, result, options, progress=progress, cluster=cluster
+            )
+    except ClusterError:
+        raise
+    except Exception as error:
+        row = BatchRow(source, one_line(error), error=error)
+        log.debug("%s", source, exc_info=error)
+        sys.stderr.write(f"{source}: {row.status}\n")
+        return row
 
 
 def _segment_one(
@@ -178,7 +193,7 @@ def place_results(slides: Iterable[Location], out: Location) -> dict[Location, L
 
 
 def _distinct(slides: Iterable[Location]) -> dict[Location, Location]:
-    """Slides by absolute location; one named twice, in whatever spelling, is there once."""
+    """Slides by absolute location, without duplicates."""
     distinct: dict[Location, Location] = {}
     spellings: defaultdict[str, list[Location]] = defaultdict(list)
     for slide in slides:

@@ -33,7 +33,7 @@ class Executor(Protocol):
         windows: Sequence[Box],
         wanted: Selection | Plan,
     ) -> Generator[Step, None, None]:
-        """Do what is left of both stages, and record it.
+        """Run the remaining work of both stages and record it.
 
         Parameters
         ----------

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from napari_twostage.errors import SelectionError
+from napari_twostage.geometry import Box
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.record import Parameters
 
 if TYPE_CHECKING:
-    from napari_twostage.geometry import Box
     from napari_twostage.models.card import ModelCard
     from napari_twostage.slides.base import Slide
 
@@ -62,6 +62,10 @@ class RunOptions:
     """Replace an earlier result in the output folder."""
 
     def __post_init__(self) -> None:
+        if self.region is not None and not isinstance(self.region, Box):
+            raise SelectionError(
+                f"region must be a Box(top, left, bottom, right) of level 0; found {self.region!r}"
+            )
         if self.refine not in get_args(Refine):
             raise SelectionError(f"refine must be selected, none or all; found '{self.refine}'")
         criterion = self._criterion
@@ -73,6 +77,20 @@ class RunOptions:
             raise SelectionError(
                 f"uncertainty '{self.uncertainty}' is unknown; known: {', '.join(MEASURES)}"
             )
+
+    @classmethod
+    def from_keywords(cls, keywords: RunKeywords) -> RunOptions:
+        """Take the keyword arguments of `segment`.
+
+        Raises
+        ------
+        TypeError
+            If one is unknown.
+        """
+        known = [entry.name for entry in fields(cls)]
+        if unknown := [name for name in keywords if name not in known]:
+            raise TypeError(f"unknown argument {', '.join(unknown)}; known: {', '.join(known)}")
+        return cls(**keywords)
 
     @property
     def _criterion(self) -> Selection:

@@ -1,4 +1,4 @@
-"""Carrying a run out: the pipeline's steps, written to disk as they come.
+"""Execution of a run: the pipeline's steps, written to disk as they come.
 
 ::
 
@@ -61,7 +61,7 @@ PATIENCE_S = 0.05
 FLUSH_S = 10.0
 """Seconds between two flushes of the label pyramid,"""
 FLUSH_BYTES = 6_000_000
-"""or bytes buffered, about a thousand tiles: every reader of the pyramid goes over them."""
+"""or bytes buffered, about a thousand tiles: readers scan the whole buffer."""
 
 
 STAGE: dict[type[Step], str] = {
@@ -97,7 +97,7 @@ class _Account:
             self.workers[step.worker] += 1
 
     def stop(self) -> None:
-        """Charge the time since `go_on` to the stage at work."""
+        """Charge the time since `go_on` to the current stage."""
         self.seconds[self.stage] += time.perf_counter() - self._since
 
     def go_on(self) -> None:
@@ -129,7 +129,7 @@ def run(
     gate: Gate = open_gate,
     executor: Executor | None = None,
 ) -> Iterator[Step]:
-    """Do what is left of both stages, and keep it.
+    """Run the remaining work of both stages and save it.
 
     A step is yielded once it is on disk. Closing the iterator cancels the rest; a later run with
     the same arguments goes on.
@@ -181,7 +181,7 @@ def _steps(
     yield from _add_levels(result)
     if not result.tissue_known:
         with pool(1, "warm-up") as meanwhile:
-            if executor is None:  # an error comes again with the first window
+            if executor is None:  # a warm-up error recurs with the first window
                 meanwhile.submit(model.warm_up, "coarse")
             _look_for_tissue(result)
     if executor is not None:

@@ -1,4 +1,4 @@
-"""A result and the model that goes on with it."""
+"""A result with its model, which can be refined."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Segmentation(Result):
     path : Path or Url
         The result folder, which must exist.
     record : Record
-        What its `record.json` states.
+        Content of its `record.json`.
     slide : Slide, optional
-        The slide, where it is open already or was an array.
+        The slide, if it is open already or was an array.
     model : Model, optional
-        The model, where it is loaded already.
+        The model, if it is loaded already.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Segmentation(Result):
         path : path or URL
             A folder that `segment` wrote.
         slide : Slide, optional
-            Needed to go on where the slide was an array or has moved.
+            Needed to resume if the slide was an array or has moved.
         model : Model, optional
-            Needed to go on where the model's folder has moved.
+            Needed to resume if the model's folder has moved.
 
         Raises
         ------

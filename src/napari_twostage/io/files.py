@@ -33,8 +33,7 @@ _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.1
 _TAIL_BYTES = 4096
 _LOCKED_BYTE = 2**31 - 2
-"""Byte that is locked on Windows: the last one its C library can lock, beyond all data, since
-nobody can read a locked one."""
+"""Byte that is locked on Windows: beyond any data, because locked bytes are unreadable."""
 _BINARY = getattr(os, "O_BINARY", 0)
 _PROCESS = secrets.token_hex(4)
 _NUMBERS = count()
@@ -214,7 +213,7 @@ def _may_pass(error: OSError, passing: tuple[int, ...]) -> bool:
 
 def _write_aside(path: Path, data: bytes, *, parents: bool) -> Path:
     """Write a file of another name in the same folder."""
-    # of no other process or thread, on no machine; short enough beside the longest name
+    # unique across machines, processes and threads; short, so that long names have room
     name = f"{path.name[:40]}.{_PROCESS}-{os.getpid()}-{next(_NUMBERS)}.partial"
     aside = path.with_name(name)
     try:
@@ -232,7 +231,7 @@ def _write_aside(path: Path, data: bytes, *, parents: bool) -> Path:
 
 
 def _link(aside: Path, path: Path) -> None:
-    """Give a file a second name that nobody has; FileExistsError where somebody has it."""
+    """Hard-link a file; FileExistsError if the name is taken."""
     try:
         path.hardlink_to(aside)
     except FileExistsError:
@@ -249,12 +248,12 @@ def _file_lock(path: Path) -> Iterator[None]:
     """Keep out other processes that lock the same file; a process that is killed lets go."""
     fcntl = import_module("fcntl")
     with path.open("ab") as file:
-        with suppress(OSError):  # neither links nor locks: two processes must not meet there
+        with suppress(OSError):  # neither links nor locks: not safe for concurrent processes
             fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            # a process that waits on the removed file comes after this one all the same
+            # a process that waits on the removed file is still ordered after this one
             path.unlink(missing_ok=True)
 
 

@@ -100,7 +100,9 @@ def _reason(error: BaseException | None) -> str:
         return f"may not be opened ({text}); check the address and your credentials"
     if isinstance(error, FileNotFoundError):
         return f"cannot be written ({text}); make its bucket or folder first"
-    if status in {405, 501}:
+    if status in {405, 501} or isinstance(
+        error, NotImplementedError
+    ):  # older fsspec has no writing
         return f"takes no files ({text}); write to a folder of this machine or an object store"
     if type(error).__name__ == "NoCredentialsError":
         return (

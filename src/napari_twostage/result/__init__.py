@@ -20,6 +20,6 @@ side that runs write to. The folder and the module that owns each part of it:
 ``handover/``            pixels shared by workers, during a run (`distributed.messages`)
 =======================  ==============================================================
 
-`open_files` opens these parts together, `layout` holds the grids and sizes of all of them,
+`result_files` opens these parts together, `layout` holds the grids and sizes of all of them,
 `zarr_chunks` reads and writes zarr arrays by file, and `folder_names` names the folders.
 """

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from napari_twostage.io.paths import Location
 
-Event = dict[str, Any]
+Line = dict[str, Any]
+"""One event as a JSON object; see `journal_events`."""
 _Place = TypeVar("_Place", "Path", "Url", "Location")
 _LOCKS: defaultdict[Location, Lock] = defaultdict(Lock)
-"""One for each journal, whoever opened it."""
+"""Lock per journal path, shared within the process."""
 _FULL_BYTES = 1 << 16
 """An object of this size is not written again: the next event begins another."""
 
@@ -46,7 +47,7 @@ class Journal:
         # the user may edit while a run writes, and a run may begin before another has ended
         self._lock = _LOCKS[path.absolute()]
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[Line]:
         """All whole events, the oldest first."""
         for part in _parts(self._path):
             try:
@@ -56,7 +57,7 @@ class Journal:
             for line in text[: text.rfind(b"\n") + 1].splitlines():
                 yield json.loads(line)
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Line) -> None:
         """Record an event; once this returns, killing the process does not lose it."""
         line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
         with self._lock:

@@ -64,7 +64,7 @@ class LabelStore:
     def __init__(self, path: Location, layout: Layout, *, create: bool = False) -> None:
         self.layout = layout
         self.lock = RLock()
-        """Held during every write; hold it to make several writes one."""
+        """Write lock; hold it to group several writes into one."""
         if create:
             self._create(path)
         group = zarr.open_group(store_at(path), mode="r+")

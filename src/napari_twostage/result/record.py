@@ -191,7 +191,7 @@ class Record:
     card: ModelCard
     parameters: Parameters
     tissue: TissueRecord | None = None
-    """None until the tissue was looked for."""
+    """None before tissue detection."""
     runs: tuple[RunRecord, ...] = ()
 
     @classmethod
@@ -273,7 +273,7 @@ def read_record(folder: Location) -> Record:
     """
     try:
         values = json.loads(read_whole(folder / FILE))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         found = "is no result folder" if folder.exists() else "does not exist"
         raise SegmentationError(
             f"{folder} {found}; name a folder that segment wrote: it holds {FILE}"

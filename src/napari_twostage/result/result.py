@@ -18,8 +18,8 @@ from napari_twostage.io.paths import locate
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.uncertainty import probabilities
-from napari_twostage.result.open_files import ResultFiles
 from napari_twostage.result.record import Record, read_record
+from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
@@ -81,7 +81,7 @@ class Result:
         path : path or URL
             A folder that `segment` wrote.
         slide : Slide, optional
-            Needed where the slide was an array or has moved.
+            Needed if the slide was an array or has moved.
 
         Raises
         ------
@@ -183,7 +183,7 @@ class Result:
 
     @property
     def tissue_known(self) -> bool:
-        """Whether the tissue was looked for: the first thing that a run keeps."""
+        """Whether tissue detection has run: the first thing that a run keeps."""
         return self._files.scores.tissue_known
 
     @property

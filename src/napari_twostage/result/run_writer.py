@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box
     from napari_twostage.method.tiling import Tile
     from napari_twostage.method.tissue import Tissue
-    from napari_twostage.result.open_files import ResultFiles
     from napari_twostage.result.record import RunRecord
+    from napari_twostage.result.result_files import ResultFiles
     from napari_twostage.result.tile_scores import WindowScores
 
 

@@ -1,4 +1,4 @@
-"""Findings of a run about the tiles of a result: tissue, statistics, uncertainty."""
+"""Tissue, statistics and uncertainty of a result's tiles."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TileScores:
 
     @property
     def tissue_known(self) -> bool:
-        """Whether the tissue was looked for."""
+        """Whether tissue detection has run."""
         return self._is_there(self._tissue_file)
 
     @cached_property

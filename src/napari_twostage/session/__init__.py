@@ -2,7 +2,7 @@
 
 from napari_twostage.session.editing import EditState
 from napari_twostage.session.events import Notice, Patch, Progress
-from napari_twostage.session.run_machine import RunState
+from napari_twostage.session.run_states import RunState
 from napari_twostage.session.session import Session
 
 __all__ = ["EditState", "Notice", "Patch", "Progress", "RunState", "Session"]

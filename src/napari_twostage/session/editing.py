@@ -61,7 +61,7 @@ class Edit:
     Parameters
     ----------
     events : SessionEvents
-        Of which `edit_started` and `edit_ended` are emitted.
+        Only `edit_started` and `edit_ended` are emitted.
     """
 
     def __init__(self, events: SessionEvents) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from psygnal import Signal, SignalGroup
 
 from napari_twostage.method.selection import describe_seconds
-from napari_twostage.session.run_machine import RunState
+from napari_twostage.session.run_states import RunState
 
 if TYPE_CHECKING:
     import numpy as np

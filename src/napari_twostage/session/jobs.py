@@ -152,7 +152,7 @@ class Job:
         Raises
         ------
         Cancelled
-            If the job was cancelled: let it pass, the job ends with it.
+            If the job was cancelled; do not catch it, it ends the job.
         """
         self._put(item)
         self.wait_while_paused()
@@ -163,7 +163,7 @@ class Job:
         Raises
         ------
         Cancelled
-            If the job was cancelled: let it pass, the job ends with it.
+            If the job was cancelled; do not catch it, it ends the job.
         """
         self._go.wait()
         if self._cancelled.is_set():

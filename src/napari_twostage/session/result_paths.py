@@ -85,7 +85,7 @@ def _candidates(slide: Slide, bundle: Bundle) -> Iterator[Location]:
 
 
 def _can_write(folder: Path) -> bool:
-    """Whether files can be made in a folder: tried, for permissions do not tell on all systems."""
+    """Whether files can be made in a folder, found by trying: permissions alone do not tell."""
     attempt = folder / f".{uuid4().hex}.tmp"
     try:
         attempt.touch(exist_ok=False)

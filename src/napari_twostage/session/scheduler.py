@@ -68,7 +68,7 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether any job is left whose end was not taken."""
+        """Whether any job's end has not been delivered yet."""
         return bool(self._run or self._tasks or self._retired)
 
     def start_run(self, name: str, begin: Begin) -> None:

@@ -20,7 +20,7 @@ from napari_twostage.method.selection import Selection
 from napari_twostage.models.bundle import Bundle, read_bundle
 from napari_twostage.session import tasks
 from napari_twostage.session.events import ResultFound
-from napari_twostage.session.run_machine import RunState
+from napari_twostage.session.run_states import RunState
 from napari_twostage.session.scheduler import Receiver, Scheduler
 from napari_twostage.session.script import script
 from napari_twostage.session.state import SessionState

@@ -33,7 +33,7 @@ from napari_twostage.session.events import (
 )
 from napari_twostage.session.jobs import JobFailed
 from napari_twostage.session.progress_meter import ProgressMeter
-from napari_twostage.session.run_machine import RunMachine, RunState
+from napari_twostage.session.run_states import RunMachine, RunState
 from napari_twostage.session.tasks import Reported
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ class Reported:
     def add(
         self, windows: Iterable[CoarseWindowDone], chips: Iterable[ChipRefined | ChipFailed]
     ) -> None:
-        """Add those of some steps."""
+        """Add the windows and tiles of steps."""
         self.windows.update(step.core for step in windows)
         for step in chips:
             if isinstance(step, ChipRefined):
@@ -147,7 +147,7 @@ def coarse(
         The result that the session has open.
     models : ModelCache
     options : RunOptions
-        Of which `tissue` and `uncertainty` count.
+        Only `tissue` and `uncertainty` are used.
     in_view : callable
         Region to compute first.
     job : Job

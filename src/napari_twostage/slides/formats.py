@@ -119,7 +119,7 @@ def by_ending(name: str) -> Format | None:
 
 
 def by_first_bytes(start: bytes) -> Format | None:
-    """Format of a file by its first `MAGIC_BYTES` bytes; any of the TIFF family for all of it."""
+    """Format of a file by its first `MAGIC_BYTES` bytes; all TIFF variants share one entry."""
     return next((one for one in FORMATS if one.magic and one.magic.match(start)), None)
 
 
@@ -136,7 +136,7 @@ def is_installed(extra: str | None) -> bool:
 
 
 def tiff_name(kind: str) -> str:
-    """Name of a TIFF file's format by tifffile's word for its kind."""
+    """Name of a TIFF file's format, from tifffile's kind."""
     named = (one.name for one in FORMATS if one.reader == "tiff" and one.kind == kind)
     return next(named, "TIFF")
 

@@ -1,8 +1,9 @@
-"""Training of two-stage models: ``napari-twostage train``, ``quantise`` and ``precision``.
+"""Training of two-stage models: the verbs ``train``, ``convert``, ``quantise``, ``precision``.
 
 ==================  ==============================================================================
 ``train``           A run from its configuration to a model bundle; start reading here.
 ``calibrate``       The model's card: drafted before the training, measured after it.
+``convert``         Networks for OpenVINO, which run without torch, added to a bundle.
 ``quantise``        8-bit integer networks, added to a bundle.
 ``precision``       Dice and speed of one model on several devices, in several precisions.
 ``own.toml``        A configuration to start from.

@@ -1,4 +1,4 @@
-"""Seconds of candidates that are timed in turn."""
+"""Interleaved timing of several candidates."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def view_showing(viewer: ViewerModel, layer: Image, box: Box) -> tuple[tuple[flo
 
 
 class CameraFlight(QObject):
-    """Animated camera moves: the user sees the way and keeps the orientation.
+    """Animated camera moves, so that the user keeps the orientation.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ from napari_twostage.viewer.panel.slide_section import SlideSection
 from napari_twostage.viewer.panel.uncertainty_section import UncertaintySection
 from napari_twostage.viewer.panel.view_actions import ViewActions
 from napari_twostage.viewer.settings import METADATA_KEY, device, precision
-from napari_twostage.viewer.source import slide_of_layer
+from napari_twostage.viewer.slide_of_layer import slide_of_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -99,8 +99,8 @@ def pick_device(name: str) -> torch.device:
 def thread_count() -> int:
     """Number of threads that a model is computed with.
 
-    That of torch if it is loaded, which a script may have set; else ``OMP_NUM_THREADS``, which
-    torch obeys as well; else the number of cores that this process may use.
+    torch's own number if torch is loaded, because a script may have set it; else
+    ``OMP_NUM_THREADS``, which torch obeys as well; else the cores that this process may use.
     """
     if sys.modules.get("torch"):
         import torch

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 Requests: TypeAlias = "SimpleQueue[ov.InferRequest]"
 
 BATCH_PX = 300_000
-"""Pixels of one call: enough for two to eight cores, little enough for 1 GiB."""
+"""Pixels of one call: enough for two to eight cores within 1 GiB."""
 CACHED = "network.xml"
 COMPILING = Lock()
 """Held while a network is compiled: one at a time in a process, whatever the model."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_twostage.models import LabelClass
     from napari_twostage.viewer.panel.host import PanelHost
 
-FORMATS = {
+EXPORT_FORMATS = {
     "Objects for QuPath (*.geojson)": ".geojson",
     "Objects for QuPath, compressed (*.geojson.gz)": ".geojson.gz",
     "Labels as OME-Zarr (*.ome.zarr)": ".ome.zarr",
@@ -117,11 +117,11 @@ class ResultsSection(Section):
             return
         start = session.seg.path.with_name(session.seg.path.name.removesuffix(".twostage.zarr"))
         name, chosen = QFileDialog.getSaveFileName(
-            self, "Export", str(start) + ".geojson", ";;".join(FORMATS)
+            self, "Export", str(start) + ".geojson", ";;".join(EXPORT_FORMATS)
         )
         if name:
-            ending = FORMATS.get(chosen, "")
-            known = name.lower().endswith((*FORMATS.values(), ".ome.tiff", ".csv"))
+            ending = EXPORT_FORMATS.get(chosen, "")
+            known = name.lower().endswith((*EXPORT_FORMATS.values(), ".ome.tiff", ".csv"))
             self._host.do(lambda: session.export(name if known else name + ending))
 
     def _copy(self) -> None:

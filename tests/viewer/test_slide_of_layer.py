@@ -11,7 +11,7 @@ from tests.fakes import noise
 
 from napari_twostage.errors import MissingPixelSizeError, SlideError
 from napari_twostage.viewer import reader
-from napari_twostage.viewer.source import mpp_of_layer, slide_of_layer
+from napari_twostage.viewer.slide_of_layer import mpp_of_layer, slide_of_layer
 
 UM = ("um", "um")
 

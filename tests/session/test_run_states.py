@@ -8,7 +8,7 @@ import pytest
 
 from napari_twostage.errors import SelectionError
 from napari_twostage.session import RunState
-from napari_twostage.session.run_machine import RunMachine
+from napari_twostage.session.run_states import RunMachine
 
 IDLE, COARSE, REFINING, PAUSED, CANCELLING = RunState
 TRANSITIONS = {
