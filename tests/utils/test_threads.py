@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes import FakeModel, noise_slide
 
 from napari_twostage import iter_segment
-from napari_twostage.utils.threads import may_wait, pool
+from napari_twostage.utils.threads import may_wait, pool, shared_property
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,3 +76,21 @@ def test_an_abandoned_run_does_not_block_the_thread_that_collects_it(tmp_path: P
     collected.start()
     collected.join(30)
     assert not collected.is_alive()
+
+
+def test_a_shared_property_is_made_once() -> None:
+    made = []
+
+    class Holder:
+        @shared_property
+        def value(self) -> list[int]:
+            made.append(threading.current_thread())
+            time.sleep(0.05)  # the others come meanwhile
+            return []
+
+    holder = Holder()
+    with ThreadPoolExecutor(4) as threads:
+        values = list(threads.map(lambda _: holder.value, range(4)))
+    assert len(made) == 1
+    assert all(value is holder.value for value in values)
+    assert Holder().value is not holder.value

@@ -12,6 +12,7 @@ from napari_twostage.geometry import Grid
 from napari_twostage.io.paths import load_arrays, save_arrays
 from napari_twostage.method.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
 from napari_twostage.result.uncertainty_map import UncertaintyMap
+from napari_twostage.utils.threads import shared_property
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,14 +96,14 @@ class TileScores:
         """Whether stage 1 has seen all tissue."""
         return self._is_there(self._statistics_file)
 
-    @cached_property
+    @shared_property
     def statistics(self) -> TileStatistics:
         """Statistics of each tile after stage 1; NaN for tiles without."""
         if self.complete:
             saved = load_arrays(self._statistics_file)
             return TileStatistics(**{name: saved[key] for name, key in STATISTICS_ON_DISK.items()})
         statistics = TileStatistics.empty(self._store.layout.tiles.shape)
-        for core in self._log.windows:
+        for core in tuple(self._log.windows):  # a copy: a run may add some meanwhile
             part = self.of_window(self._store.read_logits(core)).statistics
             statistics.put(part, *self._first_tile(core))
         return statistics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import zarr
 from napari_twostage.io.zarr_store import store_at
 from napari_twostage.method.uncertainty import block_areas, block_sums
 from napari_twostage.result.zarr_chunks import ChunkFiles, compression
+from napari_twostage.utils.threads import shared_property
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class UncertaintyMap:
         self.grid: Grid = layout.coarse.coarser(self._cell)
         """Grid of the cells."""
 
-    @cached_property
+    @shared_property
     def pixels(self) -> NDArray[np.uint8]:
         """(H, W) on `grid`: 255 is an uncertainty of 1; 0 outside the tissue and before stage 1."""
         return np.asarray(self._array[:, :], np.uint8)
@@ -71,7 +71,7 @@ class UncertaintyMap:
         self._array[place] = cells
         self.pixels[place] = cells
 
-    @cached_property
+    @shared_property
     def _array(self) -> ChunkFiles:
         if (self._path / "zarr.json").exists():
             return ChunkFiles(zarr.open_array(store_at(self._path), mode="r+"))

@@ -1,4 +1,4 @@
-"""Thread pools for generators, which may be garbage-collected before they end."""
+"""Threads: values that they share, and pools for generators, which may be garbage-collected."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
+
+Value = TypeVar("Value")
 
 _garbage = threading.local()
 
@@ -52,3 +56,23 @@ def pool(threads: int, name: str, *, drop_waiting: bool = False) -> Iterator[Thr
         yield executor
     finally:
         executor.shutdown(wait=may_wait(), cancel_futures=drop_waiting)
+
+
+class shared_property(cached_property[Value]):  # noqa: N801 - used as a decorator
+    """A cached property that is computed once, however many threads ask for it at once.
+
+    `functools.cached_property` has no lock from Python 3.12 on: two threads may compute two values
+    and keep one each. Use this for values that are written to, or whose making changes something.
+    """
+
+    def __init__(self, function: Callable[[Any], Value]) -> None:
+        super().__init__(function)
+        self._making = threading.RLock()
+
+    if not TYPE_CHECKING:  # the types are those of `cached_property`
+
+        def __get__(self, instance: object, owner: type | None = None) -> object:
+            if instance is None:
+                return self
+            with self._making:
+                return super().__get__(instance, owner)
