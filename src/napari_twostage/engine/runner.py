@@ -5,7 +5,7 @@
     levels for a slide without any -> tissue -> coarse pass -> selection -> refinement
 
 An `Executor` may take over the last three: a cluster, say. Without one they run here, in the
-threads of `method.pipeline`, and one more thread writes.
+threads of `method.lookahead`, and one more thread writes.
 """
 
 from __future__ import annotations
