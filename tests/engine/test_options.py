@@ -17,7 +17,11 @@ from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 def test_keywords_and_options_are_the_same() -> None:
     names = {"Box": Box}
     assert get_type_hints(RunKeywords, localns=names) == get_type_hints(RunOptions, localns=names)
-    assert all(field.default is not None or field.name != "refine" for field in fields(RunOptions))
+    assert RunOptions.from_keywords({}) == RunOptions()
+    every = {field.name: field.default for field in fields(RunOptions)}
+    assert RunOptions.from_keywords(every) == RunOptions()
+    with pytest.raises(TypeError, match="unknown argument foo; known: threshold"):
+        RunOptions.from_keywords({"foo": 1})
 
 
 @pytest.mark.parametrize(

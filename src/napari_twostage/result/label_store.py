@@ -107,10 +107,13 @@ class LabelStore:
 
     # -- writing ------------------------------------------------------------------------------
 
-    def mark_written(self, refined: NDArray[np.bool_], edited: NDArray[np.bool_]) -> None:
+    def mark_written(
+        self, refined: NDArray[np.bool_], edited: NDArray[np.bool_] | None = None
+    ) -> None:
         """Mark tiles, (rows, columns), of earlier runs; no others are looked up on disk."""
         self._refined.written |= refined
-        self._edits.written |= edited
+        if edited is not None:
+            self._edits.written |= edited
 
     def mark_stale(self, tiles: Iterable[Tile], cores: Iterable[Box]) -> None:
         """Mark tiles and windows that the pyramid on disk may lack, as after a killed run."""

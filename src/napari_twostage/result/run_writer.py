@@ -170,6 +170,4 @@ class RunWriter:
         if refined:
             self._files.log.record(TilesRefined(tuple(refined)))
             self._files.log.record(PyramidFlushed())
-            self._files.store.mark_written(
-                self._files.log.refined, np.zeros(self._files.layout.tiles.shape, bool)
-            )
+            self._files.store.mark_written(self._files.log.refined)
