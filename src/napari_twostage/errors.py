@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class TwoStageError(Exception):
     """Base of every error this package raises on purpose; its message is one line."""
@@ -49,6 +52,77 @@ class LocationError(TwoStageError):
 
 class BusyFileError(TwoStageError, PermissionError):
     """A file that another program holds open, or that is write-protected."""
+
+
+class StorageError(TwoStageError):
+    """A disk or folder that refuses: full, read-only, without permission, broken or gone."""
+
+
+_AGAIN = "run the same command again: it goes on"
+_REFUSED = {
+    "ENOSPC": f"the disk is full; free space and {_AGAIN}",
+    "EDQUOT": f"the disk quota is used up; free space or ask for more, and {_AGAIN}",
+    "EFBIG": (
+        "the file is larger than the disk's format or a limit of the system allows; "
+        f"use another disk or raise the limit (ulimit -f), and {_AGAIN}"
+    ),
+    "EROFS": "the disk is read-only; make it writable or choose another folder",
+    "EACCES": "no permission; change the permissions or choose another folder",
+    "ENOENT": f"the file, folder or drive is gone; bring it back and {_AGAIN}",
+    "EIO": f"the disk or network drive does not respond as it should; check it and {_AGAIN}",
+    "EMFILE": f"too many files are open; raise the limit (ulimit -n) and {_AGAIN}",
+    "ENAMETOOLONG": "the name is too long for this file system; choose a shorter one",
+    "EISDIR": "expected a file, found a folder; choose another name",
+    "EEXIST": "the name is taken by something else; choose another name",
+    "EBUSY": f"another program uses it; close that program and {_AGAIN}",
+    "ELOOP": "links that lead in a circle; give the path of the file itself",
+    "EINVAL": "the system does not take this name or operation; choose another name or folder",
+}
+"""What a storage error means and what to do about it, by the symbol of its number."""
+_ALIKE = {
+    "EPERM": "EACCES",
+    "ENOTDIR": "ENOENT",
+    "ESTALE": "ENOENT",
+    "ENXIO": "ENOENT",
+    "ENODEV": "ENOENT",
+    "ENOTCONN": "EIO",
+    "EHOSTDOWN": "EIO",
+    "EHOSTUNREACH": "EIO",
+    "ETIMEDOUT": "EIO",
+    "EREMOTEIO": "EIO",
+    "ENFILE": "EMFILE",
+    "ENOTEMPTY": "EEXIST",
+    "ETXTBSY": "EBUSY",
+}
+_ON_WINDOWS = {19: "EROFS", 39: "ENOSPC", 53: "EIO", 64: "EIO", 112: "ENOSPC", 1295: "EDQUOT"}
+"""Windows error codes that Python gives another number."""
+
+
+def storage_error(error: OSError, path: object | None = None) -> StorageError:
+    r"""Explain what the file system refused, in one line that says what to do.
+
+    Parameters
+    ----------
+    error : OSError
+        Error of a file operation.
+    path : path, optional
+        File or folder it happened to; the error's own if None.
+
+    Examples
+    --------
+    >>> print(storage_error(OSError(errno.ENOSPC, "No space left on device", "a.zarr")))
+    a.zarr: the disk is full; free space and run the same command again: it goes on
+    """
+    symbol = _ON_WINDOWS.get(getattr(error, "winerror", None) or 0)
+    if symbol is None:
+        symbol = errno.errorcode.get(error.errno or 0, "")
+    symbol = _ALIKE.get(symbol, symbol)
+    reason = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    text = _REFUSED.get(symbol, f"{reason}; check the disk and {_AGAIN}")
+    name = error.filename if path is None else path
+    if name is None:
+        return StorageError(text)
+    return StorageError(f"{os.fsdecode(name) if isinstance(name, bytes) else name}: {text}")
 
 
 def one_line(error: BaseException) -> str:
