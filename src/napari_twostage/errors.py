@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 
 class TwoStageError(Exception):
@@ -32,6 +33,57 @@ class SelectionError(TwoStageError):
 
 class SegmentationError(TwoStageError):
     """A result folder that cannot be opened, resumed or changed as asked."""
+
+
+class LockedError(SegmentationError):
+    """A result that another process, or another window, is writing.
+
+    Parameters
+    ----------
+    folder : path or URL
+        The result.
+    owner : str
+        The process.
+    here : bool
+        Whether it is a process of this machine.
+    """
+
+    def __init__(self, folder: object, owner: str, *, here: bool) -> None:
+        self.folder, self.owner, self.here = folder, owner, here
+        advice = "wait until it is done, or choose another folder"
+        if not here:
+            advice += "; if it no longer runs, repeat the command with --take-over"
+        super().__init__(f"{folder} is being written ({owner}); {advice}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _locked, (self.folder, self.owner, self.here)
+
+
+def _locked(folder: object, owner: str, here: bool) -> LockedError:
+    return LockedError(folder, owner, here=here)
+
+
+class DamagedFileError(SegmentationError):
+    """A file of a result whose content is not what was written.
+
+    Parameters
+    ----------
+    path : path or URL
+        The file.
+    why : str
+        What is wrong with it.
+    """
+
+    def __init__(self, path: object, why: str = "") -> None:
+        self.path, self.why = path, why
+        found = f" ({why})" if why else ""
+        super().__init__(
+            f"{path} is damaged{found}; segment or refine the slide again, which computes it anew, "
+            "or see what else is: napari-twostage info --check RESULT"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.why)
 
 
 class ClusterError(TwoStageError):

@@ -158,10 +158,10 @@ def test_what_many_append_is_there_once(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("system")
 def test_a_line_longer_than_what_is_looked_at_is_cut_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "lines"
-    files.append_line(path, b"first\n")
+    files.append_lines(path, b"first\n")
     with path.open("ab") as file:
         file.write(b"x" * 10_000)
-    files.append_line(path, b"second\n")
+    files.append_lines(path, b"second\n")
     assert path.read_bytes() == b"first\nsecond\n"
 
 

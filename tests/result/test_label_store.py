@@ -17,7 +17,7 @@ from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.resample_labels import thin, upsample
 from napari_twostage.method.tiling import Tile, TileGrid
 from napari_twostage.method.uncertainty import labels as likeliest
-from napari_twostage.result import label_store as store_module
+from napari_twostage.result.label_arrays import create_arrays
 from napari_twostage.result.label_store import SURE, LabelStore
 from napari_twostage.result.layout import SMALL_PX, UNSET, Layout
 from napari_twostage.result.zarr_chunks import compression
@@ -40,19 +40,36 @@ def make_layout(shape: tuple[int, int], classes: int = 1, **changes: object) -> 
     return Layout(fine, card, TileGrid(shape, card.tile_px, card.halo_px))
 
 
+def new_store(path: Path, layout: Layout) -> LabelStore:
+    """Make an empty store."""
+    create_arrays(path, layout)
+    return LabelStore(path, layout)
+
+
+def paint(store: LabelStore, boxes: list[Box], labels: np.ndarray) -> None:
+    """Paint the last of the boxes that the user has edited."""
+    before = store.read_edits(boxes[-1])
+    store.show_edits(boxes, [(boxes[-1], labels)])
+    assert (store.read_edits(boxes[-1]) == labels).all()
+    assert before.shape == labels.shape
+    store.store_edit(boxes[-1])
+    store.show_edits(boxes, [])
+
+
 class Filled:
     """A store with coarse, refined and edited tiles, and the planes that were put into it."""
 
     def __init__(self, path: Path, classes: int) -> None:
         self.path = path
         self.layout = make_layout(SHAPE, classes, **SIZES)
-        self.store = LabelStore(path, self.layout, create=True)
+        self.store = new_store(path, self.layout)
         rng = np.random.default_rng(classes)
         shape = self.layout.card.outputs, *self.layout.coarse.shape
         self.logits = rng.normal(size=shape).astype(np.float16)
         self.logits[:, *self.layout.coarse_box(OUTSIDE).slices] = np.nan
         self.refined = np.full(SHAPE, UNSET, np.uint8)
         self.painted = self.refined.copy()
+        self.boxes: list[Box] = []
         for core in self.layout.coarse.box.blocks(self.layout.card.coarse_core_px):
             self.store.write_window(core, self.logits[:, *core.slices])
         for tile in REFINED:
@@ -71,7 +88,8 @@ class Filled:
         self.refined[box.slices] = square[: box.height, : box.width]
 
     def edit(self, box: Box, labels: np.ndarray) -> None:
-        self.store.write_edits(box, labels)
+        self.boxes.append(box)
+        paint(self.store, self.boxes, labels)
         self.painted[box.slices] = labels
 
     def rewrite_window(self, core: Box) -> None:
@@ -81,12 +99,13 @@ class Filled:
     def reopened(self) -> LabelStore:
         """Open what is on disk, as the journal would tell of it."""
         store, tiles = LabelStore(self.path, self.layout), self.layout.tiles
-        refined, edited = np.zeros((2, *tiles.shape), bool)
+        refined = np.zeros(tiles.shape, bool)
         for row, column in np.ndindex(tiles.shape):
             place = tiles.box((row, column)).slices
             refined[row, column] = (self.refined[place] != UNSET).any()
-            edited[row, column] = (self.painted[place] != UNSET).any()
-        store.mark_written(refined, edited)
+        windows = tuple(self.layout.coarse.box.blocks(self.layout.card.coarse_core_px))
+        store.mark_written(refined, windows)
+        store.show_edits(self.boxes, [])
         return store
 
     def whole(self, level: int) -> np.ndarray:
@@ -144,12 +163,12 @@ def test_another_session_reads_the_same(filled: Filled) -> None:
 
 def test_the_overview_catches_up_with_tiles_of_a_run_that_was_killed(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
-    store = LabelStore(tmp_path / "out", layout, create=True)
+    store = new_store(tmp_path / "out", layout)
     store.write_tile((4, 4), np.ones((64, 64), np.uint8))
     again = LabelStore(tmp_path / "out", layout)
     refined = np.zeros(layout.tiles.shape, bool)
     refined[4, 4] = True
-    again.mark_written(refined, np.zeros_like(refined))
+    again.mark_written(refined, [])
     again.mark_stale([(4, 4)], [])
     place = layout.tiles.box((4, 4)).scaled(1 / layout.steps[-1])
     assert again.read_labels(place, len(layout.steps) - 1).all()
@@ -161,12 +180,13 @@ def test_the_overview_catches_up_with_tiles_of_a_run_that_was_killed(tmp_path: P
 
 def test_the_overview_catches_up_with_windows_of_a_run_that_was_killed(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
-    store = LabelStore(tmp_path / "out", layout, create=True)
+    store = new_store(tmp_path / "out", layout)
     core = next(layout.coarse.box.blocks(layout.card.coarse_core_px))
     store.write_window(core, np.ones((1, *core.shape), np.float16))
     place = layout.fine_box(core)
     coarser = range(layout.steps.index(layout.card.ratio) + 1, len(layout.steps))
     again = LabelStore(tmp_path / "out", layout)
+    again.mark_written(np.zeros(layout.tiles.shape, bool), [core])
     again.mark_stale([], [core])
     for level in coarser:
         at_level = place.scaled(1 / layout.steps[level])
@@ -180,7 +200,7 @@ def test_the_overview_catches_up_with_windows_of_a_run_that_was_killed(tmp_path:
 
 def test_of_a_place_that_is_held_twice_the_last_is_shown(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
-    store = LabelStore(tmp_path / "out", layout, create=True)
+    store = new_store(tmp_path / "out", layout)
     core = next(layout.coarse.box.blocks(layout.card.coarse_core_px))
     last = len(layout.steps) - 1
     place = layout.tiles.box((0, 0)).scaled(1 / layout.steps[last])
@@ -248,10 +268,10 @@ def test_every_level_shows_every_change_at_once(
 
 
 def test_what_is_pending_is_held_until_the_overview_has_it(tmp_path: Path) -> None:
-    store = LabelStore(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
+    store = new_store(tmp_path / "out", make_layout(SHAPE, **SIZES))
     assert not store.pyramid.stale
     store.write_tile((1, 1), np.ones((64, 64), np.uint8))
-    store.write_edits(Box(10, 10, 70, 20), np.ones((60, 10), np.uint8))
+    paint(store, [Box(10, 10, 70, 20)], np.ones((60, 10), np.uint8))
     a_tile = sum((64 // step) ** 2 for step in store.pyramid.steps)
     assert store.pyramid.buffered_bytes == 3 * a_tile
     assert store.pyramid.stale
@@ -262,31 +282,33 @@ def test_what_is_pending_is_held_until_the_overview_has_it(tmp_path: Path) -> No
 
 def test_an_edit_that_was_never_recorded_is_gone_for_good(tmp_path: Path) -> None:
     layout = make_layout(SHAPE, **SIZES)
-    store = LabelStore(tmp_path / "out", layout, create=True)
-    store.write_edits(Box(70, 70, 80, 80), np.ones((10, 10), np.uint8))
+    store = new_store(tmp_path / "out", layout)
+    paint(store, [Box(70, 70, 80, 80)], np.ones((10, 10), np.uint8))
     store.pyramid.flush()
     killed = LabelStore(tmp_path / "out", layout)
     assert (killed.read_edits(Box(64, 64, 128, 128)) == UNSET).all()
-    killed.write_edits(Box(100, 100, 101, 101), np.ones((1, 1), np.uint8))
+    paint(killed, [Box(100, 100, 101, 101)], np.ones((1, 1), np.uint8))
     assert killed.read_labels(Box(64, 64, 128, 128)).sum() == 1
 
 
 def test_nothing_is_read_where_nothing_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = LabelStore(tmp_path / "out", make_layout(SHAPE, **SIZES), create=True)
+    store = new_store(tmp_path / "out", make_layout(SHAPE, **SIZES))
     store.write_tile((3, 3), np.ones((64, 64), np.uint8))
-    read = []
+    read: list[tuple[int, ...]] = []
+    refined = store.arrays["refined"]
+    read_chunk = refined.read_chunk
 
-    def spy(array: zarr.Array, box: Box) -> np.ndarray:
-        read.append((array.path, box))
-        return np.array(array[box.slices], np.uint8)
+    def spy(index: tuple[int, ...]) -> np.ndarray | None:
+        read.append(index)
+        return read_chunk(index)
 
-    monkeypatch.setattr(store_module, "read_box", spy)
+    monkeypatch.setattr(refined, "read_chunk", spy)
     store.read_labels(Box(0, 0, 192, 192))
     assert not read
     store.read_labels(Box(100, 100, 400, 400))
-    assert read == [("refined", Box(192, 192, 256, 256))]
+    assert read == [(3, 3)]
 
 
 def test_writers_in_several_threads_lose_nothing(tmp_path: Path) -> None:
@@ -337,7 +359,7 @@ def test_levels_go_on_until_they_are_small_or_a_tile_is_a_pixel(shape: tuple[int
 def test_a_result_from_before_there_were_shards_is_gone_on_with(tmp_path: Path) -> None:
     layout, rng = make_layout(SHAPE, **SIZES), np.random.default_rng(4)
     first, second = rng.integers(0, 2, (2, 64, 64)).astype(np.uint8)
-    LabelStore(tmp_path, layout, create=True)
+    new_store(tmp_path, layout)
     group = zarr.open_group(tmp_path)
     options = compression((64, 64))
     group.create_array(
@@ -346,7 +368,7 @@ def test_a_result_from_before_there_were_shards_is_gone_on_with(tmp_path: Path) 
     store = LabelStore(tmp_path, layout)
     before = np.zeros(layout.tiles.shape, bool)
     before[1, 1] = True
-    store.mark_written(before, np.zeros_like(before))
+    store.mark_written(before, [])
     store.write_tile((1, 2), second)
     np.testing.assert_array_equal(
         store.read_labels(Box(64, 64, 128, 192)), np.hstack([first, second])
@@ -356,7 +378,7 @@ def test_a_result_from_before_there_were_shards_is_gone_on_with(tmp_path: Path) 
 def test_tiles_written_together_are_those_written_one_by_one(tmp_path: Path) -> None:
     layout, rng = make_layout(SHAPE, **SIZES), np.random.default_rng(5)
     squares = {tile: rng.integers(0, 2, (64, 64)).astype(np.uint8) for tile in REFINED}
-    one_by_one, together = (LabelStore(tmp_path / name, layout, create=True) for name in "ab")
+    one_by_one, together = (new_store(tmp_path / name, layout) for name in "ab")
     for tile, square in squares.items():
         one_by_one.write_tile(tile, square)
     together.write_tiles(squares)

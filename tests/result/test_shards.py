@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_twostage.errors import DamagedFileError
 from napari_twostage.result.zarr_chunks import ChunkFiles, compression
 
 if TYPE_CHECKING:
@@ -136,8 +137,29 @@ def test_damage_is_an_error_and_not_nothing(damage: str, tmp_path: Path) -> None
     one_by_one(files, TILES[:1])
     (path,) = shard_files(tmp_path)
     path.write_bytes(path.read_bytes()[: -4 if damage == "chunk" else 8])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(DamagedFileError, match=path.name):
         files[:16, :16]
+
+
+@pytest.mark.parametrize("left", [b"", b"\x00" * 8, b"\x00" * 4000, b"\xff" * 100])
+def test_a_shard_without_a_whole_index_is_made_anew(left: bytes, tmp_path: Path) -> None:
+    array = make(tmp_path)
+    one_by_one(ChunkFiles(array), TILES[:1])
+    (path,) = shard_files(tmp_path)
+    path.write_bytes(left)
+    one_by_one(ChunkFiles(array), TILES[:1])
+    np.testing.assert_array_equal(ChunkFiles(array)[:90, :110], expected(TILES[:1]))
+
+
+def test_entries_for_chunks_that_never_reached_the_disk_are_dropped(tmp_path: Path) -> None:
+    array = make(tmp_path)
+    one_by_one(ChunkFiles(array), TILES[:4])
+    (path, *_) = shard_files(tmp_path)
+    path.write_bytes(path.read_bytes()[:-3])
+    again = ChunkFiles(array)
+    one_by_one(again, TILES[:1])
+    np.testing.assert_array_equal(array[:16, :16], expected(TILES[:1])[:16, :16])
+    array[:]  # zarr finds no entry beyond the end
 
 
 def test_where_files_cannot_be_linked_a_shard_is_begun_all_the_same(

@@ -86,6 +86,7 @@ def test_a_replayed_log_equals_the_live_one(steps: list[Action]) -> None:
         live = TileLog(journal, TILES)
         for step in steps:
             step(live)
+        live.commit()
         assert all_of(TileLog(journal, TILES)) == all_of(live)
 
 

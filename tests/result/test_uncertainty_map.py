@@ -13,6 +13,9 @@ from tests.fakes import FakeModel, make_card, noise_slide
 import napari_twostage as ts
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.tiling import TileGrid
+from napari_twostage.method.uncertainty import MEASURES
+from napari_twostage.result.label_arrays import create_arrays
+from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
 from napari_twostage.result.uncertainty_map import CELLS, UncertaintyMap
 
@@ -28,6 +31,17 @@ LARGE = make_card(tile_px=96, coarse_window_px=100)
 def layout(shape: tuple[int, int], card: ModelCard = LARGE) -> Layout:
     grid = Grid(shape, (1.0, 1.0), (0.5, 0.5))
     return Layout(grid, card, TileGrid(shape, card.tile_px, card.halo_px))
+
+
+def make_map(folder: Path, made: Layout) -> UncertaintyMap:
+    """Make, or open, the map of a store whose windows are all written."""
+    if not folder.exists():
+        create_arrays(folder, made)
+    store = LabelStore(folder, made)
+    store.mark_written(
+        np.zeros(made.tiles.shape, bool), made.coarse.box.blocks(made.card.coarse_core_px)
+    )
+    return UncertaintyMap(folder / "heat", store, MEASURES["tent"])
 
 
 def means(doubt: np.ndarray, cell: int) -> np.ndarray:
@@ -53,7 +67,7 @@ def test_cells_are_block_means_whatever_the_order_of_windows(
     windows = list(Box(0, 0, rows, columns).blocks(LARGE.coarse_core_px))
     expected = np.rint(255 * means(doubt, 3))
     for order in (windows, np.random.default_rng(seed).permutation(len(windows))):
-        heat = UncertaintyMap(tmp_path_factory.mktemp("heat") / "heat", made)
+        heat = make_map(tmp_path_factory.mktemp("heat") / "out", made)
         for window in order:
             core = windows[window] if isinstance(window, np.integer) else window
             heat.write(core, heat.cells(doubt[core.slices]))
@@ -63,7 +77,7 @@ def test_cells_are_block_means_whatever_the_order_of_windows(
 
 
 def test_where_nothing_is_known_it_is_cold(tmp_path: Path) -> None:
-    heat = UncertaintyMap(tmp_path / "heat", layout((400, 400)))
+    heat = make_map(tmp_path / "heat", layout((400, 400)))
     assert not heat.pixels.any()
     heat.write(Box(0, 0, 96, 96), heat.cells(np.full((96, 96), np.nan)))
     assert not heat.pixels.any()
@@ -74,13 +88,13 @@ def test_where_nothing_is_known_it_is_cold(tmp_path: Path) -> None:
 
 
 def test_the_measure_of_several_classes_may_exceed_one(tmp_path: Path) -> None:
-    heat = UncertaintyMap(tmp_path / "heat", layout((96, 96)))
+    heat = make_map(tmp_path / "heat", layout((96, 96)))
     heat.write(Box(0, 0, 24, 24), heat.cells(np.full((24, 24), 1.4)))
     assert (heat.pixels == 255).all()
 
 
 def test_a_tile_of_few_coarse_pixels_has_a_cell_for_each(tmp_path: Path) -> None:
-    heat = UncertaintyMap(tmp_path / "heat", layout((64, 64), make_card()))
+    heat = make_map(tmp_path / "heat", layout((64, 64), make_card()))
     assert heat.grid.shape == (16, 16)
     assert make_card().coarse_tile_px < CELLS
     doubt = doubt_of((8, 8))
@@ -90,14 +104,14 @@ def test_a_tile_of_few_coarse_pixels_has_a_cell_for_each(tmp_path: Path) -> None
 
 def test_it_survives_reopening_and_may_be_opened_before_it_is_made(tmp_path: Path) -> None:
     made, doubt = layout((384, 384)), doubt_of((96, 96))
-    first = UncertaintyMap(tmp_path / "heat", made)
+    first = make_map(tmp_path / "heat", made)
     first.write(Box(0, 0, 48, 96), first.cells(doubt[:48]))
-    second = UncertaintyMap(tmp_path / "heat", made)
+    second = make_map(tmp_path / "heat", made)
     np.testing.assert_array_equal(second.pixels, first.pixels)
     second.write(Box(48, 0, 96, 96), second.cells(doubt[48:]))
-    whole = UncertaintyMap(tmp_path / "whole", made)
+    whole = make_map(tmp_path / "whole", made)
     whole.write(Box(0, 0, 96, 96), whole.cells(doubt))
-    np.testing.assert_array_equal(UncertaintyMap(tmp_path / "heat", made).pixels, whole.pixels)
+    np.testing.assert_array_equal(make_map(tmp_path / "heat", made).pixels, whole.pixels)
 
 
 @pytest.mark.parametrize("measure", ["tent", "entropy"])

@@ -11,6 +11,7 @@ import zarr
 from zarr.codecs import GzipCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
+from napari_twostage.errors import DamagedFileError
 from napari_twostage.result.zarr_chunks import ChunkFiles
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def test_a_damaged_chunk_is_an_error_and_not_nothing(tmp_path: Path) -> None:
     ours[16:32, 16:32] = np.ones((16, 16), np.uint8)
     (chunk,) = tmp_path.rglob("c/1/1")
     chunk.write_bytes(chunk.read_bytes()[:-4])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(DamagedFileError, match=r"c.1.1 is damaged"):
         ours[:40, :40]
 
 

@@ -88,6 +88,7 @@ def refine_partitions(run: ClusterRun, tiles: Sequence[Tile]) -> list[RefinedPar
     """
     with _model_lock:
         seg = _open_result(run)
+        seg.writer.follow()  # windows that other processes have seen since it was opened
         steps = _collect_while_active(run, refine_tiles(_work(seg, []), tiles))
     partitions = PartitionGrid(seg.layout)
     with _disk_lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SegmentationError, SlideError
 from napari_twostage.geometry import Grid
 from napari_twostage.io.paths import is_vacant, locate, remove_tree
+from napari_twostage.io.url import Url
 from napari_twostage.method.pipeline import no_focus, open_gate
 from napari_twostage.models import load_model
-from napari_twostage.result.record import FILE, Record, read_record
-from napari_twostage.result.result_files import make_folder
+from napari_twostage.result.check import Finding, repair_metadata
+from napari_twostage.result.record import Record, read_record
+from napari_twostage.result.result_files import make_folder, remove_result, storage
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.base import Slide
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
     SlideLike = Slide | str | Location | ArrayLike
     ModelLike = Model | str | Path
+
+log = logging.getLogger(__name__)
 
 
 def segment(
@@ -134,16 +139,43 @@ def prepare(
     loaded = load_model(model) if isinstance(model, str | PathLike) else model
     parameters = options.parameters(opened, loaded.card)
     path = locate(out).expanduser().absolute()
-    if path.exists() and (options.overwrite or is_vacant(path)):
-        _remove(path)
-    if path.exists():
+    made = False
+    with storage(path):
+        if options.overwrite and not is_vacant(path):
+            remove_result(path)
+        if is_vacant(path):
+            record = Record.new(opened, loaded, working_grid(opened, loaded.card), parameters)
+            made = _make(path, record)
+        if not made:
+            _tell(repair_metadata(path))
         record = read_record(path)
         _require_same(path, record.parameters, parameters)
+    seg = Segmentation(path, record, slide=opened, model=loaded)
+    if not made:
+        _tell(seg.repair())
+    return seg
+
+
+def _tell(findings: list[Finding]) -> None:
+    """Name what is damaged in a result, each file once."""
+    for file, verdict in dict.fromkeys((found.file, found.verdict) for found in findings):
+        log.warning("%s is damaged: %s", file, verdict)
+
+
+def _make(path: Location, record: Record) -> bool:
+    """Make the result folder, unless another process is first; returns whether this one did."""
+    if isinstance(path, Url):
+        if path.exists():  # a process was killed while it made the folder
+            remove_tree(path)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        record = Record.new(opened, loaded, working_grid(opened, loaded.card), parameters)
+    try:
         make_folder(path, record)
-    return Segmentation(path, record, slide=opened, model=loaded)
+    except OSError:
+        if is_vacant(path):
+            raise
+        return False
+    return True
 
 
 def run_to_end(
@@ -172,7 +204,7 @@ def run_to_end(
         yield from run(seg, seg.model, wanted, focus=focus, gate=gate, executor=cluster)
     except SlideError:
         if fresh and not seg.tissue_known:
-            remove_tree(seg.path)
+            seg.discard()
         raise
 
 
@@ -208,11 +240,3 @@ def _require_same(path: Location, found: Parameters, wanted: Parameters) -> None
         raise SegmentationError(
             f"{path} was made with {listed}; choose another output folder, or overwrite it"
         )
-
-
-def _remove(path: Location) -> None:
-    """Remove an earlier result, and nothing else."""
-    if is_vacant(path) or (path / FILE).exists():
-        remove_tree(path)
-        return
-    raise SegmentationError(f"{path} is no result folder, so it is not overwritten; name another")

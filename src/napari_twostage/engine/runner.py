@@ -13,11 +13,13 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from concurrent.futures import wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import SlideError
+import numpy as np
+
+from napari_twostage.errors import SlideError, TwoStageError
 from napari_twostage.geometry import Box
 from napari_twostage.method.pipeline import Work, no_focus, open_gate, segment_slide
 from napari_twostage.method.selection import Plan, Selection
@@ -131,8 +133,8 @@ def run(
 ) -> Iterator[Step]:
     """Run the remaining work of both stages and save it.
 
-    A step is yielded once it is on disk. Closing the iterator cancels the rest; a later run with
-    the same arguments goes on.
+    A step is yielded once it can be read; it is safe from a crash and a power cut within a second.
+    Closing the iterator cancels the rest; a later run with the same arguments goes on.
 
     Parameters
     ----------
@@ -146,10 +148,30 @@ def run(
         See `pipeline.Work`; an executor takes no notice of them.
     executor : Executor, optional
         Processes that do both stages instead of this one.
+
+    Raises
+    ------
+    LockedError
+        If another process or window is writing the result.
+    StorageError
+        If the disk is full, gone or refuses; what is recorded is kept.
     """
+    with result.writer.writing():
+        yield from _recorded_run(result, model, wanted, focus, gate, executor)
+
+
+def _recorded_run(
+    result: Result,
+    model: Model,
+    wanted: Selection | Plan,
+    focus: Focus,
+    gate: Gate,
+    executor: Executor | None,
+) -> Iterator[Step]:
+    """Run, and record when, how and how far."""
     selection = wanted.selection if isinstance(wanted, Plan) else wanted
     entry = RunRecord.begin(model, selection.as_dict())
-    account, finished = _Account(), False
+    account, error = _Account(), None
     before = int(result.refined.sum())
     steps = _steps(result, model, wanted, focus, gate, executor)
     try:
@@ -157,15 +179,32 @@ def run(
             account.take(step)
             yield step
             account.go_on()
-        finished = True
+    except BaseException as raised:
+        error = raised
+        raise
     finally:
-        steps.close()  # what is on its way to the disk belongs to this run
+        with _first(error):
+            steps.close()  # what is on its way to the disk belongs to this run
+            result.writer.commit()
         account.stop()
         refined = int(result.refined.sum()) - before
         entry = replace(entry, notices=model.notices)
-        result.writer.record_run(
-            account.close(entry, finished=finished, refined=refined, cluster=executor is not None)
-        )
+        with _first(error):
+            result.writer.record_run(
+                account.close(
+                    entry, finished=error is None, refined=refined, cluster=executor is not None
+                )
+            )
+
+
+@contextmanager
+def _first(error: BaseException | None) -> Iterator[None]:
+    """Let an error stand that was raised before those of a full or lost disk in this block."""
+    try:
+        yield
+    except (OSError, TwoStageError):
+        if error is None or isinstance(error, GeneratorExit):
+            raise
 
 
 def _steps(
@@ -239,22 +278,16 @@ def _windows_left(result: Result) -> list[Box]:
 
     Windows of two rows share tiles of the slide's file: in a strip they are still in its cache.
     """
-    side, tissue = result.card.coarse_core_px, result.tissue
-    per_window = side // result.card.coarse_tile_px
-    done = result.windows_done
-    windows = []
-    for block in result.coarse_grid.box.blocks(side):
-        row, column = block.top // side * per_window, block.left // side * per_window
-        held = tissue[row : row + per_window, column : column + per_window]
-        if held.any() and block not in done:
-            windows.append(Box.at(block.top, block.left, side, side))
+    side = result.card.coarse_core_px
+    left = zip(*np.nonzero(result.windows_left), strict=True)
+    windows = [Box.at(int(row) * side, int(column) * side, side, side) for row, column in left]
     return sorted(windows, key=lambda core: (core.left // (STRIP * side), core.top, core.left))
 
 
 def _persist(
     result: Result, steps: Generator[Step, None, None], writer: ThreadPoolExecutor
 ) -> Iterator[Step]:
-    """Write steps in another thread; yield each once it is on disk."""
+    """Write steps in another thread; yield each once it is written."""
     waiting: deque[tuple[Step, Future[None]]] = deque()
     flushed = yielded = time.perf_counter()
     try:
@@ -286,14 +319,14 @@ def _persist(
 
 
 def _written(waiting: deque[tuple[Step, Future[None]]]) -> Step:
-    """The oldest step, once it is on disk."""
+    """The oldest step, once it is written."""
     step, future = waiting.popleft()
     future.result()
     return step
 
 
 def _write(result: Result, step: Step) -> None:
-    """Pixels first, then the journal: what is recorded is on disk."""
+    """Pixels first, then the event that speaks of them."""
     writer = result.writer
     match step:
         case CoarseWindowDone(core=core, logits=logits, unreadable=unreadable):

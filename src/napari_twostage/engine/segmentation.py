@@ -192,5 +192,6 @@ class Segmentation(Result):
         cluster : Executor, optional
             From `distributed.connect`: processes that compute instead of this one.
         """
+        self.repair()
         watch(self.iter_refine(plan, cluster=cluster), progress)
         return self

@@ -35,6 +35,8 @@ _TAIL_BYTES = 4096
 _LOCKED_BYTE = 2**31 - 2
 """Byte that is locked on Windows: beyond any data, because locked bytes are unreadable."""
 _BINARY = getattr(os, "O_BINARY", 0)
+ASIDE = ".partial"
+"""Ending of a file or folder before it takes its name."""
 _PROCESS = secrets.token_hex(4)
 _NUMBERS = count()
 
@@ -51,7 +53,13 @@ def read_file(path: Path) -> bytes:
     return patiently(path.read_bytes, path)
 
 
-def write_file(path: Path, data: bytes, *, parents: bool = False) -> None:
+def write_file(
+    path: Path,
+    data: bytes,
+    *,
+    parents: bool = False,
+    sync: Callable[[int], None] | None = None,
+) -> None:
     """Write a file, or replace it, in one step: readers and crashes meet the old or the new one.
 
     Parameters
@@ -63,13 +71,15 @@ def write_file(path: Path, data: bytes, *, parents: bool = False) -> None:
     parents : bool
         Make the folder if need be. Without it a folder that another process has removed stays
         removed.
+    sync : callable, optional
+        Called with the descriptor of the new content before that takes the name; see `durable`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder, and none is to be made.
     """
-    aside = _write_aside(path, data, parents=parents)
+    aside = _write_aside(path, data, parents=parents, sync=sync)
     try:
         replace_file(aside, path)
     except BaseException:
@@ -77,14 +87,23 @@ def write_file(path: Path, data: bytes, *, parents: bool = False) -> None:
         raise
 
 
-def create_file(path: Path, data: bytes) -> bool:
+def create_file(path: Path, data: bytes, *, parents: bool = True) -> bool:
     """Write a file in one step unless there is one; returns whether this call made it.
 
     Of several processes exactly one makes it, and nobody's file is replaced. POSIX: by a hard
     link; on a file system without links, by a lock of the system's, which a killed process lets
-    go of. Windows: by renaming, which never replaces a file there. The folder is made if need be.
+    go of. Windows: by renaming, which never replaces a file there.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    data : bytes
+        Content.
+    parents : bool
+        Make the folder if need be.
     """
-    aside = _write_aside(path, data, parents=True)
+    aside = _write_aside(path, data, parents=parents)
     try:
         if _msvcrt is not None:
             rename(aside, path)
@@ -114,15 +133,19 @@ def append(path: Path, data: bytes) -> int:
         return _write_at_end(descriptor, data, path)
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Append a line, making the file if need be; a last line that a crash cut short is dropped.
+def append_lines(path: Path, lines: bytes, *, sync: Callable[[int], None] | None = None) -> int:
+    """Append whole lines, making the file if need be; returns the offset at which they begin.
+
+    A last line that a crash cut short is dropped.
 
     Parameters
     ----------
     path : Path
         File of whole lines.
-    line : bytes
-        Ends with a newline, and has no other.
+    lines : bytes
+        Lines, each with a newline at its end.
+    sync : callable, optional
+        Called with the descriptor once they are written; see `durable`.
 
     Raises
     ------
@@ -134,7 +157,39 @@ def append_line(path: Path, line: bytes) -> None:
         end = _end_of_whole_lines(descriptor, size)
         if end < size:
             os.ftruncate(descriptor, end)
-        _write_at_end(descriptor, line, path)
+        try:
+            start = _write_at_end(descriptor, lines, path)
+            if sync is not None:
+                sync(descriptor)
+        except OSError:  # the lines that did fit would come twice when they are written again
+            with suppress(OSError):
+                os.ftruncate(descriptor, end)
+            raise
+    return start
+
+
+@contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+    """Keep out other processes of this machine that do the same with a file that is there.
+
+    A process that is killed lets go. On file systems without locks nobody is kept out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    BusyFileError
+        On Windows, if another process stays for over two seconds.
+    """
+    with patiently(lambda: path.open("r+b"), path) as file:
+        if _msvcrt is not None:
+            with _range_lock(file.fileno(), path):
+                yield
+            return
+        fcntl = import_module("fcntl")
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def replace_file(source: Path, target: Path) -> None:
@@ -211,23 +266,40 @@ def _may_pass(error: OSError, passing: tuple[int, ...]) -> bool:
     return error.errno in held or (_msvcrt is not None and isinstance(error, PermissionError))
 
 
-def _write_aside(path: Path, data: bytes, *, parents: bool) -> Path:
+def name_aside(path: Path) -> Path:
+    """Name beside a file or folder that no other machine, process or thread uses.
+
+    Short, so that long names have room.
+    """
+    return path.with_name(f"{path.name[:40]}.{_PROCESS}-{os.getpid()}-{next(_NUMBERS)}{ASIDE}")
+
+
+def _write_aside(
+    path: Path, data: bytes, *, parents: bool, sync: Callable[[int], None] | None = None
+) -> Path:
     """Write a file of another name in the same folder."""
-    # unique across machines, processes and threads; short, so that long names have room
-    name = f"{path.name[:40]}.{_PROCESS}-{os.getpid()}-{next(_NUMBERS)}.partial"
-    aside = path.with_name(name)
+    aside = name_aside(path)
     try:
         try:
-            aside.write_bytes(data)
+            _write(aside, data, sync)
         except FileNotFoundError:  # the first file of its folder
             if not parents:
                 raise
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(data)
+            _write(aside, data, sync)
     except OSError:  # a full disk
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise
     return aside
+
+
+def _write(path: Path, data: bytes, sync: Callable[[int], None] | None) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        if sync is not None:
+            file.flush()
+            sync(file.fileno())
 
 
 def _link(aside: Path, path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import re
 import sys
-from contextlib import contextmanager
+import time
+import zipfile
+import zlib
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from napari_twostage.errors import LocationError
 from napari_twostage.io import files
+from napari_twostage.io.durable import sync_folder, sync_tree, write_durably
 from napari_twostage.io.url import Url
 
 if TYPE_CHECKING:
@@ -29,6 +34,23 @@ _WINDOWS_PATH = 259
 """Characters of the longest path that Windows takes without a prefix."""
 _INSIDE_RESULT = 100
 """Characters of the longest path inside a result folder, of a file before it takes its name."""
+_ABANDONED_S = 60.0
+"""Age of an unfinished folder that nobody fills any more: filling one takes a moment."""
+ARRAY_BYTES = 1 << 31
+"""Most bytes of the arrays in one file."""
+UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""Errors of reading a file of arrays that is damaged, or of other arrays."""
 Location = Path | Url
 """A file or folder, here or elsewhere."""
 
@@ -152,15 +174,15 @@ def read_whole(location: Location) -> bytes:
 
 
 def write_whole(location: Location, data: bytes) -> None:
-    """Write a file so that a crash leaves the old one or the new one."""
+    """Write a file so that a crash or a power cut leaves the old one or the new one."""
     if isinstance(location, Url):
         location.write_bytes(data)
     else:
-        files.write_file(location, data)
+        write_durably(location, data)
 
 
 def save_arrays(location: Location, **arrays: ArrayLike) -> None:
-    """Write small arrays by name into one ``.npz`` file; a crash leaves no half file."""
+    """Write small arrays by name into one ``.npz`` file; see `write_whole`."""
     import numpy as np  # importing the package does not
 
     data = io.BytesIO()
@@ -168,11 +190,28 @@ def save_arrays(location: Location, **arrays: ArrayLike) -> None:
     write_whole(location, data.getvalue())
 
 
-def load_arrays(location: Location) -> dict[str, NDArray[Any]]:
-    """Read the arrays of `save_arrays`; FileNotFoundError where there is no file."""
+def load_arrays(location: Location, limit: int = ARRAY_BYTES) -> dict[str, NDArray[Any]]:
+    """Read the arrays of `save_arrays`; FileNotFoundError where there is no file.
+
+    Parameters
+    ----------
+    location : Path or Url
+        The file.
+    limit : int
+        Bytes that all arrays may take together.
+
+    Raises
+    ------
+    one of `UNREADABLE`
+        If it is no such file, or holds more than the limit.
+    """
     import numpy as np
 
-    with np.load(io.BytesIO(read_whole(location)), allow_pickle=False) as saved:
+    data = io.BytesIO(read_whole(location))
+    with zipfile.ZipFile(data) as members:
+        if sum(member.file_size for member in members.infolist()) > limit:
+            raise ValueError(f"it holds more than {limit} bytes")
+    with np.load(data, allow_pickle=False) as saved:
         return dict(saved)
 
 
@@ -194,18 +233,41 @@ def remove_file(location: Location) -> None:
 
 @contextmanager
 def atomic_folder(folder: Location) -> Iterator[Location]:
-    """Fill a folder that appears whole under its name, or not at all; see `is_vacant`."""
+    """Fill a folder that appears whole under its name, or not at all; see `is_vacant`.
+
+    Raises
+    ------
+    OSError
+        If another process came first: a folder that is not empty has the name.
+    """
     if isinstance(folder, Url):
         mark = folder / _UNFINISHED
         mark.write_bytes(b"")
         yield folder
         mark.unlink()
         return
-    unfinished = folder.with_name(f".{folder.name}.partial")
-    if unfinished.exists():  # a process was killed right here
-        files.remove_folder(unfinished)
-    yield unfinished
-    files.rename(unfinished, folder)
+    _remove_abandoned(folder)
+    unfinished = files.name_aside(folder.with_name(f".{folder.name}"))
+    try:
+        yield unfinished
+        sync_tree(unfinished)
+        with suppress(OSError):
+            folder.rmdir()  # an empty one may be in the way
+        files.rename(unfinished, folder)
+    except BaseException:
+        if unfinished.exists():
+            files.remove_folder(unfinished)
+        raise
+    sync_folder(folder.parent)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes left that were killed while they filled this folder."""
+    start = files.name_aside(folder.with_name(f".{folder.name}")).name.rsplit(".", 2)[0]
+    for place in folder.parent.glob(f"{glob.escape(start)}.*{files.ASIDE}"):
+        with suppress(OSError):
+            if time.time() - place.stat().st_mtime > _ABANDONED_S:
+                files.remove_folder(place)
 
 
 def is_vacant(folder: Location) -> bool:

@@ -1,23 +1,68 @@
-"""Edits by the user: labels above everything computed, undone one by one."""
+"""Edits by the user: labels above everything computed, undone one by one.
+
+An edit and its undo are each committed by one line of the journal. The labels from before and
+after are saved first, in a file of the edit's own; the arrays are written last. Whatever a crash
+leaves in between is finished by the next writer, and shown as finished until then.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from napari_twostage.errors import SegmentationError
-from napari_twostage.io.paths import load_arrays, save_arrays
-from napari_twostage.result.journal_events import EditMade, EditUndone
+from napari_twostage.errors import DamagedFileError, SegmentationError
+from napari_twostage.geometry import Box
+from napari_twostage.io.paths import UNREADABLE, load_arrays, remove_file, save_arrays
+from napari_twostage.result.journal_events import EditMade, EditStored, EditUndone
 from napari_twostage.result.layout import UNSET
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.result.label_store import LabelStore
     from napari_twostage.result.tile_log import TileLog
+
+
+@dataclass(frozen=True, slots=True)
+class SavedEdit:
+    """Painted labels of an edit's box, before and after it."""
+
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8] | None = None
+    """None if version 0.1 made it."""
+    box: Box | None = None
+    """None if version 0.1 made it."""
+
+    @classmethod
+    def load(cls, file: Location) -> Self:
+        """Read an edit's file.
+
+        Raises
+        ------
+        DamagedFileError
+            If it is missing or not what was saved.
+        """
+        try:
+            saved = load_arrays(file)
+            box = Box(*map(int, saved["box"])) if "box" in saved else None
+            edit = cls(saved["before"], saved.get("after"), box)
+            for labels in (edit.before, edit.after):
+                if labels is not None and (
+                    labels.dtype != np.uint8
+                    or labels.ndim != 2
+                    or (box is not None and labels.shape != box.shape)
+                ):
+                    raise ValueError(f"labels of {labels.shape}")
+        except (*UNREADABLE, FileNotFoundError) as error:
+            raise DamagedFileError(file) from error
+        return edit
 
 
 class Edits:
@@ -26,7 +71,7 @@ class Edits:
     Parameters
     ----------
     folder : Path or Url
-        Holds the painted labels that each edit replaced; made with the first edit.
+        Holds a file for each edit that stands; made with the first edit.
     store, log : LabelStore, TileLog
         Pixels and journal of the result.
     """
@@ -35,26 +80,131 @@ class Edits:
         self._folder = folder
         self._store = store
         self._log = log
+        self._known = {edit.number for edit in log.edits}
+        """Edits that this object may undo; others may come from another window."""
+        self.follow()
+
+    def follow(self) -> None:
+        """Show the edits that the log has, those of other processes too."""
+        waiting = []
+        for event in self._log.unstored:
+            with suppress(DamagedFileError):  # named by `settle`, and by a check
+                waiting.append(self._waiting(event))
+        self._store.show_edits((edit.box for edit in self._log.edits), waiting)
 
     def add(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Add an edit; parameters and errors as for `Result.edit`."""
+        """Add an edit; parameters and errors as for `Result.edit`. Only the writer may call."""
         labels = self.check(box, labels)
-        with self._store.lock:  # two edits must not take the same number
+        with self._store.lock:
             before = self._store.read_edits(box)
+            after = np.where(labels == UNSET, before, labels)
+            number = self._log.edits_made
             self._folder.mkdir(exist_ok=True)
-            save_arrays(self._file(self._log.edits_made), before=before)
-            self._store.write_edits(box, np.where(labels == UNSET, before, labels))
-            self._log.record(EditMade(self._log.edits_made, box))
+            file = self.file(number)
+            save_arrays(file, before=before, after=after, box=np.array(box.as_list()))
+            try:
+                self._log.record(EditMade(number, box), at_once=True)
+            except BaseException:
+                with suppress(OSError):
+                    remove_file(file)
+                raise
+            self._known.add(number)
+            self.follow()
+            self.settle()
 
     def undo(self) -> bool:
-        """Undo the last edit that stands; False if there is none."""
+        """Undo this object's last edit that stands; False if there is none."""
         with self._store.lock:
-            if not self._log.edits:
+            edit = self._last_own()
+            if edit is None:
                 return False
-            edit = self._log.edits[-1]
-            self._store.write_edits(edit.box, load_arrays(self._file(edit.number))["before"])
-            self._log.record(EditUndone(edit.number))
+            before = SavedEdit.load(self.file(edit.number)).before
+            if before.shape != edit.box.shape:
+                raise DamagedFileError(self.file(edit.number))
+            self._log.record(EditUndone(edit.number), at_once=True)
+            self._known.discard(edit.number)
+            self.follow()
+            self.settle()
         return True
+
+    def _last_own(self) -> EditMade | None:
+        """The last edit of this object that stands.
+
+        Raises
+        ------
+        SegmentationError
+            If an edit of another window lies over it.
+        """
+        above: list[EditMade] = []
+        for edit in reversed(self._log.edits):
+            if edit.number in self._known:
+                break
+            above.append(edit)
+        else:
+            return None
+        if any(other.box.intersect(edit.box).area for other in above):
+            raise SegmentationError(
+                "the last edit cannot be undone: another window has edited the same place since; "
+                "undo that edit there first"
+            )
+        return edit
+
+    def settle(self) -> None:
+        """Bring the arrays up to the journal. Only the writer may call."""
+        for event in self._log.unstored:
+            box, _ = self._waiting(event)
+            self._store.store_edit(box)
+            self._log.record(EditStored(event.number))
+            self.follow()
+            if isinstance(event, EditUndone):
+                self._log.commit()  # before its file goes
+                remove_file(self.file(event.number))
+
+    def paint_again(self, places: Iterable[Box]) -> None:
+        """Paint places whose array is damaged from the files of the edits, as far as there are any.
+
+        Only the writer may call.
+        """
+        painted = []
+        for place in places:
+            labels = np.full(place.shape, UNSET, np.uint8)
+            for edit in self._log.edits:
+                part = edit.box.intersect(place)
+                with suppress(DamagedFileError):
+                    after = SavedEdit.load(self.file(edit.number)).after
+                    if part.area and after is not None:
+                        inside = after[part.shift(-edit.box.top, -edit.box.left).slices]
+                        labels[part.shift(-place.top, -place.left).slices] = inside
+            painted.append((place, labels))
+        self._store.show_edits((edit.box for edit in self._log.edits), painted)
+        for place, _ in painted:
+            self._store.store_edit(place)
+        self.follow()
+
+    def remove_strays(self) -> None:
+        """Remove files of edits that were never committed, or are undone."""
+        for number in self.numbers_on_disk() - {edit.number for edit in self._log.edits}:
+            remove_file(self.file(number))
+
+    def numbers_on_disk(self) -> set[int]:
+        """Numbers of the edits that have a file."""
+        if not self._folder.exists():
+            return set()
+        found = (re.fullmatch(r"(\d{1,9})\.npz", file.name) for file in self._folder.iterdir())
+        return {int(match[1]) for match in found if match}
+
+    def file(self, number: int) -> Location:
+        """File of an edit."""
+        return self._folder / f"{number}.npz"
+
+    def _waiting(self, event: EditMade | EditUndone) -> tuple[Box, NDArray[np.uint8]]:
+        """Box and labels that an edit or an undo puts into it."""
+        saved = SavedEdit.load(self.file(event.number))
+        labels = saved.before if isinstance(event, EditUndone) else saved.after
+        box = event.box if isinstance(event, EditMade) else self._log.undone_boxes[event.number]
+        if labels is None or labels.shape != box.shape:
+            raise DamagedFileError(self.file(event.number))
+        return box, labels
 
     def check(self, box: Box, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Labels as `add` takes them; raises what it would raise, and changes nothing."""
@@ -68,6 +218,3 @@ class Edits:
         if unknown := set(np.unique(labels).tolist()) - known:
             raise SegmentationError(f"edit has labels {sorted(unknown)}; known are {sorted(known)}")
         return labels.astype(np.uint8)
-
-    def _file(self, number: int) -> Location:
-        return self._folder / f"{number}.npz"

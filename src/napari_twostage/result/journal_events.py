@@ -1,4 +1,9 @@
-"""Events of a journal, and the JSON objects that represent them on disk."""
+"""Events of a journal, and the JSON objects that represent them on disk.
+
+An edit is committed by its line alone: its labels wait in a file of their own, and are laid over
+what is read, until the arrays have them and `EditStored` says so. Version 0.1 wrote the arrays
+first and the line last; its lines say nothing of labels that wait.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,8 @@ from napari_twostage.errors import SegmentationError
 from napari_twostage.geometry import Box
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_twostage.method.tiling import Tile
 
 
@@ -69,10 +76,13 @@ class EditMade:
 
     number: int
     box: Box
+    waits: bool = True
+    """Whether its labels wait in its file; see `EditStored`."""
 
     def as_json(self) -> dict[str, Any]:
         """The object that `parse` reads."""
-        return {"event": "edit", "number": self.number, "box": self.box.as_list()}
+        values = {"event": "edit", "number": self.number, "box": self.box.as_list()}
+        return {**values, "waits": True} if self.waits else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +90,63 @@ class EditUndone:
     """An edit was taken back."""
 
     number: int
+    waits: bool = True
+    """Whether the labels from before wait in the edit's file; see `EditStored`."""
 
     def as_json(self) -> dict[str, Any]:
         """The object that `parse` reads."""
-        return {"event": "undo", "number": self.number}
+        values = {"event": "undo", "number": self.number}
+        return {**values, "waits": True} if self.waits else values
 
 
-Event = WindowDone | TilesRefined | TilesFailed | PyramidFlushed | EditMade | EditUndone
+@dataclass(frozen=True, slots=True)
+class EditStored:
+    """The arrays on disk have an edit, or no longer have one that was taken back."""
+
+    number: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `parse` reads."""
+        return {"event": "stored", "number": self.number}
+
+
+@dataclass(frozen=True, slots=True)
+class PixelsLost:
+    """Pixels that were recorded are damaged: windows and tiles that must be computed again."""
+
+    windows: tuple[Box, ...] = ()
+    """Cores of coarse windows."""
+    tiles: tuple[Tile, ...] = ()
+    """Refined tiles."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `parse` reads."""
+        cores = [core.as_list() for core in self.windows]
+        return {"event": "lost", "windows": cores, "tiles": [list(tile) for tile in self.tiles]}
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The folder was made; the record as it was then, for when its file is damaged."""
+
+    record: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `parse` reads."""
+        return {"event": "created", "record": self.record}
+
+
+Event = (
+    WindowDone
+    | TilesRefined
+    | TilesFailed
+    | PyramidFlushed
+    | EditMade
+    | EditUndone
+    | EditStored
+    | PixelsLost
+    | Created
+)
 
 
 def parse(values: dict[str, Any]) -> Event | None:
@@ -98,28 +158,48 @@ def parse(values: dict[str, Any]) -> Event | None:
         If an entry is missing or of another kind.
     """
     try:
-        match values["event"]:
-            case "window":
-                unreadable = {(row, column): str(why) for row, column, why in values["unreadable"]}
-                # earlier results do not say: their windows are in the pyramid
-                return WindowDone(Box(*values["core"]), unreadable, values.get("shown", True))
-            case "refined":
-                return TilesRefined(_tiles(values["tiles"]))
-            case "failed":
-                return TilesFailed(_tiles(values["tiles"]), str(values["reason"]))
-            case "overview":
-                return PyramidFlushed()
-            case "edit":
-                return EditMade(int(values["number"]), Box(*values["box"]))
-            case "undo":
-                return EditUndone(int(values["number"]))
-            case _:
-                return None
-    except (KeyError, TypeError, ValueError) as error:
+        read = _READERS.get(values["event"])
+        return None if read is None else read(values)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise SegmentationError(
             f"the journal holds an event that cannot be read: {values!r} ({error!r})"
         ) from error
 
 
+def _window(values: dict[str, Any]) -> WindowDone:
+    unreadable = {(int(row), int(column)): str(why) for row, column, why in values["unreadable"]}
+    # earlier results do not say: their windows are in the pyramid
+    return WindowDone(_box(values["core"]), unreadable, bool(values.get("shown", True)))
+
+
+def _lost(values: dict[str, Any]) -> PixelsLost:
+    return PixelsLost(tuple(map(_box, values["windows"])), _tiles(values["tiles"]))
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
+    "window": _window,
+    "refined": lambda values: TilesRefined(_tiles(values["tiles"])),
+    "failed": lambda values: TilesFailed(_tiles(values["tiles"]), str(values["reason"])),
+    "overview": lambda _: PyramidFlushed(),
+    "edit": lambda values: EditMade(_number(values), _box(values["box"]), _waits(values)),
+    "undo": lambda values: EditUndone(_number(values), _waits(values)),
+    "stored": lambda values: EditStored(_number(values)),
+    "lost": _lost,
+    "created": lambda values: Created(dict(values["record"])),
+}
+
+
 def _tiles(pairs: list[list[int]]) -> tuple[Tile, ...]:
-    return tuple((row, column) for row, column in pairs)
+    return tuple((int(row), int(column)) for row, column in pairs)
+
+
+def _box(sides: list[int]) -> Box:
+    return Box(*map(int, sides))
+
+
+def _number(values: dict[str, Any]) -> int:
+    return int(values["number"])
+
+
+def _waits(values: dict[str, Any]) -> bool:
+    return bool(values.get("waits", False))

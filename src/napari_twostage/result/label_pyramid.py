@@ -7,20 +7,25 @@ many places at once. The buffer of a killed run is rebuilt from the finer pixels
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.errors import DamagedFileError
 from napari_twostage.geometry import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from threading import RLock
 
     from numpy.typing import NDArray
 
+    from napari_twostage.geometry import Shape
     from napari_twostage.result.zarr_chunks import ChunkFiles
+
+log = logging.getLogger(__name__)
 
 Thinned = dict[int, "NDArray[np.uint8]"]
 """Labels of a place at several levels; the key is fine pixels per pixel."""
@@ -38,6 +43,8 @@ class LabelPyramid:
         finest level to itself.
     chunk_px : int
         Side of a chunk, the same for every level.
+    plane : (int, int)
+        Rows and columns of the fine grid.
     make : callable
         Computes the labels of a place at every level from the pixels on disk.
     lock : RLock
@@ -48,13 +55,16 @@ class LabelPyramid:
         self,
         levels: Mapping[int, ChunkFiles],
         chunk_px: int,
+        plane: Shape,
         make: Callable[[Box], Thinned],
         lock: RLock,
     ) -> None:
         self._levels = dict(levels)
         self._arrays: dict[int, ChunkFiles | _Patch] = {**levels}
         self._finest = min(levels)
+        self._sound = {step: array.all_chunks() for step, array in levels.items()}
         self._chunk_px = chunk_px
+        self._plane = plane
         self._make = make
         self._lock = lock
         self._stale_places: set[Box] = set()
@@ -86,13 +96,19 @@ class LabelPyramid:
 
     def show(self, place: Box, labels: Thinned) -> None:
         """Buffer the labels of a place; the last place shown is on top."""
+        self.show_together({place: labels})
+
+    def show_together(self, places: Mapping[Box, Thinned]) -> None:
+        """Buffer the labels of several places; a reader sees all of them or none."""
         with self._lock:
             held = self._buffer
-            self.buffered_bytes += _size(labels) - _size(held.get(place, {}))
-            if place in held:  # readers must see the old labels or the new ones, never none
-                held = {other: held[other] for other in held if other != place}
-            held[place] = labels
-            self._buffer = held
+            before = sum(_size(held.get(place, {})) for place in places)
+            self.buffered_bytes += sum(map(_size, places.values())) - before
+            if len(places) == 1 and not held.keys() & places.keys():
+                held.update(places)  # one step as well
+            else:
+                kept = {place: held[place] for place in held if place not in places}
+                self._buffer = {**kept, **places}
 
     def show_window(self, place: Box, labels: Thinned) -> None:
         """Write a coarse window's chunk of the finest level, and buffer its other levels."""
@@ -106,10 +122,28 @@ class LabelPyramid:
         self.update()
         # copied before the read: labels flushed meanwhile are in the copy or in the array
         held = list(self._buffer.items())
-        labels = read_box(self._arrays[step], box)
+        try:
+            labels = read_box(self._arrays[step], box, self._sound[step])
+        except DamagedFileError:
+            self._mend(step, box)
+            return self.read(box, step)
         for place, thinned in held:
             _paste(labels, box, place, step, thinned)
         return labels
+
+    def damaged(self) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Chunks that are damaged on disk: fine pixels per pixel of the level, and index."""
+        for step, array in self._levels.items():
+            for row, column in np.ndindex(*self._sound[step].shape):
+                try:
+                    array.read_chunk((row, column))
+                except DamagedFileError:
+                    yield step, (row, column)
+
+    def mend(self, step: int) -> None:
+        """Rebuild the chunks of a level that are damaged on disk; `flush` writes them."""
+        height, width = self._plane
+        self._mend(step, Box(0, 0, -(-height // step), -(-width // step)))
 
     def flush(self) -> None:
         """Write the buffer: the levels on disk are up to date."""
@@ -118,8 +152,7 @@ class LabelPyramid:
             for step, array in self._arrays.items():
                 for places in self._by_chunk(step):
                     self._write(array, step, places)
-            self._buffer.clear()
-            self.buffered_bytes = 0
+            self._forget_buffer()
 
     def detach(self, box: Box, step: int) -> Thinned:
         """Write only a box from now on, and none of the chunks that other processes share.
@@ -139,8 +172,7 @@ class LabelPyramid:
         """
         with self._lock:
             self._stale_places.clear()  # stale places are the owner's to rebuild
-            self._buffer.clear()
-            self.buffered_bytes = 0
+            self._forget_buffer()
             patches = {
                 beyond: _Patch(array, box.scaled(1 / beyond))
                 for beyond, array in self._levels.items()
@@ -154,6 +186,12 @@ class LabelPyramid:
         with self._lock:
             for step, pixels in levels.items():
                 self._levels[step][box.scaled(1 / step).slices] = pixels
+
+    def _forget_buffer(self) -> None:
+        self._buffer.clear()
+        self.buffered_bytes = 0
+        for sound in self._sound.values():  # chunks rebuilt in the buffer are written
+            sound[:] = True
 
     def _by_chunk(self, step: int) -> Iterable[list[Box]]:
         """Buffered places of a level, grouped by chunk so that each chunk is written once."""
@@ -172,10 +210,30 @@ class LabelPyramid:
             max(box.bottom for box in boxes),
             max(box.right for box in boxes),
         )
-        pixels = read_box(array, frame)
+        pixels = read_box(array, frame, self._sound[step])
         for place in places:
             _paste(pixels, frame, place, step, self._buffer[place])
         array[frame.slices] = pixels
+
+    def _mend(self, step: int, box: Box) -> None:
+        """Rebuild chunks of a level that are damaged on disk, in memory until the next flush."""
+        array, side = self._levels[step], self._chunk_px
+        with self._lock:
+            for chunk in box.scaled(1 / side).scaled(side).blocks(side):
+                index = chunk.top // side, chunk.left // side
+                try:
+                    array.read_chunk(index)
+                except DamagedFileError as error:
+                    log.warning("%s is damaged: it is computed again", error.path)
+                    self._rebuild(step, chunk.scaled(step))
+                    self._sound[step][index] = False
+
+    def _rebuild(self, step: int, area: Box) -> None:
+        """Buffer an area of the fine grid at a level and the coarser ones, window by window."""
+        for block in area.clip(self._plane).blocks(self._chunk_px * self._finest):
+            place = block.clip(self._plane)
+            coarse = {one: labels for one, labels in self._make(place).items() if one >= step}
+            self.show(place, {**self._buffer.get(place, {}), **coarse})
 
 
 class _Patch:
@@ -185,7 +243,9 @@ class _Patch:
         self.pixels = read_box(array, box)
         self._box = box
 
-    def __getitem__(self, place: tuple[slice, slice]) -> NDArray[np.uint8]:
+    def read(
+        self, place: tuple[slice, slice], _held: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.uint8]:
         return self.pixels[self._inside(place)]
 
     def __setitem__(self, place: tuple[slice, slice], pixels: NDArray[np.uint8]) -> None:
@@ -199,9 +259,11 @@ class _Patch:
         )
 
 
-def read_box(array: ChunkFiles | _Patch, box: Box) -> NDArray[np.uint8]:
-    """Labels of a box of an array; a copy."""
-    return np.array(array[box.slices], np.uint8)
+def read_box(
+    array: ChunkFiles | _Patch, box: Box, sound: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Labels of a box of an array, but for chunks that are not sound; a copy."""
+    return np.array(array.read(box.slices, sound), np.uint8)
 
 
 def _at(place: Box, step: int, labels: NDArray[np.uint8]) -> Box:

@@ -12,33 +12,40 @@
 Labels finer than the coarse grid are composed when they are read. From the coarse grid up they
 are kept, and new ones are buffered in memory for a while (see `label_pyramid`). A chunk is written
 to a new file that then replaces the old one, and a refined tile is appended to its shard before
-the shard's index names it, so neither a reader nor a crash leaves half a chunk.
+the shard's index names it, so a reader finds no half a chunk. What nothing records is not read.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import zarr
 
 from napari_twostage.geometry import Box
-from napari_twostage.io.zarr_store import store_at
 from napari_twostage.method.resample_labels import thin, upsample
 from napari_twostage.method.uncertainty import labels as likeliest
-from napari_twostage.result.label_pyramid import LabelPyramid, Thinned, read_box
+from napari_twostage.result.label_arrays import (
+    EDITS,
+    LOGITS,
+    REFINED,
+    open_array,
+    plan_arrays,
+    pyramid_array,
+)
+from napari_twostage.result.label_plane import EditPlane, LabelPlane
+from napari_twostage.result.label_pyramid import LabelPyramid, Thinned
 from napari_twostage.result.layout import UNSET
-from napari_twostage.result.zarr_chunks import ChunkFiles, compression
+from napari_twostage.result.zarr_chunks import ChunkFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from napari_twostage.io.durable import DirtyFiles
     from napari_twostage.io.paths import Location
-    from napari_twostage.method.tiling import Tile, TileGrid
+    from napari_twostage.method.tiling import Tile
     from napari_twostage.result.layout import Layout
 
 SURE = 16.0
@@ -57,63 +64,58 @@ class LabelStore:
         Folder of the zarr group.
     layout : Layout
         Grids and sizes.
-    create : bool
-        Make empty arrays; otherwise they must exist.
+    dirty : DirtyFiles, optional
+        Is told of the files that are written, to be synced later.
     """
 
-    def __init__(self, path: Location, layout: Layout, *, create: bool = False) -> None:
+    def __init__(self, path: Location, layout: Layout, dirty: DirtyFiles | None = None) -> None:
         self.layout = layout
         self.lock = RLock()
         """Write lock; hold it to group several writes into one."""
-        if create:
-            self._create(path)
-        group = zarr.open_group(store_at(path), mode="r+")
-        self._logits = _array(group, "coarse/logits")
-        self._refined = _Plane(_array(group, "refined"), layout.tiles)
-        self._edits = _Plane(_array(group, "edits"), layout.tiles)
+        self.arrays = {
+            name: ChunkFiles(open_array(path, name, plan), dirty, sync=name == EDITS)
+            for name, plan in plan_arrays(layout, sharded=True).items()
+        }
+        """Arrays by name."""
+        self._windows: NDArray[np.bool_] = np.zeros((1, *layout.window_shape), bool)
+        self._refined = LabelPlane(self.arrays[REFINED], layout.tiles)
+        self._edits = EditPlane(self.arrays[EDITS], layout.tiles)
         levels = {
-            step: _array(group, f"overview/{step}")
+            step: self.arrays[pyramid_array(step)]
             for step in layout.steps
             if step >= layout.card.ratio
         }
-        self.pyramid = LabelPyramid(levels, layout.card.coarse_core_px, self._thinned, self.lock)
-
-    def _create(self, path: Location) -> None:
-        layout, card = self.layout, self.layout.card
-        group = zarr.open_group(store_at(path), mode="a")
-        core, tile = card.coarse_core_px, card.tile_px
-        labels = layout.fine.shape, (tile, tile), "uint8", UNSET
-        plan: dict[str, tuple[tuple[int, ...], tuple[int, ...], str, Any]] = {
-            "coarse/logits": (
-                (card.outputs, *layout.coarse.shape),
-                (card.outputs, core, core),
-                "float16",
-                np.nan,
-            ),
-            "refined": labels,
-            "edits": labels,
-        }
-        plan |= {
-            f"overview/{step}": (layout.level_shapes[level], (core, core), "uint8", 0)
-            for level, step in enumerate(layout.steps)
-            if step >= card.ratio
-        }
-        for name, (shape, chunks, dtype, fill) in plan.items():
-            options = compression(chunks)
-            if name == "refined" and isinstance(path, Path):  # object stores cannot append
-                side = core * card.ratio
-                options = compression(chunks, shards=(side, side))
-            group.create_array(name, shape=shape, dtype=dtype, fill_value=fill, **options)
+        self.pyramid = LabelPyramid(
+            levels, layout.card.coarse_core_px, layout.fine.shape, self._thinned, self.lock
+        )
+        self.version = 0
+        """Number of times that edits changed; a read during which it changes may mix both."""
 
     # -- writing ------------------------------------------------------------------------------
 
-    def mark_written(
-        self, refined: NDArray[np.bool_], edited: NDArray[np.bool_] | None = None
-    ) -> None:
-        """Mark tiles, (rows, columns), of earlier runs; no others are looked up on disk."""
+    def mark_written(self, refined: NDArray[np.bool_], windows: Iterable[Box]) -> None:
+        """Mark tiles, (rows, columns), and cores of windows that are recorded; others stay."""
         self._refined.written |= refined
-        if edited is not None:
-            self._edits.written |= edited
+        for core in windows:
+            self.mark_window(core)
+
+    def unmark(self, tiles: Iterable[Tile], windows: Iterable[Box]) -> None:
+        """Take back the marks of pixels that are lost, and rebuild what was made of them."""
+        for tile in tiles:
+            self._refined.written[tile] = False
+        for core in windows:
+            self._windows[0, *self.layout.window_index(core)] = False
+        self.mark_stale(tiles, windows)
+
+    def mark_window(self, core: Box) -> None:
+        """Mark a window that is written."""
+        self._windows[0, *self.layout.window_index(core)] = True
+
+    @property
+    def windows(self) -> NDArray[np.bool_]:
+        """Coarse windows that are written: (rows, columns)."""
+        rows: NDArray[np.bool_] = self._windows[0]
+        return rows
 
     def mark_stale(self, tiles: Iterable[Tile], cores: Iterable[Box]) -> None:
         """Mark tiles and windows that the pyramid on disk may lack, as after a killed run."""
@@ -124,7 +126,8 @@ class LabelStore:
         """Write the logits of a coarse window, and show their labels in the pyramid."""
         place = self.layout.fine_box(core)
         with self.lock:
-            self._logits[:, *core.slices] = logits
+            self.arrays[LOGITS][:, *core.slices] = logits
+            self.mark_window(core)
             self.pyramid.show_window(place, self._thinned(place, likeliest(logits)))
 
     def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
@@ -155,24 +158,29 @@ class LabelStore:
         """Labels that the user painted; `UNSET` elsewhere."""
         return self._edits.read(box)
 
-    def write_edits(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Replace the painted labels in a box of the fine grid."""
+    def show_edits(
+        self, boxes: Iterable[Box], waiting: Iterable[tuple[Box, NDArray[np.uint8]]]
+    ) -> None:
+        """Show these edits from now on; see `EditPlane.show`."""
+        with self.lock:
+            self._edits.show(boxes, waiting)
+            self.version += 1  # after it: a read that began before sees the change
+
+    def store_edit(self, box: Box) -> None:
+        """Write the painted labels of a box, as they are shown, to the array and the pyramid."""
         size = self.layout.card.tile_px
         whole = box.scaled(1 / size).scaled(size).clip(self.layout.fine.shape)
         with self.lock:
-            # whole tiles, so that pixels of an edit that a crash left unrecorded are dropped
-            painted = self._edits.read(whole)
-            painted[box.shift(-whole.top, -whole.left).slices] = labels
-            self._edits.write(whole, painted)
-            for tile in self.layout.tiles.touching(box):
-                place = self.layout.tiles.box(tile)
-                self.pyramid.show(place, self._thinned(place))
+            self.arrays[EDITS][whole.slices] = self._edits.read(whole)
+            places = map(self.layout.tiles.box, self.layout.tiles.touching(box))
+            self.pyramid.show_together({place: self._thinned(place) for place in places})
 
     # -- reading ------------------------------------------------------------------------------
 
     def read_logits(self, box: Box) -> NDArray[np.float16]:
         """Logits (K, height, width) of a box of the coarse grid; NaN where there are none."""
-        return np.asarray(self._logits[:, *box.slices], np.float16)
+        place = slice(0, self.layout.card.outputs), *box.slices
+        return np.asarray(self.arrays[LOGITS].read(place, self._windows), np.float16)
 
     def read_labels(self, box: Box, level: int = 0) -> NDArray[np.uint8]:
         """Labels of a box of a level: edited, else refined, else the coarse ones."""
@@ -214,61 +222,3 @@ class LabelStore:
                 above = thin(over, step)
                 thinned[step] = np.where(above == UNSET, labels, above)
         return thinned
-
-
-class _Plane:
-    """Labels over the fine grid, one chunk per tile; chunks that were never written are not read.
-
-    Looking up a missing chunk costs as much as reading one.
-    """
-
-    def __init__(self, array: ChunkFiles, tiles: TileGrid) -> None:
-        self._array = array
-        self._tile_px = tiles.tile_px
-        self.written = np.zeros(tiles.shape, bool)
-
-    def write(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Write whole tiles."""
-        self._array[box.slices] = labels
-        self._mark(box)
-
-    def write_together(self, parts: Collection[tuple[Box, NDArray[np.uint8]]]) -> None:
-        """Write whole tiles, which another process may write at the same time."""
-        self._array.write_together((box.slices, labels) for box, labels in parts)
-        for box, _ in parts:
-            self._mark(box)
-
-    def _mark(self, box: Box) -> None:
-        # after the pixels: readers may come at any moment
-        self.written[box.scaled(1 / self._tile_px).slices] = True
-
-    def any_in(self, box: Box) -> bool:
-        """Whether any tile that touches a box was written."""
-        return bool(self.written[box.scaled(1 / self._tile_px).slices].any())
-
-    def read(self, box: Box) -> NDArray[np.uint8]:
-        """Labels of a box inside the plane; `UNSET` where there are none."""
-        labels = np.full(box.shape, UNSET, np.uint8)
-        self.lay_over(labels, box)
-        return labels
-
-    def lay_over(self, labels: NDArray[np.uint8], box: Box) -> None:
-        """Replace the labels of a box by those that were written here."""
-        if not box.area:
-            return
-        cells = box.scaled(1 / self._tile_px)
-        written = self.written[cells.slices]
-        if not written.any():
-            return
-        held = Box.around(written).shift(cells.top, cells.left)
-        part = held.scaled(self._tile_px).intersect(box)
-        over = read_box(self._array, part)
-        place = labels[part.shift(-box.top, -box.left).slices]
-        np.copyto(place, over, where=over != UNSET)
-
-
-def _array(group: zarr.Group, name: str) -> ChunkFiles:
-    array = group[name]
-    if not isinstance(array, zarr.Array):
-        raise TypeError(f"{name} is no array")
-    return ChunkFiles(array)

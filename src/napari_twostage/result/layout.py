@@ -62,6 +62,27 @@ class Layout:
         size = self.card.coarse_tile_px
         return Box.at(tile[0] * size, tile[1] * size, size, size).clip(self.coarse.shape)
 
+    @property
+    def window_shape(self) -> Shape:
+        """Rows and columns of coarse windows."""
+        side = self.card.coarse_core_px
+        rows, columns = (-(-length // side) for length in self.coarse.shape)
+        return rows, columns
+
+    def window(self, index: tuple[int, int]) -> Box:
+        """The coarse pixels of a window's core, inside the slide."""
+        side = self.card.coarse_core_px
+        return Box.at(index[0] * side, index[1] * side, side, side).clip(self.coarse.shape)
+
+    def window_index(self, core: Box) -> tuple[int, int]:
+        """Row and column of the window with this core."""
+        return core.top // self.card.coarse_core_px, core.left // self.card.coarse_core_px
+
+    def is_window(self, core: Box) -> bool:
+        """Whether a box is the core of a coarse window, inside the slide."""
+        inside = self.coarse.box.contains(core) and core.area > 0
+        return inside and self.window(self.window_index(core)) == core
+
     def fine_box(self, core: Box) -> Box:
         """The fine pixels of a coarse window's core, inside the slide."""
         return core.scaled(self.card.ratio).clip(self.fine.shape)

@@ -7,9 +7,16 @@ import platform
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from napari_twostage.errors import BusyFileError, SegmentationError
+from napari_twostage.errors import (
+    DamagedFileError,
+    ModelError,
+    SegmentationError,
+    one_line,
+    storage_error,
+)
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.io.paths import read_whole, write_whole
 from napari_twostage.models.card import ModelCard
@@ -25,6 +32,8 @@ Part = TypeVar("Part")
 
 FORMAT = 1
 FILE = "record.json"
+MOST_BYTES = 1 << 26
+"""Size of a record beyond which it is taken for damage."""
 STAGES = ("pyramid", "tissue", "coarse", "refine")
 """Stages of a run, in their order."""
 PACKAGES = ("napari-twostage", "torch", "openvino", "numpy", "zarr")
@@ -193,6 +202,8 @@ class Record:
     tissue: TissueRecord | None = None
     """None before tissue detection."""
     runs: tuple[RunRecord, ...] = ()
+    journal_version: int = 1
+    """From 2 on, the journal begins with a copy of the record."""
 
     @classmethod
     def new(cls, slide: Slide, model: Model, fine: Grid, parameters: Parameters) -> Self:
@@ -204,6 +215,7 @@ class Record:
             model=ModelRecord.of(model),
             card=model.card,
             parameters=parameters,
+            journal_version=2,
         )
 
     def with_run(self, run: RunRecord) -> Self:
@@ -222,20 +234,20 @@ class Record:
             "parameters": self.parameters.as_dict(),
             "runs": [run.as_dict() for run in self.runs],
         }
+        if self.journal_version > 1:
+            values["journal_version"] = self.journal_version
         if self.tissue is not None:
             values["tissue"] = asdict(self.tissue)
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str) -> Self:
-        """Read the values of `as_dict`; `source` names the folder in errors.
+        """Read the values of `as_dict`; `source` names the file in errors.
 
         Raises
         ------
-        SegmentationError
-            If an entry is missing or of another kind.
-        ModelError
-            If the card is not usable.
+        DamagedFileError
+            If an entry is missing or of another kind, or the card is not usable.
         """
         try:
             slide, grid = dict(values["slide"]), values["grid"]
@@ -256,11 +268,10 @@ class Record:
                 parameters=_known(Parameters, parameters),
                 tissue=None if tissue is None else _known(TissueRecord, tissue),
                 runs=tuple(_known(RunRecord, run) for run in values["runs"]),
+                journal_version=int(values.get("journal_version", 1)),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SegmentationError(
-                f"{source}: {FILE} is damaged ({error!r}); restore it from a copy, or segment anew"
-            ) from error
+        except (KeyError, TypeError, ValueError, AttributeError, ModelError) as error:
+            raise DamagedFileError(source, one_line(error)) from error
 
 
 def read_record(folder: Location) -> Record:
@@ -270,24 +281,33 @@ def read_record(folder: Location) -> Record:
     ------
     SegmentationError
         If the folder is no result, or of a newer format.
+    DamagedFileError
+        If the record is not what was written.
     """
+    file = folder / FILE
     try:
-        values = json.loads(read_whole(folder / FILE))
+        if isinstance(file, Path) and file.stat().st_size > MOST_BYTES:
+            raise DamagedFileError(file, f"more than {MOST_BYTES} bytes")
+        values = json.loads(read_whole(file))
     except (FileNotFoundError, NotADirectoryError):
+        if folder.exists() and (folder / "journal.jsonl").exists():
+            raise DamagedFileError(file, "missing") from None
         found = "is no result folder" if folder.exists() else "does not exist"
         raise SegmentationError(
             f"{folder} {found}; name a folder that segment wrote: it holds {FILE}"
         ) from None
-    except BusyFileError:
-        raise
-    except (OSError, ValueError) as error:
-        raise SegmentationError(f"{folder / FILE} cannot be read: {error}") from error
+    except (ValueError, RecursionError, IsADirectoryError) as error:
+        raise DamagedFileError(file, one_line(error)) from error
+    except OSError as error:
+        raise storage_error(error, file) from error
     found_format = values.get("format") if isinstance(values, dict) else None
+    if not isinstance(found_format, int):
+        raise DamagedFileError(file, "no record")
     if found_format != FORMAT:
         raise SegmentationError(
             f"{folder} has format {found_format}, expected {FORMAT}; update napari-twostage"
         )
-    return Record.from_dict(values, str(folder))
+    return Record.from_dict(values, str(file))
 
 
 def write_record(folder: Location, record: Record) -> None:

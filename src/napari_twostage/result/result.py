@@ -14,10 +14,11 @@ import numpy as np
 
 from napari_twostage.errors import SegmentationError, SlideError
 from napari_twostage.geometry import Box
-from napari_twostage.io.paths import locate
+from napari_twostage.io.paths import locate, remove_tree
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.uncertainty import probabilities
+from napari_twostage.result.check import Finding, check, repair
 from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
@@ -101,6 +102,27 @@ class Result:
         """The side that runs write to."""
         return RunWriter(self._files)
 
+    def check(self) -> list[Finding]:
+        """Verify pixels, tables and edits; see `check.check`."""
+        return list(check(self._files))
+
+    def repair(self) -> list[Finding]:
+        """Restore what can be, and have the rest computed again by the next run.
+
+        Returns
+        -------
+        list of Finding
+            What was damaged.
+
+        Raises
+        ------
+        LockedError
+            If another process or window is writing.
+        StorageError
+            If the disk is full, gone or refuses.
+        """
+        return repair(self._files)
+
     # -- slide and grids ----------------------------------------------------------------------
 
     @property
@@ -162,6 +184,17 @@ class Result:
         self._slide = slide
         return slide
 
+    def discard(self) -> None:
+        """Remove the folder with all that is in it.
+
+        Raises
+        ------
+        LockedError
+            If another process or window is writing.
+        """
+        with self._files.lock.hold():
+            remove_tree(self.path)
+
     def view(self, grid: Grid) -> View:
         """The slide as 8-bit RGB on a grid."""
         return View(self.slide, grid)
@@ -205,6 +238,11 @@ class Result:
     def windows_done(self) -> frozenset[Box]:
         """Cores, inside the slide, of the coarse windows that are done."""
         return frozenset(self._files.log.windows)
+
+    @property
+    def windows_left(self) -> NDArray[np.bool_]:
+        """Coarse windows with tissue that stage 1 has not seen: (rows, columns)."""
+        return self._files.scores.windows_left
 
     @property
     def refined(self) -> NDArray[np.bool_]:
@@ -267,7 +305,7 @@ class Result:
 
     def read_labels(self, box: Box, level: int = 0) -> NDArray[np.uint8]:
         """Labels of a box inside a level: edited, else refined, else upsampled coarse ones."""
-        return self._files.store.read_labels(box, level)
+        return self._files.read(lambda: self._files.store.read_labels(box, level))
 
     def read_logits(self, box: Box) -> NDArray[np.float16]:
         """Logits (K, height, width) of a box inside `coarse_grid`; NaN where there are none."""
@@ -317,15 +355,44 @@ class Result:
         ------
         SegmentationError
             If the shape or a value does not fit.
+        LockedError
+            If another process or window is writing.
+        StorageError
+            If the disk is full, gone or refuses; nothing has changed.
         """
-        self._files.edits.add(box, labels)
-        self._files.flush()
+        with self._files.writing():
+            self._files.edits.add(box, labels)
+            self._files.flush()
 
     def undo_edit(self) -> bool:
-        """Undo the last edit that stands; False if there is none."""
-        undone = self._files.edits.undo()
-        self._files.flush()
+        """Undo the last edit of this object, or that was there when it was opened.
+
+        Returns
+        -------
+        bool
+            False if there is none.
+
+        Raises
+        ------
+        LockedError
+            If another process or window is writing.
+        SegmentationError
+            If another window has edited the same place since.
+        """
+        with self._files.writing():
+            undone = self._files.edits.undo()
+            self._files.flush()
         return undone
+
+    def take_over(self) -> None:
+        """Remove the lock of a process on another machine, which is known to be gone.
+
+        Raises
+        ------
+        LockedError
+            If a process of this machine holds it and runs.
+        """
+        self._files.lock.take_over()
 
     def __repr__(self) -> str:
         height, width = self.grid.shape

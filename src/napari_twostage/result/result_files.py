@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from napari_twostage.io.paths import atomic_folder
+from napari_twostage.errors import SegmentationError, TwoStageError, storage_error
+from napari_twostage.io.durable import DirtyFiles
+from napari_twostage.io.files import name_aside, remove_folder, rename
+from napari_twostage.io.paths import atomic_folder, remove_tree
+from napari_twostage.io.url import Url
 from napari_twostage.method.tiling import TileGrid
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.edits import Edits
+from napari_twostage.result.journal import FILE as JOURNAL
 from napari_twostage.result.journal import Journal
-from napari_twostage.result.journal_events import PyramidFlushed
+from napari_twostage.result.journal_events import Created, PixelsLost, PyramidFlushed, WindowDone
+from napari_twostage.result.label_arrays import create_arrays
 from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
+from napari_twostage.result.record import FILE as RECORD
 from napari_twostage.result.record import Record, write_record
 from napari_twostage.result.tile_log import TileLog
 from napari_twostage.result.tile_scores import TileScores
+from napari_twostage.result.writer_lock import WriterLock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from napari_twostage.io.paths import Location
+
+    _T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
+
+_MOST_READS = 100
+"""Times that a read is repeated because an edit came in between."""
 
 
 class ResultFiles:
-    """Record, pixels, journal, scores and edits of one result folder.
+    """Record, pixels, journal, scores, edits and lock of one result folder.
 
     Parameters
     ----------
@@ -31,23 +48,34 @@ class ResultFiles:
         The folder, which must exist.
     record : Record
         Content of its `record.json`.
+
+    Raises
+    ------
+    DamagedFileError
+        If a part cannot be read.
     """
 
     def __init__(self, path: Location, record: Record) -> None:
         self.path = path
         self.record = record
-        self.layout = _layout(record)
-        self.store = LabelStore(path, self.layout)
-        self.log = TileLog(Journal(path / "journal.jsonl"), self.layout.tiles)
+        self.layout = layout_of(record)
+        dirty = None if isinstance(path, Url) else DirtyFiles(path)
+        self.store = LabelStore(path, self.layout, dirty)
+        self.log = TileLog(Journal(path / JOURNAL), self.layout.tiles, dirty, self.layout.is_window)
         self.measure = MEASURES[record.parameters.uncertainty]
-        self.scores = TileScores(path, self.store, self.log, self.measure)
+        self.scores = TileScores(path, self.store, self.log, self.measure, dirty)
+        self._show_log()
         self.edits = Edits(path / "undo", self.store, self.log)
-        edited = np.zeros(self.layout.tiles.shape, bool)
-        for edit in self.log.edits:
-            for tile in self.layout.tiles.touching(edit.box):
-                edited[tile] = True
-        self.store.mark_written(self.log.refined, edited)
         self.store.mark_stale(self.log.stale_tiles, self.log.stale_windows)
+        self.lock = WriterLock(path)
+        self._tidied = False
+        if self.log.damaged_lines:
+            log.warning(
+                "%s: %d lines of the journal are damaged; what they recorded is computed again by "
+                "segment or refine, edits come back by info --repair",
+                path,
+                self.log.damaged_lines,
+            )
 
     def write_record(self, record: Record) -> None:
         """Replace the record, on disk first."""
@@ -61,14 +89,117 @@ class ResultFiles:
                 self.store.pyramid.flush()
                 self.log.record(PyramidFlushed())
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one writer of the folder; what is recorded is on disk when the block ends.
+
+        Raises
+        ------
+        LockedError
+            If another process or window is writing.
+        StorageError
+            If the disk is full, gone or refuses.
+        """
+        with storage(self.path), self.lock.hold() as first:
+            if first:
+                self.follow(writing=True)
+                self._tidy()
+            try:
+                yield
+            except BaseException:
+                try:
+                    self.log.commit()
+                except (OSError, TwoStageError):
+                    log.debug("%s: what waits stays uncommitted", self.path, exc_info=True)
+                raise
+            self.log.commit()
+
+    def _tidy(self) -> None:
+        """Finish what a crash left half done."""
+        self.edits.settle()
+        if not self._tidied and not self.log.damaged_lines:
+            self.edits.remove_strays()
+        self._tidied = True
+
+    def follow(self, *, writing: bool = False) -> None:
+        """Take in what another process has recorded."""
+        if not writing and (self.lock.held or not self.log.grown):
+            return
+        events = self.log.follow()
+        if not events:
+            return
+        for event in events:
+            if isinstance(event, PixelsLost):
+                self.store.unmark(event.tiles, event.windows)
+        self._show_log()
+        self.edits.follow()
+        self.store.mark_stale(self.log.stale_tiles, self.log.stale_windows)
+        if any(isinstance(event, WindowDone | PixelsLost) for event in events):
+            self.scores.forget_windows()
+
+    def read(self, read: Callable[[], _T]) -> _T:
+        """Read pixels as they were at one moment: no half of an edit."""
+        for _ in range(_MOST_READS):
+            self.follow()
+            version = self.store.version
+            pixels = read()
+            if version == self.store.version and (self.lock.held or not self.log.grown):
+                break
+        return pixels
+
+    def _show_log(self) -> None:
+        self.store.mark_written(self.log.refined, self.log.windows)
+
+
+@contextmanager
+def storage(path: Location) -> Iterator[None]:
+    """Explain in one line what the disk refuses below a folder."""
+    try:
+        yield
+    except TwoStageError:
+        raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
 
 def make_folder(path: Location, record: Record) -> None:
-    """Write an empty result folder; a crash leaves none."""
+    """Write an empty result folder; a crash leaves none.
+
+    Raises
+    ------
+    OSError
+        FileExistsError or ENOTEMPTY if another process made one meanwhile.
+    """
     with atomic_folder(path) as folder:
-        LabelStore(folder, _layout(record), create=True)
+        create_arrays(folder, layout_of(record))
         write_record(folder, record)
+        Journal(folder / JOURNAL).append(Created(record.as_dict()).as_json())
 
 
-def _layout(record: Record) -> Layout:
+def remove_result(path: Location) -> None:
+    """Remove a result folder, and nothing else.
+
+    Raises
+    ------
+    SegmentationError
+        If it is no result folder.
+    LockedError
+        If another process or window is writing it.
+    """
+    if not any((path / name).exists() for name in (RECORD, JOURNAL)):
+        raise SegmentationError(
+            f"{path} is no result folder, so it is not overwritten; name another"
+        )
+    with WriterLock(path).hold():
+        if isinstance(path, Url):
+            remove_tree(path)
+            return
+        aside = name_aside(path.with_name(f".{path.name}"))
+        rename(path, aside)  # in one step: no reader meets half of it
+    remove_folder(aside)
+
+
+def layout_of(record: Record) -> Layout:
+    """Grids and sizes that follow from a record."""
     card, fine = record.card, record.grid
     return Layout(fine, card, TileGrid(fine.shape, card.tile_px, card.halo_px))

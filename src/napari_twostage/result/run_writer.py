@@ -1,4 +1,4 @@
-"""Writing a run's results: pixels first, then the journal line that records them."""
+"""Writing a run's results: pixels first, then the event that records them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from napari_twostage.result.record import TissueRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -93,12 +94,14 @@ class RunWriter:
         *,
         in_pyramid: bool = False,
     ) -> None:
-        """Record a coarse window whose pixels are on disk."""
-        self._files.log.record(WindowDone(core, unreadable, in_pyramid))
+        """Record a coarse window whose pixels are written."""
         self._files.scores.window_done(core, scores)
+        self._files.store.mark_window(core)
+        self._files.log.record(WindowDone(core, unreadable, in_pyramid))
 
     def finish_coarse_pass(self) -> None:
         """Keep the statistics of all tiles: the coarse pass is complete."""
+        self._files.log.commit()
         self._files.scores.save_statistics()
 
     def squares(self, core: Box, labels: NDArray[np.uint8]) -> dict[Tile, NDArray[np.uint8]]:
@@ -118,7 +121,7 @@ class RunWriter:
         self._files.store.write_tiles(squares)
 
     def record_refined(self, tiles: Sequence[Tile]) -> None:
-        """Record refined tiles whose pixels are on disk."""
+        """Record refined tiles whose pixels are written."""
         self._files.log.record(TilesRefined(tuple(tiles)))
 
     def record_failed(self, tiles: Sequence[Tile], reason: str) -> None:
@@ -128,6 +131,14 @@ class RunWriter:
     def record_run(self, run: RunRecord) -> None:
         """Add a run to the record."""
         self._files.write_record(self._files.record.with_run(run))
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Be the one writer of the folder; see `ResultFiles.writing`."""
+        return self._files.writing()
+
+    def commit(self) -> None:
+        """Put all that is recorded on the disk; otherwise it gets there within a second."""
+        self._files.log.commit()
 
     @property
     def buffered_bytes(self) -> int:
@@ -145,8 +156,13 @@ class RunWriter:
         return self._files.store.pyramid.detach(box, step)
 
     def flush_detached(self) -> None:
-        """Flush the box of `detach`; the owner of the run records it."""
+        """Flush the box of `detach` to the disk; the owner of the run records it."""
         self._files.store.pyramid.flush()
+        self._files.log.commit()
+
+    def follow(self) -> None:
+        """Take in what the owner of the run has recorded."""
+        self._files.follow(writing=True)
 
     def record_partition(
         self,
@@ -170,4 +186,4 @@ class RunWriter:
         if refined:
             self._files.log.record(TilesRefined(tuple(refined)))
             self._files.log.record(PyramidFlushed())
-            self._files.store.mark_written(self._files.log.refined)
+            self._files.store.mark_written(self._files.log.refined, self._files.log.windows)

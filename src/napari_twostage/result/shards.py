@@ -3,6 +3,9 @@
 A shard begins with an index, the offset and length of every chunk that it may hold: zarr's codec
 ``sharding_indexed``. zarr writes shards whole. Here a chunk is appended first, and then its entry
 of the index is written in one step, so readers find the chunk or none, also after a kill -9.
+
+A power cut may leave a shard without a whole index, or with entries for chunks that never reached
+the disk. No journal names these chunks. The first write to a shard makes it anew or drops them.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from contextlib import suppress
 from math import prod
 from typing import TYPE_CHECKING
 
+from napari_twostage.errors import DamagedFileError
+from napari_twostage.io.durable import make_folders, sync_descriptor
 from napari_twostage.io.files import (
     append,
     create_file,
@@ -25,6 +30,8 @@ from napari_twostage.io.files import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from napari_twostage.io.durable import DirtyFiles
 
 Index = tuple[int, ...]
 
@@ -40,25 +47,39 @@ class Files:
     ----------
     path_of : callable
         Maps the index of a chunk to its file.
+    dirty : DirtyFiles
+        Is told of the files that are written.
+    sync : bool
+        Put each file on the disk before it takes its name. Without it a power cut may take the
+        old content of a file that is being replaced.
     """
 
-    def __init__(self, path_of: Callable[[Index], Path]) -> None:
-        self._path_of = path_of
+    def __init__(
+        self, path_of: Callable[[Index], Path], dirty: DirtyFiles, *, sync: bool = False
+    ) -> None:
+        self.path_of = path_of
+        self._dirty = dirty
+        self._sync = sync_descriptor if sync else None
 
     def read(self, index: Index) -> bytes | None:
         """Read an encoded chunk; None where there is none."""
-        try:
-            return read_file(self._path_of(index))
-        except FileNotFoundError:
-            return None
+        return _read_or_none(self.path_of(index))
 
     def write(self, index: Index, data: bytes) -> None:
         """Write or replace a chunk's file in one step."""
-        write_file(self._path_of(index), data, parents=True)
+        path = self.path_of(index)
+        try:
+            write_file(path, data, sync=self._sync)
+        except FileNotFoundError:  # the first chunk of its folder
+            make_folders(path.parent, self._dirty.root)
+            write_file(path, data, sync=self._sync)
+        self._dirty.add(path)
 
     def remove(self, index: Index) -> None:
         """Remove a chunk, if there is one."""
-        remove_file(self._path_of(index))
+        path = self.path_of(index)
+        remove_file(path)
+        self._dirty.add(path)
 
     def write_together(self, chunks: Mapping[Index, bytes]) -> None:
         """Write several chunks."""
@@ -75,15 +96,31 @@ class Shards:
         Maps the index of a shard to its file.
     per_shard : tuple of int
         Chunks of a shard along each dimension.
+    dirty : DirtyFiles
+        Is told of the files that are written.
     """
 
-    def __init__(self, path_of: Callable[[Index], Path], per_shard: Index) -> None:
+    def __init__(
+        self, path_of: Callable[[Index], Path], per_shard: Index, dirty: DirtyFiles
+    ) -> None:
         self._path_of = path_of
         self._per_shard = per_shard
         self._count = prod(per_shard)
+        self._dirty = dirty
+        self._checked: set[Path] = set()
+
+    def path_of(self, index: Index) -> Path:
+        """File of the shard that a chunk belongs to."""
+        return self._place(index)[0]
 
     def read(self, index: Index) -> bytes | None:
-        """Read an encoded chunk; None where there is none."""
+        """Read an encoded chunk; None where there is none.
+
+        Raises
+        ------
+        DamagedFileError
+            If the shard is shorter than its index, or than the index says.
+        """
         path, number = self._place(index)
         try:
             file = patiently(lambda: path.open("rb", buffering=0), path)
@@ -95,26 +132,54 @@ class Shards:
             if entry == _MISSING:
                 return None
             if len(entry) < _ENTRY.size:
-                raise RuntimeError(f"{path} is cut short")
+                raise DamagedFileError(path)
             start, length = _ENTRY.unpack(entry)
+            if not self._is_inside(start, length, file.seek(0, 2)):
+                raise DamagedFileError(path)
             file.seek(start)
             return file.read(length)
 
     def write(self, index: Index, data: bytes) -> None:
         """Append an encoded chunk; other processes of this machine may append meanwhile."""
         path, number = self._place(index)
-        try:
-            start = append(path, data)
-        except FileNotFoundError:
-            create_file(path, _MISSING * self._count)  # unless another process was first
-            start = append(path, data)
+        self._make_writable(path)
+        start = append(path, data)
         _set_entry(path, number, _ENTRY.pack(start, len(data)))
+        self._dirty.add(path)
 
     def remove(self, index: Index) -> None:
         """Remove a chunk, if there is one."""
         path, number = self._place(index)
         with suppress(FileNotFoundError):
             _set_entry(path, number, _MISSING)
+            self._dirty.add(path)
+
+    def _make_writable(self, path: Path) -> None:
+        """Make a shard, or anew if a power cut left it without a whole index."""
+        if path in self._checked:
+            return
+        empty = _MISSING * self._count
+        make_folders(path.parent, self._dirty.root)
+        if not create_file(path, empty):  # unless another process was first
+            index, size = self._index(path)
+            if index is None:
+                write_file(path, empty)
+            else:
+                for number, (start, length) in enumerate(_ENTRY.iter_unpack(index)):
+                    if start != _NOWHERE and not self._is_inside(start, length, size):
+                        _set_entry(path, number, _MISSING)
+        self._checked.add(path)
+
+    def _is_inside(self, start: int, length: int, size: int) -> bool:
+        """Whether a chunk lies behind the index, inside a shard of this many bytes."""
+        return self._count * _ENTRY.size <= start and start + length <= size
+
+    def _index(self, path: Path) -> tuple[bytes | None, int]:
+        """Index of a shard, None if it is not whole, and the size of the file."""
+        with patiently(lambda: path.open("rb", buffering=0), path) as file:
+            index = file.read(self._count * _ENTRY.size)
+            size = file.seek(0, 2)
+        return index if len(index) == self._count * _ENTRY.size else None, size
 
     def write_together(self, chunks: Mapping[Index, bytes]) -> None:
         """Rewrite shards to include these chunks; not safe with concurrent appends.
@@ -127,19 +192,18 @@ class Shards:
             shards[path][number] = data
         for path, inside in shards.items():
             chunks_of_shard = dict(enumerate(self._read_all(path))) | inside
-            write_file(path, _joined(list(chunks_of_shard.values())), parents=True)
+            make_folders(path.parent, self._dirty.root)
+            write_file(path, _joined(list(chunks_of_shard.values())))
+            self._dirty.add(path)
 
     def _read_all(self, path: Path) -> list[bytes | None]:
-        """Read the chunks of a shard, in the order of its index."""
-        try:
-            shard = read_file(path)
-        except FileNotFoundError:
-            return [None] * self._count
+        """Read the chunks of a shard, in the order of its index; None for what is not whole."""
+        shard = _read_or_none(path) or b""
         index = shard[: self._count * _ENTRY.size]
         if len(index) < self._count * _ENTRY.size:
-            raise RuntimeError(f"{path} is cut short")
+            return [None] * self._count
         return [
-            None if start == _NOWHERE else shard[start : start + length]
+            shard[start : start + length] if self._is_inside(start, length, len(shard)) else None
             for start, length in _ENTRY.iter_unpack(index)
         ]
 
@@ -150,6 +214,15 @@ class Shards:
             shard.append(place // count)
             number = number * count + place % count
         return self._path_of(tuple(shard)), number
+
+
+def _read_or_none(path: Path) -> bytes | None:
+    try:
+        return read_file(path)
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError:
+        raise DamagedFileError(path) from None
 
 
 def _set_entry(path: Path, number: int, entry: bytes) -> None:

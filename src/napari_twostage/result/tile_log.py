@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_twostage.errors import SegmentationError
+from napari_twostage.geometry import Box
 from napari_twostage.method.tiling import TileState
+from napari_twostage.result.commits import Commits
 from napari_twostage.result.journal_events import (
+    Created,
     EditMade,
+    EditStored,
     EditUndone,
     Event,
+    PixelsLost,
     PyramidFlushed,
     TilesFailed,
     TilesRefined,
@@ -19,15 +26,17 @@ from napari_twostage.result.journal_events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box
+    from napari_twostage.io.durable import DirtyFiles
     from napari_twostage.method.tiling import Tile, TileGrid
-    from napari_twostage.result.journal import Journal
+    from napari_twostage.result.journal import Journal, Line
 
 
 class TileLog:
-    """States of tiles and windows; every change is written to the journal first.
+    """States of tiles and windows; changes are committed to the journal within a second.
 
     Parameters
     ----------
@@ -35,11 +44,24 @@ class TileLog:
         Journal to replay, which happens here.
     tiles : TileGrid
         The tiles of the result.
+    dirty : DirtyFiles, optional
+        Files that are synced before the events that speak of them.
+    is_window : callable, optional
+        Whether a box is the core of a coarse window; others are taken for damage.
     """
 
-    def __init__(self, journal: Journal, tiles: TileGrid) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        tiles: TileGrid,
+        dirty: DirtyFiles | None = None,
+        is_window: Callable[[Box], bool] = lambda _: True,
+    ) -> None:
         self._journal = journal
+        self._commits = Commits(journal, dirty)
         self._tiles = tiles
+        self._is_window = is_window
+        self._lock = RLock()
         self.windows: set[Box] = set()
         """Cores, inside the slide, of the coarse windows that are done."""
         self.refined = np.zeros(tiles.shape, bool)
@@ -50,19 +72,105 @@ class TileLog:
         """Edits that stand, the oldest first."""
         self.edits_made = 0
         """Edits ever made, including those undone."""
+        self.unstored: list[EditMade | EditUndone] = []
+        """Edits and undos that the arrays on disk may lack, the oldest first."""
+        self.undone_boxes: dict[int, Box] = {}
+        """Boxes of edits that were undone, by number."""
+        self.created: dict[str, Any] | None = None
+        """The record of the folder when it was made; None before version 0.2."""
+        self.damaged_lines = 0
+        """Lines that could not be read; what they recorded is not known."""
+        self.unknown_events: set[str] = set()
+        """Kinds of events that only later versions know."""
         self.stale_tiles: set[Tile] = set()
         """Tiles refined or edited since the label pyramid was last flushed."""
         self.stale_windows: set[Box] = set()
         """Cores of coarse windows done since then."""
-        for values in journal.events():
-            event = parse(values)
-            if event is not None:
-                self._apply(event)
+        for line in journal.events():
+            self._replay(line)
 
-    def record(self, event: Event) -> None:
-        """Write an event to the journal, then apply it."""
-        self._journal.append(event.as_json())
+    def record(self, event: Event, *, at_once: bool = False) -> None:
+        """Record an event whose pixels are written.
+
+        Parameters
+        ----------
+        event : Event
+            Event to apply.
+        at_once : bool
+            Commit it before it is applied, or neither; otherwise it is committed within a second.
+
+        Raises
+        ------
+        OSError, TwoStageError
+            If it cannot be committed, or what came before it could not.
+        """
+        with self._lock:
+            if at_once:
+                self._commits.commit_now(event.as_json())
+            self._apply(event)
+            if not at_once:
+                self._commits.add(event.as_json())
+
+    def commit(self) -> None:
+        """Put all that was recorded on the disk."""
+        self._commits.commit()
+
+    @property
+    def grown(self) -> bool:
+        """Whether another process has recorded events that are not applied yet."""
+        return self._journal.grown
+
+    def follow(self) -> list[Event]:
+        """Apply the events that another process has recorded; returns them."""
+        with self._lock:
+            events = [self._replay(line) for line in self._journal.new_events()]
+        return [event for event in events if event is not None]
+
+    def drop_damaged_lines(self, created: Created) -> None:
+        """Write the journal anew without lines that cannot be read; only the writer may call.
+
+        Parameters
+        ----------
+        created : Created
+            First event, if the journal has lost it.
+        """
+        with self._lock:
+            self._commits.commit()
+            first = None if self.created is not None else created
+            self._journal.rewrite([] if first is None else [first.as_json()])
+            self.created = self.created or created.record
+            self.damaged_lines = 0
+
+    def _replay(self, line: Line | None) -> Event | None:
+        """Apply a line of the journal, unless it makes no sense for this result."""
+        try:
+            event = None if line is None else parse(line)
+            if line is not None and event is None:
+                self.unknown_events.add(str(line["event"])[:40])
+                return None
+        except SegmentationError:
+            event = None
+        if event is None or not self._fits(event):
+            self.damaged_lines += 1
+            return None
         self._apply(event)
+        return event
+
+    def _fits(self, event: Event) -> bool:
+        """Whether an event speaks of tiles and places that there are."""
+        match event:
+            case WindowDone():
+                return self._is_window(event.core) and self._all_inside(tuple(event.unreadable))
+            case TilesRefined() | TilesFailed() | PixelsLost():
+                return self._all_inside(event.tiles)
+            case EditMade():
+                plane = Box(0, 0, *self._tiles.plane)
+                return event.number >= 0 and plane.contains(event.box)
+        return True
+
+    def _all_inside(self, tiles: tuple[Tile, ...]) -> bool:
+        rows, columns = self._tiles.shape
+        return all(0 <= row < rows and 0 <= column < columns for row, column in tiles)
 
     def states(self, scored: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """A `TileState` for each tile: (rows, columns).
@@ -98,12 +206,42 @@ class TileLog:
             case PyramidFlushed():
                 self.stale_tiles.clear()
                 self.stale_windows.clear()
+            case PixelsLost():
+                self._apply_loss(event)
+            case Created():
+                self.created = event.record
+            case EditMade() | EditUndone() | EditStored():
+                self._apply_to_edits(event)
+
+    def _apply_loss(self, event: PixelsLost) -> None:
+        self.windows.difference_update(event.windows)
+        for tile in event.tiles:
+            self.refined[tile] = False
+        self.stale_tiles.update(event.tiles)
+        self.stale_windows.update(event.windows)
+
+    def _apply_to_edits(self, event: EditMade | EditUndone | EditStored) -> None:
+        match event:
             case EditMade():
-                self.edits.append(event)
-                self.edits_made = event.number + 1
-                self.stale_tiles.update(self._tiles.touching(event.box))
+                self._apply_edit(event)
             case EditUndone():
-                undone = [edit for edit in self.edits if edit.number == event.number]
-                for edit in undone:
-                    self.stale_tiles.update(self._tiles.touching(edit.box))
-                self.edits = [edit for edit in self.edits if edit.number != event.number]
+                self._apply_undo(event)
+            case EditStored():
+                self.unstored = [one for one in self.unstored if one.number != event.number]
+
+    def _apply_edit(self, event: EditMade) -> None:
+        if all(edit.number != event.number for edit in self.edits):
+            self.edits = [*self.edits, event]
+            self.edits_made = max(self.edits_made, event.number + 1)
+            self.stale_tiles.update(self._tiles.touching(event.box))
+            if event.waits:
+                self.unstored = [*self.unstored, event]
+
+    def _apply_undo(self, event: EditUndone) -> None:
+        undone = [edit for edit in self.edits if edit.number == event.number]
+        for edit in undone:
+            self.undone_boxes[edit.number] = edit.box
+            self.stale_tiles.update(self._tiles.touching(edit.box))
+        self.edits = [edit for edit in self.edits if edit.number != event.number]
+        if undone and event.waits:
+            self.unstored = [*self.unstored, event]

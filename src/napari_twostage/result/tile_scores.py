@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_twostage.errors import DamagedFileError
 from napari_twostage.geometry import Grid
-from napari_twostage.io.paths import load_arrays, save_arrays
+from napari_twostage.io.paths import UNREADABLE, load_arrays, save_arrays
 from napari_twostage.method.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
 from napari_twostage.result.uncertainty_map import UncertaintyMap
 from napari_twostage.utils.threads import shared_property
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box
+    from napari_twostage.io.durable import DirtyFiles
     from napari_twostage.io.paths import Location
     from napari_twostage.method.tissue import Tissue
     from napari_twostage.method.uncertainty import Measure
     from napari_twostage.result.label_store import LabelStore
     from napari_twostage.result.tile_log import TileLog
 
+log = logging.getLogger(__name__)
 
 STATISTICS_ON_DISK = {
     "score": "score",
@@ -57,16 +64,25 @@ class TileScores:
         Pixels and states, from which the statistics are computed after an interrupted run.
     measure : callable
         Uncertainty measure, one of `uncertainty.MEASURES`.
+    dirty : DirtyFiles, optional
+        Is told of the files that are written, to be synced later.
     """
 
-    def __init__(self, folder: Location, store: LabelStore, log: TileLog, measure: Measure) -> None:
+    def __init__(
+        self,
+        folder: Location,
+        store: LabelStore,
+        log: TileLog,
+        measure: Measure,
+        dirty: DirtyFiles | None = None,
+    ) -> None:
         self._store = store
         self._log = log
         self._measure = measure
         self._tissue_file = folder / "tissue.npz"
         self._statistics_file = folder / "statistics.npz"
         self._seen: set[Location] = set()
-        self.uncertainty_map = UncertaintyMap(folder / "heat", store.layout)
+        self.uncertainty_map = UncertaintyMap(folder / "heat", store, measure, dirty)
 
     @property
     def tissue_known(self) -> bool:
@@ -76,37 +92,91 @@ class TileScores:
     @cached_property
     def tissue(self) -> NDArray[np.bool_]:
         """Tiles to segment: (rows, columns); once `tissue_known`."""
-        return np.asarray(load_arrays(self._tissue_file)["tiles"], bool)
+        with _damage(self._tissue_file):
+            tiles = np.asarray(load_arrays(self._tissue_file)["tiles"], bool)
+            _require_shape(tiles, self._store.layout.tiles.shape)
+            return tiles
 
     @property
     def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
         """Tissue as a mask (H, W), and the mask's grid; once `tissue_known`."""
-        saved = load_arrays(self._tissue_file)
-        mask = np.asarray(saved["mask"], bool)
-        mpp, downsample = (tuple(saved[name].tolist()) for name in ("mpp", "downsample"))
-        return mask, Grid((mask.shape[0], mask.shape[1]), downsample, mpp)
+        with _damage(self._tissue_file):
+            saved = load_arrays(self._tissue_file)
+            mask = np.asarray(saved["mask"], bool)
+            mpp, downsample = (_pair(saved[name]) for name in ("mpp", "downsample"))
+            height, width = mask.shape
+            return mask, Grid((height, width), downsample, mpp)
 
     def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
         """Save the tissue, and the tiles that follow from it."""
         grid = {"mpp": tissue.grid.mpp, "downsample": tissue.grid.downsample}
         save_arrays(self._tissue_file, tiles=tiles, mask=tissue.mask, **grid)
 
+    def forget_tissue(self) -> None:
+        """Look for the tissue's file again, which was set aside."""
+        self._seen.discard(self._tissue_file)
+        for name in ("tissue", "_windows_needed"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def _windows_needed(self) -> NDArray[np.bool_]:
+        """Coarse windows with tissue: (rows, columns)."""
+        layout = self._store.layout
+        per_window = layout.card.coarse_core_px // layout.card.coarse_tile_px
+        needed = np.zeros(layout.window_shape, bool)
+        rows, columns = np.nonzero(self.tissue)
+        needed[rows // per_window, columns // per_window] = True
+        return needed
+
+    @property
+    def windows_left(self) -> NDArray[np.bool_]:
+        """Coarse windows with tissue that stage 1 has not seen; once `tissue_known`."""
+        return self._windows_needed & ~self._store.windows
+
     @property
     def complete(self) -> bool:
         """Whether stage 1 has seen all tissue."""
-        return self._is_there(self._statistics_file)
+        return self.tissue_known and not self.windows_left.any()
 
     @shared_property
     def statistics(self) -> TileStatistics:
         """Statistics of each tile after stage 1; NaN for tiles without."""
         if self.complete:
-            saved = load_arrays(self._statistics_file)
-            return TileStatistics(**{name: saved[key] for name, key in STATISTICS_ON_DISK.items()})
+            try:
+                return self._load_statistics()
+            except FileNotFoundError:  # the run was stopped before it was written
+                pass
+            except DamagedFileError as error:
+                log.warning("%s is damaged: it is computed again", error.path)
         statistics = TileStatistics.empty(self._store.layout.tiles.shape)
-        for core in tuple(self._log.windows):  # a copy: a run may add some meanwhile
+        for index in zip(*np.nonzero(self._store.windows), strict=True):
+            core = self._store.layout.window(index)
             part = self.of_window(self._store.read_logits(core)).statistics
             statistics.put(part, *self._first_tile(core))
         return statistics
+
+    def _load_statistics(self) -> TileStatistics:
+        """Read the statistics of a complete coarse pass."""
+        shape = self._store.layout.tiles.shape
+        with _damage(self._statistics_file):
+            saved = load_arrays(self._statistics_file)
+            for key in STATISTICS_ON_DISK.values():
+                _require_shape(saved[key], shape)
+            return TileStatistics(**{name: saved[key] for name, key in STATISTICS_ON_DISK.items()})
+
+    @property
+    def statistics_sound(self) -> bool:
+        """Whether the file of a complete coarse pass is as it was written."""
+        try:
+            self._load_statistics()
+        except (FileNotFoundError, DamagedFileError):
+            return False
+        return True
+
+    def forget_windows(self) -> None:
+        """Compute from the logits again what follows from them: windows came or went."""
+        for part, name in ((self, "statistics"), (self.uncertainty_map, "pixels")):
+            part.__dict__.pop(name, None)
 
     def of_window(self, logits: NDArray[np.float16]) -> WindowScores:
         """Compute the statistics and cells of a coarse window from its logits as saved."""
@@ -121,7 +191,7 @@ class TileScores:
 
     def save_statistics(self) -> None:
         """Save the statistics of the complete coarse pass, so that opening a result is quick."""
-        if not self.complete:
+        if not self.statistics_sound:
             known = self.statistics
             arrays = {key: getattr(known, name) for name, key in STATISTICS_ON_DISK.items()}
             save_arrays(self._statistics_file, **arrays)
@@ -135,3 +205,24 @@ class TileScores:
     def _first_tile(self, core: Box) -> tuple[int, int]:
         side = self._store.layout.card.coarse_tile_px
         return core.top // side, core.left // side
+
+
+@contextmanager
+def _damage(file: Location) -> Iterator[None]:
+    """Name the file where its arrays are not those that were saved."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise DamagedFileError(file) from error
+
+
+def _require_shape(array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.shape != shape or array.dtype.kind not in "bf":
+        raise ValueError(f"an array of {array.shape} {array.dtype}, expected {shape}")
+
+
+def _pair(values: NDArray[Any]) -> tuple[float, float]:
+    first, second = (float(value) for value in values)
+    if not (0 < first < np.inf and 0 < second < np.inf):
+        raise ValueError(f"{first}, {second}")
+    return first, second

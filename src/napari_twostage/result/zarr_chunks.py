@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,8 @@ from numcodecs import zstd
 from zarr.codecs import BytesCodec, ShardingCodec, ZstdCodec
 from zarr.storage import LocalStore
 
+from napari_twostage.errors import DamagedFileError
+from napari_twostage.io.durable import DirtyFiles
 from napari_twostage.result.shards import Files, Shards
 
 if TYPE_CHECKING:
@@ -30,6 +33,11 @@ if TYPE_CHECKING:
     Slices = tuple[slice, ...]
 
 log = logging.getLogger(__name__)
+
+_MAGIC = b"\x28\xb5\x2f\xfd"
+"""First bytes of a zstd frame (RFC 8878)."""
+_SHORTEST_HEADER = 6
+"""Bytes of the shortest header of a frame."""
 
 
 class _Piece(NamedTuple):
@@ -56,11 +64,17 @@ class ChunkFiles:
     array : zarr.Array
         Reads and writes by itself, more slowly, in stores other than folders or with codecs
         other than zstd; the log says so.
+    dirty : DirtyFiles, optional
+        Is told of the files that are written, to be synced later.
+    sync : bool
+        Sync each file before it takes its name: for pixels that cannot be computed again.
     """
 
-    def __init__(self, array: zarr.Array[Any]) -> None:
+    def __init__(
+        self, array: zarr.Array[Any], dirty: DirtyFiles | None = None, *, sync: bool = False
+    ) -> None:
         self._array = array
-        self._files, self._level = _files_of(array)
+        self._files, self._codec = _files_of(array, dirty, sync=sync)
         if self._files is None:
             log.info("%s is read and written by zarr, more slowly than by file", array.store_path)
 
@@ -70,15 +84,50 @@ class ChunkFiles:
         return self._array.path
 
     def __getitem__(self, place: Slices) -> NDArray[Any]:
-        if self._files is None:
-            return np.asarray(self._array[place])
+        return self.read(place)
+
+    def read(
+        self, place: Slices, held: NDArray[np.bool_] | None = None, *, all_there: bool = False
+    ) -> NDArray[Any]:
+        """Read a box.
+
+        Parameters
+        ----------
+        place : tuple of slice
+            The box.
+        held : bool array with an element for each chunk, optional
+            Chunks that count; the others have the fill value, whatever is on disk.
+        all_there : bool
+            Whether a chunk that counts must be on disk. Chunks of fill values have no file.
+
+        Raises
+        ------
+        DamagedFileError
+            If a chunk is not as it was written.
+        """
         starts, stops = self._bounds(place)
-        values = np.full(np.subtract(stops, starts), self._array.fill_value, self._array.dtype)
+        shape, fill = np.subtract(stops, starts), self._array.fill_value
+        if self._files is None and held is None:
+            return np.asarray(self._array[place])
+        values = np.full(shape, fill, self._array.dtype)
         for piece in self._pieces(starts, stops):
-            chunk = self._read_chunk(self._files, piece.chunk)
-            if chunk is not None:
-                values[piece.outside] = chunk[piece.inside]
+            if held is None or held[piece.chunk]:
+                chunk = self.read_chunk(piece.chunk)
+                if chunk is not None:
+                    values[piece.outside] = chunk[piece.inside]
+                elif all_there:
+                    raise DamagedFileError(self.path_of(piece.chunk), "a part is missing")
         return values
+
+    def all_chunks(self) -> NDArray[np.bool_]:
+        """True for each chunk."""
+        array = self._array
+        counts = (-(-n // side) for n, side in zip(array.shape, array.chunks, strict=True))
+        return np.ones(tuple(counts), bool)
+
+    def path_of(self, index: tuple[int, ...]) -> Path | None:
+        """File that holds a chunk; None in stores other than folders."""
+        return None if self._files is None else self._files.path_of(index)
 
     def __setitem__(self, place: Slices, values: NDArray[Any]) -> None:
         if self._files is None:
@@ -124,7 +173,10 @@ class ChunkFiles:
             yield _Piece(index, tuple(inside), tuple(outside), whole)
 
     def _write_piece(self, files: Files | Shards, piece: _Piece, values: NDArray[Any]) -> None:
-        chunk = None if piece.whole else self._read_chunk(files, piece.chunk)
+        try:
+            chunk = None if piece.whole else self.read_chunk(piece.chunk)
+        except DamagedFileError:  # what it held is computed again, or lost
+            chunk = None
         chunk = self._filled(piece, values, chunk)
         if _is_all(chunk, self._array.fill_value):
             files.remove(piece.chunk)  # a chunk of fill values has no file
@@ -140,15 +192,50 @@ class ChunkFiles:
         return chunk
 
     def _encoded(self, chunk: NDArray[Any]) -> bytes:
-        return bytes(zstd.compress(chunk.tobytes(), self._level))
+        return bytes(zstd.compress(chunk.tobytes(), self._codec.level, self._codec.checksum))
 
-    def _read_chunk(self, files: Files | Shards, index: tuple[int, ...]) -> NDArray[Any] | None:
-        """Read a chunk of the array; None where there is none."""
-        data = files.read(index)
+    def read_chunk(self, index: tuple[int, ...]) -> NDArray[Any] | None:
+        """Read a chunk of the array, also what is beyond its edge; None where there is none.
+
+        Raises
+        ------
+        DamagedFileError
+            If it is not as it was written.
+        """
+        if self._files is None:
+            box = tuple(
+                slice(number * side, min((number + 1) * side, length))
+                for number, side, length in zip(
+                    index, self._array.chunks, self._array.shape, strict=True
+                )
+            )
+            chunk = np.full(self._array.chunks, self._array.fill_value, self._array.dtype)
+            part = np.asarray(self._array[box])
+            chunk[tuple(map(slice, part.shape))] = part
+            return chunk
+        data = self._files.read(index)
         if data is None:
             return None
-        pixels = bytearray(zstd.decompress(data))
-        return np.frombuffer(pixels, self._array.dtype).reshape(self._array.chunks)
+        shape, dtype = self._array.chunks, self._array.dtype
+        pixels = bytearray(prod(shape) * dtype.itemsize)
+        if _frame_size(data) != len(pixels):
+            raise DamagedFileError(self._files.path_of(index))
+        try:
+            zstd.decompress(data, pixels)
+        except (RuntimeError, ValueError) as error:
+            raise DamagedFileError(self._files.path_of(index)) from error
+        return np.frombuffer(pixels, dtype).reshape(shape)
+
+
+def _frame_size(data: bytes) -> int:
+    """Size of the content that the header of a zstd frame states (RFC 8878); 0 if it does not."""
+    if data[:4] != _MAGIC or len(data) < _SHORTEST_HEADER:
+        return 0
+    flags = data[4]
+    single = bool(flags & 0x20)
+    width = (int(single), 2, 4, 8)[flags >> 6]
+    start = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    return int.from_bytes(data[start : start + width], "little") + (256 if width == 2 else 0)
 
 
 def compression(chunks: tuple[int, ...], shards: tuple[int, ...] | None = None) -> dict[str, Any]:
@@ -161,7 +248,7 @@ def compression(chunks: tuple[int, ...], shards: tuple[int, ...] | None = None) 
     shards : tuple of int, optional
         Shape of the part that shares a file, in whole chunks; otherwise each chunk has a file.
     """
-    compress = ZstdCodec(level=1)
+    compress = ZstdCodec(level=1, checksum=True)  # damage shows, wherever it is
     if shards is None:
         return {"chunks": chunks, "compressors": compress}
     sharding = ShardingCodec(
@@ -185,28 +272,31 @@ def _index_location(sharding: ShardingCodec) -> str:
     return str(getattr(sharding.index_location, "value", sharding.index_location))
 
 
-def _files_of(array: zarr.Array[Any]) -> tuple[Files | Shards | None, int]:
-    """Files of an array's chunks and their zstd level; None if only zarr can read them."""
+def _files_of(
+    array: zarr.Array[Any], dirty: DirtyFiles | None, *, sync: bool
+) -> tuple[Files | Shards | None, ZstdCodec]:
+    """Files of an array's chunks and their codec; None if only zarr can read them."""
     # one byte a value has no order; others are little-endian, which zarr writes by default
     if not isinstance(array.store, LocalStore) or (
         array.dtype.itemsize > 1 and sys.byteorder != "little"
     ):
-        return None, 0
-    folder = Path(array.store.root) / array.path
+        return None, ZstdCodec()
+    root = Path(array.store.root)
+    folder = root / array.path
+    dirty = dirty or DirtyFiles(root)
 
     def path_of(index: tuple[int, ...]) -> Path:
         return folder / array.metadata.encode_chunk_key(index)
 
     match getattr(array.metadata, "codecs", ()):
-        case (BytesCodec(), ZstdCodec(level=level, checksum=False)):
-            return Files(path_of), level
+        case (BytesCodec(), ZstdCodec() as codec):
+            return Files(path_of, dirty, sync=sync), codec
         case (
             ShardingCodec(
-                codecs=(BytesCodec(), ZstdCodec(level=level, checksum=False)),
-                index_codecs=(BytesCodec(),),
+                codecs=(BytesCodec(), ZstdCodec() as codec), index_codecs=(BytesCodec(),)
             ) as sharding,
         ) if _index_location(sharding) == "start":
             shards = array.shards or array.chunks
             per_shard = tuple(n // part for n, part in zip(shards, array.chunks, strict=True))
-            return Shards(path_of, per_shard), level
-    return None, 0
+            return Shards(path_of, per_shard, dirty), codec
+    return None, ZstdCodec()

@@ -1,0 +1,97 @@
+"""The zarr arrays of a result: which there are, and that those on disk are these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from napari_twostage.errors import DamagedFileError, TransferError
+from napari_twostage.io.zarr_store import store_at
+from napari_twostage.result.layout import UNSET
+from napari_twostage.result.zarr_chunks import compression
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_twostage.io.paths import Location
+    from napari_twostage.result.layout import Layout
+
+LOGITS, REFINED, EDITS = "coarse/logits", "refined", "edits"
+METADATA = "zarr.json"
+"""File of an array, and of a group, that says what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayPlan:
+    """Shape and encoding of one array."""
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: str
+    fill: Any
+    shards: tuple[int, ...] | None = None
+
+
+def pyramid_array(step: int) -> str:
+    """Name of the array of a level of the label pyramid, by its fine pixels per pixel."""
+    return f"overview/{step}"
+
+
+def plan_arrays(layout: Layout, *, sharded: bool) -> dict[str, ArrayPlan]:
+    """Arrays of a result by name; `sharded` where files can be appended to."""
+    card = layout.card
+    core, tile = card.coarse_core_px, card.tile_px
+    side = core * card.ratio
+    chunks = card.outputs, core, core
+    fine = layout.fine.shape
+    plans = {
+        LOGITS: ArrayPlan((card.outputs, *layout.coarse.shape), chunks, "float16", np.nan),
+        REFINED: ArrayPlan(fine, (tile, tile), "uint8", UNSET, (side, side) if sharded else None),
+        EDITS: ArrayPlan(fine, (tile, tile), "uint8", UNSET),
+    }
+    for level, step in enumerate(layout.steps):
+        if step >= card.ratio:
+            plan = ArrayPlan(layout.level_shapes[level], (core, core), "uint8", 0)
+            plans[pyramid_array(step)] = plan
+    return plans
+
+
+def create_arrays(path: Location, layout: Layout, names: Iterable[str] | None = None) -> None:
+    """Write the metadata of a result's arrays, or of some of them; pixels are left alone."""
+    group = zarr.open_group(store_at(path), mode="a")
+    for name, plan in plan_arrays(layout, sharded=isinstance(path, Path)).items():
+        if names is None or name in names:
+            group.create_array(
+                name,
+                shape=plan.shape,
+                dtype=plan.dtype,
+                fill_value=plan.fill,
+                **compression(plan.chunks, shards=plan.shards),
+            )
+
+
+def open_array(path: Location, name: str, plan: ArrayPlan) -> zarr.Array[Any]:
+    """Open an array of a result.
+
+    Raises
+    ------
+    DamagedFileError
+        If its metadata are missing, cannot be read, or are those of another array.
+    TransferError
+        If a URL cannot be reached.
+    """
+    file = path / f"{name}/{METADATA}"
+    try:
+        array = zarr.open_array(store_at(path), path=name, mode="r+")
+        found = array.shape, array.chunks, str(array.dtype)
+    except TransferError:
+        raise
+    except Exception as error:  # zarr raises whatever junk leads to
+        raise DamagedFileError(file) from error
+    if found != (plan.shape, plan.chunks, plan.dtype):
+        raise DamagedFileError(file, f"an array of {found[0]}, expected {plan.shape}")
+    return array
