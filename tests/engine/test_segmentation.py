@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import CLASSES, MPP, FakeModel, make_card, noise, noise_slide
 
-from napari_twostage.engine.api import iter_segment, segment
+from napari_twostage.engine.api import iter_segment, prepare, run_to_end, segment
+from napari_twostage.engine.options import RunOptions
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SegmentationError, SelectionError
 from napari_twostage.geometry import Box
@@ -246,9 +247,11 @@ def test_coarser_levels_never_lag_behind_a_run(
     limit = 500  # a few tiles, or a window or two
     monkeypatch.setattr("napari_twostage.engine.runner.FLUSH_BYTES", limit)
     slide = open_slide(noise(40, 2100), mpp=MPP)  # so long that there are levels above the coarse
-    steps = iter_segment(slide, FakeModel(), tmp_path / "out", tissue=False, fraction=0.2)
-    for taken in steps:
+    options = RunOptions(tissue=False, fraction=0.2)
+    written = prepare(slide, FakeModel(), tmp_path / "out", options)
+    for taken in run_to_end(written, options.selection(written.card)):
         if isinstance(taken, CoarseWindowDone):
+            written.writer.commit()  # which happens within a second anyway
             growing = Segmentation.open(tmp_path / "out", slide=slide, model=FakeModel())
             place = growing.layout.fine_box(taken.core)
             level = len(growing.labels) - 1

@@ -7,15 +7,18 @@ leaves in between is finished by the next writer, and shown as finished until th
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from napari_twostage.errors import DamagedFileError, SegmentationError
 from napari_twostage.geometry import Box
+from napari_twostage.io.durable import sync_folder
 from napari_twostage.io.paths import UNREADABLE, load_arrays, remove_file, save_arrays
 from napari_twostage.result.journal_events import EditMade, EditStored, EditUndone
 from napari_twostage.result.layout import UNSET
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.result.label_store import LabelStore
     from napari_twostage.result.tile_log import TileLog
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class Edits:
             before = self._store.read_edits(box)
             after = np.where(labels == UNSET, before, labels)
             number = self._log.edits_made
-            self._folder.mkdir(exist_ok=True)
+            self._make_folder()
             file = self.file(number)
             save_arrays(file, before=before, after=after, box=np.array(box.as_list()))
             try:
@@ -127,6 +132,11 @@ class Edits:
             self.settle()
         return True
 
+    def _make_folder(self) -> None:
+        if isinstance(self._folder, Path) and not self._folder.exists():
+            self._folder.mkdir(exist_ok=True)
+            sync_folder(self._folder.parent)
+
     def _last_own(self) -> EditMade | None:
         """The last edit of this object that stands.
 
@@ -152,8 +162,11 @@ class Edits:
     def settle(self) -> None:
         """Bring the arrays up to the journal. Only the writer may call."""
         for event in self._log.unstored:
-            box, _ = self._waiting(event)
-            self._store.store_edit(box)
+            try:
+                box, _ = self._waiting(event)
+                self._store.store_edit(box)
+            except DamagedFileError as error:  # nothing else has these labels
+                log.warning("edit %d is lost: %s", event.number, error)
             self._log.record(EditStored(event.number))
             self.follow()
             if isinstance(event, EditUndone):

@@ -21,7 +21,7 @@ from napari_twostage.result.label_arrays import create_arrays
 from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
 from napari_twostage.result.record import FILE as RECORD
-from napari_twostage.result.record import Record, write_record
+from napari_twostage.result.record import Record, read_record, write_record
 from napari_twostage.result.tile_log import TileLog
 from napari_twostage.result.tile_scores import TileScores
 from napari_twostage.result.writer_lock import WriterLock
@@ -97,11 +97,14 @@ class ResultFiles:
         ------
         LockedError
             If another process or window is writing.
+        SegmentationError
+            If another result has taken the place of this one.
         StorageError
             If the disk is full, gone or refuses.
         """
         with storage(self.path), self.lock.hold() as first:
             if first:
+                self._refresh_record()
                 self.follow(writing=True)
                 self._tidy()
             try:
@@ -113,6 +116,19 @@ class ResultFiles:
                     log.debug("%s: what waits stays uncommitted", self.path, exc_info=True)
                 raise
             self.log.commit()
+
+    def _refresh_record(self) -> None:
+        """Take in runs of other processes; refuse another result that has taken the place."""
+        found = read_record(self.path)
+        if (found.created, found.model, found.grid) != (
+            self.record.created,
+            self.record.model,
+            self.record.grid,
+        ):
+            raise SegmentationError(
+                f"{self.path} was replaced by another result since it was opened; open it again"
+            )
+        self.record = found
 
     def _tidy(self) -> None:
         """Finish what a crash left half done."""

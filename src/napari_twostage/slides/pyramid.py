@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError
 from napari_twostage.geometry import Box
+from napari_twostage.io.durable import sync_tree
 from napari_twostage.io.paths import locate, remove_tree, write_whole
 from napari_twostage.io.zarr_store import store_at
 from napari_twostage.slides.base import Slide, reflected
@@ -308,6 +310,8 @@ def _write_marker(slide: Slide, folder: Location, damage: Damage) -> None:
         "slide": _identity(slide),
         "damage": [[*box.as_list(), why] for box, why in damage],
     }
+    if isinstance(folder, Path):
+        sync_tree(folder)  # the mark speaks of pixels that are on the disk
     write_whole(folder / _MARKER, json.dumps(record).encode())
 
 
