@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from napari_twostage.io.url import Url
+    from napari_twostage.io.paths import Location
 
 
 class WebServer(ThreadingHTTPServer):
@@ -162,11 +162,12 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("the object store did not start")
 
 
-def count_events(out: Url) -> int:
+def count_events(out: Location) -> int:
     """How many events the journal of a result holds."""
     try:
         text = (out / "journal.jsonl").read_bytes()
-        rest = [part.read_bytes() for part in (out / "journal").iterdir()]
+        numbered = out / "journal"
+        rest = [part.read_bytes() for part in numbered.iterdir()] if numbered.exists() else []
     except FileNotFoundError:
         return 0
     return b"".join([text, *rest]).count(b"\n")

@@ -131,8 +131,7 @@ def test_ctrl_c_keeps_what_is_recorded(case: Case, tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     ) as process:
-        journal = out / "journal.jsonl"
-        wait_for(lambda: journal.exists() and journal.stat().st_size > 0)
+        wait_for(lambda: count_events(out) >= 2)
         os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal does
         _, said = process.communicate(timeout=WAIT_S)
     assert process.returncode == STOPPED

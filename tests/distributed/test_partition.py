@@ -14,6 +14,7 @@ from tests.fakes import make_card
 from napari_twostage.distributed.partition import MAX_PARTITIONS, PartitionGrid, grouped
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.tiling import TileGrid
+from napari_twostage.result.label_arrays import create_arrays
 from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
 
@@ -53,7 +54,7 @@ def test_no_two_partitions_share_a_chunk_up_to_their_step(
 ) -> None:
     layout = layout_of(*shape)
     partitions = PartitionGrid(layout)
-    LabelStore(tmp_path, layout, create=True)
+    create_arrays(tmp_path, layout)
     arrays = [("refined", 1), ("edits", 1), ("coarse/logits", layout.card.ratio)]
     arrays += [
         (f"overview/{s}", s) for s in layout.steps if layout.card.ratio <= s <= partitions.step
@@ -98,8 +99,10 @@ def test_what_is_set_aside_reaches_the_shared_levels_through_the_owner(tmp_path:
     partitions = PartitionGrid(layout)
     assert max(layout.steps) > partitions.step
     rng = np.random.default_rng(0)
-    whole = LabelStore(tmp_path / "whole", layout, create=True)
-    owner = LabelStore(tmp_path / "parts", layout, create=True)
+    for name in ("whole", "parts"):
+        create_arrays(tmp_path / name, layout)
+    whole = LabelStore(tmp_path / "whole", layout)
+    owner = LabelStore(tmp_path / "parts", layout)
     worker = LabelStore(tmp_path / "parts", layout)
     for partition, cores in grouped(windows(layout), partitions.of_window):
         shared = worker.pyramid.detach(partitions.box(partition), partitions.step)
