@@ -131,7 +131,7 @@ def test_ctrl_c_keeps_what_is_recorded(case: Case, tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     ) as process:
-        wait_for(lambda: count_events(out) >= 2)
+        wait_for((out / "handover").exists)
         os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal does
         _, said = process.communicate(timeout=WAIT_S)
     assert process.returncode == STOPPED
