@@ -232,7 +232,8 @@ def view(options: Namespace) -> VerbOutput:
         raise SlideError(f"there is no file {missing[0]}; check the path")
     from napari_twostage.viewer.launch import launch
 
-    launch(options.paths)
+    with saving():
+        launch(options.paths)
     return {"opened": [str(path) for path in options.paths]}, [], DONE
 
 

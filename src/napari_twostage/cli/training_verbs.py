@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.cli.arguments import pixel_size
+from napari_twostage.cli.interrupts import saving
 from napari_twostage.errors import ModelError, TwoStageError
 from napari_twostage.models.bundle import bundled_names
 from napari_twostage.utils.timing import ROUNDS
@@ -87,15 +88,16 @@ def train(options: argparse.Namespace) -> VerbOutput:
     from napari_twostage.training.train import train as train_config
 
     config = load_config(options.config, options.set)
-    train_config(
-        config,
-        options.data,
-        options.out,
-        device=options.device,
-        parts=options.parts,
-        teacher=options.teacher,
-        progress=not options.quiet,
-    )
+    with saving():
+        train_config(
+            config,
+            options.data,
+            options.out,
+            device=options.device,
+            parts=options.parts,
+            teacher=options.teacher,
+            progress=not options.quiet,
+        )
     bundle = None if config.card is None else options.out / BUNDLE
     text = [f"weights    {options.out}"] + ([] if bundle is None else [f"bundle     {bundle}"])
     return {"out": str(options.out), "bundle": None if bundle is None else str(bundle)}, text, 0

@@ -102,6 +102,7 @@ def segment(
         In one line: what was expected, what was found, what to do next.
     """
     options = RunOptions.from_keywords(keywords)
+    require_executor(cluster)
     seg = prepare(slide, model, out, options)
     watch(run_to_end(seg, options.selection(seg.card), cluster=cluster), progress)
     return seg
@@ -121,6 +122,7 @@ def iter_segment(
     again with the same arguments goes on.
     """
     options = RunOptions.from_keywords(keywords)
+    require_executor(cluster)
     seg = prepare(slide, model, out, options)
     yield from run_to_end(seg, options.selection(seg.card), cluster=cluster)
 
@@ -210,7 +212,6 @@ def run_to_end(
     cluster : Executor, optional
         See `segment`.
     """
-    require_executor(cluster)
     fresh = not seg.tissue_known
     try:
         yield from run(seg, seg.model, wanted, focus=focus, gate=gate, executor=cluster)

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
-GO_ON = "run the same command again to go on"
+GO_ON = "repeat the command that was stopped to go on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

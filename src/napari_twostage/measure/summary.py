@@ -72,8 +72,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         f"slide      {summary['slide']}",
         f"model      {summary['model']}",
         f"pixel size {height:.4g} × {width:.4g} µm ({summary['mpp_source']})",
-        "time       "
-        + " · ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if value >= 0.05),
+        f"time       {_described(seconds)}",
         f"refined    {tiles['refined']:,} of {tiles['tissue']:,} tissue tiles "
         f"({summary['fraction_refined']:.1%}){so_far}",
         f"quality    {'unknown' if dice is None else f'expected Dice {dice:.2f}'}",
@@ -85,3 +84,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     if summary["missing"]:
         text.append(f"UNFINISHED {summary['missing_described']}")
     return text
+
+
+def _described(seconds: dict[str, float]) -> str:
+    parts = [f"{name} {value:.1f} s" for name, value in seconds.items() if value >= 0.05]
+    return " · ".join(parts) or "not recorded"
