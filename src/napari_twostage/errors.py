@@ -164,7 +164,7 @@ _ON_WINDOWS = {19: "EROFS", 39: "ENOSPC", 53: "EIO", 64: "EIO", 112: "ENOSPC", 1
 
 _ALWAYS = frozenset({"ENOSPC", "EDQUOT", "EFBIG", "EROFS"})
 """Storage errors even of a file without a name."""
-_NO_MEMORY = ("OutOfMemoryError", "bad allocation", "allocate memory")
+_NO_MEMORY = ("OutOfMemoryError", "bad allocation", "bad_alloc", "allocate memory")
 """Signs of errors of torch and OpenVINO that stand for MemoryError."""
 
 

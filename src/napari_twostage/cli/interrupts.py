@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RESUMABLE = ("batch", "demo", "refine", "segment", "train")
 """Verbs that go on where they were stopped."""
+_HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
 class _State:
@@ -60,10 +61,12 @@ def stopped_line(arguments: Sequence[str]) -> str:
 def handle_interrupts(arguments: Sequence[str]) -> None:
     """Handle the signals that stop this process; those that its parent had ignored stay so."""
     _state.arguments = arguments
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _HANDLED:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _handle)
     sys.unraisablehook = _raise_again
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextmanager
@@ -83,8 +86,15 @@ def exit_if_interrupted() -> None:
 
 
 def ignore_interrupts() -> None:
-    """Ignore Ctrl-C from now on: all is done, and Python shuts down."""
+    """Ignore signals from now on: all is done, and Python shuts down."""
+    for number in _HANDLED:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leave_to_parent() -> None:
+    """Let a forked child say nothing: a terminal sends Ctrl-C to it as well."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
@@ -96,8 +106,7 @@ def _handle(number: int, _frame: FrameType | None) -> None:
 
 def _exit(number: int) -> NoReturn:
     """Write the line past Python's buffers, which may be in use at this moment, and end."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # one line is enough
+    ignore_interrupts()  # one line is enough
     try:
         line = f"\n{stopped_line(_state.arguments)}\n"
         os.write(2, line.encode(sys.stderr.encoding, sys.stderr.errors or "replace"))
