@@ -143,16 +143,14 @@ def convert(options: argparse.Namespace) -> VerbOutput:
 
 def _own_bundle(folder: Path) -> Path:
     """Folder of a model that is added to: not a bundled one, nor a zip."""
-    if folder.is_dir():
-        return folder
-    if str(folder) in bundled_names():
+    if not folder.exists() and str(folder) in bundled_names():
         raise ModelError(
             f"{folder} is a bundled model, which has all that can be added; "
             "give the folder of a model of your own"
         )
-    raise ModelError(
-        f"{folder} is no folder; give the folder of a model, with card.json and weights.safetensors"
-    )
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; give the folder of a model: unpack a zip first")
+    return folder
 
 
 def _written(file: Path) -> VerbOutput:
