@@ -15,8 +15,8 @@ WORDS = {
     errno.EROFS: "read-only",
     errno.EACCES: "permission",
     errno.EPERM: "permission",
-    errno.ENOENT: "gone",
-    errno.ENOTDIR: "gone",
+    errno.ENOENT: "no such",
+    errno.ENOTDIR: "no such",
     errno.EIO: "does not respond",
     errno.EMFILE: "too many files",
 }

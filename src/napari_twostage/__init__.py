@@ -19,7 +19,15 @@ from napari_twostage.export import export
 if TYPE_CHECKING:
     from napari_twostage.engine.api import iter_segment, segment
     from napari_twostage.engine.segmentation import Segmentation
-    from napari_twostage.errors import TwoStageError
+    from napari_twostage.errors import (
+        ExportError,
+        ModelError,
+        SegmentationError,
+        SelectionError,
+        SlideError,
+        StorageError,
+        TwoStageError,
+    )
     from napari_twostage.geometry import Box
     from napari_twostage.method.selection import Plan
     from napari_twostage.method.tiling import TileState
@@ -29,9 +37,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Box",
+    "ExportError",
+    "ModelError",
     "Plan",
     "Segmentation",
+    "SegmentationError",
+    "SelectionError",
     "Session",
+    "SlideError",
+    "StorageError",
     "TileState",
     "TwoStageError",
     "export",
@@ -43,9 +57,15 @@ __all__ = [
 
 _HOMES = {
     "Box": "geometry",
+    "ExportError": "errors",
+    "ModelError": "errors",
     "Plan": "method.selection",
     "Segmentation": "engine.segmentation",
+    "SegmentationError": "errors",
+    "SelectionError": "errors",
     "Session": "session",
+    "SlideError": "errors",
+    "StorageError": "errors",
     "TileState": "method.tiling",
     "TwoStageError": "errors",
     "iter_segment": "engine.api",

@@ -106,8 +106,20 @@ class BusyFileError(TwoStageError, PermissionError):
     """A file that another program holds open, or that is write-protected."""
 
 
+class UnfinishedError(SegmentationError):
+    """A result that holds too little yet for what is asked; going on with its run adds it."""
+
+
 class StorageError(TwoStageError):
     """A disk or folder that refuses: full, read-only, without permission, broken or gone."""
+
+
+class UnwritableExportError(ExportError, StorageError):
+    """An export that the disk or folder does not take."""
+
+
+class OutOfMemoryError(TwoStageError):
+    """A computation that needs more memory than there is."""
 
 
 _AGAIN = "run the same command again: it goes on"
@@ -120,7 +132,7 @@ _REFUSED = {
     ),
     "EROFS": "the disk is read-only; make it writable or choose another folder",
     "EACCES": "no permission; change the permissions or choose another folder",
-    "ENOENT": f"the file, folder or drive is gone; bring it back and {_AGAIN}",
+    "ENOENT": f"no such file, folder or drive, or no longer; bring it back and {_AGAIN}",
     "EIO": f"the disk or network drive does not respond as it should; check it and {_AGAIN}",
     "EMFILE": f"too many files are open; raise the limit (ulimit -n) and {_AGAIN}",
     "ENAMETOOLONG": "the name is too long for this file system; choose a shorter one",
@@ -150,6 +162,37 @@ _ON_WINDOWS = {19: "EROFS", 39: "ENOSPC", 53: "EIO", 64: "EIO", 112: "ENOSPC", 1
 """Windows error codes that Python gives another number."""
 
 
+_ALWAYS = frozenset({"ENOSPC", "EDQUOT", "EFBIG", "EROFS"})
+"""Storage errors even of a file without a name."""
+_NO_MEMORY = ("OutOfMemoryError", "bad allocation", "bad_alloc", "allocate memory")
+"""Signs of errors of torch and OpenVINO that stand for MemoryError."""
+
+
+def explained(error: BaseException) -> TwoStageError | None:
+    """An error, or its cause, in words for the user.
+
+    Returns
+    -------
+    TwoStageError or None
+        The error itself if it is one of ours, or what its cause means where memory or storage is
+        the cause; None if nobody foresaw it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TwoStageError):
+            return cause
+        named = f"{type(cause).__name__} {cause}"
+        if isinstance(cause, MemoryError) or any(sign in named for sign in _NO_MEMORY):
+            return OutOfMemoryError(
+                f"this needs more memory than there is ({one_line(cause)}); close other programs, "
+                f"take fewer workers or another machine, and {_AGAIN}"
+            )
+        if isinstance(cause, OSError) and _is_of_storage(cause):
+            return storage_error(cause)
+        cause = cause.__cause__
+    return None
+
+
 def storage_error(error: OSError, path: object | None = None) -> StorageError:
     r"""Explain what the file system refused, in one line that says what to do.
 
@@ -165,16 +208,26 @@ def storage_error(error: OSError, path: object | None = None) -> StorageError:
     >>> print(storage_error(OSError(errno.ENOSPC, "No space left on device", "a.zarr")))
     a.zarr: the disk is full; free space and run the same command again: it goes on
     """
-    symbol = _ON_WINDOWS.get(getattr(error, "winerror", None) or 0)
-    if symbol is None:
-        symbol = errno.errorcode.get(error.errno or 0, "")
-    symbol = _ALIKE.get(symbol, symbol)
     reason = " ".join((error.strerror or str(error) or type(error).__name__).split())
-    text = _REFUSED.get(symbol, f"{reason}; check the disk and {_AGAIN}")
+    text = _REFUSED.get(_symbol(error), f"{reason}; check the disk and {_AGAIN}")
     name = error.filename if path is None else path
     if name is None:
         return StorageError(text)
     return StorageError(f"{os.fsdecode(name) if isinstance(name, bytes) else name}: {text}")
+
+
+def _is_of_storage(error: OSError) -> bool:
+    """Whether an error comes from a disk or folder, not from a network or a program."""
+    symbol = _symbol(error)
+    return symbol in _ALWAYS or (symbol in _REFUSED and error.filename is not None)
+
+
+def _symbol(error: OSError) -> str:
+    """Symbol of an error's number, one for all that mean the same; empty without a number."""
+    symbol = _ON_WINDOWS.get(getattr(error, "winerror", None) or 0)
+    if symbol is None:
+        symbol = errno.errorcode.get(error.errno or 0, "")
+    return _ALIKE.get(symbol, symbol)
 
 
 def one_line(error: BaseException) -> str:

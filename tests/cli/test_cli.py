@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_twostage import iter_segment
 from napari_twostage.cli.parser import main
+from napari_twostage.method.steps import ChipRefined
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.samples import sample_slide
 
@@ -148,6 +150,23 @@ BAD = {
     "other settings than the result's": ["segment", "CROP", "--out", "RESULT"],
     "nothing to refine": ["refine", "RESULT"],
     "an unknown ending": ["export", "RESULT", "out.docx", "--quiet"],
+    "an unknown ending after a known one": ["export", "RESULT", "out.png", "out.docx", "--quiet"],
+    "a file named twice": ["export", "RESULT", "out.png", "./out.png", "--quiet"],
+    "no folder to export to": ["export", "RESULT", "out.png", "no/out.png", "--quiet"],
+    "a place in the result": ["export", "RESULT", "RESULT/out.png", "--quiet"],
+    "the slide as the result": ["segment", "CROP", "--out", "CROP"],
+    "the current folder as the result": ["segment", "CROP", "--out", "."],
+    "another pixel size than the result's": [
+        "segment", "CROP", "--out", "RESULT", "--mpp", "0.4", "--no-tissue",
+    ],
+    "pixels of half a tile": ["segment", "CROP", "--out", "OUT", "--mpp", "50"],
+    "no number": ["segment", "CROP", "--out", "OUT", "--fraction", "nan"],
+    "a region beyond the result": ["refine", "RESULT", "--region", "9000,9000,10,10"],
+    "a device of other programs": ["segment", "CROP", "--out", "OUT", "--device", "gpu"],
+    "a bundled model to add to": ["convert", "nuclei"],
+    "no pair of device and precision": [
+        "precision", "--on", "foo", "--data", "OUT", "--out", "OUT",
+    ],
 }  # fmt: skip
 
 
@@ -163,7 +182,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
     places = {"CROP": str(crop), "RESULT": str(result), "OUT": str(tmp_path / "out.zarr")}
-    assert main([places.get(word, word) for word in BAD[fault]]) == 2
+    given = [word.replace("RESULT/", f"{result}/") for word in BAD[fault]]
+    assert main([places.get(word, word) for word in given]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("napari-twostage: ")
@@ -172,7 +192,18 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["segment", "a.tif"], ["info", "a.tif", "--mpp", "-1"]]
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["segment", "a.tif"],
+        ["info", "a.tif", "--mpp", "-1"],
+        ["info", "a.tif", "--mpp", "nan"],
+        ["info", "a.tif", "--mpp", "half"],
+        ["info", ""],
+        ["refine", "a.zarr", "--region", "1,2"],
+        ["refine", "a.zarr", "--region", "1,2,0,4"],
+    ],
 )
 def test_a_command_that_cannot_be_parsed_exits_with_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -180,7 +211,33 @@ def test_a_command_that_cannot_be_parsed_exits_with_2(
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert "usage" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "usage" in err
+    assert "pixel_size" not in err
+    assert "box" not in err
+
+
+def test_a_stopped_run_is_told_as_unfinished_by_every_verb(
+    crop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "stopped.zarr"
+    steps = iter_segment(crop, "nuclei", out, tissue=False, refine="all")
+    next(step for step in steps if isinstance(step, ChipRefined))
+    steps.close()
+    for arguments in (
+        ["info", out],
+        ["export", out, tmp_path / "areas.csv", "--quiet"],
+        ["refine", out, "--fraction", "1", "--dry-run"],
+    ):
+        summary = answer(capsys, *arguments, code=1)
+        assert summary["complete"] is False
+        assert summary["missing"]["selected_tiles"] > 0
+        assert main([str(word) for word in arguments]) == 1
+        shown = capsys.readouterr()
+        assert f"of {TILES} selected tiles not refined" in shown.out + shown.err
+    summary = answer(capsys, "segment", crop, "--out", out, "--no-tissue", "--refine", "all")
+    assert summary["complete"] is True
+    assert summary["missing"] == {}
 
 
 def test_the_crop_is_what_was_cut(crop: Path) -> None:

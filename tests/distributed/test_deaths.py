@@ -15,8 +15,7 @@ from tests.proofs.helpers import assert_same, outcome
 from tests.servers import count_events, object_store
 
 from napari_twostage import Segmentation
-from napari_twostage.cli.commands import SOME_FAILED
-from napari_twostage.cli.parser import STOPPED
+from napari_twostage.cli.failures import FAILED, STOPPED
 from napari_twostage.distributed import connect
 from napari_twostage.distributed.cluster import NO_WORKER
 from napari_twostage.errors import ClusterError
@@ -160,7 +159,7 @@ def test_the_owner_of_a_run_on_an_object_store_is_killed(
         assert not np.isfinite(Segmentation.open(out).scores).all()
 
         again = subprocess.run(case.command(out, *options), check=False)
-        assert again.returncode == SOME_FAILED  # the damaged tile
+        assert again.returncode == FAILED  # the damaged tile
         seg = Segmentation.open(out)
         assert_same(outcome(seg), case.expected)
         assert not (out / "handover").is_dir()

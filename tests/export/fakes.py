@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import dask.array as da
 import numpy as np
@@ -58,7 +60,7 @@ class FakeSegmentation:
     name: str = "fake"
     path: Path = Path("fake.twostage.zarr")
     classes: tuple = (FakeClass("nucleus", "#2ca02c", 1), FakeClass("gland", "#d62728", 2))
-    record: dict = field(default_factory=dict)
+    finished: bool = True
     read: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -74,6 +76,19 @@ class FakeSegmentation:
         self.level_shapes = [level.shape for level in self.labels]
         if self.uncertainty is None:
             self.uncertainty = np.zeros(self.coarse_grid.shape, np.float32)
+
+    @property
+    def record(self):
+        run = SimpleNamespace(finished=self.finished, plan={"tiles": 3}, planned_tiles=3, refined=1)
+        return SimpleNamespace(slide=SimpleNamespace(path=None), runs=(run,))
+
+    # -- how much of it is there: one coarse window, which is done
+    card = SimpleNamespace(coarse_core_px=1, coarse_tile_px=1)
+    windows_done = frozenset({Box(0, 0, 1, 1)})
+    tissue_known = coarse_complete = True
+    tissue = np.ones((1, 1), bool)
+    windows_left = np.zeros((1, 1), bool)
+    failures: ClassVar[dict] = {}
 
     def read_labels(self, box, level=0):
         self.read.append((level, box))

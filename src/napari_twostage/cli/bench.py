@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_twostage.cli.interrupts import saving
 from napari_twostage.engine.api import iter_segment
 from napari_twostage.errors import SelectionError
 from napari_twostage.method.steps import CoarsePassStarted, TilesSelected
@@ -38,7 +39,7 @@ def bench(options: Namespace) -> VerbOutput:
         raise SelectionError(f"expected at least one round, found {options.rounds}; try --rounds 5")
     model = load_model(options.model, device=options.device, precision=options.precision)
     warm_up(model)
-    with open_slide(options.slide or sample_slide()) as slide:
+    with open_slide(options.slide or sample_slide()) as slide, saving():
         timings = time_in_turn(
             {
                 "coarse only": lambda: total(time_stages(slide, model, refine="none")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from napari_twostage.cli.failures import DONE, FAILED
+from napari_twostage.cli.interrupts import saving
 from napari_twostage.engine.api import prepare, run_to_end, working_grid
 from napari_twostage.engine.batch import TABLE, aligned, segment_all
+from napari_twostage.engine.checks import require_inside
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.engine.progress import watch
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import (
-    SegmentationError,
     SelectionError,
     SlideError,
     TwoStageError,
 )
-from napari_twostage.export import export
-from napari_twostage.geometry import Box
+from napari_twostage.export import check_targets, export
 from napari_twostage.io.paths import is_folder
+from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.summary import summarise, summary_lines
 from napari_twostage.method.selection import Selection
 from napari_twostage.models import load_model
@@ -44,8 +47,6 @@ if TYPE_CHECKING:
 
 VerbOutput = tuple[dict[str, Any], list[str], int]
 """A JSON-able summary, the same as lines of text, and the exit code."""
-
-DONE, SOME_FAILED = 0, 1
 
 
 def demo(options: Namespace) -> VerbOutput:
@@ -72,9 +73,14 @@ def segment(options: Namespace) -> VerbOutput:
     ):
         seg = prepare(slide, model, options.out, wanted)
         steps = run_to_end(seg, wanted.selection(seg.card), cluster=cluster)
-        watch(steps, progress=not options.quiet)
+        with saving():
+            watch(steps, progress=not options.quiet)
         summary = summarise(seg)
-    return summary, summary_lines(summary), SOME_FAILED if seg.failures else DONE
+    return _summarised(summary)
+
+
+def _summarised(summary: dict[str, Any]) -> VerbOutput:
+    return summary, summary_lines(summary), DONE if summary["complete"] else FAILED
 
 
 def _run_options(options: Namespace) -> RunOptions:
@@ -112,6 +118,8 @@ def refine(options: Namespace) -> VerbOutput:
     seg.attach_model(
         load_model(seg.record.model.source, device=options.device, precision=options.precision)
     )
+    if options.region is not None:
+        require_inside(options.region, seg.record.slide.level_shapes[0])
     wanted = Selection(
         threshold=options.threshold,
         fraction=options.fraction,
@@ -121,29 +129,46 @@ def refine(options: Namespace) -> VerbOutput:
     if wanted == Selection():
         raise SelectionError("say what to refine: --threshold, --fraction, --budget or --region")
     if options.dry_run:
-        plan = seg.select(wanted, seconds_per_tile=seg.model.seconds_per_tile)
-        summary = {
-            "tiles": plan.n_tiles,
-            "fraction": plan.fraction,
-            "estimated_seconds": plan.estimated_seconds,
-            "expected_dice": plan.expected_dice,
-            "expected_dice_before": plan.expected_dice_before,
-        }
-        return summary, [plan.describe()], DONE
-    with _cluster(options) as cluster:
+        return _forecast(seg, wanted)
+    with _cluster(options) as cluster, saving():
         seg.refine(wanted, progress=not options.quiet, cluster=cluster)
-    summary = summarise(seg)
-    return summary, summary_lines(summary), SOME_FAILED if seg.failures else DONE
+    return _summarised(summarise(seg))
+
+
+def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
+    """Cost and gain of a selection, as far as the coarse pass has come."""
+    plan = seg.select(wanted, seconds_per_tile=seg.model.seconds_per_tile)
+    there = completeness(seg)
+    known = there.coarse_complete
+    summary = {
+        "tiles": plan.n_tiles,
+        "fraction": plan.fraction,
+        "estimated_seconds": plan.estimated_seconds,
+        "expected_dice": plan.expected_dice if known else None,
+        "expected_dice_before": plan.expected_dice_before if known else None,
+        "complete": there.complete,
+        "missing": there.missing(),
+    }
+    text = [plan.describe() if known else f"{plan.n_tiles:,} tiles so far"]
+    if there.complete:
+        return summary, text, DONE
+    return summary, [*text, f"UNFINISHED {there.describe()}"], FAILED
 
 
 def write(options: Namespace) -> VerbOutput:
     """Export a result to one or more files."""
     seg = Segmentation.open(options.result)
+    check_targets(seg, options.targets)
     written = []
-    for target in options.targets:
-        with _bar(target.name, quiet=options.quiet) as show:
-            written.append(str(export(seg, target, progress=show)))
-    return {"written": written}, written, DONE
+    with saving():
+        for target in options.targets:
+            with _bar(target.name, quiet=options.quiet) as show:
+                written.append(str(export(seg, target, progress=show)))
+    there = completeness(seg)
+    if not there.complete:
+        sys.stderr.write(f"napari-twostage: {seg.path} is unfinished: {there.describe()}\n")
+    summary = {"written": written, "complete": there.complete, "missing": there.missing()}
+    return summary, written, DONE if there.complete else FAILED
 
 
 @contextmanager
@@ -160,10 +185,8 @@ def info(options: Namespace) -> VerbOutput:
         return _machine()
     if is_folder(options.path) and (options.path / FILE).exists():
         seg = Segmentation.open(options.path)
-        if not seg.tissue_known:
-            raise SegmentationError(f"{options.path} holds nothing yet; run segment again to go on")
-        summary = summarise(seg)
-        return {**summary, "record": seg.record.as_dict()}, summary_lines(summary), DONE
+        summary, lines, code = _summarised(summarise(seg))
+        return {**summary, "record": seg.record.as_dict()}, lines, code
     with open_slide(options.path, mpp=options.mpp, channel=options.channel) as slide:
         height, width = slide.level_shapes[0]
         summary = {
@@ -209,7 +232,8 @@ def view(options: Namespace) -> VerbOutput:
         raise SlideError(f"there is no file {missing[0]}; check the path")
     from napari_twostage.viewer.launch import launch
 
-    launch(options.paths)
+    with saving():
+        launch(options.paths)
     return {"opened": [str(path) for path in options.paths]}, [], DONE
 
 
@@ -242,7 +266,7 @@ def _model_lines(bundle: Bundle) -> list[str]:
 def batch(options: Namespace) -> VerbOutput:
     """Segment many slides; one that fails does not stop the others."""
     model = load_model(options.model, device=options.device, precision=options.precision)
-    with _cluster(options) as cluster:
+    with _cluster(options) as cluster, saving():
         rows = list(
             segment_all(
                 options.slides,
@@ -255,19 +279,5 @@ def batch(options: Namespace) -> VerbOutput:
             )
         )
     table = [row.as_dict() for row in rows]
-    code = DONE if all(row.whole for row in rows) else SOME_FAILED
+    code = DONE if all(row.whole for row in rows) else FAILED
     return {"slides": table, "table": str(options.out / TABLE)}, aligned(table), code
-
-
-def box(text: str) -> Box:
-    """Read ``top,left,height,width`` in level-0 pixels."""
-    top, left, height, width = (int(part) for part in text.split(","))
-    return Box.at(top, left, height, width)
-
-
-def pixel_size(text: str) -> tuple[float, float]:
-    """Read ``0.5`` or ``0.5,0.25`` (y, x) in micrometres."""
-    parts = [float(part) for part in text.split(",")]
-    if not 1 <= len(parts) <= 2 or min(parts) <= 0:
-        raise ValueError(text)
-    return parts[0], parts[-1]

@@ -1,7 +1,8 @@
 """The command line: ``napari-twostage VERB``.
 
 Results on stdout, as lines or with ``--json`` as one JSON object; progress and errors on stderr.
-Exit codes: 0 done, 1 some tiles or slides failed, 2 bad input, 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 something failed or is missing: tiles, slides, a part of a run, disk space,
+memory, or the program itself; 2 bad input; 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,22 +13,46 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import TwoStageError
-from napari_twostage.io.paths import locate
+from napari_twostage.cli.arguments import box, pixel_size, place
+from napari_twostage.cli.console import write_result
+from napari_twostage.cli.failures import FAILED, STOPPED, collected_messages, report
+from napari_twostage.cli.interrupts import exit_if_interrupted, stopped_line
+from napari_twostage.errors import StorageError
 from napari_twostage.slides import formats
 from napari_twostage.utils.timing import ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-BAD_INPUT, STOPPED = 2, 130
+    from napari_twostage.cli.commands import VerbOutput
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    with collected_messages(debug=options.debug) as messages:
+        try:
+            summary, text, code = _verb_functions()[options.verb](options)
+        except KeyboardInterrupt:
+            exit_if_interrupted()
+            sys.stderr.write(f"\n{stopped_line(given)}\n")
+            return STOPPED
+        except Exception as error:  # noqa: BLE001 - the last resort
+            exit_if_interrupted()
+            return report(error, given, messages, debug=options.debug)
+    try:
+        write_result(json.dumps(summary) + "\n" if options.json else "\n".join(text) + "\n")
+    except StorageError as error:
+        sys.stderr.write(f"napari-twostage: {error}\n")
+        return FAILED
+    return code
+
+
+def _verb_functions() -> dict[str, Callable[[argparse.Namespace], VerbOutput]]:
     from napari_twostage.cli import bench, commands, training_verbs
 
-    verbs: dict[str, Callable[[argparse.Namespace], commands.VerbOutput]] = {
+    return {
         "demo": commands.demo,
         "info": commands.info,
         "segment": commands.segment,
@@ -42,19 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "quantise": training_verbs.quantise,
         "precision": training_verbs.precision,
     }
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
-    try:
-        summary, text, code = verbs[options.verb](options)
-    except TwoStageError as error:
-        sys.stderr.write(f"napari-twostage: {error}\n")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        again = " ".join(["napari-twostage", *given])
-        sys.stderr.write(f"\nstopped; what was computed is kept. To go on: {again}\n")
-        return STOPPED
-    sys.stdout.write(json.dumps(summary) + "\n" if options.json else "\n".join(text) + "\n")
-    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,14 +104,14 @@ def _add_demo(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_info(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "info", "describe a slide, a result, or (without PATH) this machine")
-    verb.add_argument("path", type=locate, nargs="?", help="slide or result: path or URL")
+    verb.add_argument("path", type=place, nargs="?", help="slide or result: path or URL")
     _slide_options(verb)
 
 
 def _add_segment(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "segment", "segment a slide; again to go on after a stop")
-    verb.add_argument("slide", type=locate, help=f"path or URL: {formats.described()}")
-    verb.add_argument("--out", type=locate, required=True, help="result folder, *.zarr")
+    verb.add_argument("slide", type=place, help=f"path or URL: {formats.described()}")
+    verb.add_argument("--out", type=place, required=True, help="result folder, *.zarr")
     _model_options(verb)
     _criteria(verb)
     _run_options(verb)
@@ -110,7 +122,7 @@ def _add_segment(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_refine(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "refine", "refine more of a result")
-    verb.add_argument("result", type=locate)
+    verb.add_argument("result", type=place)
     _device(verb)
     _criteria(verb)
     _region(verb, "only tiles that touch this part; alone: all of them")
@@ -120,10 +132,10 @@ def _add_refine(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "export", "write a result to files, by their endings")
-    verb.add_argument("result", type=locate)
+    verb.add_argument("result", type=place)
     verb.add_argument(
         "targets",
-        type=locate,
+        type=place,
         nargs="+",
         metavar="FILE",
         help="*.geojson[.gz], *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
@@ -132,10 +144,8 @@ def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_batch(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "batch", "segment many slides with one model")
-    verb.add_argument("slides", type=locate, nargs="+", metavar="SLIDE")
-    verb.add_argument(
-        "--out", type=locate, required=True, help="folder for results and summary.csv"
-    )
+    verb.add_argument("slides", type=place, nargs="+", metavar="SLIDE")
+    verb.add_argument("--out", type=place, required=True, help="folder for results and summary.csv")
     _model_options(verb)
     _criteria(verb)
     _run_options(verb)
@@ -145,7 +155,7 @@ def _add_batch(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_view(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "view", "open napari with the panel")
-    verb.add_argument("paths", type=locate, nargs="*", metavar="PATH", help="slides or results")
+    verb.add_argument("paths", type=place, nargs="*", metavar="PATH", help="slides or results")
 
 
 def _add_models(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -155,7 +165,7 @@ def _add_models(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_bench(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "bench", "time two stages against every tile, on this machine")
-    verb.add_argument("slide", type=locate, nargs="?", help="default: the sample slide")
+    verb.add_argument("slide", type=place, nargs="?", help="default: the sample slide")
     verb.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
     verb.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
     _model_options(verb)
@@ -176,6 +186,9 @@ def _verb(
     verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose)
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     verb.add_argument("--quiet", action="store_true", help="show no progress")
+    verb.add_argument(
+        "--debug", action="store_true", help="show tracebacks and messages of libraries"
+    )
     return verb
 
 
@@ -222,15 +235,11 @@ def _cluster_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _slide_options(verb: argparse.ArgumentParser) -> None:
-    from napari_twostage.cli.commands import pixel_size
-
     verb.add_argument("--mpp", type=pixel_size, help="µm per pixel: 0.5, or 0.5,0.25 for y,x")
     verb.add_argument("--channel", help="number or name of a fluorescence channel")
 
 
 def _region(verb: argparse.ArgumentParser, purpose: str) -> None:
-    from napari_twostage.cli.commands import box
-
     verb.add_argument("--region", type=box, metavar="Y,X,H,W", help=f"{purpose} (level-0 pixels)")
 
 

@@ -12,7 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.errors import TwoStageError
+from napari_twostage.cli.arguments import pixel_size
+from napari_twostage.cli.interrupts import saving
+from napari_twostage.errors import ModelError, TwoStageError
+from napari_twostage.models.bundle import bundled_names
 from napari_twostage.utils.timing import ROUNDS
 
 if TYPE_CHECKING:
@@ -85,15 +88,16 @@ def train(options: argparse.Namespace) -> VerbOutput:
     from napari_twostage.training.train import train as train_config
 
     config = load_config(options.config, options.set)
-    train_config(
-        config,
-        options.data,
-        options.out,
-        device=options.device,
-        parts=options.parts,
-        teacher=options.teacher,
-        progress=not options.quiet,
-    )
+    with saving():
+        train_config(
+            config,
+            options.data,
+            options.out,
+            device=options.device,
+            parts=options.parts,
+            teacher=options.teacher,
+            progress=not options.quiet,
+        )
     bundle = None if config.card is None else options.out / BUNDLE
     text = [f"weights    {options.out}"] + ([] if bundle is None else [f"bundle     {bundle}"])
     return {"out": str(options.out), "bundle": None if bundle is None else str(bundle)}, text, 0
@@ -101,8 +105,6 @@ def train(options: argparse.Namespace) -> VerbOutput:
 
 def add_quantise_options(verb: argparse.ArgumentParser) -> None:
     """Add the options of ``quantise``."""
-    from napari_twostage.cli.commands import pixel_size
-
     verb.add_argument("--model", type=Path, required=True, help="bundle folder; it is added to")
     verb.add_argument("images", type=Path, nargs="+", help="images or slides; 60 images will do")
     verb.add_argument("--mpp", type=pixel_size, help="µm per pixel, of images that state none")
@@ -117,7 +119,7 @@ def quantise(options: argparse.Namespace) -> VerbOutput:
     from napari_twostage.training.quantise import add_quantised
 
     file = add_quantised(
-        options.model,
+        _own_bundle(options.model),
         options.images,
         mpp=options.mpp,
         tissue=options.tissue,
@@ -136,7 +138,19 @@ def convert(options: argparse.Namespace) -> VerbOutput:
     _require("torch")
     from napari_twostage.training.convert import add_converted
 
-    return _written(add_converted(options.model))
+    return _written(add_converted(_own_bundle(options.model)))
+
+
+def _own_bundle(folder: Path) -> Path:
+    """Folder of a model that is added to: not a bundled one, nor a zip."""
+    if not folder.exists() and str(folder) in bundled_names():
+        raise ModelError(
+            f"{folder} is a bundled model, which has all that can be added; "
+            "give the folder of a model of your own"
+        )
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; give the folder of a model: unpack a zip first")
+    return folder
 
 
 def _written(file: Path) -> VerbOutput:

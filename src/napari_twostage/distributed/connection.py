@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30
 """Seconds to wait for a scheduler, and again for its first worker."""
+_NO_LEAK_WARNING = "ignore::UserWarning:multiprocessing.resource_tracker"
 
 
 @contextmanager
@@ -81,7 +83,9 @@ def connect(
             client = stack.enter_context(_client(scheduler, patience_s))
             _wait_for_a_worker(client, scheduler, patience_s)
         else:
-            local = stack.enter_context(_local_cluster(workers or 0, threads))
+            with pool(1, "start-workers") as thread:  # which they inherit blocked signals from
+                local = thread.submit(_local_cluster, workers or 0, threads).result()
+            stack.enter_context(local)
             client = stack.enter_context(_client(local.scheduler_address, patience_s))
             _ignore_interrupts(client)
         yield Cluster(client, device=device, precision=precision)
@@ -111,7 +115,7 @@ def _check_scheduler(address: str, patience_s: float) -> None:
 def _ignore_interrupts(client: Client) -> None:
     """Make workers ignore Ctrl-C, which a terminal sends to all processes; the owner handles it.
 
-    A plugin also reaches workers that are restarted.
+    A plugin also reaches workers that are restarted, and those of Windows.
     """
     from distributed import WorkerPlugin
 
@@ -140,6 +144,25 @@ def _wait_for_a_worker(client: Client, address: str, patience_s: float) -> None:
         ) from None
 
 
+def _shield_children() -> None:
+    """Let processes that this thread starts begin with SIGINT blocked, which they inherit.
+
+    A terminal sends Ctrl-C to all of them, also before `_ignore_interrupts` has reached them.
+    Python's resource tracker unblocks it where it is started, so it is started first, and without
+    its warning of what an interrupted process had no time to release.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return
+    from multiprocessing import resource_tracker
+
+    sys.warnoptions.append(_NO_LEAK_WARNING)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(_NO_LEAK_WARNING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 def _local_cluster(workers: int, threads: int | None) -> LocalCluster:
     if workers < 1:
         raise ClusterError(f"at least one worker is needed; found {workers}")
@@ -148,6 +171,7 @@ def _local_cluster(workers: int, threads: int | None) -> LocalCluster:
 
     from distributed import LocalCluster
 
+    _shield_children()
     each = threads or max(1, CPU_COUNT // workers)
     # dask sets OMP_NUM_THREADS=1 in this process too, which would limit its model to one thread
     with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):

@@ -6,13 +6,21 @@ import logging
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from napari_twostage.engine.checks import (
+    check_scale,
+    require_executor,
+    require_model,
+    require_place_for_result,
+    require_same,
+    result_place,
+)
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.engine.progress import watch
 from napari_twostage.engine.runner import run
 from napari_twostage.engine.segmentation import Segmentation
-from napari_twostage.errors import SegmentationError, SlideError
+from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Grid
-from napari_twostage.io.paths import is_vacant, locate, remove_tree
+from napari_twostage.io.paths import is_vacant, remove_tree
 from napari_twostage.io.url import Url
 from napari_twostage.method.pipeline import no_focus, open_gate
 from napari_twostage.models import load_model
@@ -35,7 +43,6 @@ if TYPE_CHECKING:
     from napari_twostage.method.steps import Step
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
-    from napari_twostage.result.record import Parameters
     from napari_twostage.slides.arrays import ArrayLike
 
     SlideLike = Slide | str | Location | ArrayLike
@@ -95,6 +102,7 @@ def segment(
         In one line: what was expected, what was found, what to do next.
     """
     options = RunOptions.from_keywords(keywords)
+    require_executor(cluster)
     seg = prepare(slide, model, out, options)
     watch(run_to_end(seg, options.selection(seg.card), cluster=cluster), progress)
     return seg
@@ -114,6 +122,7 @@ def iter_segment(
     again with the same arguments goes on.
     """
     options = RunOptions.from_keywords(keywords)
+    require_executor(cluster)
     seg = prepare(slide, model, out, options)
     yield from run_to_end(seg, options.selection(seg.card), cluster=cluster)
 
@@ -132,15 +141,19 @@ def prepare(
 
     Raises
     ------
-    SegmentationError
-        If `out` holds another result, or something else.
+    TwoStageError
+        If `out` holds another result or something else, or cannot be written; or if slide and
+        model do not fit.
     """
+    path = result_place(out)
     opened = slide if isinstance(slide, Slide) else open_slide(slide, channel=options.channel)
     loaded = load_model(model) if isinstance(model, str | PathLike) else model
+    require_model(loaded)
     parameters = options.parameters(opened, loaded.card)
-    path = locate(out).expanduser().absolute()
+    check_scale(opened, loaded.card)
     made = False
     with storage(path):
+        require_place_for_result(path, opened)
         if options.overwrite and not is_vacant(path):
             remove_result(path)
         if is_vacant(path):
@@ -149,7 +162,7 @@ def prepare(
         if not made:
             _tell(repair_metadata(path))
         record = read_record(path)
-        _require_same(path, record.parameters, parameters)
+        require_same(path, record, opened, parameters)
     seg = Segmentation(path, record, slide=opened, model=loaded)
     if not made:
         _tell(seg.repair())
@@ -229,14 +242,3 @@ def working_grid(slide: Slide, card: ModelCard) -> Grid:
     height, width = slide.level_shapes[0]
     shape = max(1, round(height / y)), max(1, round(width / x))
     return Grid(shape, (y, x), (card.fine_mpp, card.fine_mpp))
-
-
-def _require_same(path: Location, found: Parameters, wanted: Parameters) -> None:
-    """Refuse to go on with a result of other settings."""
-    differing = found.differing(wanted)
-    if differing:
-        before, now = found.as_dict(), wanted.as_dict()
-        listed = ", ".join(f"{name} = {before[name]}, not {now[name]}" for name in differing)
-        raise SegmentationError(
-            f"{path} was made with {listed}; choose another output folder, or overwrite it"
-        )

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.engine.progress import watch
-from napari_twostage.errors import ClusterError, SegmentationError, one_line
+from napari_twostage.errors import (
+    ClusterError,
+    SegmentationError,
+    explained,
+    one_line,
+    storage_error,
+)
 from napari_twostage.io.paths import Location, locate, same_file, write_whole
 from napari_twostage.measure.summary import summarise
 from napari_twostage.result.folder_names import name_on_disk, result_folder
@@ -52,8 +58,8 @@ class BatchRow:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing of the slide failed."""
-        return self.summary is not None and not self.summary["tiles"]["failed"]
+        """Whether nothing of the slide failed or is missing."""
+        return self.summary is not None and bool(self.summary["complete"])
 
     def as_dict(self) -> dict[str, Any]:
         """Columns of the table, by name."""
@@ -90,7 +96,7 @@ def segment_all(
         From `load_model`.
     out : path
         Folder for the results and the table, ``summary.csv``, which is written anew after each
-        slide.
+        slide; an earlier one stays until a slide has a result.
     options : RunOptions
         Settings, for all slides.
     mpp : float or (float, float), optional
@@ -110,10 +116,16 @@ def segment_all(
     ------
     ClusterError
         If the cluster is lost.
+    StorageError
+        If the folder cannot be made.
     """
     folder = locate(out).expanduser()
     if isinstance(folder, Path):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error) from error
+    keep_table = (folder / TABLE).exists()
     results = place_results([locate(slide) for slide in slides], folder)
     rows: list[BatchRow] = []
     for number, (source, result) in enumerate(results.items(), start=1):
@@ -121,7 +133,9 @@ def segment_all(
             sys.stderr.write(f"[{number}/{len(results)}] {source}\n")
         row = _row_of(source, result, model, options, mpp=mpp, progress=progress, cluster=cluster)
         rows.append(row)
-        _write_table(folder / TABLE, [row.as_dict() for row in rows])
+        keep_table &= row.summary is None
+        if not keep_table:
+            _write_table(folder / TABLE, [row.as_dict() for row in rows])
         yield row
 
 
@@ -144,7 +158,7 @@ def _row_of(
     except ClusterError:
         raise
     except Exception as error:
-        row = BatchRow(source, one_line(error), error=error)
+        row = BatchRow(source, one_line(explained(error) or error), error=error)
         log.debug("%s", source, exc_info=error)
         sys.stderr.write(f"{source}: {row.status}\n")
         return row
@@ -238,7 +252,7 @@ def _finished(seg: Segmentation, wanted: Selection) -> bool:
     """Whether a run of this selection finished, and no tile is left to retry."""
     asked = wanted.as_dict()
     ended = any(past.wanted == asked and past.finished for past in seg.record.runs)
-    return ended and not seg.failures
+    return ended and seg.coarse_complete and not seg.failures
 
 
 def _row(source: Location, status: str, seg: Segmentation) -> BatchRow:

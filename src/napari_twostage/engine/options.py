@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
+from napari_twostage.engine.checks import require_inside
 from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
@@ -66,6 +67,11 @@ class RunOptions:
             raise SelectionError(
                 f"region must be a Box(top, left, bottom, right) of level 0; found {self.region!r}"
             )
+        for name in ("tissue", "overwrite"):
+            if not isinstance(getattr(self, name), bool):
+                raise SelectionError(f"{name} must be True or False; found {getattr(self, name)!r}")
+        if isinstance(self.channel, bool) or not isinstance(self.channel, int | str | None):
+            raise SelectionError(f"channel must be a number or a name; found {self.channel!r}")
         if self.refine not in get_args(Refine):
             raise SelectionError(f"refine must be selected, none or all; found '{self.refine}'")
         criterion = self._criterion
@@ -73,7 +79,7 @@ class RunOptions:
             raise SelectionError(
                 f"refine='{self.refine}' leaves no room for a criterion: found {criterion}"
             )
-        if self.uncertainty is not None and self.uncertainty not in MEASURES:
+        if self.uncertainty is not None and self.uncertainty not in list(MEASURES):
             raise SelectionError(
                 f"uncertainty '{self.uncertainty}' is unknown; known: {', '.join(MEASURES)}"
             )
@@ -111,14 +117,10 @@ class RunOptions:
         SelectionError
             If the region lies outside the slide.
         """
-        box = None if self.region is None else self.region.clip(slide.level_shapes[0])
-        if box is not None and not box.area:
-            raise SelectionError(
-                f"{self.region} lies outside the slide of {slide.level_shapes[0]} pixels"
-            )
+        shape = slide.level_shapes[0]
         return Parameters(
             tissue=self.tissue,
-            region=box,
+            region=None if self.region is None else require_inside(self.region, shape),
             uncertainty=self.uncertainty or card.uncertainty,
             channel=slide.channel if self.channel is None else self.channel,
         )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from napari_twostage.errors import ExportError
-from napari_twostage.export.atomic import replacing
-from napari_twostage.io.paths import locate
+from napari_twostage.errors import ExportError, UnfinishedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from os import PathLike
     from pathlib import Path
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
     Writer = Callable[[Result, Path, ProgressCallback], None]
 
-__all__ = ["export"]
+__all__ = ["check_targets", "export"]
 
 _WRITERS = {
     ".geojson": "geojson.write_geojson",
@@ -47,7 +45,9 @@ def export(
     Parameters
     ----------
     seg : Result
-        Result to export. Tiles not yet refined have their coarse labels.
+        Result to export. Tiles not yet refined have their coarse labels. If its run was stopped,
+        what there is is written, and the file says what is missing, but for a table of objects,
+        which has no place for it.
     path : path or URL
         Name that ends in one of
 
@@ -71,14 +71,59 @@ def export(
     ------
     ExportError
         If the ending is unknown, or `path` cannot be written or must not be replaced.
+    UnfinishedError
+        If there is nothing yet that could be written.
     """
+    from napari_twostage.export.atomic import replacing
+    from napari_twostage.io.paths import locate
+
     path = locate(path)
-    write = _writer(path)
-    if path.resolve() == seg.path.resolve():
-        raise ExportError(f"{path} is the segmentation itself; choose another name to export to")
+    check_targets(seg, [path])
     with replacing(path) as partial:
-        write(seg, partial, progress or _ignore)
+        _writer(path)(seg, partial, progress or _ignore)
     return path
+
+
+def check_targets(seg: Result, paths: Sequence[Location]) -> None:
+    """Check that a result can be exported under all these names, before the first is computed.
+
+    Raises
+    ------
+    ExportError
+        If a name says no format, stands twice, is the result or its slide, or cannot be written.
+    UnfinishedError
+        If there is nothing yet that could be written.
+    """
+    from napari_twostage.export.atomic import check_target
+
+    if not seg.windows_done:
+        raise UnfinishedError(
+            f"{seg.path} holds no labels yet, so there is nothing to export; "
+            "segment the slide to its end first"
+        )
+    seen: list[Location] = []
+    for path in paths:
+        _writer(path)
+        _check_place(seg, path)
+        if path.resolve() in seen:
+            raise ExportError(f"{path} is named twice; name each file once")
+        seen.append(path.resolve())
+        check_target(path)
+
+
+def _check_place(seg: Result, path: Location) -> None:
+    """Refuse to replace the result or its slide, and to write into the result."""
+    from pathlib import Path
+
+    from napari_twostage.io.paths import locate
+
+    place, result, slide = path.resolve(), seg.path.resolve(), seg.record.slide.path
+    if place == result:
+        raise ExportError(f"{path} is the segmentation itself; choose another name to export to")
+    if slide is not None and place == locate(slide).resolve():
+        raise ExportError(f"{path} is the slide itself; choose another name to export to")
+    if isinstance(place, Path) and isinstance(result, Path) and place.is_relative_to(result):
+        raise ExportError(f"{path} lies inside the segmentation; choose another folder")
 
 
 def _writer(path: Location) -> Writer:

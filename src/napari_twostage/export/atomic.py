@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import BusyFileError, ExportError
+from napari_twostage.errors import BusyFileError, ExportError, UnwritableExportError
 from napari_twostage.io.files import remove_file, remove_folder, rename, replace_file
 from napari_twostage.io.url import Url
 
@@ -45,19 +45,46 @@ def replacing(path: Location) -> Iterator[Path]:
             _send(Path(folder) / path.name, path)
         return
     partial = path.with_name(f".{path.name}.partial")
-    _remove(partial)  # of an export that was killed
     try:
-        yield partial
-        _swap(partial, path)
+        with _explained(path):
+            _remove(partial)  # of an export that was killed
+            yield partial
+            _swap(partial, path)
+    finally:
+        with suppress(OSError):  # what went wrong before it says why
+            _remove(partial)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Name the export that the file system refuses."""
+    try:
+        yield
     except BusyFileError as error:
-        raise ExportError(str(error)) from error
+        raise UnwritableExportError(str(error)) from error
     except OSError as error:
-        raise ExportError(
+        raise UnwritableExportError(
             f"{path.name} could not be written: {error.strerror or error}; "
             "free some space or choose another folder"
         ) from error
-    finally:
-        _remove(partial)
+
+
+def check_target(path: Location) -> None:
+    """Check that an export can be written, by writing an empty file beside it.
+
+    Raises
+    ------
+    ExportError
+        If the parent folder is missing or takes no files, or `path` is a folder that no export
+        made.
+    """
+    _check(path)
+    if isinstance(path, Path):
+        partial = path.with_name(f".{path.name}.partial")
+        with _explained(path):
+            _remove(partial)  # of an export that was killed
+            partial.touch()
+            _remove(partial)
 
 
 def _check(path: Location) -> None:

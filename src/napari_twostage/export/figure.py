@@ -19,7 +19,9 @@ from napari_twostage.export.figure_rasters import (
     uncertainty_raster,
 )
 from napari_twostage.measure.areas import areas
+from napari_twostage.measure.completeness import unfinished_note
 from napari_twostage.method.tiling import TileState
+from napari_twostage.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +141,9 @@ def write_figure(result: Result, path: Path, progress: ProgressCallback) -> None
     panels.draw_labels(
         [(kind.color, f"{kind.name}  {_describe_area(kind.area_mm2)}") for kind in kinds]
     )
-    figure.savefig(path, format="png", metadata={"Software": None})
+    note = unfinished_note(result)
+    comment = {"Comment": f"unfinished: {note['unfinished']}"} if note else {}
+    figure.savefig(path, format="png", metadata={"Software": None, **comment})
     progress(1.0)
 
 
@@ -171,9 +175,10 @@ class _Panels:
         self._figure.text(
             left,
             baseline,
-            f"{self._result.name}   "
+            f"{printable(self._result.name)}   "
             f"{self._width_um / 1000:.3g} by {self._height_um / 1000:.3g} mm   "
-            f"{refined} of {tissue} tissue tiles refined ({share:.3g} %)",
+            f"{refined} of {tissue} tissue tiles refined ({share:.3g} %)"
+            + ("   UNFINISHED" if unfinished_note(self._result) else ""),
             fontsize=9,
             fontweight="bold",
         )

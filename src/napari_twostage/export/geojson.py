@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from napari_twostage.measure.completeness import unfinished_note
 from napari_twostage.measure.objects import iter_objects
+from napari_twostage.utils.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,7 @@ _NAMESPACE = uuid.UUID("0f6c1b5e-8d52-5a6b-9d0e-5f3f0c8f2f10")
 def object_id(result: Result, item: LabelObject) -> uuid.UUID:
     """Identifier of an object; equal between exports while its first pixel and class are equal."""
     row, column = item.first
-    return uuid.uuid5(_NAMESPACE, f"{result.name}/{item.value}/{row}/{column}")
+    return uuid.uuid5(_NAMESPACE, f"{printable(result.name)}/{item.value}/{row}/{column}")
 
 
 def write_geojson(result: Result, path: Path, progress: ProgressCallback) -> None:
@@ -66,7 +68,10 @@ def write_geojson_gz(result: Result, path: Path, progress: ProgressCallback) -> 
 
 
 def _write(result: Result, file: TextIO, progress: ProgressCallback) -> None:
-    """Write features while blocks are read; the collection is never in memory."""
+    """Write features while blocks are read; the collection is never in memory.
+
+    What a stopped run left out follows as a member of its own, which GeoJSON permits.
+    """
     classes = {
         kind.value: {"name": kind.name, "color": _rgb(kind.color)} for kind in result.classes
     }
@@ -76,7 +81,10 @@ def _write(result: Result, file: TextIO, progress: ProgressCallback) -> None:
         file.write(separator)
         file.write(json.dumps(_feature(result, item, classes), separators=(",", ":")))
         separator = ",\n"
-    file.write("\n]}\n")
+    file.write("\n]")
+    if note := unfinished_note(result):
+        file.write(f',"napari-twostage":{json.dumps(note)}')
+    file.write("}\n")
 
 
 def _feature(

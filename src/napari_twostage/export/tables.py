@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_twostage.export.geojson import object_id
 from napari_twostage.measure.areas import areas
+from napari_twostage.measure.completeness import unfinished_note
 from napari_twostage.measure.objects import iter_objects
 from napari_twostage.method.tiling import TileState
 
@@ -31,7 +32,7 @@ AREA_COLUMNS = (
     "objects",
     "percent_refined",
 )
-"""Columns of the table of areas."""
+"""Columns of the table of areas. A result whose run was stopped has one more: ``unfinished``."""
 
 OBJECT_COLUMNS = (
     "id",
@@ -66,9 +67,11 @@ def write_areas(result: Result, path: Path, progress: ProgressCallback) -> None:
         Called with the share done, in [0, 1].
     """
     measured = areas(result, count_objects=True, progress=progress)
+    note = unfinished_note(result)
+    more = (note["unfinished"],) if note else ()
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(AREA_COLUMNS)
+        table.writerow(AREA_COLUMNS + (("unfinished",) if note else ()))
         for kind in measured:
             table.writerow(
                 (
@@ -78,6 +81,7 @@ def write_areas(result: Result, path: Path, progress: ProgressCallback) -> None:
                     f"{100 * kind.tissue_fraction:.4f}",
                     kind.objects,
                     f"{100 * kind.refined_fraction:.2f}",
+                    *more,
                 )
             )
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_twostage.geometry import Box
+from napari_twostage.measure.completeness import unfinished_note
+from napari_twostage.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,15 +65,17 @@ def write_tiff(result: Result, path: Path, progress: ProgressCallback) -> None:
 
 
 def _metadata(result: Result) -> dict[str, Any]:
-    """OME metadata: pixel size, and the class of each label value."""
+    """OME metadata: pixel size, the class of each label value, what a stopped run left out."""
+    classes = {str(kind.value): kind.name for kind in result.classes}
+    note = unfinished_note(result)
     return {
         "axes": "YX",
-        "Name": result.name,
+        "Name": printable(result.name),
         "PhysicalSizeY": result.grid.mpp[0],
         "PhysicalSizeYUnit": "µm",
         "PhysicalSizeX": result.grid.mpp[1],
         "PhysicalSizeXUnit": "µm",
-        "MapAnnotation": {str(kind.value): kind.name for kind in result.classes},
+        "MapAnnotation": classes | ({"unfinished": note["unfinished"]} if note else {}),
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_twostage.measure.completeness import unfinished_note
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -49,6 +51,8 @@ def write_zarr(result: Result, path: Path, progress: ProgressCallback) -> None:
         "multiscales": [_multiscale(result)],
         "image-label": _image_label(result),
     }
+    if note := unfinished_note(result):
+        root.attrs["napari-twostage"] = note
 
 
 def _multiscale(result: Result) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.measure.areas import areas
+from napari_twostage.measure.completeness import completeness
 from napari_twostage.method.tiling import TileState
 from napari_twostage.result.record import STAGES
 
@@ -19,9 +20,11 @@ def summarise(result: Result) -> dict[str, Any]:
     -------
     dict
         Slide, model, pixel sizes in micrometres (y, x), seconds per stage over all runs, numbers
-        of tiles by state, share of tissue tiles refined, expected Dice, areas in square
-        millimetres, and the reasons of failed tiles.
+        of tiles by state, share of tissue tiles refined, expected Dice (None before the coarse
+        pass is complete), areas in square millimetres, the reasons of failed tiles, whether the
+        result is complete, and what is missing, as values and in one line.
     """
+    there = completeness(result)
     states = result.states
     tissue = int((states != TileState.OUTSIDE).sum())
     refined = result.refined
@@ -44,13 +47,18 @@ def summarise(result: Result) -> dict[str, Any]:
             "failed": len(result.failures),
         },
         "fraction_refined": int(refined.sum()) / max(1, tissue),
-        "expected_dice": round(result.ranking.expected_dice(refined), 4),
+        "expected_dice": (
+            round(result.ranking.expected_dice(refined), 4) if there.coarse_complete else None
+        ),
         "tissue_mm2": 0.0 if tissue_record is None else tissue_record.area_mm2,
         "classes": [
             {"name": area.name, "area_mm2": area.area_mm2, "pixels": area.pixels}
             for area in areas(result)
         ],
         "failures": sorted(set(result.failures.values())),
+        "complete": there.complete,
+        "missing": there.missing(),
+        "missing_described": there.describe(),
     }
 
 
@@ -58,18 +66,26 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Format the dict of `summarise` as text, one line per fact."""
     seconds, tiles = summary["seconds"], summary["tiles"]
     height, width = summary["mpp"]
+    dice = summary["expected_dice"]
+    so_far = " so far" if dice is None else ""
     text = [
         f"slide      {summary['slide']}",
         f"model      {summary['model']}",
         f"pixel size {height:.4g} × {width:.4g} µm ({summary['mpp_source']})",
-        "time       "
-        + " · ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if value >= 0.05),
+        f"time       {_described(seconds)}",
         f"refined    {tiles['refined']:,} of {tiles['tissue']:,} tissue tiles "
-        f"({summary['fraction_refined']:.1%})",
-        f"quality    expected Dice {summary['expected_dice']:.2f}",
+        f"({summary['fraction_refined']:.1%}){so_far}",
+        f"quality    {'unknown' if dice is None else f'expected Dice {dice:.2f}'}",
         f"tissue     {summary['tissue_mm2']:.4g} mm²",
     ]
-    text += [f"area       {c['name']} {c['area_mm2']:.4g} mm²" for c in summary["classes"]]
+    text += [f"area       {c['name']} {c['area_mm2']:.4g} mm²{so_far}" for c in summary["classes"]]
     if tiles["failed"]:
         text.append(f"failed     {tiles['failed']:,} tiles: {summary['failures'][0]}")
+    if summary["missing"]:
+        text.append(f"UNFINISHED {summary['missing_described']}")
     return text
+
+
+def _described(seconds: dict[str, float]) -> str:
+    parts = [f"{name} {value:.1f} s" for name, value in seconds.items() if value >= 0.05]
+    return " · ".join(parts) or "not recorded"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,14 +58,19 @@ class Selection:
         if len(given) > 1:
             raise SelectionError(f"give one of {', '.join(_HIGHEST)}; found {given}")
         for name, value in given.items():
-            if not 0 <= value <= _HIGHEST[name]:
+            kind, described = (Integral, "whole ") if name == "n_tiles" else (Real, "")
+            if isinstance(value, bool) or not isinstance(value, kind) or math.isinf(value):
+                raise SelectionError(f"{name} must be a {described}number; found {value!r}")
+            if not 0 <= float(value) <= _HIGHEST[name]:
                 raise SelectionError(f"{name} must lie in [0, {_HIGHEST[name]:g}]; found {value}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the criteria that were given, in types that JSON holds, for the record."""
         region = self.region
         given: dict[str, Any] = {
-            name: value for name in _HIGHEST if (value := getattr(self, name)) is not None
+            name: int(value) if name == "n_tiles" else float(value)
+            for name in _HIGHEST
+            if (value := getattr(self, name)) is not None
         }
         if isinstance(region, Box):
             given["region"] = region.as_list()

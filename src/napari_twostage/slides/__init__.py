@@ -9,6 +9,7 @@ from napari_twostage.errors import SlideError
 from napari_twostage.io.paths import is_folder, locate
 from napari_twostage.io.url import Url
 from napari_twostage.slides import formats
+from napari_twostage.slides.arguments import check_source, given_pixel_size, other_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,14 +57,15 @@ def open_slide(
         If the slide cannot be opened; one line with what was expected, what was found and what
         to do next.
     """
-    slide = _open(source, mpp, channel, cache_bytes)
+    check_source(source, channel)
+    slide = _open(source, given_pixel_size(mpp), channel, cache_bytes)
     slide.channel = channel
     return slide
 
 
 def _open(
     source: str | Location | ArrayLike | Sequence[ArrayLike],
-    mpp: float | Scale | None,
+    mpp: Scale | None,
     channel: int | str | None,
     cache_bytes: int,
 ) -> Slide:
@@ -72,14 +74,15 @@ def _open(
 
         return open_arrays(source, mpp=mpp, channel=channel)
     path = locate(source).expanduser()
-    size = mpp if mpp is None or isinstance(mpp, tuple) else (mpp, mpp)
     if is_folder(path):
-        return _open_folder(path, size, channel, cache_bytes)
+        return _open_folder(path, mpp, channel, cache_bytes)
     start = _first_bytes(path)
+    if kind := other_kind(start):
+        raise SlideError(f"{path.name} is {kind}")
     found = formats.by_first_bytes(start)
     if found and found.reader == "tiff":
-        return _open_tiff(path, size, channel, cache_bytes)
-    return _open_other(path, found, size, channel)
+        return _open_tiff(path, mpp, channel, cache_bytes)
+    return _open_other(path, found, mpp, channel)
 
 
 def _open_tiff(

@@ -192,10 +192,23 @@ def _check_array(array: ArrayLike, name: str) -> None:
             f"{name} has {len(array.shape)} axes {tuple(array.shape)}, (y, x) or (y, x, colours) "
             "was expected; pass one plane"
         )
+    if any(length != length for length in array.shape):  # nan: known once it is computed
+        raise SlideError(
+            f"{name} has an unknown size {tuple(array.shape)}; "
+            "pass array.compute_chunk_sizes() of dask"
+        )
     if not all(array.shape):
         raise SlideError(f"{name} has no pixels: its shape is {tuple(array.shape)}; pass another")
-    if str(np.dtype(array.dtype).newbyteorder("=")) not in {"uint8", "uint16"}:
-        raise SlideError(f"{name} has {array.dtype} pixels; convert it to uint8 or uint16")
+    if _dtype_name(array) not in {"uint8", "uint16"}:
+        raise SlideError(f"{name} has {array.dtype} pixels; convert it to uint8 or uint16 of numpy")
+
+
+def _dtype_name(array: ArrayLike) -> str:
+    """Name of a numpy type; of a type of another library its own, as of a tensor."""
+    try:
+        return str(np.dtype(array.dtype).newbyteorder("="))
+    except TypeError:
+        return str(array.dtype)
 
 
 def _channel_place(

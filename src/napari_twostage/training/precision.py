@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
+from napari_twostage.models.backends.choice import PRECISIONS
 from napari_twostage.training.datasets import load_split
 from napari_twostage.training.evaluation.metrics import (
     bootstrap_interval,
@@ -146,4 +148,9 @@ def time_windows(models: dict[str, Model], rounds: int) -> dict[str, tuple[float
 
 def _load(model: str, pair: str) -> Model:
     device, _, precision = pair.rpartition(":")
+    if not device or precision not in PRECISIONS:
+        raise ModelError(
+            f"expected DEVICE:PRECISION, such as cpu:f32, with a precision of "
+            f"{', '.join(PRECISIONS)}; found '{pair}'"
+        )
     return load_model(model, device=device, precision=precision)

@@ -92,6 +92,8 @@ def pick_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if "evice string" in reason:  # it lists dozens that no model runs on
+            raise ModelError(f"device '{name}' is unknown; choose {', '.join(DEVICES)}") from None
         raise ModelError(f"device '{name}' cannot be used here: {reason}; try cpu") from error
     return device
 

@@ -1,0 +1,158 @@
+"""Checks of a run's arguments, before anything is made or computed."""
+
+from __future__ import annotations
+
+import logging
+from math import isclose
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_twostage.errors import (
+    ClusterError,
+    LocationError,
+    ModelError,
+    SegmentationError,
+    SelectionError,
+    SlideError,
+)
+from napari_twostage.io.paths import is_vacant, locate, same_file
+from napari_twostage.io.url import Url
+
+if TYPE_CHECKING:
+    from napari_twostage.geometry import Box, Scale, Shape
+    from napari_twostage.io.paths import Location
+    from napari_twostage.models.card import ModelCard
+    from napari_twostage.result.record import Parameters, Record
+    from napari_twostage.slides.base import Slide
+
+log = logging.getLogger(__name__)
+
+ENLARGED, ENLARGED_LIMIT = 2.0, 8.0
+"""Factors by which a slide may be enlarged for a model: without a warning, and at all."""
+REDUCED, REDUCED_LIMIT = 4.0, 64.0
+"""Factors by which its finest level may be reduced."""
+EXAMPLE = "slide.twostage.zarr"
+
+
+def require_executor(cluster: object) -> None:
+    """Refuse what is no cluster, such as its address."""
+    if cluster is not None and not hasattr(cluster, "run_stages"):
+        raise ClusterError(
+            f"cluster must be what distributed.connect yields; found {cluster!r}; "
+            "write: with connect(scheduler='tcp://host:8786') as cluster"
+        )
+
+
+def require_model(model: object) -> None:
+    """Refuse what is no model."""
+    if not hasattr(model, "card"):
+        raise ModelError(
+            f"expected a bundled name, a path, or a model from load_model; found {model!r}; "
+            "pass model='nuclei', say"
+        )
+
+
+def result_place(out: object) -> Location:
+    """Absolute location of a result folder, which may not exist yet."""
+    if not isinstance(out, str | PathLike | Url) or not str(out).strip():
+        raise LocationError(
+            f"out must be the path or URL of a result folder; found {out!r}; "
+            f"pass out='{EXAMPLE}', say"
+        )
+    return locate(out).expanduser().absolute()
+
+
+def require_place_for_result(path: Location, slide: Slide) -> None:
+    """Refuse a place that holds something else than a result, or is the slide's own.
+
+    Raises
+    ------
+    LocationError
+        With the reason.
+    """
+    if slide.path is not None and same_file(path, slide.path):
+        raise LocationError(f"{path} is the slide itself; choose another folder for the result")
+    if isinstance(path, Url):
+        return
+    if slide.path is not None and slide.path.absolute() in path.parents:
+        raise LocationError(f"{path} lies inside the slide; choose another folder")
+    if path.exists() and not path.is_dir():
+        raise LocationError(f"{path} is a file, a folder was expected; choose another name")
+    where = path.resolve()
+    for kind, place in (("current", Path.cwd()), ("home", Path.home())):
+        if where == place.resolve() or where in place.resolve().parents:
+            raise LocationError(
+                f"{path} is the {kind} folder, or holds it; name a new one in it: {path / EXAMPLE}"
+            )
+    if path.is_dir() and path.is_mount() and is_vacant(path):
+        raise LocationError(f"{path} is a drive; name a new folder in it: {path / EXAMPLE}")
+
+
+def require_same(path: Location, record: Record, slide: Slide, wanted: Parameters) -> None:
+    """Refuse to go on with a result of other settings.
+
+    Raises
+    ------
+    SegmentationError
+        With the settings that differ.
+    """
+    found = record.parameters
+    differing = found.differing(wanted)
+    # one channel has several spellings: its number, as text too, and its name
+    if "channel" in differing and slide.fingerprint() == record.slide.fingerprint:
+        differing.remove("channel")
+    before, now = found.as_dict(), wanted.as_dict()
+    listed = [f"{name} = {before[name]}, not {now[name]}" for name in differing]
+    sizes = record.slide.mpp, slide.mpp
+    if not all(isclose(a, b, rel_tol=1e-6) for a, b in zip(*sizes, strict=True)):
+        made, given = (f"{y:.6g} × {x:.6g} µm" for y, x in sizes)
+        listed.append(f"pixels of {made} ({record.slide.mpp_source}), not {given}")
+    if listed:
+        raise SegmentationError(
+            f"{path} was made with {', '.join(listed)}; "
+            "choose another output folder, or overwrite it"
+        )
+
+
+def require_inside(region: Box, shape: Shape) -> Box:
+    """Part of a region of level 0 that is on the slide.
+
+    Raises
+    ------
+    SelectionError
+        If there is none.
+    """
+    box = region.clip(shape)
+    if not box.area:
+        raise SelectionError(
+            f"{region} lies outside the slide of {shape[0]} × {shape[1]} pixels; "
+            "give rows and columns of level 0"
+        )
+    return box
+
+
+def check_scale(slide: Slide, card: ModelCard) -> None:
+    """Warn where the slide's pixels are far from the model's; refuse what cannot be meant.
+
+    Raises
+    ------
+    SlideError
+        If a pixel of the slide is more than 8 times as large as one of the model, or more than
+        64 times as small.
+    """
+    enlarged, reduced = max(slide.mpp) / card.fine_mpp, card.fine_mpp / min(slide.mpp)
+    if enlarged <= ENLARGED and reduced <= REDUCED:
+        return
+    change = f"enlarged {enlarged:.3g}×" if enlarged > ENLARGED else f"reduced {reduced:.3g}×"
+    text = (
+        f"{slide.name} has {_described(slide.mpp)} per pixel ({slide.mpp_source}), model "
+        f"{card.name} works at {card.fine_mpp:.4g} µm: the slide would be {change}"
+    )
+    if enlarged > ENLARGED_LIMIT or reduced > REDUCED_LIMIT:
+        raise SlideError(f"{text}; check the pixel size (--mpp), or take another model")
+    log.warning("%s; labels may be poor", text)
+
+
+def _described(mpp: Scale) -> str:
+    return f"{mpp[0]:.4g} × {mpp[1]:.4g} µm"

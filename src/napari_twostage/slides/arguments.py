@@ -1,0 +1,78 @@
+"""Arguments of `open_slide`, which users give in many types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_twostage.errors import SlideError
+
+if TYPE_CHECKING:
+    from napari_twostage.geometry import Scale
+
+
+def given_pixel_size(mpp: object) -> Scale | None:
+    """Pixel size (y, x) that the user gave: a number, or one or two in a tuple, list or array.
+
+    Raises
+    ------
+    SlideError
+        If it is something else.
+
+    Examples
+    --------
+    >>> given_pixel_size(0.5), given_pixel_size([0.5, 0.25])
+    ((0.5, 0.5), (0.5, 0.25))
+    """
+    import numpy as np
+
+    if mpp is None:
+        return None
+    try:
+        sizes = np.asarray(mpp)
+        numbers = sizes.astype(float).ravel().tolist() if sizes.dtype.kind in "iuf" else []
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise SlideError(
+            f"mpp must be micrometres per pixel, a number or (y, x); found {mpp!r}; "
+            "pass mpp=0.5, say"
+        )
+    return numbers[0], numbers[-1]
+
+
+def check_source(source: object, channel: object) -> None:
+    """Refuse what names no slide, and a channel that is neither a number nor a name.
+
+    Raises
+    ------
+    SlideError
+        With what was expected.
+    """
+    if isinstance(source, str) and not source.strip():
+        raise SlideError("an empty path names no slide; pass the path of a file")
+    if isinstance(channel, bool) or not isinstance(channel, int | str | None):
+        raise SlideError(f"channel must be a number or a name; found {channel!r}; pass channel=0")
+
+
+_OTHER_KINDS = (
+    (b"version https://", "a pointer of Git LFS, not the file itself; get it: git lfs pull"),
+    (b"\x1f\x8b", "packed with gzip; unpack it"),
+    (b"PK\x03\x04", "a zip archive; unpack it and open what is in it"),
+    (b"PK\x05\x06", "an empty zip archive; get the file again"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it and open what is in it"),
+    (b"%PDF", "a PDF; a slide or image was expected"),
+)
+_PAGE = (b"<!doctype", b"<html", b"<head")
+
+
+def other_kind(start: bytes) -> str | None:
+    """What a file is that is no slide, and what to do, by its first bytes; None if unknown.
+
+    Examples
+    --------
+    >>> other_kind(b"<!DOCTYPE html><")
+    'a web page, perhaps a log-in; download the slide again'
+    """
+    if start.lstrip().lower().startswith(_PAGE):
+        return "a web page, perhaps a log-in; download the slide again"
+    return next((kind for magic, kind in _OTHER_KINDS if start.startswith(magic)), None)
