@@ -5,15 +5,15 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING, Self
 
+from napari_twostage.engine.checks import require_executor, require_inside
 from napari_twostage.engine.progress import watch
 from napari_twostage.engine.runner import run
 from napari_twostage.errors import SegmentationError, SelectionError
-from napari_twostage.io.paths import locate
+from napari_twostage.geometry import Box
 from napari_twostage.method.pipeline import no_focus, open_gate
 from napari_twostage.method.selection import Plan, Selection
 from napari_twostage.models import load_model
-from napari_twostage.result.record import read_record
-from napari_twostage.result.result import Result
+from napari_twostage.result.result import Result, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from napari_twostage.engine.executor import Executor
-    from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.method.pipeline import Focus, Gate
     from napari_twostage.method.steps import Step
     from napari_twostage.models.model import Model
     from napari_twostage.result.record import Record
+    from napari_twostage.result.result import SlidePlace
     from napari_twostage.slides.base import Slide
 
 
@@ -62,7 +62,7 @@ class Segmentation(Result):
 
     @classmethod
     def open(
-        cls, path: str | Location, *, slide: Slide | None = None, model: Model | None = None
+        cls, path: str | Location, *, slide: SlidePlace | None = None, model: Model | None = None
     ) -> Self:
         """Open a result folder.
 
@@ -70,7 +70,7 @@ class Segmentation(Result):
         ----------
         path : path or URL
             A folder that `segment` wrote.
-        slide : Slide, optional
+        slide : Slide, path or URL, optional
             Needed to resume if the slide was an array or has moved.
         model : Model, optional
             Needed to resume if the model's folder has moved.
@@ -80,8 +80,8 @@ class Segmentation(Result):
         SegmentationError
             If the folder is no result, or slide or model are not those it was made with.
         """
-        place = locate(path).expanduser()
-        return cls(place, read_record(place), slide=slide, model=model)
+        place, record = cls._read(path)
+        return cls(place, record, slide=opened(record, slide), model=model)
 
     @property
     def model(self) -> Model:
@@ -149,11 +149,16 @@ class Segmentation(Result):
             fraction=fraction,
             budget_s=budget_s,
             n_tiles=n_tiles,
-            region=None if region is None else self.to_fine(region),
+            region=None if region is None else self.to_fine(self._inside(region)),
         )
         if selection == Selection():
             raise SelectionError("give one of threshold, fraction, budget_s, n_tiles, or a region")
         return self.select(selection, seconds_per_tile=self.model.seconds_per_tile)
+
+    def _inside(self, region: Box | Sequence[ArrayLike]) -> Box | Sequence[ArrayLike]:
+        """A region of level 0 that is on the slide."""
+        shape = self.record.slide.level_shapes[0]
+        return require_inside(region, shape) if isinstance(region, Box) else region
 
     @property
     def seconds_per_tile(self) -> float | None:
@@ -192,6 +197,12 @@ class Segmentation(Result):
         cluster : Executor, optional
             From `distributed.connect`: processes that compute instead of this one.
         """
+        require_executor(cluster)
+        if not isinstance(plan, Plan | Selection):
+            raise SelectionError(
+                f"expected a plan or a selection; found {plan!r}; "
+                "write seg.refine(seg.plan(fraction=0.2)), say"
+            )
         self.repair()
         watch(self.iter_refine(plan, cluster=cluster), progress)
         return self

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import uuid4
 
 from napari_twostage.errors import (
     DamagedFileError,
@@ -154,6 +155,8 @@ class RunRecord:
     """Tiles that this run refined."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds of each of `STAGES`."""
+    token: str | None = None
+    """Tells the run from others; None before version 0.2."""
     notices: list[str] = field(default_factory=list)
     """Events of the backend worth keeping, such as a batch that had to be halved."""
     workers: list[dict[str, Any]] | None = None
@@ -170,6 +173,7 @@ class RunRecord:
             threads=model.threads,
             versions=_versions(),
             wanted=dict(wanted),
+            token=uuid4().hex[:12],
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -219,8 +223,9 @@ class Record:
         )
 
     def with_run(self, run: RunRecord) -> Self:
-        """Add a run."""
-        return replace(self, runs=(*self.runs, run))
+        """Add a run that begins, or replace its entry when it ends."""
+        same = bool(self.runs) and run.token is not None and self.runs[-1].token == run.token
+        return replace(self, runs=(*(self.runs[:-1] if same else self.runs), run))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values by name."""

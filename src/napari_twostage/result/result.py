@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property, partial
+from os import PathLike
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from napari_twostage.errors import SegmentationError, SlideError
+from napari_twostage.errors import LocationError, SegmentationError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate, remove_tree
+from napari_twostage.io.url import Url
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.uncertainty import probabilities
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from napari_twostage.models.card import LabelClass
     from napari_twostage.result.uncertainty_map import UncertaintyMap
     from napari_twostage.slides.base import Slide
+
+    SlidePlace = Slide | str | Location
 
 
 class Result:
@@ -74,14 +78,14 @@ class Result:
             self.attach_slide(slide)
 
     @classmethod
-    def open(cls, path: str | Location, *, slide: Slide | None = None) -> Self:
+    def open(cls, path: str | Location, *, slide: SlidePlace | None = None) -> Self:
         """Open a result folder.
 
         Parameters
         ----------
         path : path or URL
             A folder that `segment` wrote.
-        slide : Slide, optional
+        slide : Slide, path or URL, optional
             Needed if the slide was an array or has moved.
 
         Raises
@@ -89,8 +93,16 @@ class Result:
         SegmentationError
             If the folder is no result, or the slide is another one.
         """
+        place, record = cls._read(path)
+        return cls(place, record, slide=opened(record, slide))
+
+    @staticmethod
+    def _read(path: object) -> tuple[Location, Record]:
+        """Location and record of a result folder."""
+        if not isinstance(path, str | PathLike | Url) or not str(path).strip():
+            raise LocationError(f"expected the path or URL of a result; found {path!r}")
         place = locate(path).expanduser()
-        return cls(place, read_record(place), slide=slide)
+        return place, read_record(place)
 
     @property
     def record(self) -> Record:
@@ -167,8 +179,7 @@ class Result:
                 raise SegmentationError(
                     f"{self.path} was made from an array; open it with slide=open_slide(array, ...)"
                 )
-            channel = self.record.parameters.channel
-            return self.attach_slide(open_slide(path, mpp=self.slide_mpp, channel=channel))
+            return self.attach_slide(_open_as_before(self.record, path))
         return self._slide
 
     def attach_slide(self, slide: Slide) -> Slide:
@@ -400,3 +411,12 @@ class Result:
         return (
             f"<{type(self).__name__} of {self.name}: {height} × {width}, {refined} tiles refined>"
         )
+
+
+def opened(record: Record, slide: SlidePlace | None) -> Slide | None:
+    """A slide that may be given as a path, opened as it was for the result."""
+    return _open_as_before(record, slide) if isinstance(slide, str | PathLike | Url) else slide
+
+
+def _open_as_before(record: Record, place: str | Location) -> Slide:
+    return open_slide(place, mpp=record.slide.mpp, channel=record.parameters.channel)

@@ -129,7 +129,7 @@ class RunWriter:
         self._files.log.record(TilesFailed(tuple(tiles), reason))
 
     def record_run(self, run: RunRecord) -> None:
-        """Add a run to the record."""
+        """Put a run into the record: when it begins, and again when it ends."""
         self._files.write_record(self._files.record.with_run(run))
 
     def writing(self) -> AbstractContextManager[None]:
