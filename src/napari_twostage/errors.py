@@ -7,6 +7,10 @@ import os
 from typing import Any
 
 
+_LONGEST_REASON = 160
+"""Characters of a library's message that are shown."""
+
+
 class TwoStageError(Exception):
     """Base of every error this package raises on purpose; its message is one line."""
 
@@ -257,4 +261,6 @@ def reason_of(error: BaseException | None) -> str:
     >>> reason_of(EOFError())
     'EOFError'
     """
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    # libraries may quote all that they were given
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."

@@ -13,6 +13,8 @@ fsspec knows dozens more. Some run code, open other files by what stands in a fi
 steps; none of them is a place where slides are kept.
 """
 
+_LONGEST = 4096
+"""Characters of the longest URL; signed ones have about a thousand."""
 _USER = re.compile(r"(?<=://)[^/?#\s@]*@")
 """User and password of a URL."""
 _SECRET = re.compile(
@@ -29,6 +31,8 @@ def check_scheme(url: str) -> None:
     # an address of version 6 has colons, too, between brackets
     if "::" in re.sub(r"\[[0-9a-fA-F:.]*\]", "", url):
         found = "names several schemes in a chain"
+    elif len(url) > _LONGEST:
+        url, found = f"{url[:40]}...", f"is {len(url):,} characters long"
     elif scheme not in SCHEMES:
         found = "has a scheme that is not known"
     else:

@@ -42,6 +42,7 @@ _LEVELS = 64
 """Most levels of an image; sixty halvings leave nothing of any slide."""
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f\\:]")
 """Characters that no name of a level has; the last two make a path of Windows of it."""
+_LONGEST_PATH = 200
 _SHOWN = 80
 """Characters of a file's words that are shown."""
 
@@ -150,7 +151,7 @@ def _axis_names(axes: list[Any]) -> tuple[str, ...]:
 
 def _inside(path: object) -> str:
     """Path of a level, which must not lead out of the image's folder."""
-    parts = path.split("/") if isinstance(path, str) else [""]
+    parts = path.split("/") if isinstance(path, str) and len(path) <= _LONGEST_PATH else [""]
     if any(part in {"", ".", ".."} or _NO_NAME.search(part) for part in parts):
         raise ValueError(f"a level's path {_shown(path)!r}, which is none inside the image")
     return "/".join(parts)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from napari_twostage.errors import ReadError, SlideError, TwoStageError
+from napari_twostage.errors import ReadError, SlideError, TwoStageError, reason_of
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate
 from napari_twostage.io.url import Url
@@ -21,7 +21,7 @@ from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.ngff_metadata import Multiscale, parse_multiscale
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tile_cache import TileCache
-from napari_twostage.slides.zarr_arrays import open_node, short_reason, within_limits
+from napari_twostage.slides.zarr_arrays import open_node, within_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -201,7 +201,7 @@ class OmeZarrSlide(Slide):
         except Exception as error:  # zarr's and its codecs' errors share no base class
             raise ReadError(
                 f"{self.name} cannot be read at rows {box.top} to {box.bottom}, columns "
-                f"{box.left} to {box.right} of level {level}: {short_reason(error)}"
+                f"{box.left} to {box.right} of level {level}: {reason_of(error)}"
             ) from error
         kept = [axis for axis in self._axes if isinstance(wanted.get(axis, 0), slice)]
         order = [kept.index(axis) for axis in ("y", "x", "c") if axis in kept]
@@ -284,7 +284,7 @@ def _open_levels(group: zarr.Group, image: Multiscale, name: str) -> list[Array]
         except Exception as error:  # as when pixels are read
             raise SlideError(
                 f"level {path} of {name}, promised by its metadata, cannot be opened "
-                f"({short_reason(error)}); copy the image again"
+                f"({reason_of(error)}); copy the image again"
             ) from error
         if not isinstance(array, zarr.Array) or array.ndim != len(image.axes):
             raise SlideError(
@@ -295,8 +295,9 @@ def _open_levels(group: zarr.Group, image: Multiscale, name: str) -> list[Array]
     for array in arrays:
         _refuse_unusable(array, image.axes, name)
     for finer, coarser in pairwise(arrays):
-        longer = any(b > a for a, b in zip(finer.shape, coarser.shape, strict=True))
-        if longer or finer.dtype != coarser.dtype:
+        sides = zip(image.axes, finer.shape, coarser.shape, strict=True)
+        fits = all(a >= b if axis in {"y", "x"} else a == b for axis, a, b in sides)
+        if not fits or finer.dtype != coarser.dtype:
             raise SlideError(
                 f"the levels of {name} are not one image at ever lower resolution, finest first; "
                 "convert the image again"

@@ -44,7 +44,7 @@ def open_node(place: Location) -> zarr.Group | Array:
         raise
     except Exception as error:
         raise SlideError(
-            f"{place.name} is no readable zarr folder ({short_reason(error)}); "
+            f"{place.name} is no readable zarr folder ({reason_of(error)}); "
             "expected the folder of an OME-Zarr image, with zarr.json or .zattrs in it"
         ) from error
 
@@ -73,14 +73,16 @@ def within_limits(
     rows, columns = (array.shape[axis] for axis in plane)
     if not 0 < rows * columns <= _PIXELS:
         raise SlideError(
-            f"{name} claims {rows} × {columns} pixels, at most {_PIXELS} were expected; "
+            f"{name} claims {_shown(rows)} × {_shown(columns)} pixels, at most {_PIXELS:,} in all "
+            "were expected; "
             "its metadata are damaged: copy or convert the image again"
         )
     chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
     if not 0 < chunk_bytes <= _CHUNK_BYTES:
         raise SlideError(
-            f"{name} is stored in chunks of {chunk_bytes / 2**20:,.0f} MiB, each to be decoded as "
-            f"a whole, at most {_CHUNK_BYTES >> 20} MiB were expected; convert it with smaller chunks"
+            f"{name} is stored in chunks of {_shown(chunk_bytes >> 20)} MiB, each to be decoded "
+            f"as a whole, at most {_CHUNK_BYTES >> 20} MiB were expected; convert it with smaller "
+            "chunks"
         )
     _check_count(array, plane, least_px, name)
     # a few bytes more: some codecs add checksums
@@ -105,12 +107,11 @@ def _check_count(array: Array, plane: tuple[int, int], least_px: int, name: str)
     count = chunks_in_shard(array)
     if count > _CHUNKS_IN_SHARD:
         raise SlideError(
-            f"{name} is stored in shards of {count:,} chunks, at most {_CHUNKS_IN_SHARD:,} were "
-            "expected; convert it with smaller shards"
+            f"{name} is stored in shards of {_shown(count)} chunks, at most "
+            f"{_CHUNKS_IN_SHARD:,} were expected; convert it with smaller shards"
         )
 
 
-def short_reason(error: BaseException) -> str:
-    """Reason of an error of a library, which may quote all that it was given."""
-    text = reason_of(error)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def _shown(number: int) -> str:
+    """A number of a file, which may have thousands of digits."""
+    return f"{number:,}" if number < 1 << 60 else "more than 2^60"
