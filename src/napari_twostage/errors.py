@@ -6,9 +6,7 @@ import errno
 import os
 from typing import Any
 
-
 _LONGEST_REASON = 160
-"""Characters of a library's message that are shown."""
 
 
 class TwoStageError(Exception):
@@ -262,5 +260,4 @@ def reason_of(error: BaseException | None) -> str:
     'EOFError'
     """
     text = " ".join(str(error).split()) or type(error).__name__
-    # libraries may quote all that they were given
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."

@@ -43,8 +43,6 @@ _LEVELS = 64
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f\\:]")
 """Characters that no name of a level has; the last two make a path of Windows of it."""
 _LONGEST_PATH = 200
-_SHOWN = 80
-"""Characters of a file's words that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +144,8 @@ def _axis_names(axes: list[Any]) -> tuple[str, ...]:
     names = tuple(_shown(axis["name"]) for axis in axes[: _AXES + 1])
     if len(set(names)) < len(names) or len(names) > _AXES:
         raise ValueError(f"{len(axes)} axes, up to {_AXES} of different names were expected")
+    if not {"y", "x"} <= set(names):
+        raise ValueError("axes y and x are missing")
     return names
 
 
@@ -178,13 +178,13 @@ def _channel_names(omero: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(_shown(channel.get("label") or "") for channel in _items(omero, "channels"))
 
 
-def _shown(text: object) -> str:
+def _shown(text: object, most: int = 40) -> str:
     """Words of a file, fit for one line."""
-    line = "".join(letter if letter.isprintable() else " " for letter in str(text)[:_SHOWN])
+    line = "".join(letter if letter.isprintable() else " " for letter in str(text)[:most])
     return " ".join(line.split())
 
 
 def _reason(error: Exception) -> str:
     """Reason why the metadata are not valid, in words."""
-    text = _shown(error)
+    text = _shown(error, 160)
     return f"{text} is missing" if isinstance(error, KeyError) else text

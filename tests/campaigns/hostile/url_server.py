@@ -1,8 +1,8 @@
 """Web server that misbehaves in the way that the address asks for.
 
-``python -m tests.campaigns.hostile.url_server FOLDER`` serves the files good.* and other.* of a
-folder and prints its port. An address is ``/BEHAVIOUR-NUMBER/NAME.tif``: any name stands for the
-file ``good.tif``.
+``python -m tests.campaigns.hostile.url_server FOLDER`` serves the files of a folder and prints its
+port. An address is ``/BEHAVIOUR-NUMBER/NAME.tif``; a name that is not there stands for the file
+``good.tif``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Change = Callable[["Answer", "Asked"], object]
 
 DRIP_S = 0.3
 """Seconds between the bytes of a slow server."""
@@ -44,6 +46,10 @@ class Answer:
     cut: int | None = None
     """Bytes after which the connection is closed."""
     endless: bool = False
+
+
+MOST_BYTES = 64 << 20
+"""Size of files that are sent as they are; of larger ones spaces are sent."""
 
 
 class Server(ThreadingHTTPServer):
@@ -87,21 +93,29 @@ class Handler(BaseHTTPRequestHandler):
             return
         suffix = name.partition(".")[2]
         changed = behaviour.startswith("changed") and number > 6
-        answer = self._good(self.server.folder / f"{'other' if changed else 'good'}.{suffix}", rest)
+        place = self.server.folder / name
+        if not place.exists():
+            place = self.server.folder / f"{'other' if changed else 'good'}.{suffix}"
+        answer = self._good(place, rest)
         if answer is None:
             self.send_response(404)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        misbehave(answer, behaviour, number, self.path, changed=changed)
+        misbehave(answer, Asked(behaviour, number, self.path, changed))
         with suppress(OSError):
             self._send(answer, with_body=with_body)
 
     def _good(self, path: Path, rest: list[str]) -> Answer | None:
         path = path.joinpath(*rest)
-        if not path.is_file():
+        try:
+            if not path.is_file():
+                return None
+            data = path.read_bytes() if path.stat().st_size < MOST_BYTES else b""
+        except (OSError, ValueError):
             return None
-        data = path.read_bytes()
+        if not data:
+            return self._huge(path)
         wanted = re.match(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if not wanted:
             return Answer(200, data, size=len(data), length=len(data))
@@ -111,6 +125,11 @@ class Handler(BaseHTTPRequestHandler):
             return Answer(416, b"", size=len(data), length=0)
         body = data[first : last + 1]
         return Answer(206, body, first=first, size=len(data), length=len(body))
+
+    def _huge(self, path: Path) -> Answer:
+        """An empty file, or the start of one that is larger than what is held in memory."""
+        size = path.stat().st_size
+        return Answer(200, b"", size=size, length=size, endless=size > 0)
 
     def _is_odd(self, behaviour: str) -> bool:
         """Answer in ways that are no HTTP; whether this was one of them."""
@@ -165,84 +184,152 @@ def _pieces(answer: Answer) -> Iterator[bytes]:
     yield answer.body[: answer.cut]
 
 
-def misbehave(answer: Answer, behaviour: str, number: int, path: str, *, changed: bool) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """A request of a behaviour."""
+
+    behaviour: str
+    number: int
+    """How many this one is since the behaviour began."""
+    path: str
+    changed: bool
+
+
+def misbehave(answer: Answer, asked: Asked) -> None:
     """Change a good answer into that of a behaviour."""
-    is_part = answer.code == 206
-    match behaviour:
-        case "changedtag" | "tag":
-            answer.headers["ETag"] = f'"{changed}"'
-        case "changedtime":
-            answer.headers["Last-Modified"] = f"Wed, 21 Oct 2015 07:28:0{int(changed)} GMT"
-        case "some503" if number % 3 == 0:
-            answer.code, answer.body, answer.length = 503, b"", 0
-        case "all500" | "all403" | "all401" | "all429" | "all304" | "all204" | "all410":
-            answer.code, answer.body, answer.length = int(behaviour[3:]), b"", 0
-        case "redirfile" | "redirftp" | "redirloop" | "redirgood" | "redirnone" | "redirlong":
-            places = {
-                "redirfile": "file:///etc/passwd",
-                "redirftp": "ftp://127.0.0.1/a.tif",
-                "redirloop": path,
-                "redirgood": path.replace("redirgood", "tag"),
-                "redirlong": "/" + "a" * 8000,
-            }
-            answer.code, answer.body, answer.length = 302, b"", 0
-            if behaviour in places:
-                answer.headers["Location"] = places[behaviour]
-        case "endless":
-            answer.code, answer.length, answer.endless = 200, None, True
-        case "endlesspart" if is_part:
-            answer.length, answer.endless = None, True
-            answer.headers["Content-Range"] = (
-                f"bytes {answer.first}-{answer.first + len(answer.body) - 1}/{answer.size}"
-            )
-        case "gzipbomb":
-            answer.body, answer.headers["Content-Encoding"] = BOMB, "gzip"
-            answer.length = len(BOMB)
-        case "badgzip" | "brotli":
-            answer.headers["Content-Encoding"] = "gzip" if behaviour == "badgzip" else "br"
-        case "hugelength":
-            answer.length = 1 << 60
-        case "hugesize":
-            answer.size = 1 << 50
-        case "absurdsize":
-            answer.size = 10**40
-        case "norange":
-            answer.code = 200
-        case "wrongrange" if is_part:
-            answer.headers["Content-Range"] = f"bytes 7-{6 + len(answer.body)}/{answer.size}"
-        case "norangeheader":
-            answer.headers["Content-Range"] = "" if number % 2 else "bytes */*"
-        case "multipart" if is_part:
-            answer.headers["Content-Range"] = ""
-            answer.headers["Content-Type"] = "multipart/byteranges; boundary=x"
-        case "short" if is_part:
-            answer.body = answer.body[: len(answer.body) // 2]
-            answer.length = len(answer.body)
-        case "long":
-            answer.body += b"x" * 100_000
-            answer.length = len(answer.body)
-            last = answer.first + len(answer.body) - 100_001
-            answer.headers["Content-Range"] = f"bytes {answer.first}-{last}/{answer.size}"
-        case "lengthlarge":
-            answer.length = len(answer.body) + 5000
-            answer.cut = len(answer.body)
-        case "lengthsmall":
-            answer.length = max(0, len(answer.body) - 100)
-        case "nolength":
-            answer.length = None
-        case "dropped" if number > 4:
-            answer.cut = len(answer.body) // 3
-        case "dropsome" if number % 4 == 3:
-            answer.cut = len(answer.body) // 3
-        case "slowbody":
-            answer.trickle = True
-        case "login":
-            answer.code, answer.body = 200, b"<html>Please <a href='x'>log in</a></html>"
-            answer.length, answer.size = len(answer.body), len(answer.body)
-        case "empty":
-            answer.code, answer.body, answer.length, answer.size = 200, b"", 0, 0
-        case "oddtag":
-            answer.headers["ETag"] = 'W/"' + "\xe9" * 300 + str(number) + '"'
+    part_only = asked.behaviour in {"endlesspart", "wrongrange", "multipart", "short"}
+    change = CHANGES.get(asked.behaviour)
+    if change and (answer.code == 206 or not part_only):
+        change(answer, asked)
+
+
+def _empty(code: int, **headers: str) -> Change:
+    def change(answer: Answer, _asked: Asked) -> None:
+        answer.code, answer.body, answer.length = code, b"", 0
+        answer.headers.update(headers)
+
+    return change
+
+
+def _set(**values: Any) -> Change:
+    def change(answer: Answer, _asked: Asked) -> None:
+        for name, value in values.items():
+            setattr(answer, name, value)
+
+    return change
+
+
+def _headers(**values: str) -> Change:
+    named = {name.replace("_", "-"): value for name, value in values.items()}
+    return lambda answer, _asked: answer.headers.update(named)
+
+
+def _every(step: int, change: Change) -> Change:
+    def sometimes(answer: Answer, asked: Asked) -> None:
+        if asked.number % step == 0:
+            change(answer, asked)
+
+    return sometimes
+
+
+def _redirected(answer: Answer, asked: Asked) -> None:
+    to = asked.path.replace("redirgood", "tag")
+    _empty(302, Location=to)(answer, asked)
+
+
+def _tagged(answer: Answer, asked: Asked) -> None:
+    answer.headers["ETag"] = f'"{asked.changed}"'
+
+
+def _dated(answer: Answer, asked: Asked) -> None:
+    answer.headers["Last-Modified"] = f"Wed, 21 Oct 2015 07:28:0{int(asked.changed)} GMT"
+
+
+def _endless_part(answer: Answer, _asked: Asked) -> None:
+    last = answer.first + len(answer.body) - 1
+    answer.headers["Content-Range"] = f"bytes {answer.first}-{last}/{answer.size}"
+    answer.length, answer.endless = None, True
+
+
+def _wrong_range(answer: Answer, _asked: Asked) -> None:
+    answer.headers["Content-Range"] = f"bytes 7-{6 + len(answer.body)}/{answer.size}"
+
+
+def _short(answer: Answer, _asked: Asked) -> None:
+    answer.body = answer.body[: len(answer.body) // 2]
+    answer.length = len(answer.body)
+
+
+def _long(answer: Answer, asked: Asked) -> None:
+    _endless_part(answer, asked)
+    answer.body += b"x" * 100_000
+    answer.length, answer.endless = len(answer.body), False
+
+
+def _length_off(by: int) -> Change:
+    def change(answer: Answer, _asked: Asked) -> None:
+        answer.length = max(0, len(answer.body) + by)
+        answer.cut = len(answer.body)
+
+    return change
+
+
+def _cut(answer: Answer, _asked: Asked) -> None:
+    answer.cut = len(answer.body) // 3
+
+
+def _dropped(answer: Answer, asked: Asked) -> None:
+    if asked.number > 4:
+        _cut(answer, asked)
+
+
+def _login(answer: Answer, asked: Asked) -> None:
+    body = b"<html>Please <a href='x'>log in</a></html>"
+    _set(code=200, body=body, length=len(body), size=len(body))(answer, asked)
+
+
+CHANGES: dict[str, Change] = {
+    "tag": _tagged,
+    "changedtag": _tagged,
+    "changedtime": _dated,
+    "some503": _every(3, _empty(503)),
+    "redirgood": _redirected,
+    "redirloop": lambda answer, asked: _empty(302, Location=asked.path)(answer, asked),
+    "redirfile": _empty(302, Location="file:///etc/passwd"),
+    "redirftp": _empty(302, Location="ftp://127.0.0.1/a.tif"),
+    "redirlong": _empty(302, Location="/" + "a" * 8000),
+    "redirnone": _empty(302),
+    "endless": _set(code=200, length=None, endless=True),
+    "endlesspart": _endless_part,
+    "gzipbomb": lambda answer, asked: (
+        _set(body=BOMB, length=len(BOMB))(answer, asked),
+        _headers(Content_Encoding="gzip")(answer, asked),
+    ),
+    "badgzip": _headers(Content_Encoding="gzip"),
+    "brotli": _headers(Content_Encoding="br"),
+    "hugelength": _set(length=1 << 60),
+    "hugesize": _set(size=1 << 50),
+    "absurdsize": _set(size=10**40),
+    "norange": _set(code=200),
+    "wrongrange": _wrong_range,
+    "norangeheader": _headers(Content_Range="bytes */*"),
+    "multipart": _headers(Content_Range="", Content_Type="multipart/byteranges; boundary=x"),
+    "short": _short,
+    "long": _long,
+    "lengthlarge": _length_off(5000),
+    "lengthsmall": _length_off(-100),
+    "nolength": _set(length=None),
+    "dropped": _dropped,
+    "dropsome": _every(4, _cut),
+    "slowbody": _set(trickle=True),
+    "login": _login,
+    "empty": _set(code=200, body=b"", length=0, size=0),
+    "oddtag": lambda answer, asked: _headers(ETag='W/"' + "\xe9" * 300 + f'{asked.number}"')(
+        answer, asked
+    ),
+    **{f"all{code}": _empty(code) for code in (204, 304, 401, 403, 410, 429, 500)},
+}
+"""Changes of an answer by the name of their behaviour."""
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ import aiohttp  # noqa: F401 - imported before the children fork, as the readers
 import fsspec.implementations.http  # noqa: F401
 import numpy as np
 import tifffile
-from tests.campaigns.hostile import Case, zarr
+from tests.campaigns.hostile import Case, zarr_images
+from tests.campaigns.hostile import zarr as zarr_cases
 from tests.campaigns.runner import WrongResultError
 
 from napari_twostage.geometry import Box
-from napari_twostage.io import reading, remote
+from napari_twostage.io import reading, remote, zarr_store
 from napari_twostage.slides import (
     open_slide,
     plain_images,  # noqa: F401
@@ -57,12 +58,16 @@ ADDRESSES = (
 def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
     """Ask for slides of a server in each behaviour, for ever."""
     port = _serve(folder)
+    spoilt = zarr_cases.cases(rng, folder)
     yield from (
         Case(name=f"address-{number}", use=partial(_open, address))
         for number, address in enumerate(ADDRESSES)
     )
     for number in count():
-        behaviour = BEHAVIOURS[number % len(BEHAVIOURS)]
+        if number % 4 == 3:
+            yield _by_url(next(spoilt), port)
+            continue
+        behaviour = rng.choice(BEHAVIOURS)
         suffix = rng.choice(SUFFIXES)
         name = f"slide-{number}.{suffix}"
         url = f"http://127.0.0.1:{port}/{behaviour}-{number}/{name}"
@@ -73,13 +78,27 @@ def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
         )
 
 
+def _by_url(case: Case, port: int) -> Case:
+    """The same case with its folder behind a server that behaves."""
+    assert case.file is not None
+    url = f"http://127.0.0.1:{port}/plain-{case.name}/{case.file.name}"
+    return Case(name=f"spoilt-{case.name}", use=partial(_read, url), file=case.file)
+
+
+def _read(url: str) -> None:
+    _be_impatient()
+    zarr_cases.use(url)
+
+
 def use(url: str, good: Path, *, behaviour: str) -> None:
     """Read a whole slide by URL; what is read must be what the server has."""
     _be_impatient()
     with open_slide(url, mpp=0.5) as slide:
         found = slide.read(Box(0, 0, *slide.level_shapes[0]))
         slide.fingerprint()
-    expected = zarr.pixels() if good.suffix == ".zarr" else _tiff_pixels(good.with_suffix(".tif"))
+    expected = (
+        zarr_images.pixels() if good.suffix == ".zarr" else _tiff_pixels(good.with_suffix(".tif"))
+    )
     if not np.array_equal(found, expected):
         raise WrongResultError(f"other pixels from a server that does {behaviour}")
 
@@ -95,6 +114,7 @@ def _be_impatient() -> None:
     reading._PATIENCE_S = 2.0
     remote._SILENCE_S = remote._CONNECT_S = 1.0
     remote._PAUSE_S = 0.01
+    zarr_store._CHECK_S = 0.1
     remote._web_options.cache_clear()
 
 
@@ -111,7 +131,8 @@ def _serve(folder: Path) -> int:
         options = {"photometric": "rgb", "tile": (128, 128), "resolution": (20000, 20000)}
         tifffile.imwrite(folder / f"{name}.tif", pixels, resolutionunit=3, **options)
         (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(pixels))
-        zarr.write_image(folder / f"{name}.ome.zarr", "v3-zstd")
+        turned = zarr_images.pixels()[:: 1 if name == "good" else -1]
+        zarr_images.write_image(folder / f"{name}.ome.zarr", "v3-zstd", turned)
     command = [sys.executable, "-m", "tests.campaigns.hostile.url_server", str(folder)]
     root = str(Path(__file__).parents[3])
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
