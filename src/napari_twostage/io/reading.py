@@ -143,14 +143,14 @@ def _too_long(path: str, most_bytes: int, error: type[TwoStageError]) -> TwoStag
 
 
 async def look_at(fs: AbstractFileSystem, url: str) -> Part:
-    """Size and tag of a file on a web server; its first byte as data, if it is sent in parts.
+    """Tag of a file on a web server, and its size if it is sent in parts; no data.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     """
-    return await _ask(fs, url, (0, 1), 1, whole_is_right=True)
+    return await _ask(fs, url, (0, 1), 0, look_only=True)
 
 
 async def _read_web(
@@ -173,7 +173,7 @@ async def _ask(
     wanted: tuple[int, int | None] | None,
     most_bytes: int,
     *,
-    whole_is_right: bool = False,
+    look_only: bool = False,
 ) -> Part:
     """Send one request, which is repeated only until there is an answer."""
     import asyncio
@@ -196,8 +196,10 @@ async def _ask(
             if wanted and response.status == _BEYOND_END:
                 return Part(b"", size, tag)
             response.raise_for_status()
-            if whole_is_right and response.status != _PARTIAL:
-                return Part(b"", response.content_length, tag)
+            if look_only:
+                if response.status == _PARTIAL:
+                    await response.content.read(1)  # an answer read to its end frees its connection
+                return Part(b"", size if response.content_length else 0, tag)
             if wanted:
                 count = _announced(response, url, wanted, size)
                 data = await _body(response, url, count, patience, TransferError)
@@ -265,7 +267,7 @@ async def _body(
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding == "identity":
         return data
-    if encoding not in {"gzip", "deflate"}:
+    if encoding not in {"gzip", "deflate"} or response.status == _PARTIAL:
         raise TransferError(
             f"{without_secrets(url)} comes in the encoding {encoding[:20]!r}, expected none; "
             "download the file"

@@ -154,9 +154,9 @@ class Url:
             fs, path = filesystem(self.text)
             if is_web(fs):
                 found: Part = run(fs, look_at, fs, path)
-                if found.size is None or (found.size and not found.data):
+                if found.size is None:
                     raise in_whole_only(self.text)
-                return Part(b"", found.size, found.tag)
+                return found
             info = fs.info(path)
             tags = (str(info[key]) for key in _TAGS if info.get(key))
             return Part(b"", int(info["size"] or 0), next(tags, ""))

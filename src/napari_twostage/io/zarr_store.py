@@ -96,9 +96,21 @@ class FolderStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Read a file, or a part; None if there is none."""
+        return await asyncio.to_thread(
+            self.get_sync, key, prototype=prototype, byte_range=byte_range
+        )
+
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Do the same in the caller's thread, as newer zarr does."""
         limit = METADATA_BYTES if _is_metadata(key) else self.most_bytes
         try:
-            data = await asyncio.to_thread(read_regular, self.root / key, *_span(byte_range), limit)
+            data = read_regular(self.root / key, *_span(byte_range), limit)
         except _NOTHING_THERE:
             return None
         return (prototype or default_buffer_prototype()).buffer.from_bytes(data)

@@ -251,6 +251,12 @@ def _endless_part(answer: Answer, _asked: Asked) -> None:
     answer.length, answer.endless = None, True
 
 
+def _bomb(answer: Answer, asked: Asked) -> None:
+    _endless_part(answer, asked)
+    answer.endless, answer.body, answer.length = False, BOMB, len(BOMB)
+    answer.headers["Content-Encoding"] = "gzip"
+
+
 def _wrong_range(answer: Answer, _asked: Asked) -> None:
     answer.headers["Content-Range"] = f"bytes 7-{6 + len(answer.body)}/{answer.size}"
 
@@ -301,10 +307,7 @@ CHANGES: dict[str, Change] = {
     "redirnone": _empty(302),
     "endless": _set(code=200, length=None, endless=True),
     "endlesspart": _endless_part,
-    "gzipbomb": lambda answer, asked: (
-        _set(body=BOMB, length=len(BOMB))(answer, asked),
-        _headers(Content_Encoding="gzip")(answer, asked),
-    ),
+    "gzipbomb": _bomb,
     "badgzip": _headers(Content_Encoding="gzip"),
     "brotli": _headers(Content_Encoding="br"),
     "hugelength": _set(length=1 << 60),
