@@ -125,7 +125,7 @@ def test_short_failures_are_got_over(server: Server, behaviour: str) -> None:
         ("norangeheader", "sent bytes -1 to -1"),
         ("long", "more than the 1,000 bytes"),
         ("endlesspart", "more than the 1,000 bytes"),
-        ("lengthsmall", "sent 900 bytes where it announced 1,000"),
+        ("lengthsmall", "sent 900 bytes where it announced 1,000|cannot be reached"),
         ("lengthlarge", "cannot be reached"),
         ("brotli", "encoding 'br'"),
         ("badgzip", "encoding 'gzip'"),

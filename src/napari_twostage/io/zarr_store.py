@@ -18,8 +18,6 @@ from napari_twostage.io.regular import read_regular
 from napari_twostage.io.remote import filesystem, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
@@ -114,14 +112,6 @@ class FolderStore(LocalStore):
         except _NOTHING_THERE:
             return None
         return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
-
-    async def get_partial_values(
-        self,
-        prototype: BufferPrototype,
-        key_ranges: Iterable[tuple[str, ByteRequest | None]],
-    ) -> list[Buffer | None]:
-        """Read several parts, one by one."""
-        return [await self.get(key, prototype, part) for key, part in key_ranges]
 
 
 class _UrlStore(FsspecStore):
