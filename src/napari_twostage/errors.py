@@ -6,6 +6,8 @@ import errno
 import os
 from typing import Any
 
+_LONGEST_REASON = 160
+
 
 class TwoStageError(Exception):
     """Base of every error this package raises on purpose; its message is one line."""
@@ -257,4 +259,5 @@ def reason_of(error: BaseException | None) -> str:
     >>> reason_of(EOFError())
     'EOFError'
     """
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."

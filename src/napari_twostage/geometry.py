@@ -143,11 +143,12 @@ class Box:
             math.ceil(self.right * x - 1e-6),
         )
 
-    def blocks(self, size: int) -> Iterator[Box]:
-        """Cut into squares of `size` on the absolute grid, row by row, clipped to this box."""
-        for top in range(self.top - self.top % size, self.bottom, size):
-            for left in range(self.left - self.left % size, self.right, size):
-                yield Box.at(top, left, size, size).intersect(self)
+    def blocks(self, size: int | Shape) -> Iterator[Box]:
+        """Cut into blocks of `size` on the absolute grid, row by row, clipped to this box."""
+        rows, columns = size if isinstance(size, tuple) else (size, size)
+        for top in range(self.top - self.top % rows, self.bottom, rows):
+            for left in range(self.left - self.left % columns, self.right, columns):
+                yield Box.at(top, left, rows, columns).intersect(self)
 
 
 Polygons = tuple[tuple[tuple[float, float], ...], ...]

@@ -240,3 +240,38 @@ def test_a_damaged_tile_stays_damaged_but_for_the_overview(tmp_path):
     blank = plane.copy()
     blank[tile.slices] = 255
     np.testing.assert_array_equal(joined.read(slide_box(joined, 2), 2), averaged(blank, 4))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "complete.json").write_bytes(b"{"),
+        lambda folder: (folder / "complete.json").write_bytes(b"[" * 10_000),
+        lambda folder: (folder / "complete.json").write_bytes(b"[1]"),
+        lambda folder: (folder / "1" / "zarr.json").write_bytes(b""),
+        lambda folder: (folder / "1" / "zarr.json").unlink(),
+        lambda folder: (folder / "zarr.json").write_bytes(bytes(50)),
+    ],
+)
+def test_a_damaged_pyramid_is_made_again(tmp_path, damage):
+    slide = FakeSlide(noise(40, 50, 3))
+    folder = tmp_path / "pyramid"
+    with mock.patch.object(pyramid, "COARSE_ENOUGH_PX", 16):
+        finish(slide, folder)
+        expected = with_pyramid(slide, folder).read(Box(0, 0, 20, 25), 1)
+        damage(folder)
+        finish(slide, folder)
+        np.testing.assert_array_equal(
+            with_pyramid(slide, folder).read(Box(0, 0, 20, 25), 1), expected
+        )
+
+
+def test_a_damaged_chunk_says_what_to_remove(tmp_path):
+    slide = FakeSlide(noise(40, 50, 3))
+    folder = tmp_path / "pyramid"
+    with mock.patch.object(pyramid, "COARSE_ENOUGH_PX", 16):
+        finish(slide, folder)
+        (folder / "1" / "c" / "0" / "0" / "0").write_bytes(b"no zstd")
+        whole = with_pyramid(slide, folder)
+        with pytest.raises(ReadError, match=r"added level 1 of fake is damaged.*made again"):
+            whole.read(Box(0, 0, 9, 9), 1)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import TransferError, TwoStageError, reason_of
+from napari_twostage.io.addresses import check_scheme, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 
-_TRIES, _PAUSE_S = 3, 0.5
-_CONNECT_S, _SILENCE_S = 20, 60
+TRIES, _PAUSE_S = 3, 0.5
+_CONNECT_S, _SILENCE_S = 20, 30
 """Seconds to connect to a web server, and to wait for its next bytes."""
 _EXTRAS = dict.fromkeys(("http", "https"), "'napari-twostage[remote]'")
 _EXTRAS |= dict.fromkeys(("s3", "s3a"), "'napari-twostage[s3]'")
@@ -47,24 +48,29 @@ def filesystem(url: str, *, asynchronous: bool = False) -> tuple[AbstractFileSys
     Raises
     ------
     TransferError
-        If the scheme is unknown, or its backend is not installed.
+        If the scheme is none of those that are opened, or its backend is not installed.
     """
-    scheme = url.partition("://")[0]
+    check_scheme(url)
+    scheme = url.partition("://")[0].lower()
     try:
-        from fsspec.core import url_to_fs
+        from fsspec import get_filesystem_class
 
+        # not fsspec's own way from a URL to a filesystem, which takes colons for a chain of them
+        kind = get_filesystem_class(scheme)
         # listings are never cached: other machines write, too
         options: dict[str, Any] = {"use_listings_cache": False, **_web_options(scheme)}
-        fs, path = url_to_fs(url, asynchronous=asynchronous, **options)
+        options |= kind._get_kwargs_from_urls(url)  # noqa: SLF001 - made for this
+        fs = kind(asynchronous=asynchronous, **options)
+        return fs, str(kind._strip_protocol(url))  # noqa: SLF001
     except ImportError as error:
         needed = _EXTRAS.get(scheme, "the package it names")
-        raise TransferError(f"{url} cannot be opened: {error.msg}; pip install {needed}") from error
+        raise TransferError(
+            f"{without_secrets(url)} cannot be opened: {error.msg}; pip install {needed}"
+        ) from error
     except ValueError as error:
         raise TransferError(
-            f"{url} has a scheme that is not known ({error}); expected a path, s3://, https:// or "
-            "another of fsspec's"
+            f"{without_secrets(url)} is no address ({reason_of(error)}); check it"
         ) from error
-    return fs, str(path)
 
 
 @contextmanager
@@ -82,17 +88,14 @@ def transfer(url: str, *, writing: bool = False) -> Iterator[None]:
         yield
     except TwoStageError:
         raise
-    except answers as answer:
-        cause = answer.__cause__
-        # fsspec may call a file missing for any answer of a web server, or for none
-        if type(cause).__module__.startswith("aiohttp") and getattr(cause, "status", 0) != 404:
-            raise TransferError(f"{url} {_reason(cause)}") from answer
+    except answers:
         raise
     except Exception as error:
-        raise TransferError(f"{url} {_reason(error)}") from error
+        # libraries put addresses into their messages, too
+        raise TransferError(without_secrets(f"{url} {_reason(error)}")) from error
 
 
-def _reason(error: BaseException | None) -> str:
+def _reason(error: BaseException) -> str:
     """Reason why a URL failed, and what may help."""
     text = reason_of(error)
     status = getattr(error, "status", None)
@@ -109,6 +112,8 @@ def _reason(error: BaseException | None) -> str:
             "needs credentials, none were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or FSSPEC_S3_ANON=true for a public bucket"
         )
+    if isinstance(error, TimeoutError):
+        text = "it took too long"
     return f"cannot be reached ({text}); check the address and the network, then try again"
 
 
@@ -120,7 +125,9 @@ def _web_options(scheme: str) -> dict[str, Any]:
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
-    return {"client_kwargs": {"timeout": timeout, "middlewares": (_try_again,)}}
+    client: dict[str, Any] = {"timeout": timeout, "middlewares": (_try_again,)}
+    # bodies are unpacked where their size is bounded
+    return {"client_kwargs": {**client, "auto_decompress": False}}
 
 
 async def _try_again(request: aiohttp.ClientRequest, send: Handler) -> aiohttp.ClientResponse:
@@ -129,7 +136,7 @@ async def _try_again(request: aiohttp.ClientRequest, send: Handler) -> aiohttp.C
 
     import aiohttp
 
-    for attempt in range(1, _TRIES):
+    for attempt in range(1, TRIES):
         try:
             response = await send(request)
             if (response.status != 429 and response.status < 500) or response.status == 501:

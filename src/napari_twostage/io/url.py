@@ -11,12 +11,26 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.errors import TransferError
+from napari_twostage.io.addresses import without_password
+from napari_twostage.io.reading import (
+    WHOLE_BYTES,
+    Part,
+    in_whole_only,
+    is_web,
+    linked_names,
+    look_at,
+    read_part_now,
+    run,
+)
 from napari_twostage.io.remote import filesystem, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_TAGS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime", "created")
+"""Facts of an object that change with it, by the names that fsspec's backends give them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +43,17 @@ class Url:
     Parameters
     ----------
     text : str
-        URL with its scheme, without a slash at the end: ``https://host/slide.svs``.
+        URL with its scheme, without a slash at the end: ``https://host/slide.svs``. A user
+        and password in it are used, but not shown: ``str``, and so records, are without them.
     """
 
     text: str
 
     def __str__(self) -> str:
-        return self.text
+        return without_password(self.text)
+
+    def __repr__(self) -> str:
+        return f"Url(text={str(self)!r})"
 
     def __truediv__(self, name: str) -> Url:
         return Url(f"{self.text}/{name}")
@@ -43,7 +61,7 @@ class Url:
     @property
     def name(self) -> str:
         """Last part of the path, without the query of a signed address."""
-        return self._bare.rpartition("/")[2]
+        return without_password(self._bare).rpartition("/")[2]
 
     @property
     def suffix(self) -> str:
@@ -90,6 +108,9 @@ class Url:
         try:
             with transfer(self.text):
                 fs, path = filesystem(self.text)
+                if is_web(fs):
+                    run(fs, look_at, fs, path)
+                    return "file"
                 return str(fs.info(path)["type"])
         except FileNotFoundError:
             return None
@@ -103,7 +124,10 @@ class Url:
         try:
             with transfer(self.text):
                 fs, path = filesystem(self.text)
-                names = [str(name) for name in fs.ls(path, detail=False)]
+                if is_web(fs):
+                    names = run(fs, linked_names, fs, path)
+                else:
+                    names = [str(name) for name in fs.ls(path, detail=False)]
         except (FileNotFoundError, NotADirectoryError):
             return
         yield from (self / name.rstrip("/").rpartition("/")[2] for name in names if name != path)
@@ -116,32 +140,44 @@ class Url:
         TransferError
             Also if the server sends files as a whole only.
         """
+        return self.state().size or 0
+
+    def state(self) -> Part:
+        """Size of a file that can be read in parts, and a tag that changes with it; no data.
+
+        Raises
+        ------
+        TransferError
+            Also if the server sends files as a whole only.
+        """
         with transfer(self.text):
             fs, path = filesystem(self.text)
-            with fs.open(path, "rb", cache_type="none") as file:
-                try:  # a server that would send the whole file shows it in its headers
-                    file.seek(1)
-                    file.read(1)
-                except ValueError as error:
-                    if fs.size(path) == 0:  # an empty file has no parts
-                        return 0
-                    raise TransferError(
-                        f"{self} cannot be read in parts: its server sends files as a whole only, "
-                        "without byte ranges; download it, or convert it to OME-Zarr"
-                    ) from error
-                return int(file.size)
+            if is_web(fs):
+                found: Part = run(fs, look_at, fs, path)
+                if found.size is None:
+                    raise in_whole_only(self.text)
+                return found
+            info = fs.info(path)
+            tags = (str(info[key]) for key in _TAGS if info.get(key))
+            return Part(b"", int(info["size"] or 0), next(tags, ""))
 
     def read_bytes(self) -> bytes:
-        """Bytes of a whole file."""
+        """Bytes of a whole file; ReadError if it is longer than any that is read as a whole."""
         with transfer(self.text):
             fs, path = filesystem(self.text)
-            return bytes(fs.cat_file(path))
+            return read_part_now(fs, path, most_bytes=WHOLE_BYTES).data
 
     def read_range(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a file; fewer if it ends early."""
+        return self.read_part(start, stop).data
+
+    def read_part(self, start: int, stop: int) -> Part:
+        """Bytes [start, stop) of a file, with the size and tag that came with them."""
+        if stop <= start:
+            return Part(b"")
         with transfer(self.text):
             fs, path = filesystem(self.text)
-            return bytes(fs.cat_file(path, start=start, end=stop))
+            return read_part_now(fs, path, start, stop, most_bytes=stop - start)
 
     def read_text(self) -> str:
         """Text of a whole file, in UTF-8."""

@@ -38,7 +38,7 @@ def open_slide(
         A file of the TIFF family (SVS, NDPI, SCN, BIF, OME-TIFF, plain), an OME-Zarr folder, a
         format of OpenSlide (if that is installed) or a plain image, as `formats` lists them; or
         a numpy, dask or zarr array, or a list of arrays, finest level first. URLs
-        (``https://``, ``s3://`` and the other schemes of fsspec) are read in parts; a URL is a
+        (``https://``, ``s3://``, ``gs://``, ``az://``) are read in parts; a URL is a
         folder if its name contains ``.zarr``.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0; overrides the file's own.

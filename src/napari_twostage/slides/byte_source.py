@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_twostage.errors import TransferError
+from napari_twostage.io.regular import open_regular
 from napari_twostage.io.url import Url
 from napari_twostage.slides.tile_cache import TileCache
 
@@ -23,10 +25,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.io.paths import Location
+    from napari_twostage.io.reading import Part
 
 _BLOCK_BYTES = 1 << 18
 """Bytes of one request by URL: about eight JPEG tiles, stored row by row in most files."""
 _HELD_BYTES = 64 << 20
+_MOST_BYTES = 1 << 30
+"""Most bytes of one read; no table or tile of a slide is longer."""
+_CHECK_S = 5.0
+"""Seconds after which an object store is asked again whether a file is still the same."""
 _AT_ONCE = 8
 """Concurrent requests of each caller: servers have a high latency rather than a low bandwidth."""
 
@@ -43,10 +50,15 @@ class PositionedFile:
     ----------
     path : Path
         File to open.
+
+    Raises
+    ------
+    OSError
+        If there is none, or it is a pipe or a device.
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._descriptor = open_regular(path)
         self.size = os.fstat(self._descriptor).st_size
         # lazy levels outlive the block that opened the slide: the last of them closes the file
         self._closing = weakref.finalize(self, os.close, self._descriptor)
@@ -91,12 +103,16 @@ class RemoteFile:
     Raises
     ------
     TransferError
-        If the server does not; here or in later calls, if it cannot be reached.
+        If the server does not; here or in later calls, if it cannot be reached, or the file is
+        no longer the one that was opened.
     """
 
     def __init__(self, url: Url) -> None:
         self._url = url
-        self.size = url.size()
+        first = url.state()
+        self.size = first.size or 0
+        self._tag = first.tag
+        self._checked = time.monotonic()
         self._held = TileCache(_HELD_BYTES)
         self._closed = False
 
@@ -107,6 +123,10 @@ class RemoteFile:
         end = min(offset + count, self.size)
         if end <= offset:
             return b""
+        if end - offset > _MOST_BYTES:
+            raise ValueError(
+                f"{end - offset:,} bytes at once, at most {_MOST_BYTES:,} were expected"
+            )
         numbers = self._numbers(offset, end)
         blocks, start = self._blocks(numbers), numbers[0] * _BLOCK_BYTES
         return b"".join(block.data for block in blocks)[offset - start : end - start]
@@ -145,15 +165,30 @@ class RemoteFile:
         start = number * _BLOCK_BYTES
         stop = min(start + _BLOCK_BYTES, self.size)
         try:
-            data = self._url.read_range(start, stop)
+            part = self._url.read_part(start, stop)
+            if len(part.data) == stop - start:
+                self._compare(part)
+                return np.frombuffer(part.data, np.uint8)
         except FileNotFoundError as error:
             raise TransferError(f"{self._url} is no longer there; check the address") from error
-        if len(data) != stop - start:
-            raise TransferError(
-                f"{self._url} gave {len(data):,} bytes where {stop - start:,} were asked for; "
-                "if the file was changed meanwhile, open it again"
-            )
-        return np.frombuffer(data, np.uint8)
+        raise TransferError(
+            f"{self._url} gave {len(part.data):,} bytes where {stop - start:,} were asked for; "
+            "if the file was changed meanwhile, open it again"
+        )
+
+    def _compare(self, part: Part) -> None:
+        """Raise TransferError if the file is no longer the one that was opened."""
+        if part.size is None and time.monotonic() - self._checked > _CHECK_S:
+            # object stores do not tell with the bytes themselves
+            self._checked = time.monotonic()
+            part = self._url.state()
+        # a server of several machines may leave the tag out here and there
+        if part.size in {None, self.size} and (not part.tag or part.tag == self._tag):
+            return
+        raise TransferError(
+            f"{self._url} was changed while it was read; open it again, and begin anew with what "
+            "was made of it"
+        )
 
 
 class SeekableFile(io.RawIOBase):
@@ -188,9 +223,18 @@ class SeekableFile(io.RawIOBase):
         self._position = origin[whence] + offset
         return self._position
 
+    def read(self, size: int | None = -1) -> bytes:
+        """Read bytes, up to the end of the file.
+
+        The buffer of the base class would be as large as what is asked for, however small the file.
+        """
+        left = max(0, self._source.size - self._position)
+        data = self._source.read(self._position, left if size is None or size < 0 else size)
+        self._position += len(data)
+        return data
+
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - anything with the buffer protocol
         """Fill a buffer, up to the end of the file, and return the number of bytes."""
-        data = self._source.read(self._position, len(buffer))
+        data = self.read(len(buffer))
         buffer[: len(data)] = data
-        self._position += len(data)
         return len(data)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import SlideError
+from napari_twostage.geometry import level_factors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from napari_twostage.geometry import Scale
+    from napari_twostage.geometry import Scale, Shape
 
 _MICROMETRES = {
     "angstrom": 1e-4,
@@ -32,6 +34,15 @@ _MICROMETRES = {
     "foot": 304.8e3,
 }
 """Micrometres per unit: the UDUNITS names that the format requires, and others in use."""
+
+
+_AXES = 5
+"""Most axes of an image: t, c, z, y and x."""
+_LEVELS = 64
+"""Most levels of an image; sixty halvings leave nothing of any slide."""
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f\\:]")
+"""Characters that no name of a level has; the last two make a path of Windows of it."""
+_LONGEST_PATH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,20 @@ class Multiscale:
             return None
         return self.scales[0][0] * factors[0], self.scales[0][1] * factors[1]
 
+    def factors(self, shapes: Sequence[Shape]) -> tuple[Scale, ...]:
+        """Downsample factors from the scales if they fit the levels' shapes, else from the shapes.
+
+        Some writers repeat the scale of level 0 on every level.
+        """
+        full_y, full_x = self.scales[0]
+        stated = tuple((y / full_y, x / full_x) for y, x in self.scales)
+        fits = all(
+            part > 0 and abs(full / part - length) <= 1
+            for factor, shape in zip(stated, shapes, strict=True)
+            for full, part, length in zip(shapes[0], factor, shape, strict=True)
+        )
+        return stated if fits else level_factors(shapes)
+
 
 def parse_multiscale(attributes: Mapping[str, Any], name: str) -> Multiscale:
     """Read the attributes of a group.
@@ -75,30 +100,66 @@ def parse_multiscale(attributes: Mapping[str, Any], name: str) -> Multiscale:
     SlideError
         If these are not valid attributes of an OME-Zarr image.
     """
-    metadata = attributes.get("ome", attributes)
     try:
+        metadata = attributes.get("ome", attributes)
         image = metadata["multiscales"][0]
         axes = image["axes"]
-        datasets = image["datasets"]
-        shared = image.get("coordinateTransformations", [])
-        names = tuple(str(axis["name"]) for axis in axes)
+        shared = _items(image, "coordinateTransformations")
+        names = _axis_names(axes)
         y, x = names.index("y"), names.index("x")
+        levels = _levels(image)
         return Multiscale(
-            version=str(metadata.get("version") or image.get("version") or "of unknown version"),
+            version=_shown(metadata.get("version") or image.get("version") or "of unknown version"),
             axes=names,
-            paths=tuple(str(dataset["path"]) for dataset in datasets),
+            paths=tuple(_inside(level["path"]) for level in levels),
             scales=tuple(
-                _scale([*dataset["coordinateTransformations"], *shared], y, x)
-                for dataset in datasets
+                _scale([*level["coordinateTransformations"], *shared], y, x) for level in levels
             ),
-            units=(axes[y].get("unit"), axes[x].get("unit")),
-            channel_names=_channel_names(metadata.get("omero", {})),
+            units=(_unit(axes[y]), _unit(axes[x])),
+            channel_names=_channel_names(metadata.get("omero") or {}),
         )
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise SlideError(
             f"{name} has no valid OME-Zarr 0.4 or 0.5 image metadata ({_reason(error)}); open the "
             "folder of one image, or pass its zarr array itself with mpp=(y, x) in micrometres"
         ) from error
+
+
+def _items(image: Mapping[str, Any], key: str) -> list[Any]:
+    """A list of the metadata; empty if it is left out."""
+    items = image.get(key) or []
+    if not isinstance(items, list):
+        raise TypeError(f"{key} is no list")
+    return items
+
+
+def _levels(image: Mapping[str, Any]) -> list[Any]:
+    levels = _items(image, "datasets")
+    if not 0 < len(levels) <= _LEVELS:
+        raise ValueError(f"{len(levels)} levels, 1 to {_LEVELS} were expected")
+    return levels
+
+
+def _axis_names(axes: list[Any]) -> tuple[str, ...]:
+    names = tuple(_shown(axis["name"]) for axis in axes[: _AXES + 1])
+    if len(set(names)) < len(names) or len(names) > _AXES:
+        raise ValueError(f"{len(axes)} axes, up to {_AXES} of different names were expected")
+    if not {"y", "x"} <= set(names):
+        raise ValueError("axes y and x are missing")
+    return names
+
+
+def _inside(path: object) -> str:
+    """Path of a level, which must not lead out of the image's folder."""
+    parts = path.split("/") if isinstance(path, str) and len(path) <= _LONGEST_PATH else [""]
+    if any(part in {"", ".", ".."} or _NO_NAME.search(part) for part in parts):
+        raise ValueError(f"a level's path {_shown(path)!r}, which is none inside the image")
+    return "/".join(parts)
+
+
+def _unit(axis: Mapping[str, Any]) -> str | None:
+    unit = axis.get("unit")
+    return unit if isinstance(unit, str) else None
 
 
 def _scale(transformations: list[dict[str, Any]], y: int, x: int) -> Scale:
@@ -114,9 +175,16 @@ def _scale(transformations: list[dict[str, Any]], y: int, x: int) -> Scale:
 
 def _channel_names(omero: Mapping[str, Any]) -> tuple[str, ...]:
     """Take the channel labels of the optional "omero" part."""
-    return tuple(str(channel.get("label", "")) for channel in omero.get("channels", []))
+    return tuple(_shown(channel.get("label") or "") for channel in _items(omero, "channels"))
+
+
+def _shown(text: object, most: int = 40) -> str:
+    """Words of a file, fit for one line."""
+    line = "".join(letter if letter.isprintable() else " " for letter in str(text)[:most])
+    return " ".join(line.split())
 
 
 def _reason(error: Exception) -> str:
     """Reason why the metadata are not valid, in words."""
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    text = _shown(error, 160)
+    return f"{text} is missing" if isinstance(error, KeyError) else text

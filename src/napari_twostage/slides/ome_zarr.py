@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from napari_twostage.errors import ReadError, SlideError, reason_of
-from napari_twostage.geometry import Box, level_factors
+from napari_twostage.errors import ReadError, SlideError, TwoStageError, reason_of
+from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate
 from napari_twostage.io.url import Url
-from napari_twostage.io.zarr_store import store_at
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.ngff_metadata import Multiscale, parse_multiscale
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tile_cache import TileCache
+from napari_twostage.slides.zarr_arrays import open_node, within_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 
     Array = zarr.Array[Any]
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
-"""Errors of zarr and its codecs on damaged files; they share no base class."""
-
 _CELL_PX = 512
 """Least side of the cells that are read and cached: each call of zarr costs a millisecond."""
 _MOST_CELLS = 16
 """Boxes of more cells are read in one call: zarr fetches their chunks concurrently."""
+_ALONE_BYTES = 32 << 20
+"""Size of chunks that are decoded one after the other, to bound the memory."""
+_CHANNELS = 1024
+"""Most channels of an image."""
 
 _SAMPLES_PER_AXIS = 4
 _SAMPLE_PX = 64
@@ -142,7 +143,7 @@ class OmeZarrSlide(Slide):
             mpp_source=mpp_source,
             format=f"OME-Zarr {image.version}",
             path=path,
-            factors=_factors(shapes, image.scales),
+            factors=image.factors(shapes),
         )
 
     def tile_shape(self, level: int) -> Shape:
@@ -179,13 +180,25 @@ class OmeZarrSlide(Slide):
         return self._read_array(cell.clip(self.level_shapes[level]), level)
 
     def _read_array(self, box: Box, level: int) -> NDArray[np.generic]:
+        array = self._arrays[level]
+        if math.prod(array.chunks) * self.dtype.itemsize < _ALONE_BYTES:
+            return self._read_part(box, level)
+        pixels = np.empty((*box.shape, self.channels), self.dtype)
+        for part in box.blocks(self.tile_shape(level)):
+            at = part.shift(-box.top, -box.left)
+            pixels[at.slices] = self._read_part(part, level)
+        return pixels
+
+    def _read_part(self, box: Box, level: int) -> NDArray[np.generic]:
         rows, columns = box.slices
         wanted: dict[str, slice | int] = {"y": rows, "x": columns}
         wanted["c"] = slice(None) if self._channel is None else self._channel
         index = tuple(wanted.get(axis, 0) for axis in self._axes)
         try:
             pixels = np.asarray(self._arrays[level][index], self.dtype)
-        except _UNREADABLE as error:
+        except TwoStageError:
+            raise
+        except Exception as error:  # zarr's and its codecs' errors share no base class
             raise ReadError(
                 f"{self.name} cannot be read at rows {box.top} to {box.bottom}, columns "
                 f"{box.left} to {box.right} of level {level}: {reason_of(error)}"
@@ -243,15 +256,9 @@ def _open_group(path: Location) -> zarr.Group:
     """Open the group that holds one image's metadata."""
     if not isinstance(path, Url) and not path.exists():
         raise SlideError(f"{path} does not exist; check the path")
-    try:
-        node = zarr.open(store_at(path), mode="r")
-        if isinstance(node, zarr.Group) and _is_collection(node.attrs.asdict()):
-            node = node["0"]
-    except _UNREADABLE as error:
-        raise SlideError(
-            f"{path.name} is no readable zarr folder ({reason_of(error)}); "
-            "expected the folder of an OME-Zarr image, with zarr.json or .zattrs in it"
-        ) from error
+    node = open_node(path)
+    if isinstance(node, zarr.Group) and _is_collection(node.attrs.asdict()):
+        node = open_node(path / "0")
     if isinstance(node, zarr.Group):
         return node
     raise SlideError(
@@ -262,7 +269,8 @@ def _open_group(path: Location) -> zarr.Group:
 
 def _is_collection(attributes: Mapping[str, Any]) -> bool:
     """Whether a group holds numbered images, as bioformats2raw writes them."""
-    return "bioformats2raw.layout" in attributes.get("ome", attributes)
+    metadata = attributes.get("ome", attributes)
+    return isinstance(metadata, dict) and "bioformats2raw.layout" in metadata
 
 
 def _open_levels(group: zarr.Group, image: Multiscale, name: str) -> list[Array]:
@@ -271,7 +279,9 @@ def _open_levels(group: zarr.Group, image: Multiscale, name: str) -> list[Array]
     for path in image.paths:
         try:
             array = group[path]
-        except _UNREADABLE as error:
+        except TwoStageError:
+            raise
+        except Exception as error:  # as when pixels are read
             raise SlideError(
                 f"level {path} of {name}, promised by its metadata, cannot be opened "
                 f"({reason_of(error)}); copy the image again"
@@ -282,18 +292,21 @@ def _open_levels(group: zarr.Group, image: Multiscale, name: str) -> list[Array]
                 "its metadata and its arrays contradict each other: convert the image again"
             )
         arrays.append(array)
-    if not arrays:
-        raise SlideError(f"{name} lists no level; convert the image again")
     for array in arrays:
         _refuse_unusable(array, image.axes, name)
     for finer, coarser in pairwise(arrays):
-        longer = any(b > a for a, b in zip(finer.shape, coarser.shape, strict=True))
-        if longer or finer.dtype != coarser.dtype:
+        sides = zip(image.axes, finer.shape, coarser.shape, strict=True)
+        fits = all(a >= b if axis in {"y", "x"} else a == b for axis, a, b in sides)
+        if not fits or finer.dtype != coarser.dtype:
             raise SlideError(
                 f"the levels of {name} are not one image at ever lower resolution, finest first; "
                 "convert the image again"
             )
-    return arrays
+    plane = image.axes.index("y"), image.axes.index("x")
+    return [
+        within_limits(array, plane, f"level {path} of {name}")
+        for array, path in zip(arrays, image.paths, strict=True)
+    ]
 
 
 def _refuse_unusable(array: Array, axes: tuple[str, ...], name: str) -> None:
@@ -301,6 +314,11 @@ def _refuse_unusable(array: Array, axes: tuple[str, ...], name: str) -> None:
     for axis, length in zip(axes, array.shape, strict=True):
         if length == 0:
             raise SlideError(f"{name} has no pixels: its axis {axis} is of length 0")
+        if axis == "c" and length > _CHANNELS:
+            raise SlideError(
+                f"{name} has {length} channels, at most {_CHANNELS} were expected; "
+                "save the channels of interest as an image of their own"
+            )
         if axis not in {"c", "y", "x"} and length > 1:
             raise SlideError(
                 f"{name} has {length} planes along {axis}, expected a single 2-D plane; "
@@ -310,20 +328,6 @@ def _refuse_unusable(array: Array, axes: tuple[str, ...], name: str) -> None:
         raise SlideError(
             f"{name} holds {array.dtype} pixels, expected uint8 or uint16; convert the image"
         )
-
-
-def _factors(shapes: Sequence[Shape], scales: Sequence[Scale]) -> tuple[Scale, ...]:
-    """Downsample factors from the stated scales if they fit the shapes, else from the shapes.
-
-    Some writers repeat the scale of level 0 on every level.
-    """
-    stated = tuple((y / scales[0][0], x / scales[0][1]) for y, x in scales)
-    fits = all(
-        abs(full / part - length) <= 1
-        for factor, shape in zip(stated, shapes, strict=True)
-        for full, part, length in zip(shapes[0], factor, shape, strict=True)
-    )
-    return stated if fits else level_factors(shapes)
 
 
 def _spread(length: int) -> list[int]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import ReadError, SlideError, TwoStageError, reason_of
 from napari_twostage.geometry import Box
 from napari_twostage.io.durable import sync_tree
 from napari_twostage.io.paths import locate, remove_tree, write_whole
-from napari_twostage.io.zarr_store import store_at
+from napari_twostage.io.regular import read_regular
+from napari_twostage.io.zarr_store import METADATA_BYTES, store_at
 from napari_twostage.slides.base import Slide, reflected
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def build_pyramid(slide: Slide, folder: str | Location) -> Iterator[float]:
     pixels that depend on them raises ReadError.
     """
     folder = locate(folder)
-    if _read_marker(slide, folder) is not None:
+    if _finished(slide, folder) is not None:
         yield 1.0
         return
     arrays = _start_over(slide, folder)
@@ -110,13 +111,13 @@ def with_pyramid(slide: Slide, folder: str | Location) -> Slide:
         If the folder holds no finished pyramid of this slide.
     """
     folder = locate(folder)
-    damage = _read_marker(slide, folder)
-    if damage is None:
+    found = _finished(slide, folder)
+    if found is None:
         raise SlideError(
             f"{folder} holds no finished pyramid of {slide.name}; "
             "build_pyramid makes one, and goes over an interrupted one again"
         )
-    return PyramidSlide(slide, _open_arrays(folder, len(added_shapes(slide))), damage)
+    return PyramidSlide(slide, *found)
 
 
 class PyramidSlide(Slide):
@@ -168,7 +169,15 @@ class PyramidSlide(Slide):
             for damaged, reason in self._damage:
                 if damaged.intersect(source).area:
                     raise ReadError(reason)
-        return np.asarray(self._arrays[step - 1][box.slices], self.dtype)
+        try:
+            return np.asarray(self._arrays[step - 1][box.slices], self.dtype)
+        except TwoStageError:
+            raise
+        except Exception as error:  # zarr's and its codecs' errors share no base class
+            raise ReadError(
+                f"added level {step} of {self.name} is damaged ({reason_of(error)}); remove the "
+                "folder pyramid of the result, which is then made again"
+            ) from error
 
     def fingerprint(self) -> str:
         """Fingerprint of the slide itself, which determines the added levels."""
@@ -239,20 +248,13 @@ def _read_block(slide: Slide, block: Box, damage: Damage) -> NDArray[np.generic]
     pixels: NDArray[Any] = np.zeros((*inside.shape, slide.channels), slide.dtype)
     if slide.channels > 1:  # glass is white, the background of fluorescence is black
         pixels[...] = np.iinfo(pixels.dtype).max
-    for tile in _tiles(inside, slide.tile_shape(level)):
+    for tile in inside.blocks(slide.tile_shape(level)):
         at = tile.shift(-inside.top, -inside.left)
         try:
             pixels[at.slices] = slide.read(tile, level)
         except ReadError as error:
             damage.append((tile, str(error)))
     return pixels[np.ix_(rows - inside.top, columns - inside.left)]
-
-
-def _tiles(box: Box, tile: Shape) -> Iterator[Box]:
-    """Parts of `box` in each file tile."""
-    for top in range(box.top - box.top % tile[0], box.bottom, tile[0]):
-        for left in range(box.left - box.left % tile[1], box.right, tile[1]):
-            yield Box.at(top, left, *tile).intersect(box)
 
 
 def _start_over(slide: Slide, folder: Location) -> list[zarr.Array[Any]]:
@@ -278,24 +280,35 @@ def _refuse_foreign(folder: Location) -> None:
     """Raise SlideError unless the folder is empty or was made by `build_pyramid`."""
     import zarr
 
+    names = {one.name for one in folder.iterdir()}
     try:
-        ours = (
-            not any(folder.iterdir())
-            or _CONTENTS in zarr.open_group(store_at(folder), mode="r").attrs
-        )
-    except (OSError, ValueError):
-        ours = False
+        ours = not names or _CONTENTS in zarr.open_group(store_at(folder), mode="r").attrs
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError):  # its mark is damaged
+        ours = all(name.isdecimal() or name in {"zarr.json", _MARKER} for name in names)
     if not ours:
         raise SlideError(
             f"{folder} holds other files, expected a pyramid or nothing; pass another folder"
         )
 
 
-def _open_arrays(folder: Location, count: int) -> list[zarr.Array[Any]]:
-    """Open the arrays of a finished pyramid."""
-    import zarr
+def _finished(slide: Slide, folder: Location) -> tuple[list[zarr.Array[Any]], Damage] | None:
+    """Arrays and damage of a finished pyramid of this slide; None if there is none to be read."""
+    damage = _read_marker(slide, folder)
+    if damage is None:
+        return None
+    from napari_twostage.slides.zarr_arrays import open_node, within_limits
 
-    return [zarr.open_array(store_at(folder / str(step)), mode="r") for step in range(1, count + 1)]
+    arrays = []
+    for step, shape in enumerate(added_shapes(slide), start=1):
+        place = folder / str(step)
+        try:
+            array: Any = open_node(place)
+            if array.shape != (*shape, slide.channels) or array.dtype != slide.dtype:
+                return None
+            arrays.append(within_limits(array, (0, 1), f"{folder.name}/{step}", least_px=1))
+        except (SlideError, AttributeError):  # damaged, or a group: it can be made again
+            return None
+    return arrays, damage
 
 
 def _identity(slide: Slide) -> list[Any]:
@@ -316,11 +329,17 @@ def _write_marker(slide: Slide, folder: Location, damage: Damage) -> None:
 
 
 def _read_marker(slide: Slide, folder: Location) -> Damage | None:
-    """Damage of a finished pyramid of this slide; None if there is none."""
+    """Damage of a finished pyramid of this slide; None if there is none, or it is unreadable."""
     try:
-        record = json.loads((folder / _MARKER).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        record = json.loads(_marker_bytes(folder / _MARKER))
+        if record["slide"] != _identity(slide):
+            return None
+        return [(Box(*map(int, edges)), str(why)) for *edges, why in record["damage"]]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    if record["slide"] != _identity(slide):
-        return None
-    return [(Box(*edges), why) for *edges, why in record["damage"]]
+
+
+def _marker_bytes(marker: Location) -> bytes:
+    if isinstance(marker, Path):
+        return read_regular(marker, 0, None, METADATA_BYTES)
+    return marker.read_bytes()
