@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Pixels = NDArray[np.generic]
+Tags = dict[int, tuple[int, int, bytes | int | list[int]]]
+"""Type, count and value of each tag; a value longer than its field is stored behind the table."""
+
+_FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d"}
+_FORMATS |= {13: "I", 16: "Q", 17: "q", 18: "Q"}
+_PLAIN = {322, 323, 324, 325}
+TILE = bytes(64 * 64 * 3)
+"""Pixels of every file of `tiff_bytes`, unless others are given."""
+PIXELS_AT = 16
+"""Position of the tile in every file of `tiff_bytes`."""
 
 
 def picture(height: int, width: int, *, channels: int = 3, dtype: type = np.uint8) -> Pixels:
@@ -186,3 +196,36 @@ def _restart_positions(jpeg: bytes) -> list[int]:
     at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     markers = range(at, len(jpeg) - 1)
     return [at, *(n + 2 for n in markers if jpeg[n] == 0xFF and 0xD0 <= jpeg[n + 1] <= 0xD7)]
+
+
+def tiff_bytes(tags: Tags, *, data: bytes = TILE, link: int = 0, big: bool = False) -> bytes:
+    """Write a TIFF of one RGB tile of 64 × 64 pixels, with other tags as given.
+
+    A tag's count may differ from its values. `link` is the position of the next table.
+    """
+    whole: Tags = {
+        256: (4, 1, 64), 257: (4, 1, 64), 258: (3, 3, [8, 8, 8]), 259: (3, 1, 1), 262: (3, 1, 2),
+        277: (3, 1, 3), 322: (4, 1, 64), 323: (4, 1, 64),
+        324: (4, 1, PIXELS_AT), 325: (4, 1, len(data)), **tags,
+    }  # fmt: skip
+    if 278 in tags:
+        whole = {code: tag for code, tag in whole.items() if code not in _PLAIN or code in tags}
+    field, entry, number = (8, "<HHQ", "Q") if big else (4, "<HHI", "I")
+    at = PIXELS_AT + len(data) + len(data) % 2
+    header = struct.pack("<2sHHHQ", b"II", 43, 8, 0, at) if big else struct.pack(
+        "<2sHI8x", b"II", 42, at)  # fmt: skip
+    count = struct.pack("<Q" if big else "<H", len(whole))
+    behind = at + len(count) + len(whole) * (8 + field + 4 * big) + field
+    table, values = count, b""
+    for code in sorted(whole):
+        kind, length, value = whole[code]
+        if isinstance(value, int | list):
+            numbers = [value] if isinstance(value, int) else value
+            value = struct.pack(f"<{len(numbers)}{_FORMATS[kind]}", *numbers)
+        table += struct.pack(entry, code, kind, length)
+        if len(value) <= field:
+            table += value.ljust(field, b"\0")
+        else:
+            table += struct.pack("<" + number, behind + len(values))
+            values += value + bytes(len(value) % 2)
+    return header + data + bytes(len(data) % 2) + table + struct.pack("<" + number, link) + values

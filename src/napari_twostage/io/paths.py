@@ -170,7 +170,10 @@ def is_folder(location: Location) -> bool:
     """Whether this is a folder; for a URL judged by its name, as web servers cannot tell."""
     if isinstance(location, Url):
         return any(part.endswith(".zarr") for part in location.text.split("/"))
-    return location.is_dir()
+    try:
+        return location.is_dir()
+    except OSError:  # such as a path longer than the system takes; opening it tells
+        return False
 
 
 def read_whole(location: Location) -> bytes:

@@ -148,7 +148,7 @@ def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:
     first = 0
     places = np.array(offsets[:cells], np.int64).reshape(table)
     sizes = np.array(counts[:cells], np.int64).reshape(table)
-    _check_piece(keyframe, tile, sizes)
+    _check_pieces(keyframe, tile, places, sizes)
     if channel is not None and planes > 1:
         first = channel * grid[0] * grid[1]
         places, sizes, planes = places[channel : channel + 1], sizes[channel : channel + 1], 1
@@ -184,8 +184,10 @@ def _check_codec(page: tifffile.TiffPage) -> None:
         )
 
 
-def _check_piece(page: tifffile.TiffPage, tile: Shape, counts: NDArray[np.int64]) -> None:
-    """Refuse tiles or strips of no pixels, or of more than memory should hold at once."""
+def _check_pieces(
+    page: tifffile.TiffPage, tile: Shape, places: NDArray[np.int64], counts: NDArray[np.int64]
+) -> None:
+    """Refuse tiles or strips of which memory should not hold one, or at impossible places."""
     size = prod(tile) * page.samplesperpixel * np.dtype(page.dtype).itemsize
     memory = size * (_DECODED_PER_BYTE if page.compression in JPEG2000 else 1)
     if memory > DECODING_BYTES:
@@ -193,11 +195,12 @@ def _check_piece(page: tifffile.TiffPage, tile: Shape, counts: NDArray[np.int64]
             f"is compressed in pieces of {size / 2**30:.1f} GiB, each to be decoded as a whole; "
             "convert it to a tiled TIFF, with: vips tiffsave IN OUT --tile --pyramid --bigtiff"
         )
-    most = _ENCODED_PER_BYTE * size + _ENCODED_BYTES
-    if counts.min() < 0 or counts.max() > most:
+    if min(places.min(), counts.min()) < 0:
+        raise SlideError("states positions of tiles below 0; the file is damaged: write it again")
+    if counts.max() > _ENCODED_PER_BYTE * size + _ENCODED_BYTES:
         raise SlideError(
-            f"states {counts.min():,} to {counts.max():,} bytes for its tiles, which decoded have "
-            f"{size:,}; the file is damaged: write it again"
+            f"states {counts.max():,} bytes for a tile that decoded has {size:,}; "
+            "the file is damaged: write it again"
         )
 
 

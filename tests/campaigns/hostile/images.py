@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from functools import partial
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import imagecodecs
@@ -26,25 +27,25 @@ if TYPE_CHECKING:
 
 
 def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
-    """Yield the bombs, then damaged images without end."""
+    """Yield damaged images without end, and bombs between them."""
     with open_slide(sample_slide()) as slide:
         pixels = np.asarray(slide.read(Box.at(1300, 900, 300, 260)))
     seeds = _seeds(folder, pixels)
     for path in seeds:
         use_slide(path, mpp=0.5)
-    for name, data in _bombs(pixels):
-        path = folder / name
-        path.write_bytes(data)
-        yield Case(name=name.replace(".", "-"), use=partial(use_slide, path, mpp=0.5), file=path)
-    number = 0
-    while True:
-        for seed in seeds:
-            number += 1
-            kind, mutate = rng.choice(MUTATIONS)
-            path = folder / f"{seed.stem}-{kind}-{number}{seed.suffix}"
-            path.write_bytes(mutate(rng, bytearray(seed.read_bytes())))
-            mpp = rng.choice((0.5, 0.5, 0.5, None))
-            yield Case(name=path.stem, use=partial(use_slide, path, mpp=mpp), file=path)
+    bombs = _bombs(pixels)
+    for number in count():
+        seed = seeds[number % len(seeds)]
+        kind, mutate = rng.choice(MUTATIONS)
+        path = folder / f"{seed.stem}-{kind}-{number}{seed.suffix}"
+        path.write_bytes(mutate(rng, bytearray(seed.read_bytes())))
+        mpp = rng.choice((0.5, 0.5, 0.5, None))
+        yield Case(name=path.stem, use=partial(use_slide, path, mpp=mpp), file=path)
+        for name, data in islice(bombs, 1):
+            path = folder / name
+            path.write_bytes(data)
+            use = partial(use_slide, path, mpp=0.5)
+            yield Case(name=name.replace(".", "-"), use=use, file=path)
 
 
 def _seeds(folder: Path, pixels: np.ndarray) -> list[Path]:
@@ -74,10 +75,6 @@ def _bombs(pixels: np.ndarray) -> Iterator[tuple[str, bytes]]:
     """Small files that promise up to 4 gigapixels, with and without the pixels."""
     for side in (0, 1, 20_000, 65_500, 2**31 - 1, 2**32 - 1):
         yield f"promise-{side}.png", _png(side, b"")
-    for side in (12_000, 30_000):
-        yield f"bomb-{side}.png", _png(side, deflated_zeros((3 * side + 1) * side))
-    yield "progressive-12000.jpg", _progressive_jpeg(12_000)
-    yield "progressive-25000.jpg", _progressive_jpeg(25_000)
     jpeg = bytearray(imagecodecs.jpeg8_encode(pixels))
     for side in (0, 1, 20_000, 65_500, 65_535):
         struct.pack_into(">HH", jpeg, jpeg.index(b"\xff\xc0") + 5, side, side)
@@ -92,6 +89,10 @@ def _bombs(pixels: np.ndarray) -> Iterator[tuple[str, bytes]]:
     for side in (0, 1, 30_000, -300, -(2**31), 2**31 - 1):
         struct.pack_into("<ii", bmp, 18, side, side)
         yield f"promise-{side}.bmp", bytes(bmp)
+    for side in (12_000, 30_000):
+        yield f"bomb-{side}.png", _png(side, deflated_zeros((3 * side + 1) * side))
+    yield "progressive-12000.jpg", _progressive_jpeg(12_000)
+    yield "progressive-25000.jpg", _progressive_jpeg(25_000)
     for name, lossless in (("lossy", False), ("lossless", True)):
         flat = np.zeros((16383, 16383, 3), np.uint8)
         yield f"bomb-{name}.webp", imagecodecs.webp_encode(flat, lossless=lossless, level=0)

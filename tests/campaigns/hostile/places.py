@@ -130,6 +130,7 @@ def _names(rng: random.Random) -> dict[str, str]:
     return {
         "nul": "a\0b", "long": "a" * 300, "long-unicode": "ä" * 200, "deep": "a/" * 3000 + "b",
         "deep-long": f"{'a' * 200}/" * 30 + "b", "newline": "a\nb", "escape": "a\x1b[31mb",
-        "odd": rng.choice(("%s%n", "{0}", "$(id)", "`id`", "-rf", "a b", "'", '"')), "byte": "\udcff",
+        "odd": rng.choice(("%s%n", "{0}", "$(id)", "`id`", "-rf", "a b", "'", '"')),
+        "byte": "\udcff",
         "up": "../" * 50 + "nothing", "emoji": "🔬" * 60, "url": "http:/x", "turn": "a\u202eb",
     }  # fmt: skip

@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import imagecodecs
@@ -13,6 +14,7 @@ import numpy as np
 from tests.campaigns.hostile import Case
 from tests.campaigns.hostile.mutations import deflated_zeros
 from tests.campaigns.hostile.slide_use import use_slide
+from tests.slide_files import PIXELS_AT, TILE, Tags, tiff_bytes
 
 from napari_twostage.samples import sample_slide
 
@@ -21,84 +23,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Tags = dict[int, tuple[int, int, bytes | int | list[int]]]
-"""Type, count and value of each tag; a value longer than its field is stored behind the table."""
-
-_FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d"}
-_FORMATS |= {13: "I", 16: "Q", 17: "q", 18: "Q"}
-_PLAIN = {322, 323, 324, 325}
-_TILE = bytes(64 * 64 * 3)
-_PIXELS_AT = 16
-"""Position of the tile in every file of `tiff_bytes`."""
-
-
-def tiff_bytes(
-    tags: Tags, *, data: bytes = _TILE, links: tuple[int, ...] = (), big: bool = False
-) -> bytes:
-    """Write a TIFF of one RGB tile of 64 × 64 pixels, with other tags as given.
-
-    A tag's count may differ from its values. `links` are the tables that follow, as offsets.
-    """
-    whole: Tags = {
-        256: (4, 1, 64), 257: (4, 1, 64), 258: (3, 3, [8, 8, 8]), 259: (3, 1, 1), 262: (3, 1, 2),
-        277: (3, 1, 3), 322: (4, 1, 64), 323: (4, 1, 64),
-        324: (4, 1, _PIXELS_AT), 325: (4, 1, len(data)), **tags,
-    }  # fmt: skip
-    if 278 in tags:
-        whole = {code: tag for code, tag in whole.items() if code not in _PLAIN or code in tags}
-    field, entry, number = (8, "<HHQ", "Q") if big else (4, "<HHI", "I")
-    at = _PIXELS_AT + len(data) + len(data) % 2
-    header = struct.pack("<2sHHHQ", b"II", 43, 8, 0, at) if big else struct.pack(
-        "<2sHI8x", b"II", 42, at)  # fmt: skip
-    count = struct.pack("<Q" if big else "<H", len(whole))
-    behind = at + len(count) + len(whole) * (8 + field + 4 * big) + field
-    table, values = count, b""
-    for code in sorted(whole):
-        kind, length, value = whole[code]
-        if isinstance(value, int | list):
-            numbers = [value] if isinstance(value, int) else value
-            value = struct.pack(f"<{len(numbers)}{_FORMATS[kind]}", *numbers)
-        table += struct.pack(entry, code, kind, length)
-        if len(value) <= field:
-            table += value.ljust(field, b"\0")
-        else:
-            table += struct.pack("<" + number, behind + len(values))
-            values += value + bytes(len(value) % 2)
-    link = links[0] if links else 0
-    return header + data + bytes(len(data) % 2) + table + struct.pack("<" + number, link) + values
-
 
 def cases(_: random.Random, folder: Path) -> Iterator[Case]:
-    """Yield each file once."""
+    """Yield each file once, of all kinds by turns."""
     use_slide(sample_slide())
-    for maker in (_numbers, _texts, _tables, _tiles, _sparse):
-        for name, ending, data, size in maker():
-            path = folder / f"{name}{ending}"
-            with path.open("wb") as file:
-                file.write(data)
-                if size:  # a hole of zeros, which takes no space on the disk
-                    file.truncate(size)
-            yield Case(name=name, use=partial(use_slide, path, mpp=0.5), file=path)
-            if ending != ".tif":
-                copy = folder / f"{name}-own-size{ending}"
-                copy.write_bytes(data)
-                yield Case(name=f"{name}-own-size", use=partial(use_slide, copy), file=copy)
+    kinds = [maker() for maker in (_numbers, _texts, _tables, _tiles, _sparse)]
+    by_turns = (one for turn in zip_longest(*kinds) for one in turn if one is not None)
+    for name, ending, data, size in by_turns:
+        path = folder / f"{name}{ending}"
+        with path.open("wb") as file:
+            file.write(data)
+            if size:  # a hole of zeros, which takes no space on the disk
+                file.truncate(size)
+        yield Case(name=name, use=partial(use_slide, path, mpp=0.5), file=path)
+        if ending != ".tif":
+            copy = folder / f"{name}-own-size{ending}"
+            copy.write_bytes(data)
+            yield Case(name=f"{name}-own-size", use=partial(use_slide, copy), file=copy)
 
 
 Made = tuple[str, str, bytes, int]
+
+
+_SIDES = {
+    "tile": (322, 323), "tile-width": (322,), "tile-length": (323,), "image": (256, 257),
+    "image-width": (256,), "image-length": (257,), "rows": (278,), "samples": (277,),
+    "depth": (32997,),
+}  # fmt: skip
 
 
 def _numbers() -> Iterator[Made]:
     """Sides, samples and positions that are zero, huge or negative."""
     sides = (0, 1, 2**16, 2**21, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
     for value in sides:
-        for names, codes in {"tile": (322, 323), "tile-width": (322,), "tile-length": (323,),
-                             "image": (256, 257), "image-width": (256,), "image-length": (257,),
-                             "rows": (278,), "samples": (277,), "depth": (32997,)}.items():  # fmt: skip
+        for names, codes in _SIDES.items():
             tags: Tags = dict.fromkeys(codes, (4, 1, value))
             yield f"{names}-{value}", ".tif", tiff_bytes(tags), 0
             tags[259] = (3, 1, 8)
-            yield f"{names}-{value}-deflate", ".tif", tiff_bytes(tags, data=zlib.compress(_TILE)), 0
+            yield f"{names}-{value}-deflate", ".tif", tiff_bytes(tags, data=zlib.compress(TILE)), 0
     for value in (0, 1, 7, 15, 2**31, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1):
         for name, code in (("offset", 324), ("count", 325)):
             yield f"{name}-{value}", ".tif", tiff_bytes({code: (16, 1, value)}, big=True), 0
@@ -114,8 +76,8 @@ def _texts() -> Iterator[Made]:
     """Descriptions whose numbers or structure are absurd."""
     for name, text in _ome_texts().items():
         yield f"ome-{name}", ".ome.tif", _with_text(text), 0
-    for name, shape in {"huge": [2**31, 64, 64, 3], "zero": [0, 64, 64, 3], "none": None,
-                        "negative": [-1, 64, 64, 3], "text": "abc", "deep": "DEEP"}.items():  # fmt: skip
+    shapes = {name: [size, 64, 64, 3] for name, size in (("huge", 2**31), ("zero", 0), ("-1", -1))}
+    for name, shape in {**shapes, "none": None, "text": "abc", "deep": "DEEP"}.items():
         text = json.dumps({"shape": shape}).replace('"DEEP"', "[" * 50_000)
         yield f"shaped-{name}", ".tif", _with_text(text), 0
     yield "shaped-digits", ".tif", _with_text('{"shape": [%s]}' % ("9" * 5000)), 0
@@ -194,21 +156,21 @@ def _with_text(text: str) -> bytes:
 def _tables() -> Iterator[Made]:
     """Chains of tables that never end, and tables of very many entries."""
     start = len(tiff_bytes({}))
-    first = _PIXELS_AT + len(_TILE)
+    first = PIXELS_AT + len(TILE)
     small = struct.pack("<HHHIIHHII", 2, 256, 4, 1, 8, 257, 4, 1, 8)
     for count in (4000, 5000, 100_000):
         chain = b"".join(
             small + struct.pack("<I", start + (n + 1) * 30 if n + 1 < count else 0)
             for n in range(count)
         )
-        yield f"tables-{count}", ".tif", tiff_bytes({}, links=(start,)) + chain, 0
-        yield f"tables-{count}-ome", ".ome.tif", tiff_bytes({}, links=(start,)) + chain, 0
-    yield "loop-1", ".tif", tiff_bytes({}, links=(first,)), 0
+        yield f"tables-{count}", ".tif", tiff_bytes({}, link=start) + chain, 0
+        yield f"tables-{count}-ome", ".ome.tif", tiff_bytes({}, link=start) + chain, 0
+    yield "loop-1", ".tif", tiff_bytes({}, link=first), 0
     for count in (3, 150):
         chain = b"".join(
             small + struct.pack("<I", start + (n + 1) % count * 30) for n in range(count)
         )
-        yield f"loop-{count}", ".tif", tiff_bytes({}, links=(start,)) + chain, 0
+        yield f"loop-{count}", ".tif", tiff_bytes({}, link=start) + chain, 0
     for count in (60, 1000, 60_000):
         targets = [first] * count
         yield f"parts-{count}", ".tif", tiff_bytes({330: (4, count, targets)}), 0
@@ -225,8 +187,9 @@ def _tables() -> Iterator[Made]:
     chain = b"".join(table + struct.pack("<I", 8 + (n + 1) * (len(table) + 4)) for n in range(2000))
     yield "entries-4096-tables-2000", ".tif", b"II*\0\x08\0\0\0" + chain, 0
     for name, code, kind, value in (
-        ("lsm", 34412, 1, bytes(600)), ("stk", 33628, 4, [2**31] * 4), ("uic2", 33629, 5, bytes(96)),
-        ("fluoview", 34361, 1, bytes(900)), ("gel", 33445, 4, 2), ("sis", 33560, 7, bytes(200)),
+        ("lsm", 34412, 1, bytes(600)), ("stk", 33628, 4, [2**31] * 4),
+        ("uic2", 33629, 5, bytes(96)), ("fluoview", 34361, 1, bytes(900)),
+        ("gel", 33445, 4, 2), ("sis", 33560, 7, bytes(200)),
         ("nih", 43314, 1, bytes(500)), ("andor", 4864, 4, 1), ("scanimage", 49999, 1, bytes(99)),
         ("mcu", 65426, 4, [2**31] * 4), ("ndpi", 65420, 4, 1), ("jpegtables", 347, 7, bytes(99)),
         ("ij", 50839, 1, bytes(99)), ("gdal", 42112, 2, b"<a>" * 9), ("micro", 51123, 2, b"{" * 99),
@@ -245,38 +208,30 @@ def _tiles() -> Iterator[Made]:
     """Tiles whose own header promises more than the tag, or which unfold without end."""
     grey = np.zeros((4096, 4096, 3), np.uint8)
     codecs = {
-        7: imagecodecs.jpeg8_encode(grey), 33005: imagecodecs.jpeg2k_encode(grey),
-        34933: imagecodecs.png_encode(grey), 50001: imagecodecs.webp_encode(grey, lossless=True),
-        50002: imagecodecs.jpegxl_encode(grey), 34887: imagecodecs.lerc_encode(grey),
-        8: deflated_zeros(1 << 30), 50000: imagecodecs.zstd_encode(bytes(1 << 28)),
-        34925: imagecodecs.lzma_encode(bytes(1 << 28)), 5: imagecodecs.lzw_encode(bytes(1 << 26)),
-        32773: b"\x81\0" * (1 << 22),
+        7: lambda: imagecodecs.jpeg8_encode(grey), 33005: lambda: imagecodecs.jpeg2k_encode(grey),
+        34933: lambda: imagecodecs.png_encode(grey), 34887: lambda: imagecodecs.lerc_encode(grey),
+        50001: lambda: imagecodecs.webp_encode(grey, lossless=True),
+        50002: lambda: imagecodecs.jpegxl_encode(grey), 8: lambda: deflated_zeros(1 << 30),
+        50000: lambda: imagecodecs.zstd_encode(bytes(1 << 28)),
+        34925: lambda: imagecodecs.lzma_encode(bytes(1 << 28)),
+        5: lambda: imagecodecs.lzw_encode(bytes(1 << 26)), 32773: lambda: b"\x81\0" * (1 << 22),
     }  # fmt: skip
-    for code, data in codecs.items():
+    for code, encode in codecs.items():
+        data = encode()
         for side in (64, 8192):
             tags: Tags = {259: (3, 1, code), **dict.fromkeys((256, 257, 322, 323), (4, 1, side))}
             yield f"bomb-{code}-in-{side}", ".tif", tiff_bytes(tags, data=data), 0
-    jpeg = bytearray(codecs[7])
+    jpeg = bytearray(codecs[7]())
     frame = jpeg.index(b"\xff\xc0")
     for side in (0, 1, 65500, 65535):
         struct.pack_into(">HH", jpeg, frame + 5, side, side)
         yield f"jpeg-promises-{side}", ".tif", tiff_bytes({259: (3, 1, 7)}, data=bytes(jpeg)), 0
     stream = bytearray(imagecodecs.jpeg2k_encode(grey[:64, :64], codecformat="j2k"))
     for side in (0, 2**16, 2**31 - 1, 2**32 - 1):
-        struct.pack_into(">II", stream, 8, side, side)
-        yield (
-            f"jpeg2000-promises-{side}",
-            ".tif",
-            tiff_bytes({259: (3, 1, 33005)}, data=bytes(stream)),
-            0,
-        )
-        struct.pack_into(">II", stream, 24, side, side)
-        yield (
-            f"jpeg2000-tile-{side}",
-            ".tif",
-            tiff_bytes({259: (3, 1, 33003)}, data=bytes(stream)),
-            0,
-        )
+        for name, at, code in (("promises", 8, 33005), ("tile", 24, 33003)):
+            struct.pack_into(">II", stream, at, side, side)
+            data = tiff_bytes({259: (3, 1, code)}, data=bytes(stream))
+            yield f"jpeg2000-{name}-{side}", ".tif", data, 0
 
 
 def _sparse() -> Iterator[Made]:
@@ -296,7 +251,7 @@ def _sparse() -> Iterator[Made]:
             tags: Tags = {259: (3, 1, code), 325: (4, 1, count)}
             yield f"sparse-tile-{code}-{count}", ".tif", tiff_bytes(tags), size
     text = b"state.configPath = ''\r"
-    pages = tiff_bytes({270: (2, len(text), text), 305: (2, 3, b"SI\0")}, links=(2**16,))
+    pages = tiff_bytes({270: (2, len(text), text), 305: (2, 3, b"SI\0")}, link=2**16)
     small = struct.pack("<HHHIIHHII", 2, 256, 4, 1, 8, 257, 4, 1, 8)
     chain = b"".join(small + struct.pack("<I", 2**16 + (n + 1) * 30) for n in range(9))
     yield "sparse-frames", ".tif", pages.ljust(2**16, b"\0") + chain, size
