@@ -45,8 +45,8 @@ LONGEST_MESSAGE = 400
 
 _ADDRESS_ROOM = 4 << 30
 """Bytes that a child may reserve beyond its parent's, so that none takes the machine down."""
-_LEAST_SHARE = 0.05
-"""Share of a processor that a child has which others hold up; one that is blocked has less."""
+_BUSY = 1.5
+"""Processes that want to run, for each processor, on a machine that holds children up."""
 _LONGEST_WAIT, _LONGEST_LIFE = 10, 12
 """Life of a child that is held up, and of one whose parent is gone, in time limits."""
 _SIZE = struct.Struct("q")
@@ -106,8 +106,7 @@ def run_case(
     name : str
         Name of the outcome.
     seconds : float
-        Time after which the child is killed; where others keep it from running, what it lacks
-        of this time is added.
+        Time after which the child is killed; on a busy machine, processor time.
     extra_bytes : int
         Peak memory of the child above its own at the start.
     mention : str
@@ -188,13 +187,13 @@ class _Child:
         return self._ended or (self.seconds_left <= 0 and not self._was_held_up())
 
     def _was_held_up(self) -> bool:
-        """Give a child that waits for a busy machine, not for ever, the time that it lacks."""
+        """Give a child on a machine with more to do than processors the time that it lacks."""
         passed = time.monotonic() - self._start
         times = psutil.Process(self._pid).cpu_times()
-        used = times.user + times.system
-        held_up = _LEAST_SHARE * passed < used < self.job.seconds
-        if held_up and passed < _LONGEST_WAIT * self.job.seconds:
-            self._deadline = time.monotonic() + max(0.2, self.job.seconds - used)
+        lacking = self.job.seconds - times.user - times.system
+        is_busy = psutil.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
+        if is_busy and lacking > 0 and passed < _LONGEST_WAIT * self.job.seconds:
+            self._deadline = time.monotonic() + max(0.2, lacking)
             return True
         return False
 

@@ -320,3 +320,10 @@ def test_names_that_no_file_has(tmp_path: Path) -> None:
 def test_a_name_of_two_lines_stays_in_one(tmp_path: Path) -> None:
     with pytest.raises(SlideError, match=r"^[^\n\x1b]+a b .*c.svs; check the path$"):
         open_slide(tmp_path / "a\nb \x1b[31mc.svs")
+
+
+@needs_pipes
+def test_a_folder_whose_mark_is_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "zarr.json")
+    with refused(tmp_path, "is a folder without zarr.json"):
+        open_slide(tmp_path)

@@ -97,21 +97,22 @@ def _with_other_tags(rng: random.Random, seed: Seed) -> bytearray:
 def _seeds(folder: Path) -> list[Seed]:
     """Write a small file of each kind, whose pixels are a part of the sample slide."""
     with open_slide(sample_slide()) as slide:
-        pixels = np.asarray(slide.read(Box.at(1300, 900, 300, 260)))
+        wide = np.asarray(slide.read(Box.at(1300, 900, 300, 512)))
+    pixels = wide[:, :260]
     made = folder / "seeds"
     made.mkdir()
-    files = [*_of_scanners(made, pixels), *_of_tifffile(made, pixels)]
+    files = [*_of_scanners(made, pixels, wide), *_of_tifffile(made, pixels)]
     for path in files:  # so that the children inherit all modules; seeds that fail end here
         use_slide(path, mpp=0.5, channel=0 if "channels" in path.name else None)
     return [_seed(path) for path in files]
 
 
-def _of_scanners(folder: Path, pixels: np.ndarray) -> Iterator[Path]:
+def _of_scanners(folder: Path, pixels: np.ndarray, wide: np.ndarray) -> Iterator[Path]:
     yield write_svs(folder / "svs.svs", pixels)
     yield write_svs(folder / "jpeg2000.svs", pixels, compression=33005)
     yield write_scn(folder / "scn.scn", pixels)
     yield write_bif(folder / "bif.bif", pixels)
-    yield write_ndpi(folder / "ndpi.ndpi", pixels)[0]
+    yield write_ndpi(folder / "ndpi.ndpi", wide)[0]  # of whole restart intervals
     size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
     yield write_ome(folder / "ome.ome.tif", pixels, axes="YXS", **size)
     yield write_ome(folder / "ome-channels.ome.tif", np.moveaxis(pixels, 2, 0), axes="CYX", **size)
