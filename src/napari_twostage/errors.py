@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import Any
 
+_CONTROLS = re.compile(
+    r"\s*[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    r"[\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]*"
+)
+"""Characters that end a line, move a cursor or turn the direction of writing."""
 _LONGEST_REASON = 160
+"""Characters of a library's message that are shown: some quote the damaged data."""
 
 
 class TwoStageError(Exception):
-    """Base of every error this package raises on purpose; its message is one line."""
+    """Base of every error this package raises on purpose; its message is one line.
+
+    Names of files and texts from files may hold any character; those that end lines or command
+    a terminal become spaces.
+    """
+
+    def __str__(self) -> str:
+        return _CONTROLS.sub(" ", super().__str__())
 
 
 class SlideError(TwoStageError):
@@ -18,7 +32,7 @@ class SlideError(TwoStageError):
 
 
 class MissingPixelSizeError(SlideError):
-    """A slide without a pixel size: neither the file nor the user states one."""
+    """A slide without a pixel size: the user states none, and the file none that can be one."""
 
 
 class ReadError(TwoStageError):
@@ -260,4 +274,6 @@ def reason_of(error: BaseException | None) -> str:
     'EOFError'
     """
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    if len(text) <= _LONGEST_REASON or isinstance(error, TwoStageError):
+        return text
+    return f"{text[:_LONGEST_REASON]}..."

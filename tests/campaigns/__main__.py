@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 import tempfile
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,15 +23,17 @@ def main() -> int:
     if not hasattr(os, "fork"):
         print("campaigns run each case in a fork: use Linux or macOS", file=sys.stderr)
         return 2
-    if not find_spec(f"tests.campaigns.{options.name}"):
-        print(f"there is no campaign {options.name} in {Path(__file__).parent}", file=sys.stderr)
+    name, _, way = options.name.partition(".")
+    if not find_spec(f"tests.campaigns.{name}"):
+        print(f"there is no campaign {name} in {Path(__file__).parent}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"tests.campaigns.{options.name}")
-    folder = Path(options.keep or tempfile.mkdtemp(prefix=f"campaign-{options.name}-"))
+    module = importlib.import_module(f"tests.campaigns.{name}")
+    campaign = partial(module.run_ways, [way]) if way else module.campaign
+    folder = Path(options.keep or tempfile.mkdtemp(prefix=f"campaign-{name}-"))
     folder.mkdir(parents=True, exist_ok=True)
     gc.freeze()  # children share more of the parent's pages
     outcomes = []
-    for outcome in module.campaign(options.count or module.COUNT, options.seed, folder):
+    for outcome in campaign(options.count or module.COUNT, options.seed, folder):
         outcomes.append(outcome)
         if not outcome.is_good:
             print(_described(outcome), file=sys.stderr, flush=True)
@@ -45,7 +48,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns", description=__doc__)
-    parser.add_argument("name", help="module of this folder, such as hostile")
+    parser.add_argument(
+        "name", help="module of this folder, such as hostile; hostile.tiff is one way in alone"
+    )
     parser.add_argument("--count", type=int, help="number of cases")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", help="file for the table, in Markdown")

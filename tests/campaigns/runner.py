@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -36,7 +36,7 @@ Kind = Literal["right", "refused", "wrong", "poor", "traceback", "hang", "memory
 - wrong: it raised WrongResultError.
 - poor: it raised a TwoStageError whose message is long, of several lines, or names no file.
 - traceback: it raised any other error, or a signal ended the process.
-- hang: it had not returned after the time limit.
+- hang: it had not returned after the time limit, and was killed.
 - memory: it took more than the memory limit.
 """
 
@@ -45,6 +45,10 @@ LONGEST_MESSAGE = 400
 
 _ADDRESS_ROOM = 4 << 30
 """Bytes that a child may reserve beyond its parent's, so that none takes the machine down."""
+_BUSY = 1.5
+"""Processes that want to run, for each processor, on a machine that holds children up."""
+_LONGEST_WAIT, _LONGEST_LIFE = 10, 12
+"""Life of a child that is held up, and of one whose parent is gone, in time limits."""
 _SIZE = struct.Struct("q")
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -102,7 +106,7 @@ def run_case(
     name : str
         Name of the outcome.
     seconds : float
-        Time after which the child is killed.
+        Time after which the child is killed; on a busy machine, processor time.
     extra_bytes : int
         Peak memory of the child above its own at the start.
     mention : str
@@ -119,41 +123,25 @@ def run_case(
 
 
 def run_jobs(jobs: Iterable[Job], *, at_once: int = 2) -> Iterator[Outcome]:
-    """Run jobs in forked children, several at once; outcomes come as they end.
-
-    A job that runs out of time is tried once more, alone: on a busy machine it may only have
-    waited for others.
-    """
+    """Run jobs in forked children, several at once; outcomes come as they end."""
     waiting = iter(jobs)
-    late: deque[Job] = deque()
+    running: list[_Child] = []
+    exhausted = False
     with selectors.DefaultSelector() as selector:
-        running: list[_Child] = []
-        exhausted = False
-        while running or late or not exhausted:
+        while running or not exhausted:
             while len(running) < at_once and not exhausted:
                 job = next(waiting, None)
                 exhausted = job is None
                 if job is not None:
                     running.append(_Child(job))
                     selector.register(running[-1].pipe, selectors.EVENT_READ, running[-1])
-            if not running and late:
-                yield from _alone(late.popleft())
-                continue
             timeout = min((child.seconds_left for child in running), default=0)
             for key, _ in selector.select(max(0.0, timeout)):
                 key.data.receive()
-            for child in [one for one in running if one.is_over]:
+            for child in [one for one in running if one.is_over()]:
                 selector.unregister(child.pipe)
                 running.remove(child)
-                outcome = child.finish()
-                if outcome.kind == "hang" and at_once > 1:
-                    late.append(child.job)
-                else:
-                    yield outcome
-
-
-def _alone(job: Job) -> Iterator[Outcome]:
-    return run_jobs([job], at_once=1)
+                yield child.finish()
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
@@ -188,14 +176,26 @@ class _Child:
             _be_child(job, sending)
         os.close(sending)
         self._start = time.monotonic()
+        self._deadline = self._start + job.seconds
 
     @property
     def seconds_left(self) -> float:
-        return self._start + self.job.seconds - time.monotonic()
+        return self._deadline - time.monotonic()
 
-    @property
     def is_over(self) -> bool:
-        return self._ended or self.seconds_left <= 0
+        """Whether the child has ended, or has had its time."""
+        return self._ended or (self.seconds_left <= 0 and not self._was_held_up())
+
+    def _was_held_up(self) -> bool:
+        """Give a child on a machine with more to do than processors the time that it lacks."""
+        passed = time.monotonic() - self._start
+        times = psutil.Process(self._pid).cpu_times()
+        lacking = self.job.seconds - times.user - times.system
+        is_busy = psutil.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
+        if is_busy and lacking > 0 and passed < _LONGEST_WAIT * self.job.seconds:
+            self._deadline = time.monotonic() + max(0.2, lacking)
+            return True
+        return False
 
     def receive(self) -> None:
         """Take what the child sent; it has ended once that is nothing."""
@@ -228,6 +228,8 @@ def _be_child(job: Job, sending: int) -> None:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         faulthandler.disable()
+        # an end of its own, should the parent be killed before it
+        signal.setitimer(signal.ITIMER_REAL, _LONGEST_LIFE * job.seconds)
         silence = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):
             os.dup2(silence, descriptor)

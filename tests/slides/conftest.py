@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 import pytest
-import tifffile
 from numpy.typing import NDArray
+from tests import slide_files
 
 Pixels = NDArray[np.generic]
 Write = Callable[..., Path]
@@ -28,199 +26,34 @@ def real_slide() -> Path:
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., Pixels]:
     """Make smooth pixels of any shape that differ in every place and channel."""
-
-    def make(height: int, width: int, *, channels: int = 3, dtype: type = np.uint8) -> Pixels:
-        y, x = np.mgrid[:height, :width]
-        planes = [
-            np.sin(y / (9 + 4 * c)) + np.cos(x / (7 + 3 * c)) + (y + x) / (height + width)
-            for c in range(channels)
-        ]
-        full = np.iinfo(dtype).max
-        return (np.stack(planes, axis=-1) * (full / 8) + full / 3).astype(dtype)
-
-    return make
-
-
-def halved(pixels: Pixels, factor: int = 2) -> Pixels:
-    """The next level as scanners make it: what does not fill a pixel is dropped."""
-    height, width = (length // factor for length in pixels.shape[:2])
-    blocks = pixels[: height * factor, : width * factor].astype(float)
-    blocks = blocks.reshape(height, factor, width, factor, -1).mean(axis=(1, 3))
-    return np.rint(blocks).astype(pixels.dtype).reshape(height, width, *pixels.shape[2:])
-
-
-def _pyramid(pixels: Pixels, levels: int = 3) -> Iterator[Pixels]:
-    for _ in range(levels):
-        yield pixels
-        pixels = halved(pixels)
+    return slide_files.picture
 
 
 @pytest.fixture
 def write_svs(tmp_path: Path) -> Write:
-    """Level 0, thumbnail, further levels, label, macro: an Aperio file's order of pages."""
-
-    def write(pixels: Pixels, *, compression: object = "jpeg", mpp: str = "0.2520") -> Path:
-        path = tmp_path / "slide.svs"
-        text = "Aperio Image Library v12.0.15\r\n%dx%d [0,0 %dx%d] (240x240) JPEG/RGB Q=70"
-        size = (pixels.shape[1], pixels.shape[0]) * 2
-        common = {"photometric": "rgb", "metadata": None, "tile": (240, 240)}
-        common["compression"] = compression
-        first, *coarser = _pyramid(pixels)
-        with tifffile.TiffWriter(path) as tif:
-            about = f"{text % size}|AppMag = 40|StripeWidth = 1000|MPP = {mpp}|Left = 25.6"
-            tif.write(first, description=about, **common)
-            plain = {"photometric": "rgb", "metadata": None, "compression": "lzw"}
-            tif.write(halved(pixels, 5), description=text % size, **plain)
-            for level in coarser:
-                tif.write(level, description=text % size, **common)
-            label = np.zeros((90, 80, 3), np.uint8)
-            tif.write(label, subfiletype=1, description="Aperio label 80x90", **plain)
-            tif.write(label, subfiletype=9, description="Aperio macro 80x90", **plain)
-        return path
-
-    return write
+    """See `slide_files.write_svs`."""
+    return partial(slide_files.write_svs, tmp_path / "slide.svs")
 
 
 @pytest.fixture
 def write_scn(tmp_path: Path) -> Write:
-    """A Leica file: XML in nanometres, a macro image first, then the scan."""
-
-    def write(pixels: Pixels, *, nanometres: float = 500) -> Path:
-        path = tmp_path / "slide.scn"
-        levels = list(_pyramid(pixels))
-        macro = halved(pixels, 6)
-        dimensions = "".join(
-            f'<dimension sizeX="{one.shape[1]}" sizeY="{one.shape[0]}" r="{r}" ifd="{r + 1}" />'
-            for r, one in enumerate(levels)
-        )
-        height, width = pixels.shape[:2]
-        view = f'sizeX="{width * nanometres:.0f}" sizeY="{height * nanometres:.0f}"'
-        text = (
-            '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
-            '<collection name="c" sizeX="26564529" sizeY="76734602">'
-            f'<image name="macro"><pixels sizeX="{macro.shape[1]}" sizeY="{macro.shape[0]}">'
-            f'<dimension sizeX="{macro.shape[1]}" sizeY="{macro.shape[0]}" r="0" ifd="0" />'
-            '</pixels><view sizeX="26564529" sizeY="76734602" /></image>'
-            f'<image name="scan"><pixels sizeX="{width}" sizeY="{height}">{dimensions}</pixels>'
-            f"<view {view} /></image></collection></scn>"
-        )
-        with tifffile.TiffWriter(path, bigtiff=True) as tif:
-            common = {"tile": (256, 256), "compression": "jpeg", "metadata": None}
-            tif.write(macro, description=text, **common)
-            for level in levels:
-                tif.write(level, **common)
-        return path
-
-    return write
+    """See `slide_files.write_scn`."""
+    return partial(slide_files.write_scn, tmp_path / "slide.scn")
 
 
 @pytest.fixture
 def write_bif(tmp_path: Path) -> Write:
-    """A Ventana file: XML in the XMP tag, label first, levels named in the descriptions."""
-
-    def write(pixels: Pixels, *, overlap: int = 0) -> Path:
-        path = tmp_path / "slide.bif"
-        scan = b"<Metadata><iScan Magnification='20' ScanRes='0.4650'/></Metadata>"
-        joints = f'<EncodeInfo><TileJointInfo OverlapX="{overlap}" OverlapY="0"/></EncodeInfo>'
-        common = {"software": "ScanOutputManager 1.1.0.15854", "metadata": None}
-        with tifffile.TiffWriter(path, bigtiff=True) as tif:
-            label = np.zeros((90, 80, 3), np.uint8)
-            xmp = [(700, 1, len(scan), scan, True)]
-            tif.write(label, description="Label_Image", extratags=xmp, **common)
-            for number, level in enumerate(_pyramid(pixels)):
-                text = f"level={number} mag={20 / 2**number:g} quality=90"
-                about = joints.encode() if not number else b"<x/>"
-                xmp = [(700, 1, len(about), about, True)]
-                tif.write(
-                    level,
-                    description=text,
-                    extratags=xmp,
-                    tile=(256, 256),
-                    compression="jpeg",
-                    **common,
-                )
-        return path
-
-    return write
+    """See `slide_files.write_bif`."""
+    return partial(slide_files.write_bif, tmp_path / "slide.bif")
 
 
 @pytest.fixture
 def write_ome(tmp_path: Path) -> Write:
-    """An OME-TIFF whose coarser levels are SubIFDs."""
-
-    def write(pixels: Pixels, *, axes: str, levels: int = 3, **metadata: object) -> Path:
-        path = tmp_path / "slide.ome.tif"
-        planes = [pixels]
-        while len(planes) < levels:
-            last = planes[-1]
-            channels_first = axes[0] == "C"
-            last = np.moveaxis(last, 0, -1) if channels_first else last
-            planes.append(np.moveaxis(halved(last), -1, 0) if channels_first else halved(last))
-        common = {"tile": (128, 128), "compression": "zlib", "predictor": True}
-        common["photometric"] = "rgb" if axes.endswith("S") else "minisblack"
-        with tifffile.TiffWriter(path, ome=True) as tif:
-            tif.write(planes[0], subifds=levels - 1, metadata={"axes": axes, **metadata}, **common)
-            for plane in planes[1:]:
-                tif.write(plane, subfiletype=1, **common)
-        return path
-
-    return write
+    """See `slide_files.write_ome`."""
+    return partial(slide_files.write_ome, tmp_path / "slide.ome.tif")
 
 
 @pytest.fixture
 def write_ndpi(tmp_path: Path) -> Write:
-    """A Hamamatsu file, byte by byte: one strip a level, cut by restart markers alone.
-
-    The lower halves of the 64-bit values stand in the tags, the upper ones behind them.
-    """
-
-    def write(pixels: Pixels, *, per_cm: int = 44000) -> tuple[Path, list[Pixels]]:
-        path = tmp_path / "slide.ndpi"
-        content = bytearray(b"II*\0" + bytes(8))
-        link, decoded = 4, []
-        for number, level in enumerate(_pyramid(pixels)):
-            stream = io.BytesIO()
-            PIL.Image.fromarray(level).save(
-                stream, "jpeg", quality=90, subsampling=0, restart_marker_blocks=16
-            )
-            jpeg = stream.getvalue()
-            decoded.append(np.asarray(PIL.Image.open(io.BytesIO(jpeg))))
-            starts = _restart_positions(jpeg)
-            data_at = len(content)
-            content += jpeg + bytes(-len(jpeg) % 4)
-            starts_at = len(content)
-            content += struct.pack(f"<{len(starts)}I", *starts)
-            ratio_at = len(content)
-            content += struct.pack("<II", per_cm >> number, 1)
-            make_at = len(content)
-            content += b"Hamamatsu\0\0\0"
-            bits_at = len(content)
-            content += struct.pack("<HHHH", 8, 8, 8, 0)
-            height, width = level.shape[:2]
-            tags = [
-                (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits_at), (259, 3, 1, 7),
-                (262, 3, 1, 6), (271, 2, 10, make_at), (273, 4, 1, data_at), (277, 3, 1, 3),
-                (278, 4, 1, height), (279, 4, 1, len(jpeg)), (282, 5, 1, ratio_at),
-                (283, 5, 1, ratio_at), (296, 3, 1, 3), (65420, 4, 1, 1),
-                (65421, 11, 1, struct.unpack("<I", struct.pack("<f", 20 / 2**number))[0]),
-                (65426, 4, len(starts), starts_at),
-            ]  # fmt: skip
-            struct.pack_into("<Q", content, link, len(content))
-            content += struct.pack("<H", len(tags))
-            content += b"".join(struct.pack("<HHII", *tag) for tag in tags)
-            link = len(content)
-            content += bytes(8 + 4 * len(tags))
-        path.write_bytes(content)
-        return path, decoded
-
-    return write
-
-
-def _restart_positions(jpeg: bytes) -> list[int]:
-    """Starts of the entropy-coded pieces of a JPEG stream."""
-    at = 2
-    while jpeg[at + 1] != 0xDA:  # start of scan
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    markers = range(at, len(jpeg) - 1)
-    return [at, *(n + 2 for n in markers if jpeg[n] == 0xFF and 0xD0 <= jpeg[n + 1] <= 0xD7)]
+    """See `slide_files.write_ndpi`."""
+    return partial(slide_files.write_ndpi, tmp_path / "slide.ndpi")

@@ -61,8 +61,9 @@ def locate(place: str | PathLike[str] | Url) -> Location:
     Raises
     ------
     LocationError
-        If a name is too long for any file, or a ``file://`` URL names another machine and
-        this one is not a Windows machine, which finds shares by the machine's name.
+        If a name is too long for any file or has a NUL character, or a ``file://`` URL names
+        another machine and this one is not a Windows machine, which finds shares by the
+        machine's name.
 
     Examples
     --------
@@ -132,6 +133,10 @@ def extended_path(path: str) -> str:
 
 def _local(path: Path) -> Path:
     """A path that this system can open, or could if there were such a file."""
+    if "\0" in str(path):
+        raise LocationError(
+            f"{str(path)[:40]!r} has a NUL character, which no path has; correct it"
+        )
     for name in path.parts:
         size = len(os.fsencode(name))
         if sys.platform != "linux":
@@ -165,7 +170,10 @@ def is_folder(location: Location) -> bool:
     """Whether this is a folder; for a URL judged by its name, as web servers cannot tell."""
     if isinstance(location, Url):
         return any(part.endswith(".zarr") for part in location.text.split("/"))
-    return location.is_dir()
+    try:
+        return location.is_dir()
+    except OSError:  # such as a path longer than the system takes; opening it tells
+        return False
 
 
 def read_whole(location: Location) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from napari_twostage.slides.formats import Format
 
 __all__ = ["open_slide"]
+
+_SHOWN_CHARACTERS = 300
 
 
 def open_slide(
@@ -111,7 +114,7 @@ def _open_folder(
     if isinstance(path, Url):
         raise SlideError(f"there is no OME-Zarr image at {path}: no zarr.json; check the address")
     raise SlideError(
-        f"{path} is a folder without zarr.json or .zattrs; "
+        f"{_shown(path)} is a folder without zarr.json or .zattrs; "
         "a slide file or the folder of an OME-Zarr image was expected"
     )
 
@@ -121,15 +124,30 @@ def _first_bytes(path: Location) -> bytes:
         if isinstance(path, Url):
             start = path.read_range(0, min(formats.MAGIC_BYTES, path.size()))
         else:
+            _check_regular(path)
             with path.open("rb") as file:
                 start = file.read(formats.MAGIC_BYTES)
     except FileNotFoundError:
-        raise SlideError(f"there is no file {path}; check the path") from None
+        raise SlideError(f"there is no file {_shown(path)}; check the path") from None
     except OSError as error:
-        raise SlideError(f"{path} cannot be opened ({error.strerror}); check the file") from error
+        raise SlideError(
+            f"{_shown(path)} cannot be opened ({error.strerror}); check the file"
+        ) from error
     if not start:
         raise SlideError(f"{path.name} is empty (0 bytes); copy it again")
     return start
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse devices, and pipes, on which opening waits for a writer."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise SlideError(f"{_shown(path)} is a device or pipe; a file or folder was expected")
+
+
+def _shown(path: Location) -> str:
+    """A path in a message, of which the end tells most if it is long."""
+    text = str(path)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"...{text[-_SHOWN_CHARACTERS:]}"
 
 
 def _open_other(

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_SHOWN_NAMES, _SHOWN_CHARACTERS = 10, 16
+"""Part of the names that a message lists."""
+
+
 def choose_channel(channel: int | str | None, names: Sequence[str]) -> int | None:
     """Find the index of a channel.
 
@@ -39,8 +43,11 @@ def choose_channel(channel: int | str | None, names: Sequence[str]) -> int | Non
         found = int(wanted)
     else:
         listed = ", ".join(
-            str(n) if name == str(n) else f"{n} ({name})" for n, name in enumerate(names)
+            str(n) if name == str(n) else f"{n} ({name[:_SHOWN_CHARACTERS]})"
+            for n, name in enumerate(names[:_SHOWN_NAMES])
         )
+        if len(names) > _SHOWN_NAMES:
+            listed += f", ... {len(names) - 1}"
         missing = "" if channel is None else f" and none is {channel!r}"
         count = "one channel" if len(names) == 1 else f"{len(names)} channels"
         raise SlideError(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SlideError
+from napari_twostage.errors import ReadError, SlideError, reason_of
 from napari_twostage.slides.base import Slide
+from napari_twostage.slides.limits import check_sides
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.view import on_white
 
@@ -55,17 +56,27 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
         raise SlideError(f"{path} does not exist; check the path")
     try:
         handle = openslide.OpenSlide(path)
-    except openslide.OpenSlideError as error:
+    except (openslide.OpenSlideError, OSError, ValueError) as error:
         raise SlideError(
-            f"{path.name} cannot be opened with OpenSlide ({error}); "
+            f"{path.name} cannot be opened with OpenSlide ({reason_of(error)}); "
             "expected a whole-slide image, complete with its companion files"
         ) from error
     try:
+        _check_levels(handle, path.name)
         size, source = resolve_mpp(mpp, _stated_mpp(handle), path.name)
     except SlideError:
         handle.close()
         raise
     return OpenSlideSlide(path, handle, mpp=size, mpp_source=source)
+
+
+def _check_levels(handle: openslide.OpenSlide, name: str) -> None:
+    """Refuse levels without pixels, or longer than any slide."""
+    for width, height in handle.level_dimensions:
+        try:
+            check_sides(height, width)
+        except SlideError as error:
+            raise SlideError(f"{name} {error}") from None
 
 
 class OpenSlideSlide(Slide):
@@ -110,7 +121,7 @@ class OpenSlideSlide(Slide):
         ]
         if sides[0] is None or sides[1] is None:
             return super().tile_shape(level)
-        return int(sides[0]), int(sides[1])
+        return max(1, int(sides[0])), max(1, int(sides[1]))
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
         import openslide
@@ -125,7 +136,7 @@ class OpenSlideSlide(Slide):
             self._reopen(handle)
             raise ReadError(
                 f"{self.name} cannot be read at rows {box.top} to {box.bottom}, columns "
-                f"{box.left} to {box.right} of level {level}: {error}"
+                f"{box.left} to {box.right} of level {level}: {reason_of(error)}"
             ) from error
         return on_white(np.asarray(image))
 
@@ -155,5 +166,8 @@ def _stated_mpp(handle: openslide.OpenSlide) -> tuple[Scale, str] | None:
     y, x = (handle.properties.get(f"openslide.mpp-{axis}") for axis in ("y", "x"))
     if not y or not x:
         return None
-    mpp = float(y), float(x)
+    try:
+        mpp = float(y), float(x)
+    except ValueError:
+        return None
     return (mpp, "OpenSlide mpp") if min(mpp) > 0 else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import MissingPixelSizeError, SlideError
+from napari_twostage.slides.limits import PLAUSIBLE_MPP, POSSIBLE_MPP
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
@@ -32,9 +32,9 @@ def resolve_mpp(
     Raises
     ------
     MissingPixelSizeError
-        If neither states one.
+        If neither states one, or the file's cannot be a microscope's.
     SlideError
-        If the user's value is no size.
+        If the user's value is no size, or out of all proportion.
     """
     if given is None:
         if stated is None:
@@ -42,10 +42,28 @@ def resolve_mpp(
                 f"{name} states no pixel size; "
                 "pass mpp=(y, x) in micrometres, or --mpp 0.5 on the command line"
             )
+        _check_plausible(stated[0], name)
         return stated
     y, x = given if isinstance(given, tuple | list) else (given, given)
-    if not (min(y, x) > 0 and math.isfinite(y) and math.isfinite(x)):
+    if not _lie_within(POSSIBLE_MPP, (y, x)):
         raise SlideError(
-            f"mpp={given!r} is no pixel size for {name}; pass micrometres per pixel above 0"
+            f"mpp={given!r} is no pixel size for {name}; pass micrometres per pixel, "
+            f"{POSSIBLE_MPP[0]:g} to {POSSIBLE_MPP[1]:g}"
         )
     return (float(y), float(x)), "given by the user"
+
+
+def _check_plausible(stated: Scale, name: str) -> None:
+    """Refuse a pixel size whose unit was mistaken, or which is damaged."""
+    if not _lie_within(PLAUSIBLE_MPP, stated):
+        y, x = stated
+        raise MissingPixelSizeError(
+            f"{name} states a pixel size of {y:.4g} × {x:.4g} µm, {PLAUSIBLE_MPP[0]:g} to "
+            f"{PLAUSIBLE_MPP[1]:g} µm were expected; pass mpp=(y, x) in micrometres, "
+            "or --mpp 0.5 on the command line"
+        )
+
+
+def _lie_within(limits: tuple[float, float], size: Scale) -> bool:
+    """Whether both sides do; numbers that are none do not."""
+    return all(limits[0] <= side <= limits[1] for side in size)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import SlideError, reason_of
+from napari_twostage.errors import SlideError, TwoStageError, reason_of
+from napari_twostage.io.url import Url
 from napari_twostage.slides.arrays import open_arrays
+from napari_twostage.slides.image_headers import read_header
+from napari_twostage.slides.limits import DECODING_BYTES, check_sides
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
@@ -37,8 +40,10 @@ def open_image(
     import imagecodecs
 
     try:
-        pixels = getattr(imagecodecs, f"{codec}_decode")(path.read_bytes())
-    except (RuntimeError, ValueError, OSError) as error:
+        pixels = getattr(imagecodecs, f"{codec}_decode")(_checked_bytes(path))
+    except TwoStageError:
+        raise
+    except Exception as error:  # damage raises whatever the decoder's next line raises
         raise SlideError(
             f"{path.name} is damaged ({reason_of(error)}); copy or export it again"
         ) from error
@@ -51,4 +56,37 @@ def open_image(
         channel=channel,
         format=f"{codec.rstrip('8').upper()} image",
         path=path,
+    )
+
+
+def _checked_bytes(path: Location) -> bytes:
+    """Read a file whose image, decoded, has its place in memory.
+
+    Raises
+    ------
+    SlideError
+        If its header promises more, or ends early.
+    """
+    size = path.size() if isinstance(path, Url) else path.stat().st_size
+    if size > DECODING_BYTES:
+        raise _too_large(path, size)
+    data = path.read_bytes()
+    header = read_header(data)
+    if header is None:
+        raise SlideError(f"{path.name} is damaged (its header is cut); copy or export it again")
+    try:
+        check_sides(header.height, header.width)
+    except SlideError as error:
+        raise SlideError(f"{path.name} {error}") from None
+    memory = header.height * header.width * header.bytes_per_pixel
+    if memory > DECODING_BYTES:
+        raise _too_large(path, memory)
+    return data
+
+
+def _too_large(path: Location, size: int) -> SlideError:
+    return SlideError(
+        f"{path.name} takes {size / 2**30:.1f} GiB to be decoded as a whole, at most "
+        f"{DECODING_BYTES / 2**30:.1f} are taken; convert it to a tiled TIFF, with: "
+        "vips tiffsave IN OUT --tile --pyramid --bigtiff"
     )

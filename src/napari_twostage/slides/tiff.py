@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import struct
+import os
 import threading
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SlideError, reason_of
+from napari_twostage.errors import ReadError, SlideError, TwoStageError, reason_of
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
 from napari_twostage.slides.channels import choose_channel
@@ -21,7 +22,9 @@ from napari_twostage.slides.formats import tiff_name
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
 from napari_twostage.slides.tiff_metadata import channel_names, stated_pixel_size
+from napari_twostage.slides.tiff_ome import check_ome
 from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid_levels
+from napari_twostage.slides.tiff_tables import check_tables
 from napari_twostage.slides.tile_cache import TileCache
 
 if TYPE_CHECKING:
@@ -34,8 +37,9 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.byte_source import PositionedFile
 
-_DAMAGED = (ValueError, RuntimeError, KeyError, IndexError, struct.error, OSError)
-"""Raised by tifffile on damaged files, beside its own error."""
+_IGNORED_KINDS = ("mmstack", "ndtiff", "scanimage")
+"""Kinds for which tifffile opens other files, or makes up tables that the file does not hold; such
+a file is read by its tables."""
 _SAMPLE_TILES = 32
 _SAMPLE_BYTES = 1 << 16
 
@@ -171,13 +175,11 @@ def open_tiff(
     SlideError
         If the file cannot be read as a slide.
     """
-    import tifffile
-
     file = byte_source(path)
     try:
-        with _tifffile_complaints() as complaints, tifffile.TiffFile(_handle(path, file)) as tif:
+        check_ome(check_tables(file, ndpi=_is_ndpi(path)), path.name)
+        with _silenced_tifffile(), _tiff_file(path, file) as tif:
             series = main_series(tif)
-            _check_chain(complaints)
             check_plane(tif, series)
             index = _channel_index(tif, series, channel)
             levels = [_level(tif, part, index) for part in pyramid_levels(tif, series)]
@@ -186,10 +188,12 @@ def open_tiff(
             kind = tiff_name(series.kind)
     except SlideError as error:
         raise type(error)(f"{path.name} {error}") from error
-    except (tifffile.TiffFileError, *_DAMAGED) as error:
-        reason = reason_of(error)
+    except TwoStageError:
+        raise
+    except Exception as error:  # damage raises whatever the library's next line raises
         raise SlideError(
-            f"{path.name} is damaged or not a TIFF file ({reason}); copy or export it again"
+            f"{path.name} is damaged or not a TIFF file ({reason_of(error)}); "
+            "copy or export it again"
         ) from error
     size, source = resolve_mpp(mpp, stated, path.name)
     return TiffSlide(
@@ -204,32 +208,35 @@ def open_tiff(
     )
 
 
-def _handle(path: Location, file: PositionedFile | RemoteFile) -> str | io.BufferedReader:
-    """Path or file object for tifffile."""
-    return io.BufferedReader(SeekableFile(file)) if isinstance(file, RemoteFile) else str(path)
+def _tiff_file(path: Location, file: PositionedFile | RemoteFile) -> tifffile.TiffFile:
+    """Open the file with tifffile, which must not open further ones."""
+    import tifffile
+
+    handle = io.BufferedReader(SeekableFile(file)) if isinstance(file, RemoteFile) else str(path)
+    known = tifffile.TIFF.FILE_FLAGS
+    ignored: dict[str, Any] = {f"is_{kind}": False for kind in _IGNORED_KINDS if kind in known}
+    return tifffile.TiffFile(handle, _multifile=False, **ignored)
+
+
+def _is_ndpi(path: Location) -> bool:
+    """Whether tifffile takes a file for one of Hamamatsu's, by the name behind all links."""
+    return isinstance(path, Path) and os.path.realpath(path).lower().endswith(".ndpi")
 
 
 @contextmanager
-def _tifffile_complaints() -> Iterator[list[str]]:
-    """Collect tifffile's warnings of this thread instead of printing them.
-
-    tifffile warns if the chain of images leads beyond the file's end, and skips the rest.
-    """
-    complaints: list[str] = []
+def _silenced_tifffile() -> Iterator[None]:
+    """Drop what tifffile logs in this thread about files that it cannot read in full."""
     thread = threading.get_ident()
 
-    def collect(record: logging.LogRecord) -> bool:
-        if record.thread != thread:
-            return True
-        complaints.append(record.getMessage())
-        return False
+    def is_of_others(record: logging.LogRecord) -> bool:
+        return record.thread != thread
 
     logger = logging.getLogger("tifffile")
-    logger.addFilter(collect)
+    logger.addFilter(is_of_others)
     try:
-        yield complaints
+        yield
     finally:
-        logger.removeFilter(collect)
+        logger.removeFilter(is_of_others)
 
 
 def _channel_index(
@@ -265,16 +272,14 @@ def _level(
     )
 
 
-def _check_chain(complaints: Sequence[str]) -> None:
-    """Refuse a file that ends before its last table of tiles."""
-    if any("page offset" in complaint for complaint in complaints):
-        raise SlideError("is truncated: some of its images are cut off; copy it again")
-
-
 def _check_complete(size: int, levels: Sequence[TiffLevel]) -> None:
     """Refuse a file that ends before its last tile."""
-    end = max(level.end for level in levels)
-    if end > size:
-        raise SlideError(
-            f"is truncated: its tiles reach to byte {end:,}, the file has {size:,}; copy it again"
-        )
+    for level in levels:
+        # each alone first: the sum of two that are absurd has no place in 64 bits
+        largest = max(int(level.offsets.max()), int(level.counts.max()))
+        end = level.end if largest <= size else largest
+        if end > size:
+            raise SlideError(
+                f"is truncated: its tiles reach to byte {end:,}, the file has {size:,}; "
+                "copy it again"
+            )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SlideError, reason_of
+from napari_twostage.errors import ReadError, SlideError, TwoStageError, reason_of
+from napari_twostage.slides.limits import DECODING_BYTES
+from napari_twostage.slides.tiff_decode import JPEG2000, Decode, decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     import tifffile
     from numpy.typing import NDArray
@@ -19,19 +21,13 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Shape
     from napari_twostage.slides.byte_source import PositionedFile, RemoteFile
 
-    Decode = Callable[[bytes, int], NDArray[Any]]
 
-_JPEG = {6, 7, 34892, 33007}
-_JPEG2000 = {33003, 33004, 33005, 34712}
-_APERIO_JPEG2000_YCBCR = 33003
-_END_MARK = b"\xff\xd9"
-"""End of every JPEG and JPEG 2000 stream."""
 _STRIP_BYTES = 1 << 19
 """Approximate size of the strips into which uncompressed planes are cut, whatever the file's."""
-_PIECE_BYTES = 1 << 30
-"""Size of the largest tile or strip that is decoded; it must fit into memory as a whole."""
-# raised by tifffile and imagecodecs on damaged data; every codec error is a RuntimeError
-_DECODE_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OSError, EOFError)
+_DECODED_PER_BYTE = 5
+"""Memory of a JPEG 2000 decoder for each byte that it returns."""
+_ENCODED_PER_BYTE, _ENCODED_BYTES = 4, 1 << 20
+"""Bytes of a compressed tile for each decoded one, and beside them: noise grows a little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +87,11 @@ class TiffLevel:
                 return np.full((height, width, self.channels), self.background, self.dtype)
             index = self.first_index + (plane * tile_rows + row) * tile_columns + column
             try:
-                data = file.read(int(self.offsets[plane, row, column]), count)
-                if len(data) != count:
-                    raise ReadError(f"{count} bytes expected, {len(data)} found")
+                data = _read_whole(file, int(self.offsets[plane, row, column]), count)
                 pixels = self.decode(data, index)[:height, :width, self.samples]
-            except _DECODE_ERRORS as error:
+            except TwoStageError:
+                raise
+            except Exception as error:  # damage raises whatever the decoder's next line raises
                 raise ReadError(reason_of(error)) from error
             if pixels.shape[:2] != (height, width):
                 found = " x ".join(map(str, pixels.shape[:2]))
@@ -103,6 +99,13 @@ class TiffLevel:
             planes.append(pixels)
         pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
         return np.invert(pixels) if self.inverted else pixels
+
+
+def _read_whole(file: PositionedFile | RemoteFile, offset: int, count: int) -> bytes:
+    data = file.read(offset, count)
+    if len(data) != count:
+        raise ReadError(f"{count} bytes expected, {len(data)} found")
+    return data
 
 
 def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:  # noqa: ANN401
@@ -129,6 +132,8 @@ def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:
     tile, offsets, counts, decode = (
         _contiguous_strips(keyframe, page) if _is_contiguous(keyframe) else _pieces(keyframe, page)
     )
+    if min(tile) < 1:
+        raise SlideError(f"states tiles of {tile[0]} x {tile[1]} pixels; write the file again")
     height, width = keyframe.imagelength, keyframe.imagewidth
     grid = (-(-height // tile[0]), -(-width // tile[1]))
     planes = keyframe.samplesperpixel if keyframe.planarconfig == 2 else 1
@@ -143,6 +148,7 @@ def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:
     first = 0
     places = np.array(offsets[:cells], np.int64).reshape(table)
     sizes = np.array(counts[:cells], np.int64).reshape(table)
+    _check_pieces(keyframe, tile, places, sizes)
     if channel is not None and planes > 1:
         first = channel * grid[0] * grid[1]
         places, sizes, planes = places[channel : channel + 1], sizes[channel : channel + 1], 1
@@ -176,15 +182,25 @@ def _check_codec(page: tifffile.TiffPage) -> None:
             f"uses TIFF compression {int(page.compression)} with predictor {int(page.predictor)}, "
             "which is not supported; convert it to JPEG, JPEG 2000, LZW or Deflate"
         )
-    if page.is_tiled:
-        area = page.tilelength * page.tilewidth
-    else:
-        area = min(page.rowsperstrip, page.imagelength) * page.imagewidth
-    size = area * page.samplesperpixel * np.dtype(page.dtype).itemsize
-    if size > _PIECE_BYTES and not _is_contiguous(page):
+
+
+def _check_pieces(
+    page: tifffile.TiffPage, tile: Shape, places: NDArray[np.int64], counts: NDArray[np.int64]
+) -> None:
+    """Refuse tiles or strips of which memory should not hold one, or at impossible places."""
+    size = prod(tile) * page.samplesperpixel * np.dtype(page.dtype).itemsize
+    memory = size * (_DECODED_PER_BYTE if page.compression in JPEG2000 else 1)
+    if memory > DECODING_BYTES:
         raise SlideError(
             f"is compressed in pieces of {size / 2**30:.1f} GiB, each to be decoded as a whole; "
             "convert it to a tiled TIFF, with: vips tiffsave IN OUT --tile --pyramid --bigtiff"
+        )
+    if min(places.min(), counts.min()) < 0:
+        raise SlideError("states positions of tiles below 0; the file is damaged: write it again")
+    if counts.max() > _ENCODED_PER_BYTE * size + _ENCODED_BYTES:
+        raise SlideError(
+            f"states {counts.max():,} bytes for a tile that decoded has {size:,}; "
+            "the file is damaged: write it again"
         )
 
 
@@ -203,6 +219,11 @@ def _contiguous_strips(
     dtype = np.dtype(keyframe.parent.byteorder + np.dtype(keyframe.dtype).char)
     row_bytes = width * samples * dtype.itemsize
     rows = max(1, min(height, _STRIP_BYTES // row_bytes))
+    end, size = page.dataoffsets[0] + height * row_bytes * planes, keyframe.parent.filehandle.size
+    if end > size:
+        raise SlideError(
+            f"is truncated: its tiles reach to byte {end:,}, the file has {size:,}; copy it again"
+        )
     starts = np.arange(0, height, rows)
     lengths = np.minimum(rows, height - starts) * row_bytes
     plane_starts = page.dataoffsets[0] + np.arange(planes)[:, None] * height * row_bytes
@@ -223,65 +244,4 @@ def _pieces(
         tile = (keyframe.tilelength, keyframe.tilewidth)
     else:
         tile = (min(keyframe.rowsperstrip, keyframe.imagelength), keyframe.imagewidth)
-    decode: Decode
-    if keyframe.compression == _APERIO_JPEG2000_YCBCR:
-        decode = _decode_aperio_ycbcr
-    elif keyframe.compression in _JPEG2000:
-        decode = partial(_decode_jpeg2000, page_decode=keyframe.decode)
-    elif keyframe.compression in _JPEG:
-        decode = partial(
-            _decode_jpeg,
-            page_decode=keyframe.decode,
-            tables=page.jpegtables,
-            header=keyframe.jpegheader,
-        )
-    else:
-        decode = partial(_decode_any, page_decode=keyframe.decode)
-    return tile, list(page.dataoffsets), list(page.databytecounts), decode
-
-
-def _check_end(data: bytes) -> None:
-    """Refuse a truncated stream: decoders fill the missing part with grey and do not fail."""
-    if not data.endswith(_END_MARK) and _END_MARK not in data[-4096:]:
-        raise ReadError("its JPEG stream ends early")
-
-
-def _decode_any(data: bytes, index: int, *, page_decode: Callable[..., Any]) -> NDArray[Any]:
-    (pixels,) = page_decode(data, index)[0]
-    return np.asarray(pixels)
-
-
-def _decode_jpeg2000(data: bytes, index: int, *, page_decode: Callable[..., Any]) -> NDArray[Any]:
-    _check_end(data)
-    return _decode_any(data, index, page_decode=page_decode)
-
-
-def _decode_jpeg(
-    data: bytes,
-    index: int,
-    *,
-    page_decode: Callable[..., Any],
-    tables: bytes | None,
-    header: bytes | None,
-) -> NDArray[Any]:
-    if header is None:  # NDPI, which has one, cuts streams at restart markers, without end marks
-        _check_end(data)
-    (pixels,) = page_decode(data, index, jpegtables=tables, jpegheader=header)[0]
-    return np.asarray(pixels)
-
-
-def _decode_aperio_ycbcr(data: bytes, _: int) -> NDArray[Any]:
-    """Decode JPEG 2000 that stores YCbCr without saying so."""
-    import imagecodecs
-
-    _check_end(data)
-    pixels: NDArray[Any] = imagecodecs.jpeg2k_decode(data)
-    # bytes 46 and 47 of a raw codestream are the subsampling of the second component; if it is
-    # subsampled, the decoder has already converted the colours
-    if data[:4] != b"\xff\x4f\xff\x51" or data[46] != 1 or data[47] != 1:
-        return pixels
-    luma = pixels[..., :1].astype(np.float32)
-    blue, red = (pixels[..., part].astype(np.float32) - 128 for part in (1, 2))
-    shift = np.stack([1.402 * red, -0.344136 * blue - 0.714136 * red, 1.772 * blue], axis=-1)
-    colours: NDArray[np.uint8] = np.clip(np.rint(luma + shift), 0, 255).astype(np.uint8)
-    return colours
+    return tile, list(page.dataoffsets), list(page.databytecounts), decoder(page, tile)

@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from napari_twostage.slides.limits import PLAUSIBLE_MPP
+
 if TYPE_CHECKING:
     import tifffile
 
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
 _MICROMETRES = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "Å": 1e-4}
 _MICROMETRES |= {"μm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "inch": 25400.0}
 _RESOLUTION_UNITS = {2: 25400.0, 3: 1e4, 4: 1e3, 5: 1.0}
-_PLAUSIBLE = (0.05, 50.0)
-"""Range of micrometres per pixel of microscope images; screens and printers are coarser."""
 _PRINT_RESOLUTIONS = {72, 96, 100, 150, 200, 300, 600, 1200}
 """Pixels per inch or centimetre that programs write by default."""
 
@@ -99,7 +99,7 @@ def _ventana(
 ) -> tuple[Scale, str] | None:
     for page in tif.pages:
         found = re.search(
-            r"""<iScan\b[^>]*\bScanRes\s*=\s*["']([0-9.]+)["']""", _xmp(page.aspage())
+            r"""<iScan\b[^<>]*\bScanRes\s*=\s*["']([0-9.]+)["']""", _xmp(page.aspage())
         )
         if found:
             size = _number(found[1])
@@ -137,7 +137,7 @@ def _resolution_tags(page: tifffile.TiffPage, source: str) -> tuple[Scale, str] 
     if per_unit is None or length is None:
         return None
     size = (length / per_unit[0], length / per_unit[1])
-    low, high = _PLAUSIBLE
+    low, high = PLAUSIBLE_MPP  # screens and printers are coarser
     if not all(low <= part <= high for part in size) or per_unit[0] in _PRINT_RESOLUTIONS:
         return None
     return _checked(*size, source)
@@ -171,13 +171,14 @@ def _xmp(page: tifffile.TiffPage) -> str:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _parsed(text: str | None) -> ET.Element | None:
     try:
-        return ET.fromstring(text) if text else None  # noqa: S314 - stdlib expat limits
+        return ET.fromstring(text) if text else None  # noqa: S314 - declares no entities
     except ET.ParseError:
         return None

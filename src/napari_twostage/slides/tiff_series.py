@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import SlideError
+from napari_twostage.slides.limits import CHANNELS, check_sides
 from napari_twostage.slides.tiff_metadata import tiles_overlap
 
 if TYPE_CHECKING:
@@ -30,14 +31,16 @@ def main_series(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 def check_plane(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
     """Refuse anything but a 2-D plane of 8- or 16-bit pixels, all in this file."""
     page = series.keyframe
-    if not page.imagelength or not page.imagewidth:
-        raise SlideError("has no pixels (zero-sized); export it again")
+    check_sides(page.imagelength, page.imagewidth)
     for axis, length in zip(series.axes, series.shape, strict=True):
         if axis not in "YXSC" and length > 1:
             raise SlideError(
                 f"is a stack of {length} planes (axis {axis}), a 2-D image was expected; "
                 "export one plane or a projection"
             )
+    channels = max(page.samplesperpixel, len(series.pages))
+    if channels > CHANNELS:
+        raise SlideError(f"has {channels:,} channels, at most {CHANNELS:,} can be read; export one")
     if page.imagedepth > 1:
         raise SlideError(
             f"is a volume of {page.imagedepth} planes, a 2-D image was expected; "
@@ -87,7 +90,7 @@ def _is_coarser(
 ) -> bool:
     """Whether a level shows the same plane as `finest` with fewer pixels than `finer`."""
     page, full = level.keyframe, finest.keyframe
-    if page.imagelength >= finer.keyframe.imagelength or not page.imagewidth:
+    if page.imagelength >= finer.keyframe.imagelength or min(page.imagelength, page.imagewidth) < 1:
         return False
     same_kind = (page.dtype, page.samplesperpixel, len(level.pages)) == (
         full.dtype,
