@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from napari_twostage.models.card import Uncertainty  # noqa: TC001 - read at runtime
 from napari_twostage.training.config.image_sections import (
     Augmentation,
     DataConfig,
@@ -118,7 +119,7 @@ class CardConfig:
     """Context around a tile in fine pixels; whole images are cut without a halo."""
     coarse_window_px: int = 448
     coarse_halo_px: int = 32
-    uncertainty: Literal["tent", "entropy", "neg_plogp"] = "tent"
+    uncertainty: Uncertainty = "tent"
 
 
 @dataclass(frozen=True, kw_only=True)

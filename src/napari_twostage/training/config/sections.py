@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import fields, is_dataclass
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from napari_twostage.errors import TwoStageError
+from napari_twostage.utils.values import fits, shown, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,29 +97,6 @@ def _value(hint: object, value: object, where: str, name: str) -> object:
     if inner and value is not None:
         return read_section(inner[0], value, f"{where}: {name}")  # type: ignore[arg-type]
     value = tuple(value) if isinstance(value, list) else value
-    if not _fits(value, hint):
-        raise ConfigError(f"{where}: expected {_words(hint)} for {name}, found {value!r}")
+    if not fits(value, hint):
+        raise ConfigError(f"{where}: expected {words(hint)} for {name}, found {shown(value)}")
     return value
-
-
-def _fits(value: object, hint: object) -> bool:
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is UnionType:
-        return any(_fits(value, kind) for kind in inner)
-    if origin is Literal:
-        return value in inner
-    if origin is tuple:
-        if not isinstance(value, tuple) or len(value) != len(inner):
-            return False
-        return all(_fits(item, of) for item, of in zip(value, inner, strict=True))
-    if hint is float:
-        return type(value) in (int, float)
-    return type(value) is (origin or hint)
-
-
-def _words(hint: object) -> str:
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(get_args(hint))
-    if get_origin(hint) is UnionType:
-        return " or ".join(_words(kind) for kind in get_args(hint) if kind is not NoneType)
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
