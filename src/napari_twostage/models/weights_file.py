@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 LONGEST_HEADER = 10_000_000
 """Bytes; the bundled model's has 72 thousand for 700 tensors."""
 MOST_TENSORS = 20_000
+MOST_SIDES = 8
 INFINITY = {"F16": 0x7C00, "BF16": 0x7F80, "F32": 0x7F80_0000, "F64": 0x7FF0_0000_0000_0000}
 """Bit pattern of +inf by type; larger ones, but for the sign, are NaN."""
 SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I32": 4, "F32": 4, "I64": 8, "F64": 8}
 """Bytes of a value by type: those that networks have."""
-BITS = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+BITS = {2: "<u2", 4: "<u4", 8: "<u8"}
+"""Unsigned integers of as many bytes, as numpy names them."""
 BLOCK = 1 << 16
 """Values looked at together: they stay in the processor's cache."""
 
@@ -67,12 +70,10 @@ def tensor_places(content: bytes) -> list[Place]:
 def _place(name: str, entry: dict[str, Any], start: int) -> Place:
     dtype, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
     sides = (*shape, first, last)
-    if dtype not in SIZES or any(type(side) is not int or side < 0 for side in sides):
+    few = dtype in SIZES and len(shape) <= MOST_SIDES
+    if not few or any(type(side) is not int or not 0 <= side < 1 << 48 for side in sides):
         raise ModelError(f"its tensor {name!r:.60} is of no known type and shape")
-    count = 1
-    for side in shape:
-        count *= side
-    if len(shape) > 8 or count * SIZES[dtype] != last - first:
+    if math.prod(shape) * SIZES[dtype] != last - first:
         raise ModelError(f"its tensor {name!r:.60} has another size than its shape says")
     return Place(name, dtype, start + first, start + last)
 
@@ -90,19 +91,17 @@ def name_of_not_finite(content: bytes) -> str | None:
 
 
 def _is_finite(content: bytes, place: Place) -> bool:
-    infinity = INFINITY.get(place.dtype)
-    if infinity is None:
+    if place.dtype not in INFINITY:
         return True
     return are_finite(content, place.first, place.last, place.dtype)
 
 
 def are_finite(content: bytes, first: int, last: int, dtype: str) -> bool:
-    """Whether all floats of a type between two offsets are finite."""
-    infinity = INFINITY[dtype]
-    bits = BITS[SIZES[dtype]]
-    values: NDArray[Any] = np.frombuffer(content, bits, (last - first) // bits.itemsize, first)
+    """Whether all floats of a type, one of `INFINITY`, between two offsets are finite."""
+    infinity, size = INFINITY[dtype], SIZES[dtype]
+    values: NDArray[Any] = np.frombuffer(content, BITS[size], (last - first) // size, first)
     # the sign bit is shifted out: integers compare faster than floats are classified
     return all(
-        not len(block) or int((block << 1).max()) < infinity << 1
-        for block in (values[at : at + BLOCK] for at in range(0, len(values), BLOCK))
+        int((values[at : at + BLOCK] << 1).max()) < infinity << 1
+        for at in range(0, len(values), BLOCK)
     )
