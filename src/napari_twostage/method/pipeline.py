@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from napari_twostage.errors import ReadError
+from napari_twostage.errors import LogitsError, ReadError
 from napari_twostage.method.lookahead import compute_ahead, read_ahead
 from napari_twostage.method.steps import (
     ChipFailed,
@@ -181,7 +181,9 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
         batch: list[tuple[Box, tuple[NDArray[np.uint8], dict[Tile, str]]]],
     ) -> list[Logits]:
         work.gate()
-        return list(model.coarse([pixels for _, (pixels, _) in batch]))
+        logits = model.coarse([pixels for _, (pixels, _) in batch])
+        _require_finite(logits, [core for core, _ in batch], card, "stage 1, coarse window")
+        return list(logits)
 
     edges = _edges(work.windows) * card.ratio
     ordered = (work.windows[index] for index in _in_view_first(edges, work.focus))
@@ -190,6 +192,24 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
         compute, batches, model.concurrent_batches
     ):
         yield _coarse_step(work, core, logits, unreadable)
+
+
+def _require_finite(logits: Logits, cores: Sequence[Box], card: ModelCard, place: str) -> None:
+    """Refuse logits that are no numbers: in a result NaN means outside the tissue.
+
+    Raises
+    ------
+    LogitsError
+        With the stage and the first such window.
+    """
+    if np.isfinite(logits).all():
+        return
+    core = next(c for c, own in zip(cores, logits, strict=True) if not np.isfinite(own).all())
+    raise LogitsError(
+        f"model {card.name} {card.version} gives values that are not finite in {place} at row "
+        f"{core.top}, column {core.left}: its labels would mean nothing; take precision f32, or "
+        "another model"
+    )
 
 
 def _coarse_step(
@@ -256,7 +276,10 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
                 groups.setdefault(pixels.shape, {})[index] = pixels
         for same in groups.values():
             work.gate()
-            outputs.update(zip(same, model.refine(list(same.values())), strict=True))
+            logits = model.refine(list(same.values()))
+            cores = [batch[index][0].core for index in same]
+            _require_finite(logits, cores, model.card, "stage 2, tile")
+            outputs.update(zip(same, logits, strict=True))
         return [outputs[index] for index in range(len(batch))]
 
     batches = read_ahead(read, _chips(work, tiles), model.refine_batch)

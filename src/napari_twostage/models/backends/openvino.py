@@ -23,21 +23,24 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import openvino as ov
 import platformdirs
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.choice import INSTALL_TORCH, multiplies, thread_count
+from napari_twostage.models.backends.quiet_openvino import import_openvino
 from napari_twostage.models.card import halo_px
 from napari_twostage.models.converted import read_converted, read_quantised
 
 if TYPE_CHECKING:
+    import openvino as ov
     from numpy.typing import NDArray
 
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.backends.conversion import Converter
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.card import Stage
+else:
+    ov = import_openvino()
 
 Requests: TypeAlias = "SimpleQueue[ov.InferRequest]"
 
