@@ -158,9 +158,7 @@ def _translate(exported: torch.export.ExportedProgram) -> ov.Model:
     """Convert as `openvino.convert_model` does, which also reports its use to the vendor."""
     front = FrontEndManager().load_by_framework("pytorch")
     with _without_chatter():
-        decoder = fx_decoder.TorchFXPythonDecoder.from_exported_program(
-            exported, dynamic_shapes=False
-        )
+        decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
     return front.convert(front.load(decoder))
 
 
