@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_twostage.method.selection import Plan
     from napari_twostage.method.steps import Step
     from napari_twostage.method.tiling import Chip, Tile, TileGrid
+    from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.card import ModelCard
 
 Logits: TypeAlias = "NDArray[np.float32]"
@@ -80,6 +81,7 @@ class Predictor(Protocol):
     """Network of both stages, such as `models.model.Model`."""
 
     card: ModelCard
+    bundle: Bundle
 
     @property
     def concurrent_batches(self) -> int:
@@ -182,7 +184,7 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
     ) -> list[Logits]:
         work.gate()
         logits = model.coarse([pixels for _, (pixels, _) in batch])
-        _require_finite(logits, [core for core, _ in batch], card, "stage 1, coarse window")
+        _require_finite(logits, [core for core, _ in batch], model, "stage 1, coarse window")
         return list(logits)
 
     edges = _edges(work.windows) * card.ratio
@@ -194,7 +196,7 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
         yield _coarse_step(work, core, logits, unreadable)
 
 
-def _require_finite(logits: Logits, cores: Sequence[Box], card: ModelCard, place: str) -> None:
+def _require_finite(logits: Logits, cores: Sequence[Box], model: Predictor, place: str) -> None:
     """Refuse logits that are no numbers: in a result NaN means outside the tissue.
 
     Raises
@@ -206,7 +208,7 @@ def _require_finite(logits: Logits, cores: Sequence[Box], card: ModelCard, place
         return
     core = next(c for c, own in zip(cores, logits, strict=True) if not np.isfinite(own).all())
     raise LogitsError(
-        f"model {card.name} {card.version} gives values that are not finite in {place} at row "
+        f"model {model.bundle.source} gives values that are not finite in {place} at row "
         f"{core.top}, column {core.left}: its labels would mean nothing; take precision f32, or "
         "another model"
     )
@@ -278,7 +280,7 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
             work.gate()
             logits = model.refine(list(same.values()))
             cores = [batch[index][0].core for index in same]
-            _require_finite(logits, cores, model.card, "stage 2, tile")
+            _require_finite(logits, cores, model, "stage 2, tile")
             outputs.update(zip(same, logits, strict=True))
         return [outputs[index] for index in range(len(batch))]
 

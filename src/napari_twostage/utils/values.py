@@ -50,7 +50,8 @@ def words(hint: object) -> str:
         return "one of " + ", ".join(get_args(hint))
     if get_origin(hint) is UnionType:
         return " or ".join(words(kind) for kind in get_args(hint) if kind is not NoneType)
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+    kind = hint if get_origin(hint) in (None, tuple) else get_origin(hint)
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
 
 
 def shown(value: object) -> str:

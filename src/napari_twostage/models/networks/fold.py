@@ -28,8 +28,11 @@ def load_module(bundle: Bundle) -> TwoStage:
     ModelError
         If the weights do not fit the architecture.
     """
-    with torch.device("meta"):  # shapes alone: a card may describe more than its weights hold
-        module = build_two_stage(bundle.card)
+    try:
+        with torch.device("meta"):  # shapes alone: a card may describe more than its weights hold
+            module = build_two_stage(bundle.card)
+    except ModelError as error:
+        raise ModelError(f"{bundle.source}: {error}") from error
     expected = module.state_dict()
     try:
         tensors = {
