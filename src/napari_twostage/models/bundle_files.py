@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 import struct
 import zipfile
 import zlib
@@ -11,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ModelError, reason_of
+from napari_twostage.io.limited import read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -67,12 +67,9 @@ def read_folder(
         if name not in needed and not path.exists():
             continue
         try:
-            found = path.stat()
-            if not stat.S_ISREG(found.st_mode):
-                raise ModelError(f"{path} is no regular file; get the model again")
-            _require_size(str(path), found.st_size, limit)
-            with path.open("rb") as file:
-                files[name] = file.read(found.st_size)
+            files[name] = read_limited(path, limit)
+        except ValueError as error:
+            raise ModelError(f"{path} {error}; get the model again") from error
         except OSError as error:
             raise ModelError(
                 f"{folder} is no model: it must hold {' and '.join(needed)} ({error.strerror}: "
@@ -148,7 +145,11 @@ def _members(
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, limit: int) -> bytes:
-    _require_size(where, member.file_size, limit)
+    if member.file_size > limit:
+        raise ModelError(
+            f"{where} takes {member.file_size:,} bytes, expected at most {limit:,}; get the model "
+            "again"
+        )
     if member.compress_type not in METHODS:
         raise ModelError(f"{where} is packed by another method than deflate; zip the model again")
     if member.file_size > max(SMALL, HIGHEST_RATIO * member.compress_size):
@@ -157,10 +158,3 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, limit
         )
     with archive.open(member) as file:
         return file.read(member.file_size)  # at most this, whatever it unpacks to
-
-
-def _require_size(where: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise ModelError(
-            f"{where} takes {size:,} bytes, expected at most {limit:,}; get the model again"
-        )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 64
 """Characters of names and versions: a result's folder is called after its slide and model."""
+LONGEST_FOUND = 120
+"""Characters of what was found, in a message."""
 LONGEST_TEXT = 10_000
 """Characters of descriptions."""
 MOST_CLASSES = 254
@@ -64,8 +66,8 @@ def check_card(card: ModelCard) -> None:
 
 def _error(card: ModelCard, rule: str, found: str) -> ModelError:
     return ModelError(
-        f"card of model {shown(card.name)}: {rule}; found {found}; correct the card, "
-        "or get the model again"
+        f"card of model {shown(card.name)}: {rule}; found {found[:LONGEST_FOUND]}; "
+        "correct the card, or get the model again"
     )
 
 
@@ -153,10 +155,10 @@ RULES: dict[str, Callable[[ModelCard], bool]] = {
     "class colours are #rrggbb": lambda card: all(
         re.fullmatch("#[0-9a-fA-F]{6}", c.color) for c in card.classes
     ),
-    f"architecture, fine_architecture and refiner hold a name, and numbers up to {MOST_CHANNELS}": (
+    f"architecture, fine_architecture and refiner hold text and numbers up to {MOST_CHANNELS}": (
         _are_networks
     ),
-    "architecture and fine_architecture name no weights: a model brings its own": lambda card: (
+    "architecture and fine_architecture state no weights: a model brings its own": lambda card: (
         "weights" not in {*card.architecture, *(card.fine_architecture or {})}
     ),
     "ratio is a power of two, 1 to 64": lambda card: (

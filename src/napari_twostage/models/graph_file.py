@@ -23,9 +23,9 @@ OPERATIONS = frozenset(
     b"Add AdaptiveAvgPool AvgPool BatchNormInference Broadcast Clamp Concat Const Convert "
     b"ConvertLike Convolution ConvolutionBackpropData Divide FakeQuantize Floor Gather "
     b"GroupConvolution GroupConvolutionBackpropData Interpolate MatMul MaxPool Maximum Minimum "
-    b"Mod Multiply Pad Parameter Power ReLU Range ReduceMean ReduceSum Reshape Result ShapeOf "
-    b"Sigmoid Slice Split Sqrt Squeeze StridedSlice Subtract Transpose Unsqueeze "
-    b"VariadicSplit".split()
+    b"Mod Multiply Pad Parameter Power ReLU Range ReduceMean ReduceSum Reshape Result "
+    b"ScatterUpdate ShapeOf Sigmoid Slice Split Sqrt Squeeze StridedSlice Subtract Tile Transpose "
+    b"Unsqueeze VariadicSplit".split()
 )
 """Operations that any of our architectures is converted to; none loops or keeps a state."""
 
