@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,4 +27,4 @@ def hostile_value(rng: random.Random, old: Any) -> Any:
     """Value in place of another: near it, or of any kind."""
     if isinstance(old, int | float) and rng.random() < 0.5:
         return rng.choice((old * 2, old // 2, old + 1, -old, old * 16, old + 0.5, old * 2**10))
-    return rng.choice(rng.choice((NUMBERS, TEXTS, OTHERS)))
+    return copy.deepcopy(rng.choice(rng.choice((NUMBERS, TEXTS, OTHERS))))
