@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import os
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
@@ -131,10 +131,15 @@ def _annotation(rng: random.Random, path: Path, name: str) -> Case:
     if rng.random() < 0.2:
         file = path / "s.geojson.gz"
         packed = gzip.compress(text)
-        bomb = gzip.compress(b"")[:10] + deflated_zeros(1 << 29)
-        text = rng.choice((packed, _damaged(rng, packed, bomb)))
+        text = rng.choice((packed, _damaged(rng, packed, _bomb())))
     file.write_bytes(text)
     return Case(name=name, use=partial(_use_folder, path, "slides"), file=path)
+
+
+@cache
+def _bomb() -> bytes:
+    """Pack half a gigabyte as gzip, once: it takes seconds."""
+    return gzip.compress(b"")[:10] + deflated_zeros(1 << 29)
 
 
 def _dumped(document: Any) -> bytes:
