@@ -36,12 +36,21 @@ def refusal(error: type[Exception], use: Any, *arguments: Any) -> str:
     [
         b"a = " + b"[" * 100_000,
         b"seed = 0x" + b"f" * 100_000,
+        b"kind = 0x" + b"f" * 100_000,
         b"seed = nan",
         b'kind = "\\u001b[2J"',
         b'"\\u001b[2J" = 1',
         b"#" * (2 << 20),
     ],
-    ids=["deep", "many digits", "no number", "an escape", "an escape for a key", "long"],
+    ids=[
+        "deep",
+        "many digits",
+        "many digits for a word",
+        "no number",
+        "an escape",
+        "an escape for a key",
+        "long",
+    ],
 )
 def test_configurations(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "a.toml").write_bytes(text)

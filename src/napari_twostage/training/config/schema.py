@@ -201,7 +201,8 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
     table = read_toml(path)
     for change in changes:
         _change(table, change)
-    superfluous = SUPERFLUOUS.get(str(table.get("kind")), ())
+    kind = table.get("kind")
+    superfluous = SUPERFLUOUS.get(kind, ()) if isinstance(kind, str) else ()
     table = {key: value for key, value in table.items() if key not in superfluous}
     return read_section(TrainConfig, table, str(path))
 
