@@ -43,6 +43,10 @@ class ModelError(TwoStageError):
     """A model bundle that cannot be loaded or does not fit the slide."""
 
 
+class LogitsError(ModelError):
+    """Logits that are not finite: a model whose numbers overflow, or that is damaged."""
+
+
 class SelectionError(TwoStageError):
     """A selection of tiles that contradicts itself or lies out of range."""
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.distributed.helpers import run_entry
+from tests.models.random_model import overflowing_bundle
 from tests.proofs.helpers import assert_same, outcome, tissue_pixels
 
 from napari_twostage import Segmentation, iter_segment, load_model, open_slide, segment
 from napari_twostage.distributed.partition import PartitionGrid
 from napari_twostage.engine.batch import segment_all
 from napari_twostage.engine.options import RunOptions
-from napari_twostage.errors import SegmentationError
+from napari_twostage.errors import LogitsError, SegmentationError
 from napari_twostage.method.selection import Selection
 from napari_twostage.method.steps import (
     ChipRefined,
@@ -141,3 +142,12 @@ def test_a_batch_goes_over_a_cluster(case: Case, cluster: Cluster, tmp_path: Pat
     for row in rows:
         assert row.summary is not None
         assert_same(outcome(Segmentation.open(row.summary["out"])), case.expected)
+
+
+def test_a_model_that_gives_no_numbers_is_named_as_by_one_process(
+    case: Case, cluster: Cluster, tmp_path: Path
+) -> None:
+    overflowing_bundle("stage1").save(tmp_path / "model")
+    model = load_model(tmp_path / "model", device="cpu")
+    with pytest.raises(LogitsError, match=r"model .*model gives .* not finite in stage 1"):
+        segment(case.slide, model, tmp_path / "a.zarr", tissue=False, cluster=cluster)

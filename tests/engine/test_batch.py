@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.fakes import FakeModel, noise
+from tests.fakes import CLASSES, FakeModel, make_card, noise
 from tests.proofs.helpers import assert_same, outcome, write_tiff
 
 from napari_twostage import Segmentation, iter_segment
@@ -46,6 +47,19 @@ def batch(slides: list[Path], out: Path, **options: object) -> list[BatchRow]:
 def table(out: Path) -> list[dict[str, str]]:
     with (out / TABLE).open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_names_of_slides_and_classes_are_no_formulas(
+    slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(slides[0].parent)
+    slides[0].rename("=cmd.tif")
+    card = make_card(classes=(replace(CLASSES[0], name="-gland"),))
+    rows = list(segment_all(["=cmd.tif"], FakeModel(card), tmp_path / "o", RunOptions(**SETTINGS)))
+    assert rows[0].status == "done"
+    (row,) = table(tmp_path / "o")
+    assert row["slide"] == "'=cmd.tif"
+    assert float(row["'-gland_mm2"]) > 0
 
 
 def test_slides_of_one_name_have_folders_of_their_own(slides: list[Path], tmp_path: Path) -> None:

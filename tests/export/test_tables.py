@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,13 @@ def test_areas_table(tmp_path):
     assert float(nucleus["area_mm2"]) == pytest.approx(4e-5)
     assert float(nucleus["percent_refined"]) == 50
     assert float(gland["percent_of_tissue"]) == pytest.approx(15, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["slide_areas.csv", "slide_objects.csv"])
+def test_a_class_named_like_a_formula_is_text(tmp_path, name):
+    seg = two_rectangles()
+    seg.classes = tuple(replace(kind, name=f"=cmd|{kind.value}") for kind in seg.classes)
+    assert {row["class"] for row in rows(export(seg, tmp_path / name))} == {"'=cmd|1", "'=cmd|2"}
 
 
 def test_an_empty_slide_has_areas_of_zero():

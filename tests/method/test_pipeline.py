@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import FakeModel, FakeReader, make_card, noise
 
+from napari_twostage.errors import LogitsError
 from napari_twostage.geometry import Box
 from napari_twostage.method.lookahead import COMPUTE_AHEAD, READ_AHEAD
 from napari_twostage.method.pipeline import (
@@ -321,3 +322,38 @@ def test_only_what_is_left_of_the_coarse_pass_is_done() -> None:
     assert [s.core for s in coarse_pass(left)] == [
         s.core for s in islice(coarse_pass(work()), 3, 5)
     ]
+
+
+class BadModel(FakeModel):
+    """Model that gives one value of a chosen window, and no other number there."""
+
+    def __init__(self, value: float, call: int) -> None:
+        super().__init__()
+        self.bad, self.left = value, call
+
+    def coarse(self, windows: list[np.ndarray]) -> np.ndarray:
+        return self._spoilt(super().coarse(windows))
+
+    def refine(self, windows: list[np.ndarray]) -> np.ndarray:
+        return self._spoilt(super().refine(windows))
+
+    def _spoilt(self, logits: np.ndarray) -> np.ndarray:
+        self.left -= 1
+        if not self.left:
+            logits[-1, 0, 0, 0] = self.bad
+        return logits
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_numbers_end_the_run_with_stage_and_place(value: float) -> None:
+    # the second batch of three; windows of 8 coarse pixels, three a row
+    with pytest.raises(LogitsError, match=r"model fake .* stage 1, .* row 8, column 16:"):
+        list(coarse_pass(work(BadModel(value, 2))))
+    with pytest.raises(LogitsError, match=r"model fake .* stage 2, tile at row 0, column 80:"):
+        list(refine_tiles(work(BadModel(value, 2)), ALL))
+
+
+def test_large_logits_are_numbers() -> None:
+    done = list(coarse_pass(work(BadModel(1e30, 1))))
+    assert all(np.isfinite(step.logits).all() for step in done)
+    assert max(step.logits.max() for step in done) == LOGIT_LIMIT

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
+import struct
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -171,7 +175,118 @@ def damaged_deflated_zip(folder: Path) -> Path:
     return path
 
 
+def rezipped(folder: Path, method: int = zipfile.ZIP_DEFLATED, **contents: bytes) -> Path:
+    """Zip of the folder's files, some with other contents."""
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for file in folder.iterdir():
+            archive.writestr(file.name, contents.get(file.stem, file.read_bytes()))
+    return path
+
+
+def card_that_unpacks_to_much(folder: Path) -> Path:
+    return rezipped(folder, card=bytes(32 << 20))
+
+
+def weights_that_unpack_to_much(folder: Path) -> Path:
+    return rezipped(folder, weights=bytes(32 << 20))
+
+
+def zip_that_understates_its_weights(folder: Path) -> Path:
+    path = rezipped(folder, weights=bytes(32 << 20))
+    claimed = struct.pack("<L", 32 << 20), struct.pack("<L", 1000)
+    path.write_bytes(path.read_bytes().replace(*claimed))
+    return path
+
+
+def zip_by_another_method(folder: Path) -> Path:
+    return rezipped(folder, zipfile.ZIP_BZIP2)
+
+
+def zip_of_many(folder: Path) -> Path:
+    path = zipped(folder, "")
+    with zipfile.ZipFile(path, "a") as archive:
+        for number in range(1001):
+            archive.writestr(str(number), b"")
+    return path
+
+
+def zip_of_two_models(folder: Path) -> Path:
+    path = zipped(folder, "a/")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(folder / CARD, f"b/{CARD}")
+    return path
+
+
+def zip_that_leaves_its_folder(folder: Path) -> Path:
+    return zipped(folder, "../")
+
+
+def encrypted_zip(folder: Path) -> Path:
+    path = zipped(folder, "")
+    content = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.find(mark) + flags] |= 1
+    path.write_bytes(content)
+    return path
+
+
+def sparse_weights(folder: Path) -> Path:
+    with (folder / WEIGHTS).open("wb") as file:
+        file.truncate(1 << 40)
+    return folder
+
+
+def folder_for_weights(folder: Path) -> Path:
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).mkdir()
+    return folder
+
+
+def header_that_points_outside(folder: Path) -> Path:
+    entry = {"dtype": "F16", "shape": [1 << 40], "data_offsets": [0, 1 << 41]}
+    header = json.dumps({"a": entry}).encode()
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", len(header)) + header)
+    return folder
+
+
+def header_without_end(folder: Path) -> Path:
+    (folder / WEIGHTS).write_bytes(b"\xff" * 7 + b"\x7f" + b"{" * 100)
+    return folder
+
+
+def nested_header(folder: Path) -> Path:
+    header = b'{"a": ' + b"[" * 100_000
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", len(header)) + header)
+    return folder
+
+
+def weights_that_are_no_numbers(folder: Path) -> Path:
+    write_bundle(folder, small_card(name="mine"), {"a": torch.tensor([1.0, float("nan")])})
+    return folder
+
+
+def weights_that_overflow(folder: Path) -> Path:
+    write_bundle(folder, small_card(name="mine"), {"a": torch.tensor([1e9])})  # in float16
+    return folder
+
+
 REFUSED = [
+    card_that_unpacks_to_much,
+    weights_that_unpack_to_much,
+    zip_that_understates_its_weights,
+    zip_by_another_method,
+    zip_of_many,
+    zip_of_two_models,
+    zip_that_leaves_its_folder,
+    encrypted_zip,
+    sparse_weights,
+    folder_for_weights,
+    header_that_points_outside,
+    header_without_end,
+    nested_header,
+    weights_that_are_no_numbers,
+    weights_that_overflow,
     missing_path,
     pickled,
     torch_file,
@@ -195,3 +310,61 @@ def test_what_is_no_model_is_refused_in_one_line(
         load_model(path, device="cpu")
     assert "\n" not in str(caught.value)
     assert path.stem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "broken", [card_that_unpacks_to_much, weights_that_unpack_to_much, sparse_weights]
+)
+def test_a_limit_is_checked_before_memory_is_taken(
+    folder: Path, broken: Callable[[Path], Path]
+) -> None:
+    path = broken(folder)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError):
+            read_bundle(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes among files")
+@pytest.mark.parametrize("name", [CARD, WEIGHTS, CONVERTED])
+def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(ModelError, match=f"{name} is no regular file"):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "~nobody-of-this-name/model"])
+def test_a_name_that_no_file_has_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        read_bundle(name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_network_larger_than_its_weights_is_refused_before_it_is_made(folder: Path) -> None:
+    wide = {"name": "lite_unet", "widths": [4096] * 5}  # 14 GB of weights
+    write_bundle(folder, small_card(architecture=wide), {"a": torch.ones(1)})
+    with pytest.raises(ModelError, match="weights do not fit"):
+        load_model(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"name": "lite_unet", "widths": [16, -1, 8, 8, 8]},
+        {"name": "lite_unet", "widths": ["a"] * 5},
+        {"name": "lite_unet", "widths": [16]},
+        {"name": "unet", "width": 1e-9, "backbone": "../x"},
+        {"name": "fcn", "width": 7},
+    ],
+)
+def test_sizes_that_no_layer_has_are_refused_in_one_line(
+    folder: Path, architecture: dict[str, object]
+) -> None:
+    write_bundle(folder, small_card(architecture=architecture), {"a": torch.ones(1)})
+    with pytest.raises(ModelError, match="mine") as caught:
+        load_model(folder, device="cpu")
+    assert str(caught.value).isprintable()

@@ -18,6 +18,7 @@ from napari_twostage.models.converted import (
     read_quantised,
     refer_to_weights,
 )
+from napari_twostage.models.model import Model
 
 NETWORKS = {"coarse": (b"<net>", b"\x00\x01"), "refine": (b"<other>", b"")}
 READERS = {"quantised": read_quantised, "converted": read_converted}
@@ -79,6 +80,39 @@ def test_damaged_ones_are_refused_in_one_line(
 ) -> None:
     with pytest.raises(ModelError, match="damaged") as caught:
         read(replace(bundle, **{field: packed}))
+    assert "\n" not in str(caught.value)
+
+
+CONSTANT = '<data element_type="f32" shape="2" offset="{}" size="8" />'
+UNSOUND = {
+    "a constant beyond the file": '<layer id="0" type="Const">' + CONSTANT.format(1 << 40),
+    "a constant that is no number": '<layer id="0" type="Const">' + CONSTANT.format(0),
+    "a loop": '<layer id="0" name="a" type="Loop" version="opset5">',
+    "a hidden loop": """<layer name=' type="Add" ' type="Loop">""",
+    "an offset written otherwise": '<layer id="0" type="Const"><data size="8" offset = "99999999">',
+    "entities": '<!DOCTYPE a [<!ENTITY b "c">]><layer id="0" type="Add">',
+}
+
+
+@pytest.mark.parametrize("graph", UNSOUND)
+def test_graphs_that_openvino_would_trust_are_refused(graph: str, bundle: Bundle) -> None:
+    unsound = UNSOUND[graph].encode(), np.array([np.inf, 1], "<f4").tobytes()
+    packed = pack({"coarse": unsound, "refine": unsound}, bundle)
+    with pytest.raises(
+        ModelError, match=r"nuclei: its networks .* are damaged: a .*; get"
+    ) as caught:
+        read_quantised(replace(bundle, quantised=packed))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("graph", [b"<net>", b"<net", b"", b"\xff\xfe"])
+def test_graphs_that_openvino_cannot_read_are_refused_in_one_line(
+    graph: bytes, bundle: Bundle
+) -> None:
+    packed = pack({"coarse": (graph, b""), "refine": (graph, b"")}, bundle)
+    model = Model(replace(bundle, converted=packed), "openvino")
+    with pytest.raises(ModelError, match="nuclei: OpenVINO cannot run its networks") as caught:
+        model.warm_up("coarse")
     assert "\n" not in str(caught.value)
 
 

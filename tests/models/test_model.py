@@ -9,14 +9,23 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
-from tests.models.random_model import random_bundle, random_module, small_card
+from tests.fakes import noise_slide
+from tests.models.random_model import (
+    overflowing_bundle,
+    random_bundle,
+    random_module,
+    small_card,
+)
 
-from napari_twostage.errors import ModelError
+from napari_twostage import Segmentation, segment
+from napari_twostage.errors import LogitsError, ModelError
 from napari_twostage.models.backends import torch_backend
 from napari_twostage.models.model import Model
 from napari_twostage.models.networks.fold import build_module, fold_normalisation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_twostage.models.card import Stage
 
 SIDE, CORE = 64, 32
@@ -122,3 +131,14 @@ def test_folding_for_inference_leaves_the_logits() -> None:
         for stage in ("coarse", "refine"):
             expected, found = (getattr(module, stage)(images) for module in (plain, folded))
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_a_model_whose_sums_overflow_gives_no_result_but_a_reason(
+    device: str, stage: str, tmp_path: Path
+) -> None:
+    model, out = Model(overflowing_bundle(stage), device), tmp_path / "a.zarr"
+    with pytest.raises(LogitsError, match=f"overflowing gives .* not finite in stage {stage[-1]}"):
+        segment(noise_slide(64, 64), model, out, tissue=False, refine="all")
+    assert not any(run.finished for run in Segmentation.open(out).record.runs)

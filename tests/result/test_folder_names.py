@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_twostage.io.file_names import safe_name
 from napari_twostage.io.url import Url
 from napari_twostage.result import folder_names
 from napari_twostage.result.folder_names import (
@@ -15,7 +16,6 @@ from napari_twostage.result.folder_names import (
     has_room,
     name_on_disk,
     result_folder,
-    safe_name,
 )
 
 FORBIDDEN = set('<>:"/\\|?*') | {chr(code) for code in range(32)}

@@ -148,9 +148,10 @@ def test_a_long_name_is_cut_and_found_again(tmp_path: Path, name: str) -> None:
     assert result(again, slide).path == again
 
 
-def test_a_model_with_a_name_that_no_disk_takes(tmp_path: Path) -> None:
-    model = FakeModel(make_card(name="nuclei: v2/3"))
+def test_the_folder_is_called_after_slide_and_model(tmp_path: Path) -> None:
+    # names that no disk takes are refused by the card
+    model = FakeModel(make_card(name="nuclei v2 (H&E)"))
     slide = slide_file(tmp_path)
     path, _ = find_result(slide, model.bundle)
-    assert path == tmp_path / "a_slide_1_.nuclei_ v2_3.twostage.zarr"
+    assert path == tmp_path / "a_slide_1_.nuclei v2 (H&E).twostage.zarr"
     assert result(path, slide, model).path == path

@@ -12,7 +12,7 @@ from uuid import uuid4
 from napari_twostage.distributed import worker
 from napari_twostage.distributed.messages import ClusterRun
 from napari_twostage.distributed.partition import PartitionGrid, grouped
-from napari_twostage.errors import ClusterError, SegmentationError, TwoStageError
+from napari_twostage.errors import ClusterError, LogitsError, SegmentationError, TwoStageError
 from napari_twostage.method.selection import Plan
 from napari_twostage.method.steps import (
     CoarsePassStarted,
@@ -123,6 +123,8 @@ class Cluster:
         ------
         ClusterError
             If the connection to the scheduler is lost.
+        LogitsError
+            If the model gives values that are not finite.
         SegmentationError
             If a task fails repeatedly.
         """
@@ -231,6 +233,8 @@ class Cluster:
     def _result(self, future: Future[Report]) -> Report:
         try:
             return future.result()
+        except LogitsError:
+            raise  # of the model, whatever the worker
         except TwoStageError as error:
             raise SegmentationError(
                 f"a worker says: {error}; slide, model and result folder must be there for all "

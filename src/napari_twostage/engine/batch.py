@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import sys
 from collections import defaultdict
@@ -21,6 +20,7 @@ from napari_twostage.errors import (
     one_line,
     storage_error,
 )
+from napari_twostage.io.csv_table import TableWriter
 from napari_twostage.io.paths import Location, locate, same_file, write_whole
 from napari_twostage.measure.summary import summarise
 from napari_twostage.result.folder_names import name_on_disk, result_folder
@@ -261,10 +261,12 @@ def _row(source: Location, status: str, seg: Segmentation) -> BatchRow:
 
 def _write_table(place: Location, rows: list[dict[str, Any]]) -> None:
     text = StringIO(newline="")
-    writer = csv.DictWriter(text, _columns(rows))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(place, text.getvalue().encode())
+    table, columns = TableWriter(text), _columns(rows)
+    table.row(columns)
+    for row in rows:
+        table.row(row.get(name, "") for name in columns)
+    # bytes of a name that are no text are written as what they are
+    write_whole(place, text.getvalue().encode(errors="backslashreplace"))
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_twostage.export.geojson import object_id
+from napari_twostage.io.csv_table import TableWriter
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import unfinished_note
 from napari_twostage.measure.objects import iter_objects
@@ -70,10 +70,10 @@ def write_areas(result: Result, path: Path, progress: ProgressCallback) -> None:
     note = unfinished_note(result)
     more = (note["unfinished"],) if note else ()
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(AREA_COLUMNS + (("unfinished",) if note else ()))
+        table = TableWriter(file)
+        table.row(AREA_COLUMNS + (("unfinished",) if note else ()))
         for kind in measured:
-            table.writerow(
+            table.row(
                 (
                     kind.name,
                     kind.pixels,
@@ -101,10 +101,10 @@ def write_objects(result: Result, path: Path, progress: ProgressCallback) -> Non
     states = result.states
     names = {kind.value: kind.name for kind in result.classes}
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(OBJECT_COLUMNS)
+        table = TableWriter(file)
+        table.row(OBJECT_COLUMNS)
         for item in iter_objects(result, outlines=True, progress=progress):
-            table.writerow(_row(result, item, names[item.value], states))
+            table.row(_row(result, item, names[item.value], states))
 
 
 def _row(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from napari_twostage.errors import ReadError
+from napari_twostage.errors import LogitsError, ReadError
 from napari_twostage.method.lookahead import compute_ahead, read_ahead
 from napari_twostage.method.steps import (
     ChipFailed,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_twostage.method.selection import Plan
     from napari_twostage.method.steps import Step
     from napari_twostage.method.tiling import Chip, Tile, TileGrid
+    from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.card import ModelCard
 
 Logits: TypeAlias = "NDArray[np.float32]"
@@ -80,6 +81,7 @@ class Predictor(Protocol):
     """Network of both stages, such as `models.model.Model`."""
 
     card: ModelCard
+    bundle: Bundle
 
     @property
     def concurrent_batches(self) -> int:
@@ -181,7 +183,9 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
         batch: list[tuple[Box, tuple[NDArray[np.uint8], dict[Tile, str]]]],
     ) -> list[Logits]:
         work.gate()
-        return list(model.coarse([pixels for _, (pixels, _) in batch]))
+        logits = model.coarse([pixels for _, (pixels, _) in batch])
+        _require_finite(logits, [core for core, _ in batch], model, "stage 1, coarse window")
+        return list(logits)
 
     edges = _edges(work.windows) * card.ratio
     ordered = (work.windows[index] for index in _in_view_first(edges, work.focus))
@@ -190,6 +194,24 @@ def coarse_pass(work: Work) -> Iterator[CoarseWindowDone]:
         compute, batches, model.concurrent_batches
     ):
         yield _coarse_step(work, core, logits, unreadable)
+
+
+def _require_finite(logits: Logits, cores: Sequence[Box], model: Predictor, place: str) -> None:
+    """Refuse logits that are no numbers: in a result NaN means outside the tissue.
+
+    Raises
+    ------
+    LogitsError
+        With the stage and the first such window.
+    """
+    if np.isfinite(logits).all():
+        return
+    core = next(c for c, own in zip(cores, logits, strict=True) if not np.isfinite(own).all())
+    raise LogitsError(
+        f"model {model.bundle.source} gives values that are not finite in {place} at row "
+        f"{core.top}, column {core.left}: its labels would mean nothing; take precision f32, or "
+        "another model"
+    )
 
 
 def _coarse_step(
@@ -256,7 +278,10 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
                 groups.setdefault(pixels.shape, {})[index] = pixels
         for same in groups.values():
             work.gate()
-            outputs.update(zip(same, model.refine(list(same.values())), strict=True))
+            logits = model.refine(list(same.values()))
+            cores = [batch[index][0].core for index in same]
+            _require_finite(logits, cores, model, "stage 2, tile")
+            outputs.update(zip(same, logits, strict=True))
         return [outputs[index] for index in range(len(batch))]
 
     batches = read_ahead(read, _chips(work, tiles), model.refine_batch)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import ModelError
-from napari_twostage.models.card import ModelCard
+from napari_twostage.errors import ModelError, one_line, reason_of
+from napari_twostage.models.bundle_files import read_folder, read_zip
+from napari_twostage.models.card import LONGEST_CARD, ModelCard
+from napari_twostage.models.weights_file import name_of_not_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,15 +23,10 @@ CARD, WEIGHTS = "card.json", "weights.safetensors"
 CONVERTED, QUANTISED = "openvino.safetensors", "int8.safetensors"
 OPTIONAL = {"converted": CONVERTED, "quantised": QUANTISED}
 """Files that a bundle may lack, by the field that holds their bytes."""
+LIMITS = {CARD: LONGEST_CARD, WEIGHTS: 1 << 29, CONVERTED: 1 << 29, QUANTISED: 1 << 29}
+"""Most bytes of each file: the largest network that is known takes a third in float16."""
+NEEDED = (CARD, WEIGHTS)
 BUNDLED = Path(__file__).parent / "bundled"
-UNREADABLE_ZIP = (
-    KeyError,  # no weights in the card's folder
-    zipfile.BadZipFile,
-    zlib.error,
-    UnicodeDecodeError,
-    RuntimeError,  # encrypted
-    NotImplementedError,  # a compression that Python does not know
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,31 @@ class Bundle:
         try:
             return load(self.weights)
         except SafetensorError as error:
-            raise ModelError(f"{self.source}: {WEIGHTS} is damaged: {error}") from error
+            raise self._damaged(error) from error
+
+    def require_finite(self) -> None:
+        """Refuse weights that are no safetensors file, or hold NaN or an infinity.
+
+        Raises
+        ------
+        ModelError
+            With the name of the first such tensor.
+        """
+        try:
+            name = name_of_not_finite(self.weights)
+        except ModelError as error:
+            raise self._damaged(error) from error
+        if name is not None:
+            raise ModelError(
+                f"{self.source}: {WEIGHTS} holds values that are not finite, in {name[:80]!r}: the "
+                "model would give no labels; train it again with a lower learning rate, or get "
+                "the model again"
+            )
+
+    def _damaged(self, error: Exception) -> ModelError:
+        return ModelError(
+            f"{self.source}: {WEIGHTS} is damaged: {one_line(error)[:150]}; get the model again"
+        )
 
 
 def bundled_names() -> list[str]:
@@ -99,16 +119,19 @@ def read_bundle(model: str | Path) -> Bundle:
         For anything else.
     """
     if str(model) in bundled_names():
-        return _from_folder(BUNDLED / str(model), str(model))
-    path = Path(model).expanduser().absolute()
-    if path.is_dir():
-        return _from_folder(path, str(path))
-    if path.is_file() and zipfile.is_zipfile(path):
-        return _from_zip(path)
+        return _bundle(read_folder(BUNDLED / str(model), LIMITS, NEEDED), str(model))
+    try:
+        path = Path(model).expanduser().absolute()
+        if path.is_dir():
+            return _bundle(read_folder(path, LIMITS, NEEDED), str(path))
+        if path.is_file() and zipfile.is_zipfile(path):
+            return _bundle(read_zip(path, LIMITS, NEEDED), str(path))
+        found = "is no folder or zip" if path.exists() else "does not exist"
+    except (OSError, RuntimeError, ValueError) as error:  # no home folder, or no possible name
+        found = f"cannot be read ({reason_of(error)})"
     names = ", ".join(bundled_names())
-    found = "is no folder or zip" if path.exists() else "does not exist"
     raise ModelError(
-        f"model '{model}' {found}; give a bundled name ({names}) "
+        f"model {str(model)[:200]!r} {found}; give a bundled name ({names}) "
         f"or a folder or zip with {CARD} and {WEIGHTS}"
     )
 
@@ -133,36 +156,10 @@ def write_bundle(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> N
     (folder / CARD).write_text(card.to_json(), encoding="utf-8")
 
 
-def _from_folder(folder: Path, source: str) -> Bundle:
+def _bundle(files: dict[str, bytes], source: str) -> Bundle:
     try:
-        text = (folder / CARD).read_text(encoding="utf-8")
-        weights = (folder / WEIGHTS).read_bytes()
-        optional = {
-            field: (folder / name).read_bytes()
-            for field, name in OPTIONAL.items()
-            if (folder / name).exists()
-        }
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"{folder} is no model: it must hold {CARD} and {WEIGHTS} ({error})"
-        ) from error
-    return Bundle(ModelCard.from_json(text, source), weights, source, **optional)
-
-
-def _from_zip(path: Path) -> Bundle:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            card = next((n for n in archive.namelist() if Path(n).name == CARD), None)
-            if card is None:
-                raise ModelError(f"{path} holds no {CARD}; a model has {CARD} and {WEIGHTS}")
-            folder = card.removesuffix(CARD)
-            weights = archive.read(folder + WEIGHTS)
-            optional = {
-                field: archive.read(folder + name)
-                for field, name in OPTIONAL.items()
-                if folder + name in archive.namelist()
-            }
-            text = archive.read(card).decode()
-    except UNREADABLE_ZIP as error:
-        raise ModelError(f"{path} is no usable model: {error}") from error
-    return Bundle(ModelCard.from_json(text, str(path)), weights, str(path), **optional)
+        text = files[CARD].decode()
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{source} is no model: its {CARD} is no text ({error})") from error
+    optional = {field: files.get(name) for field, name in OPTIONAL.items()}
+    return Bundle(ModelCard.from_json(text, source), files[WEIGHTS], source, **optional)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
 
-from napari_twostage.errors import ModelError
+from napari_twostage.errors import ModelError, one_line
+from napari_twostage.models.card_rules import check_card
+from napari_twostage.utils.values import shown
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Part = TypeVar("Part")
 
 FORMAT = 1
+LONGEST_CARD = 1 << 20
+"""Bytes of a card's text."""
 
+Uncertainty = Literal["tent", "entropy", "neg_plogp"]
+"""Name of a measure in `method.uncertainty.MEASURES`."""
 Stage = Literal["coarse", "refine"]
 """One of the two networks, by the name of `TwoStage`'s method."""
 
@@ -28,10 +32,24 @@ class LabelClass:
     value: int
     """Value in the labels, counted from 1."""
 
+    def __post_init__(self) -> None:
+        kinds = [type(one) for one in (self.name, self.color, self.value)]
+        if kinds != [str, str, int]:
+            raise ModelError(
+                f"a class has a name, a color and a whole value, found {shown(asdict(self))}; "
+                "correct the card"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """Identity of a model, settings it must be run with, and measured quality."""
+    """Identity of a model, settings it must be run with, and measured quality.
+
+    Raises
+    ------
+    ModelError
+        If a field is of another type, or breaks one of `card_rules.RULES`.
+    """
 
     name: str
     version: str
@@ -66,7 +84,7 @@ class ModelCard:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     """Mean and standard deviation of each channel, in pixel values divided by 255."""
-    uncertainty: str = "tent"
+    uncertainty: Uncertainty = "tent"
     temperature: float = 1.0
     """Divisor of stage 1's logits, calibrated on images held out from training."""
     default_threshold: float
@@ -100,45 +118,7 @@ class ModelCard:
         return self.tile_px // self.ratio
 
     def __post_init__(self) -> None:
-        low, high = self.mpp_range
-        # checked in this order: later rules divide by numbers that earlier ones keep from being 0
-        rules: dict[str, Callable[[], bool]] = {
-            "classes hold at least one class, with values 1, 2, ...": lambda: (
-                bool(self.classes)
-                and [c.value for c in self.classes] == list(range(1, len(self.classes) + 1))
-            ),
-            "class colours are #rrggbb": lambda: all(
-                re.fullmatch("#[0-9a-fA-F]{6}", c.color) for c in self.classes
-            ),
-            "ratio is a power of two, 1 or more": lambda: (
-                self.ratio > 0 and self.ratio & (self.ratio - 1) == 0
-            ),
-            "fine_ratio is a power of two from 1 to ratio": lambda: (
-                0 < self.fine_ratio <= self.ratio and self.fine_ratio & (self.fine_ratio - 1) == 0
-            ),
-            "fine_ratio is 1 where there is a refiner": lambda: (
-                self.refiner is None or self.fine_ratio == 1
-            ),
-            "tile_px is a positive multiple of ratio": lambda: (
-                self.tile_px > 0 and self.tile_px % self.ratio == 0
-            ),
-            "halo_px is 0 or a positive multiple of ratio": lambda: (
-                self.halo_px >= 0 and self.halo_px % self.ratio == 0
-            ),
-            "coarse_window_px - 2 coarse_halo_px is a multiple of tile_px / ratio": lambda: (
-                self.coarse_core_px > 0 and self.coarse_core_px % self.coarse_tile_px == 0
-            ),
-            "mpp_range holds fine_mpp": lambda: 0 < low <= self.fine_mpp <= high,
-            "temperature is positive": lambda: self.temperature > 0,
-            "refinement_gain is in [0, 1]": lambda: 0 <= self.refinement_gain <= 1,
-        }
-        for rule, holds in rules.items():
-            if not holds():
-                raise ModelError(f"card of model '{self.name}': {rule}; found {self._found(rule)}")
-
-    def _found(self, rule: str) -> str:
-        named = [entry.name for entry in fields(self) if entry.name in rule.split()]
-        return ", ".join(f"{name} = {getattr(self, name)}" for name in named) or "otherwise"
+        check_card(self)
 
     def to_json(self) -> str:
         """Write the card as text that `from_json` reads."""
@@ -158,18 +138,48 @@ class ModelCard:
         Raises
         ------
         ModelError
-            If it is not JSON, has a newer format, lacks a field or has one too many.
+            If it is not JSON or too long, has a newer format, lacks a field or has one too many,
+            or breaks a rule.
         """
         try:
-            values = json.loads(text)
-            if values.pop("format") != FORMAT:
-                raise ModelError(f"{source} has a newer card format; update napari-twostage")
-            values["classes"] = tuple(LabelClass(**entry) for entry in values["classes"])
+            values = _of_this_format(text)
+            values["classes"] = tuple(_made(LabelClass, entry) for entry in values["classes"])
             for name in ("mpp_range", "mean", "std"):
                 values[name] = tuple(values[name])
-            return cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ModelError(f"{source} is no usable model card: {error!r}") from error
+            return _made(cls, values)
+        except ModelError as error:
+            raise ModelError(f"{source}: {error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ModelError(
+                f"{source} is no usable model card: {one_line(error)[:200]}; get the model again"
+            ) from error
+
+
+def _of_this_format(text: str) -> dict[str, Any]:
+    """Values of a card's text, without the format."""
+    if len(text) > LONGEST_CARD:
+        raise ModelError(
+            f"a card is at most {LONGEST_CARD} characters, found {len(text)}; get the model again"
+        )
+    values: dict[str, Any] = json.loads(text)
+    if (found := values.pop("format")) != FORMAT:
+        raise ModelError(f"has format {shown(found)}, not {FORMAT}; update napari-twostage")
+    return values
+
+
+def _made(kind: type[Part], values: dict[str, Any]) -> Part:
+    """Make a card or a class of it from all of its fields and nothing else."""
+    known = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    needed = [name for name, entry in known.items() if not _has_default(entry)]
+    if unknown := values.keys() - known.keys():
+        raise ModelError(f"{shown(min(unknown))} is no field of a card; update napari-twostage")
+    if missing := set(needed) - values.keys():
+        raise ModelError(f"{' and '.join(sorted(missing))} must be stated; get the model again")
+    return kind(**values)
+
+
+def _has_default(entry: Field[Any]) -> bool:
+    return entry.default is not MISSING or entry.default_factory is not MISSING
 
 
 def halo_px(card: ModelCard, stage: Stage) -> int:

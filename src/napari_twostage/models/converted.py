@@ -16,12 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import struct
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from napari_twostage.errors import ModelError
+from napari_twostage.errors import ModelError, one_line
+from napari_twostage.models.graph_file import check_graph
+from napari_twostage.models.weights_file import tensor_places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,13 +68,9 @@ def read_quantised(bundle: Bundle) -> Networks:
             f"{bundle.source} has no networks in 8-bit integers; choose precision bf16 or f32, "
             "or add them with `napari-twostage quantise`"
         )
-    return _unpack(
-        bundle.quantised,
-        bundle,
-        what="networks in 8-bit integers",
-        instead="choose precision bf16 or f32",
-        command="napari-twostage quantise",
-    )
+    networks = _unpack(bundle.quantised, bundle, _QUANTISED)
+    _require_sound(networks, bundle, _QUANTISED)
+    return networks
 
 
 def read_converted(bundle: Bundle) -> Networks | None:
@@ -86,15 +83,11 @@ def read_converted(bundle: Bundle) -> Networks | None:
     """
     if bundle.converted is None:
         return None
-    networks = _unpack(
-        bundle.converted,
-        bundle,
-        what="networks for OpenVINO",
-        instead="take --device cpu",
-        command="napari-twostage convert",
-    )
+    networks = _unpack(bundle.converted, bundle, _CONVERTED)
     weights = _padded(bundle.weights)
-    return {stage: (graph, weights + rest) for stage, (graph, rest) in networks.items()}
+    whole: Networks = {stage: (graph, weights + rest) for stage, (graph, rest) in networks.items()}
+    _require_sound(whole, bundle, _CONVERTED, known=len(bundle.weights))
+    return whole
 
 
 def refer_to_weights(graph: bytes, constants: bytes, weights: bytes) -> tuple[bytes, bytes]:
@@ -127,31 +120,63 @@ def refer_to_weights(graph: bytes, constants: bytes, weights: bytes) -> tuple[by
     return OFFSET.sub(place, graph), bytes(rest)
 
 
-def _unpack(packed: bytes, bundle: Bundle, *, what: str, instead: str, command: str) -> Networks:
+class _Kind(NamedTuple):
+    """Words for the networks of one file."""
+
+    what: str
+    instead: str
+    """Way to do without them."""
+    command: str
+    """Command that makes them anew."""
+
+
+_QUANTISED = _Kind(
+    "networks in 8-bit integers", "choose precision bf16 or f32", "napari-twostage quantise"
+)
+_CONVERTED = _Kind("networks for OpenVINO", "take --device cpu", "napari-twostage convert")
+
+
+def _unpack(packed: bytes, bundle: Bundle, kind: _Kind) -> Networks:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
+        tensor_places(packed)
         parts = {name: part.tobytes() for name, part in load(packed).items()}
         made_from = parts[WEIGHTS]
         networks: Networks = {
             "coarse": (parts["coarse.xml"], parts["coarse.bin"]),
             "refine": (parts["refine.xml"], parts["refine.bin"]),
         }
-    except (SafetensorError, KeyError) as error:
-        raise ModelError(
-            f"{bundle.source}: its {what} are damaged: {error}; get the model again, or {instead}"
-        ) from error
+    except (ModelError, SafetensorError, KeyError) as error:
+        raise _damaged(bundle, kind, error) from error
     origin = _origin(bundle)
     if made_from != origin[WEIGHTS]:
         raise ModelError(
-            f"{bundle.source}: its {what} were made from other weights; run `{command}` again"
+            f"{bundle.source}: its {kind.what} were made from other weights; "
+            f"run `{kind.command}` again"
         )
     if parts.get(DESIGN, origin[DESIGN]) != origin[DESIGN]:
         raise ModelError(
-            f"{bundle.source}: its {what} were made with another card; run `{command}` again"
+            f"{bundle.source}: its {kind.what} were made with another card; "
+            f"run `{kind.command}` again"
         )
     return networks
+
+
+def _require_sound(networks: Networks, bundle: Bundle, kind: _Kind, *, known: int = 0) -> None:
+    for graph, constants in networks.values():
+        try:
+            check_graph(graph, constants, known=known)
+        except ModelError as error:
+            raise _damaged(bundle, kind, error) from error
+
+
+def _damaged(bundle: Bundle, kind: _Kind, error: Exception) -> ModelError:
+    return ModelError(
+        f"{bundle.source}: its {kind.what} are damaged: {one_line(error)[:150]}; get the model "
+        f"again, or {kind.instead}"
+    )
 
 
 def _origin(bundle: Bundle) -> dict[str, bytes]:
@@ -165,15 +190,11 @@ def _origin(bundle: Bundle) -> dict[str, bytes]:
 
 def _tensor_places(weights: bytes) -> dict[bytes, int]:
     """Offset of each larger tensor in a safetensors file, by its bytes."""
-    (length,) = struct.unpack_from("<Q", weights)
-    header = json.loads(weights[8 : 8 + length])
-    header.pop("__metadata__", None)
-    places = {}
-    for entry in header.values():
-        first, last = (8 + length + offset for offset in entry["data_offsets"])
-        if last - first > ALIGNMENT:
-            places[weights[first:last]] = first
-    return places
+    return {
+        weights[place.first : place.last]: place.first
+        for place in tensor_places(weights)
+        if place.last - place.first > ALIGNMENT
+    }
 
 
 def _padded(content: bytes) -> bytes:

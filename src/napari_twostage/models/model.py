@@ -35,10 +35,12 @@ class Model:
     Raises
     ------
     ModelError
-        If the weights do not fit the architecture, or the device or a package is missing.
+        If the weights are not finite or do not fit the architecture, or the device or a package
+        is missing.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto", precision: str = "f32") -> None:
+        bundle.require_finite()
         self.bundle = bundle
         self.card: ModelCard = bundle.card
         self.compute = backends.choose(device, precision)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from napari_twostage.io.file_names import safe_name
 
 if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
 
 SUFFIX = ".twostage.zarr"
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-_DEVICES = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
-)
-"""Names that Windows keeps for devices, with any ending."""
 _LONGEST_NAME = 200
 """Bytes: file systems take 255, and a folder has a longer name while it is made."""
 _LONGEST_PATH = 180 if os.name == "nt" else None
@@ -50,23 +46,6 @@ def result_folder(folder: Location, name: str) -> Location:
 def has_room(folder: Location) -> bool:
     """Whether paths of results in a folder are short enough for this system."""
     return _LONGEST_PATH is None or len(str(folder)) + 1 + _SHORTEST_NAME <= _LONGEST_PATH
-
-
-def safe_name(name: str) -> str:
-    """Replace what some system forbids in a file name; a name that is fine stays as it is.
-
-    Examples
-    --------
-    >>> safe_name("slide 1 (a).svs")
-    'slide 1 (a).svs'
-    >>> safe_name("12:30?. ")
-    '12_30_'
-    >>> safe_name("nul.svs")
-    '_nul.svs'
-    """
-    safe = _FORBIDDEN.sub("_", name).rstrip(". ") or "_"
-    is_device = safe.split(".")[0].rstrip().casefold() in _DEVICES
-    return f"_{safe}" if is_device else safe
 
 
 def name_on_disk(name: str) -> str:

@@ -269,7 +269,7 @@ class Record:
                 slide=_known(SlideRecord, slide),
                 grid=Grid(_pair(grid["shape"]), _pair(grid["downsample"]), _pair(grid["mpp"])),
                 model=_known(ModelRecord, values["model"]),
-                card=ModelCard.from_json(json.dumps(values["card"]), source),
+                card=ModelCard.from_json(json.dumps(values["card"]), f"{FILE} of {source}"),
                 parameters=_known(Parameters, parameters),
                 tissue=None if tissue is None else _known(TissueRecord, tissue),
                 runs=tuple(_known(RunRecord, run) for run in values["runs"]),

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import openvino as ov
 from tqdm import tqdm
 
 from napari_twostage.engine.api import segment
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import choose
 from napari_twostage.models.backends.openvino import OpenVinoBackend
+from napari_twostage.models.backends.quiet_openvino import import_openvino
 from napari_twostage.models.bundle import QUANTISED, read_bundle
 from napari_twostage.models.converted import pack
 from napari_twostage.models.model import Model
@@ -33,11 +33,14 @@ from napari_twostage.slides import open_slide
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import openvino as ov
     from numpy.typing import NDArray
 
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.card import Stage
     from napari_twostage.slides.base import Slide
+else:
+    ov = import_openvino()
 
 WINDOWS = 300
 """Windows of each stage from which activation ranges are taken."""
@@ -153,7 +156,7 @@ def quantise(bundle: Bundle, windows: dict[Stage, list[NDArray[np.uint8]]]) -> b
     if not all(windows.values()):
         raise ModelError("there is no tissue in these images; give others, or --no-tissue")
     os.environ.setdefault("NNCF_CI", "1")  # disables its usage telemetry
-    import nncf
+    nncf = import_openvino("nncf")
 
     nncf.set_log_level(logging.WARNING)
     # of torch's own conversion: a network that the bundle carries folds weights when it is compiled

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.base import Compute
+from napari_twostage.models.backends.quiet_openvino import import_openvino
 from napari_twostage.utils.system import may_have_gpu, processor_flags
 
 if TYPE_CHECKING:
@@ -163,9 +164,7 @@ def multiplies(precision: str) -> bool:
 def _flags_by_library() -> frozenset[str]:
     """Features of the CPU on a system that does not list them."""
     if not find_spec("torch"):
-        import openvino
-
-        listed = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        listed = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return frozenset(name.lower() for name in listed)
     import torch
 

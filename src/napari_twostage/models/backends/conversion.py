@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-import openvino as ov
 import torch
-from openvino import opset1 as ops
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
 from napari_twostage.errors import ModelError
+from napari_twostage.models.backends.quiet_openvino import import_openvino
 from napari_twostage.models.card import Stage, halo_px, window_px
 from napari_twostage.models.converted import pack, refer_to_weights
 from napari_twostage.models.networks.fold import build_module, folding_factors, load_module
@@ -22,10 +19,16 @@ from napari_twostage.models.networks.fold import build_module, folding_factors, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import openvino as ov
     from torch import Tensor
 
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.networks.two_stage import TwoStage
+else:
+    ov = import_openvino()
+ops = import_openvino("openvino.opset1")
+FrontEndManager = import_openvino("openvino.frontend").FrontEndManager
+TorchFXPythonDecoder = import_openvino("openvino.frontend.pytorch.fx_decoder").TorchFXPythonDecoder
 
 # users of the panel, which keeps triton out, need not know that triton's operations are not counted
 logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)

@@ -10,10 +10,11 @@ between two calls.
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import tempfile
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,21 +24,26 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import openvino as ov
 import platformdirs
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.choice import INSTALL_TORCH, multiplies, thread_count
+from napari_twostage.models.backends.quiet_openvino import import_openvino
 from napari_twostage.models.card import halo_px
 from napari_twostage.models.converted import read_converted, read_quantised
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import openvino as ov
     from numpy.typing import NDArray
 
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.backends.conversion import Converter
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.card import Stage
+else:
+    ov = import_openvino()
 
 Requests: TypeAlias = "SimpleQueue[ov.InferRequest]"
 
@@ -48,6 +54,8 @@ COMPILING = Lock()
 """Held while a network is compiled: one at a time in a process, whatever the model."""
 GRAPH = 2
 """Version of our graphs; raise it when another graph is built of the same bundle."""
+MOST_VALUES = 1 << 27
+"""Values of the largest map of a network: 128 channels of the largest window."""
 KEPT = 24
 """Converted networks that stay on disk, some 13 MB each; the least recently used are deleted."""
 
@@ -125,13 +133,26 @@ class OpenVinoBackend:
         key = (stage, shape)
         with COMPILING:
             if key not in self._idle:
-                network = self._compiled(stage, shape)
-                idle: Requests = SimpleQueue()
-                for _ in range(self.concurrent_batches * self.threads):
-                    idle.put(network.create_infer_request())
-                _try_out(idle, shape)
+                with self._unusable_as_model_error():
+                    network = self._compiled(stage, shape)
+                    idle: Requests = SimpleQueue()
+                    for _ in range(self.concurrent_batches * self.threads):
+                        idle.put(network.create_infer_request())
+                    _try_out(idle, shape)
                 self._idle[key] = idle
         return self._idle[key]
+
+    @contextmanager
+    def _unusable_as_model_error(self) -> Iterator[None]:
+        """Turn what OpenVINO says about a network that it cannot read or run into one line."""
+        try:
+            yield
+        except RuntimeError as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise ModelError(
+                f"{self._bundle.source}: OpenVINO cannot run its networks ({reason[:150]}); get "
+                "the model again, or take --device cpu"
+            ) from error
 
     def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.CompiledModel:
         precision = self._precision
@@ -157,18 +178,24 @@ class OpenVinoBackend:
         network = self._core.read_model(*self._bundled[stage])
         with suppress(RuntimeError):  # a network of fixed shape, which is checked next
             network.reshape([1, *shape])
-        halo = halo_px(self._bundle.card, stage)
-        expected = [side - 2 * halo for side in shape[:2]]
-        found = list(network.output(0).shape)[2:]
-        if found == expected:
+        card = self._bundle.card
+        halo = halo_px(card, stage)
+        expected = [1, card.outputs, *(side - 2 * halo for side in shape[:2])]
+        found = list(network.output(0).shape)
+        if found == expected and self._is_moderate(network):
             return network
         if self._quantised:
             raise ModelError(
-                f"{self._bundle.source}: its networks in 8-bit integers give {found} pixels where "
+                f"{self._bundle.source}: its networks in 8-bit integers give maps of {found} where "
                 f"{expected} are wanted; run `napari-twostage quantise` again"
             )
         _require_torch(self._bundle)
         return self._cached(stage, shape)
+
+    def _is_moderate(self, network: ov.Model) -> bool:
+        """Whether no map of a network takes more than a model of ours could ask for."""
+        outputs = (output for op in network.get_ops() for output in op.outputs())
+        return all(math.prod(output.shape) <= MOST_VALUES for output in outputs)
 
     def _cached(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
         """Network converted by torch, now or earlier."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_twostage.errors import ModelError
+from napari_twostage.errors import ModelError, reason_of
 from napari_twostage.models.networks.lite_unet import LiteUNet
 from napari_twostage.models.networks.refiner import LocalRefiner
 from napari_twostage.models.networks.resnet import FCN, DeepLabV3, SegNet, UNet
 from napari_twostage.models.networks.two_stage import TwoStage
+from napari_twostage.utils.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,9 @@ ARCHITECTURES: dict[str, Callable[..., Network]] = {
     "unet": UNet,
     "segnet": SegNet,
 }
+
+UNFIT = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+"""Errors of torch's layers about sizes that no layer has."""
 
 
 def build_network(architecture: Mapping[str, Any]) -> Network:
@@ -41,11 +45,14 @@ def build_network(architecture: Mapping[str, Any]) -> Network:
     options = dict(architecture)
     name = options.pop("name", None)
     if name not in ARCHITECTURES:
-        raise ModelError(f"unknown architecture '{name}'; known: {', '.join(ARCHITECTURES)}")
+        raise ModelError(f"unknown architecture {shown(name)}; known: {', '.join(ARCHITECTURES)}")
     try:
         return ARCHITECTURES[name](**options)
-    except TypeError as error:
-        raise ModelError(f"architecture '{name}' does not take {options}: {error}") from error
+    except UNFIT as error:
+        raise ModelError(
+            f"architecture '{name}' does not take {shown(options)}: {reason_of(error)[:150]}; "
+            "correct the card"
+        ) from error
 
 
 def build_refiner(options: Mapping[str, Any], outputs: int, stage1: Network) -> LocalRefiner:
@@ -58,8 +65,11 @@ def build_refiner(options: Mapping[str, Any], outputs: int, stage1: Network) -> 
     """
     try:
         return LocalRefiner(outputs, stage1.feature_channels, **options)
-    except TypeError as error:
-        raise ModelError(f"a refiner does not take {dict(options)}: {error}") from error
+    except UNFIT as error:
+        raise ModelError(
+            f"a refiner does not take {shown(dict(options))}: {reason_of(error)[:150]}; "
+            "correct the card"
+        ) from error
 
 
 def build_two_stage(card: ModelCard) -> TwoStage:

@@ -14,7 +14,7 @@ from napari_twostage.models.networks.build import build_two_stage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.networks.two_stage import TwoStage
@@ -28,15 +28,32 @@ def load_module(bundle: Bundle) -> TwoStage:
     ModelError
         If the weights do not fit the architecture.
     """
-    module = build_two_stage(bundle.card)
     try:
-        module.load_state_dict(bundle.tensors())
+        with torch.device("meta"):  # shapes alone: a card may describe more than its weights hold
+            module = build_two_stage(bundle.card)
+    except ModelError as error:
+        raise ModelError(f"{bundle.source}: {error}") from error
+    expected = module.state_dict()
+    try:
+        tensors = {
+            name: _like(tensor, expected.get(name)) for name, tensor in bundle.tensors().items()
+        }
+        module.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise ModelError(
-            f"{bundle.source}: weights do not fit the architecture: {reason}"
+            f"{bundle.source}: weights do not fit the architecture: {reason[:150]}"
         ) from error
     return module.eval().requires_grad_(requires_grad=False)
+
+
+def _like(tensor: Tensor, expected: Tensor | None) -> Tensor:
+    """Copy a tensor of the file in the type that the network computes in."""
+    if expected is None:
+        return tensor
+    if tensor.is_floating_point() != expected.is_floating_point():
+        raise RuntimeError(f"expected values of {expected.dtype}, found {tensor.dtype}")
+    return tensor.to(expected.dtype, copy=True)
 
 
 def build_module(bundle: Bundle) -> TwoStage:

@@ -99,9 +99,10 @@ class TwoStage(nn.Module):
         self.ratio = ratio
         self.fine_ratio = fine_ratio
         self.context = context
-        # the card holds them, so they are not part of the weights
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        # the card holds them, so they are not part of the weights, and real in a module of shapes
+        for name, values in (("mean", mean), ("std", std)):
+            channels = torch.tensor(values, dtype=torch.float32, device="cpu").view(1, 3, 1, 1)
+            self.register_buffer(name, channels, persistent=False)
 
     @property
     def window_multiple(self) -> int:

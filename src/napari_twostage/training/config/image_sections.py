@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from napari_twostage.models.card import Uncertainty  # noqa: TC001 - read at runtime
 from napari_twostage.training.config.sections import require
 
 
@@ -103,7 +104,7 @@ class TilesConfig:
     selection: Literal["random", "weighted", "highest"] = "weighted"
     count: int = 1
     """Tiles per image and step."""
-    uncertainty: Literal["tent", "entropy", "neg_plogp"] = "tent"
+    uncertainty: Uncertainty = "tent"
 
     def __post_init__(self) -> None:
         require(self.count >= 1, "count must be 1 or more")

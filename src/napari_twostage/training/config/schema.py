@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from napari_twostage.models.card import Uncertainty  # noqa: TC001 - read at runtime
 from napari_twostage.training.config.image_sections import (
     Augmentation,
     DataConfig,
@@ -118,7 +119,7 @@ class CardConfig:
     """Context around a tile in fine pixels; whole images are cut without a halo."""
     coarse_window_px: int = 448
     coarse_halo_px: int = 32
-    uncertainty: Literal["tent", "entropy", "neg_plogp"] = "tent"
+    uncertainty: Uncertainty = "tent"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +201,8 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
     table = read_toml(path)
     for change in changes:
         _change(table, change)
-    superfluous = SUPERFLUOUS.get(str(table.get("kind")), ())
+    kind = table.get("kind")
+    superfluous = SUPERFLUOUS.get(kind, ()) if isinstance(kind, str) else ()
     table = {key: value for key, value in table.items() if key not in superfluous}
     return read_section(TrainConfig, table, str(path))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import fields, is_dataclass
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from napari_twostage.errors import TwoStageError
+from napari_twostage.errors import TwoStageError, reason_of
+from napari_twostage.io.limited import read_limited
+from napari_twostage.utils.values import fits, shown, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,8 @@ class ConfigError(TwoStageError):
     """A configuration that cannot be used; the message names the file and the key."""
 
 
+LONGEST = 1 << 20
+"""Bytes of a configuration."""
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -43,12 +46,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         If the file is missing or not TOML.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_limited(path, LONGEST)
         # PowerShell 5 redirects `train --example > own.toml` as UTF-16
         text = raw.decode("utf-16" if raw[:2] in UTF16_MARKS else "utf-8-sig")
         return tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is no readable TOML file: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no readable TOML file: {reason_of(error)}") from error
 
 
 def read_section(kind: type[Section], table: object, where: str) -> Section:
@@ -69,10 +72,12 @@ def read_section(kind: type[Section], table: object, where: str) -> Section:
         If a key is unknown or missing, or a value is of another type or breaks a rule.
     """
     if not isinstance(table, dict):
-        raise ConfigError(f"{where} must be a table, found {table!r}")
+        raise ConfigError(f"{where} must be a table, found {shown(table)}")
     hints = get_type_hints(kind)
     if unknown := set(table) - set(hints):
-        raise ConfigError(f"{where} has unknown keys {sorted(unknown)}; known: {sorted(hints)}")
+        raise ConfigError(
+            f"{where} has unknown keys {shown(sorted(unknown))}; known: {sorted(hints)}"
+        )
     values = {
         key: _value(hints[key], value, where, f"[{key}]" if isinstance(value, dict) else key)
         for key, value in table.items()
@@ -97,29 +102,6 @@ def _value(hint: object, value: object, where: str, name: str) -> object:
     if inner and value is not None:
         return read_section(inner[0], value, f"{where}: {name}")  # type: ignore[arg-type]
     value = tuple(value) if isinstance(value, list) else value
-    if not _fits(value, hint):
-        raise ConfigError(f"{where}: expected {_words(hint)} for {name}, found {value!r}")
+    if not fits(value, hint):
+        raise ConfigError(f"{where}: expected {words(hint)} for {name}, found {shown(value)}")
     return value
-
-
-def _fits(value: object, hint: object) -> bool:
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is UnionType:
-        return any(_fits(value, kind) for kind in inner)
-    if origin is Literal:
-        return value in inner
-    if origin is tuple:
-        if not isinstance(value, tuple) or len(value) != len(inner):
-            return False
-        return all(_fits(item, of) for item, of in zip(value, inner, strict=True))
-    if hint is float:
-        return type(value) in (int, float)
-    return type(value) is (origin or hint)
-
-
-def _words(hint: object) -> str:
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(get_args(hint))
-    if get_origin(hint) is UnionType:
-        return " or ".join(_words(kind) for kind in get_args(hint) if kind is not NoneType)
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)

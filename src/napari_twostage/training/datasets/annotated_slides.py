@@ -21,6 +21,7 @@ from napari_twostage.training.datasets.qupath import (
 )
 from napari_twostage.training.datasets.samples import DatasetError, Samples
 from napari_twostage.training.datasets.splits import choose_split
+from napari_twostage.utils.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,9 +191,9 @@ def _refuse_several(root: Path, features: dict[Path, list[Feature]]) -> None:
     """Raise if several named classes would silently become one."""
     names = {f.name for found in features.values() for f in found if not is_region(f, ())}
     if len(names - {None}) > 1:
-        listed = ", ".join(sorted(name for name in names if name))
+        listed = ", ".join(shown(name)[1:-1] for name in sorted(name for name in names if name))
         raise DatasetError(
-            f"{root} has annotations of the classes {listed}; "
+            f"{root} has annotations of the classes {listed[:150]}; "
             "list those to learn in the order of their values"
         )
 
@@ -224,7 +225,7 @@ def _value(path: Path, feature: Feature, classes: Classes) -> int:
     if not classes.names or (feature.name is None and classes.count == 1):
         return 1
     if feature.name not in classes.names:
-        found = f"is of class '{feature.name}'" if feature.name else "has no class"
+        found = f"is of class {shown(feature.name)}" if feature.name else "has no class"
         raise DatasetError(
             f"{path}, feature {feature.number} {found}; the classes are {', '.join(classes.names)}"
         )

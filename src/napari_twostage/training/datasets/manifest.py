@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import csv
 from functools import partial
-from pathlib import Path
+from io import StringIO
+from pathlib import Path, PureWindowsPath
 
+from napari_twostage.errors import reason_of
+from napari_twostage.io.limited import read_limited
 from napari_twostage.training.datasets.classes import Classes
 from napari_twostage.training.datasets.image_files import read_classes, read_pair
 from napari_twostage.training.datasets.samples import DatasetError, Sample, Samples
+from napari_twostage.utils.values import shown
+
+LONGEST = 1 << 26
+"""Bytes of a manifest."""
+LONGEST_PATH = 200
+"""Characters of a file's name in a manifest."""
 
 
 def load_split(folder: str | Path, split: str) -> list[Sample]:
@@ -82,8 +91,26 @@ def _rows(root: Path) -> list[dict[str, str]]:
         raise DatasetError(
             f"{manifest} is missing; name a folder with manifest.csv, images/, masks/"
         )
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    try:
+        text = read_limited(manifest, LONGEST).decode("utf-8-sig")
+        reader = csv.DictReader(StringIO(text, newline=""))
         if missing := {"file", "split"} - set(reader.fieldnames or ()):
             raise DatasetError(f"{manifest} has no column {' and '.join(sorted(missing))}")
-        return list(reader)
+        rows = list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{manifest} cannot be read: {reason_of(error)[:150]}") from error
+    for number, row in enumerate(rows, start=2):
+        if not _is_inside(row["file"]) or row["split"] is None:
+            raise DatasetError(
+                f"{manifest}, row {number}: expected a split and a file inside images/, found "
+                f"{shown(row['file'])}; correct the row"
+            )
+    return rows
+
+
+def _is_inside(file: str | None) -> bool:
+    """Whether a name is that of a file in a folder or its subfolders."""
+    if not file or len(file) > LONGEST_PATH or not file.isprintable():
+        return False
+    place = PureWindowsPath(file)  # slashes of either kind
+    return not place.anchor and ".." not in place.parts

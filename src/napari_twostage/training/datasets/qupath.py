@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import warnings
 from dataclasses import dataclass
@@ -12,7 +11,10 @@ import numpy as np
 import shapely
 from shapely.geometry import shape
 
+from napari_twostage.errors import one_line, reason_of
+from napari_twostage.io.limited import gunzip_limited, read_limited
 from napari_twostage.training.datasets.samples import DatasetError
+from napari_twostage.utils.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,10 +24,26 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Box, Grid
 
+LONGEST = 1 << 28
+"""Bytes of a file, unpacked: some 100 bytes for each point of an outline."""
+FARTHEST = 1e9
+"""Largest coordinate, in pixels of level 0."""
 REGION = "region"
 """Prefix of classifications, such as QuPath's ``Region*``, that mark fully annotated areas."""
 _RECTANGULAR = 0.999
 """Smallest share of its bounding box that a rectangle covers, with rounded coordinates."""
+
+
+UNREADABLE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    shapely.errors.ShapelyError,
+)
+"""Errors of shapely about what is no geometry."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +67,11 @@ def read_features(path: Path) -> list[Feature]:
         If the file is not GeoJSON, or a feature is not a valid polygon.
     """
     try:
-        raw = path.read_bytes()
-        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        raw = read_limited(path, LONGEST)
+        text = gunzip_limited(raw, LONGEST) if path.suffix == ".gz" else raw
         document = json.loads(text)
-    except (OSError, EOFError, ValueError) as error:
-        raise DatasetError(f"{path} is no readable GeoJSON: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} is no readable GeoJSON: {reason_of(error)[:150]}") from error
     if isinstance(document, dict):  # a collection, or one feature; older versions write a list
         document = document.get("features", [document])
     if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
@@ -64,23 +82,33 @@ def read_features(path: Path) -> list[Feature]:
 def _feature(path: Path, number: int, entry: dict[str, Any]) -> Feature:
     where = f"{path}, feature {number}"
     try:
-        geometry = shape(entry["geometry"])
-    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
-        raise DatasetError(f"{where} has no geometry that can be read: {error!r}") from error
+        with np.errstate(all="ignore"):
+            geometry = shape(entry["geometry"])
+    except UNREADABLE as error:
+        raise DatasetError(
+            f"{where} has no geometry that can be read: {one_line(error)[:150]}; draw it again"
+        ) from error
     if geometry.geom_type not in ("Polygon", "MultiPolygon"):
         raise DatasetError(f"{where} is a {geometry.geom_type}, not a polygon; delete it")
+    if not geometry.is_empty and not max(map(abs, geometry.bounds)) <= FARTHEST:
+        raise DatasetError(f"{where} lies beyond {FARTHEST:g} pixels; draw it again")
     if geometry.is_empty or not geometry.is_valid:
         reason = shapely.is_valid_reason(geometry) if not geometry.is_empty else "it is empty"
         raise DatasetError(f"{where} is no valid polygon ({reason}); draw it again")
-    return Feature(number, geometry, _name(entry))
+    return Feature(number, geometry, _name(entry, where))
 
 
-def _name(entry: dict[str, Any]) -> str | None:
+def _name(entry: dict[str, Any], where: str) -> str | None:
     """Classification of a feature: a name, or in recent QuPath versions a list of names."""
-    kind = (entry.get("properties") or {}).get("classification") or {}
-    if isinstance(kind, str):
-        return kind
-    return kind.get("name") or ": ".join(kind.get("names", ())) or None
+    properties = entry.get("properties") or {}
+    kind = (properties.get("classification") if isinstance(properties, dict) else properties) or {}
+    if isinstance(kind, dict):
+        names = [kind["name"]] if kind.get("name") else kind.get("names") or []
+    else:
+        names = [kind]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DatasetError(f"{where} has no readable class, found {shown(kind)}; set it again")
+    return ": ".join(names) or None
 
 
 def is_region(feature: Feature, names: Iterable[str]) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from napari_twostage.io.csv_table import TableWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,9 @@ class Table:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.name}.md").write_text(self.to_markdown(), encoding="utf-8")
         with (folder / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([self.header, *self.rows])
+            table = TableWriter(file)
+            for row in (self.header, *self.rows):
+                table.row(row)
 
 
 def percent(share: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,17 +101,18 @@ class ModelSection(Section):
 
 
 def card_text(card: ModelCard) -> str:
-    """Summary of a card, as rich text."""
+    """Summary of a card, as rich text, in which words of the card are no tags."""
     classes = " &nbsp; ".join(
-        f'<span style="color:{entry.color}">■</span>&nbsp;{entry.name}' for entry in card.classes
+        f'<span style="color:{entry.color}">■</span>&nbsp;{escape(entry.name)}'
+        for entry in card.classes
     )
     chosen = next((name for name in card.metrics if name.startswith("two stages")), None)
     lines = [
-        card.description,
+        escape(card.description),
         f"{classes} &nbsp;·&nbsp; {card.fine_mpp:g} µm/px &nbsp;·&nbsp; "
         f"coarse {card.fine_mpp * card.ratio:g} µm/px",
-        f"{chosen[0].upper()}{chosen[1:]}: {card.metrics[chosen]}" if chosen else "",
-        f"Licence: {card.licence}",
+        escape(f"{chosen[0].upper()}{chosen[1:]}: {card.metrics[chosen]}") if chosen else "",
+        escape(f"Licence: {card.licence}"),
     ]
     return "<br>".join(line for line in lines if line)
 
