@@ -75,10 +75,9 @@ class Observed:
 
     @property
     def written(self) -> list[Path]:
-        """Files at home beside our cache, and beside matplotlib's list of fonts."""
+        """Files at home beside our cache."""
         files = (path for path in self.home.rglob("*") if path.is_file())
-        others = (path for path in files if "napari-twostage" not in path.parts)
-        return [path for path in others if not path.name.startswith("fontlist")]
+        return [path for path in files if "napari-twostage" not in path.parts]
 
 
 @pytest.fixture

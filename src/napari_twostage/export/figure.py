@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import platformdirs
 
 from napari_twostage.errors import SegmentationError, SlideError
 from napari_twostage.export.figure_rasters import (
@@ -123,6 +126,7 @@ def write_figure(result: Result, path: Path, progress: ProgressCallback) -> None
     progress : callable
         Called with the share done, in [0, 1].
     """
+    _keep_fonts_in_cache()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -145,6 +149,13 @@ def write_figure(result: Result, path: Path, progress: ProgressCallback) -> None
     comment = {"Comment": f"unfinished: {note['unfinished']}"} if note else {}
     figure.savefig(path, format="png", metadata={"Software": None, **comment})
     progress(1.0)
+
+
+def _keep_fonts_in_cache() -> None:
+    """Have matplotlib keep its list of fonts in our cache folder: nothing else is written to."""
+    if "matplotlib" not in sys.modules:
+        place = platformdirs.user_cache_path("napari-twostage") / "matplotlib"
+        os.environ.setdefault("MPLCONFIGDIR", str(place))
 
 
 class _Panels:

@@ -16,8 +16,8 @@ from napari_twostage.utils.values import fits, shown, words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from napari_twostage.models.card import ModelCard
-
+Card = Any
+"""A `card.ModelCard`, whose module imports this one."""
 LONGEST_NAME = 64
 """Characters of names and versions: a result's folder is called after its slide and model."""
 LONGEST_FOUND = 120
@@ -44,7 +44,7 @@ MPP = (0.02, 20.0)
 MPP_RANGE = (0.01, 40.0)
 
 
-def check_card(card: ModelCard) -> None:
+def check_card(card: Card) -> None:
     """Refuse a card that breaks a rule.
 
     Raises
@@ -64,7 +64,7 @@ def check_card(card: ModelCard) -> None:
             raise _error(card, rule, found or "otherwise")
 
 
-def _error(card: ModelCard, rule: str, found: str) -> ModelError:
+def _error(card: Card, rule: str, found: str) -> ModelError:
     return ModelError(
         f"card of model {shown(card.name)}: {rule}; found {found[:LONGEST_FOUND]}; "
         "correct the card, or get the model again"
@@ -116,14 +116,14 @@ def _is_entry(value: object, largest: float) -> bool:
     return value is None or isinstance(value, dict | list | tuple)
 
 
-def _are_networks(card: ModelCard) -> bool:
+def _are_networks(card: Card) -> bool:
     stated = card.architecture, card.fine_architecture or {}, card.refiner or {}
     return all(
         _are_entries(one, MOST_CHANNELS) and isinstance(one.get("name", ""), str) for one in stated
     )
 
 
-def _window_values(card: ModelCard) -> int:
+def _window_values(card: Card) -> int:
     return int(card.outputs * max(card.window_px, card.coarse_window_px) ** 2)
 
 
@@ -131,7 +131,7 @@ def _is_power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
 
 
-RULES: dict[str, Callable[[ModelCard], bool]] = {
+RULES: dict[str, Callable[[Card], bool]] = {
     # checked in this order: later rules divide by numbers that earlier ones keep from being 0
     f"name is 1 to {LONGEST_NAME} characters that a file name may hold, without a leading dot": (
         lambda card: _is_name(card.name)
