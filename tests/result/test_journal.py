@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.servers import memory
 
+from napari_twostage.errors import SegmentationError
 from napari_twostage.io.paths import Location, is_vacant
 from napari_twostage.io.url import Url
 from napari_twostage.result.journal import Journal
@@ -170,3 +173,68 @@ def test_a_journal_may_move_between_disk_and_store(url: Url, path: Path) -> None
         copy(source, target)
         add(Journal(target))
         assert list(Journal(target).events()) == expected
+
+
+APPENDER = """
+import sys
+from pathlib import Path
+from napari_twostage.result.journal import Journal
+
+journal = Journal(Path(sys.argv[1]))
+for number in range(300):
+    journal.append({"event": "refined", "tiles": [[int(sys.argv[2]) * 10 ** (number % 5), number]]})
+"""
+
+
+def test_lines_of_processes_that_append_at_once_stay_whole(path: Path) -> None:
+    started = [
+        subprocess.Popen([sys.executable, "-c", APPENDER, str(path), str(who)]) for who in (1, 2)
+    ]
+    assert [one.wait() for one in started] == [0, 0]
+    events = [event for event in Journal(path).events() if event is not None]
+    assert len(path.read_bytes().splitlines()) == len(events) == 600
+    for who in (1, 2):
+        own = [event for event in events if str(event["tiles"][0][0]).startswith(str(who))]
+        assert [event["tiles"][0][1] for event in own] == list(range(300))
+
+
+def test_a_missing_line_is_noticed(path: Path) -> None:
+    journal = Journal(path)
+    for event in EVENTS:
+        journal.append(event)
+    first, _, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + last)
+    again = Journal(path)
+    assert list(again.events()) == [EVENTS[0], None, EVENTS[2]]
+    assert again.lines == 3, "the missing one counts"
+
+
+def test_a_damaged_line_is_told_from_the_others(path: Path) -> None:
+    whole = write(path, EVENTS)
+    path.write_bytes(whole.replace(b'"line', b'"Line'))
+    assert list(Journal(path).events()) == [EVENTS[0], None, EVENTS[2]]
+
+
+def test_a_journal_written_anew_has_only_what_makes_sense(path: Path) -> None:
+    journal = Journal(path)
+    journal.append(*EVENTS)
+    old = Journal(path)
+    list(old.events())
+    journal.rewrite([{"event": "created"}], lambda event: event["event"] != "failed")
+    kept = [{"event": "created"}, EVENTS[0], EVENTS[2]]
+    assert list(Journal(path).events()) == kept
+    journal.append(EVENTS[1])
+    assert list(Journal(path).events()) == [*kept, EVENTS[1]]
+    with pytest.raises(SegmentationError, match="written anew since it was opened"):
+        list(old.new_events())
+
+
+def test_half_a_line_is_not_looked_at_again_and_again(path: Path) -> None:
+    whole = write(path, EVENTS)
+    path.write_bytes(whole[:-5])
+    journal = Journal(path)
+    list(journal.events())
+    assert not journal.grown
+    path.write_bytes(whole)
+    assert journal.grown
+    assert list(journal.new_events()) == [EVENTS[2]]

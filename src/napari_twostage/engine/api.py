@@ -24,9 +24,10 @@ from napari_twostage.io.paths import is_vacant, remove_tree
 from napari_twostage.io.url import Url
 from napari_twostage.method.pipeline import no_focus, open_gate
 from napari_twostage.models import load_model
-from napari_twostage.result.check import Finding, repair_metadata
+from napari_twostage.result.check import repair_metadata
 from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import make_folder, remove_result, storage
+from napari_twostage.result.writer_lock import WriterLock
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.base import Slide
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from napari_twostage.method.steps import Step
     from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
+    from napari_twostage.result.findings import Finding
     from napari_twostage.slides.arrays import ArrayLike
 
     SlideLike = Slide | str | Location | ArrayLike
@@ -91,6 +93,9 @@ def segment(
         Channel of a fluorescence slide that is given as a path or array.
     overwrite : bool
         Replace an earlier result in `out`; False by default.
+    take_over : bool
+        Write a result that a process of another machine left locked, which is known to be gone;
+        False by default.
 
     Returns
     -------
@@ -154,25 +159,27 @@ def prepare(
     made = False
     with storage(path):
         require_place_for_result(path, opened)
+        if options.take_over:
+            WriterLock(path).take_over()
         if options.overwrite and not is_vacant(path):
             remove_result(path)
         if is_vacant(path):
             record = Record.new(opened, loaded, working_grid(opened, loaded.card), parameters)
             made = _make(path, record)
-        if not made:
-            _tell(repair_metadata(path))
+        findings = [] if made else repair_metadata(path)
         record = read_record(path)
         require_same(path, record, opened, parameters)
     seg = Segmentation(path, record, slide=opened, model=loaded)
     if not made:
-        _tell(seg.repair())
+        findings += seg.repair()
+    _tell(path, findings)
     return seg
 
 
-def _tell(findings: list[Finding]) -> None:
+def _tell(path: Location, findings: list[Finding]) -> None:
     """Name what is damaged in a result, each file once."""
     for file, verdict in dict.fromkeys((found.file, found.verdict) for found in findings):
-        log.warning("%s is damaged: %s", file, verdict)
+        log.warning("%s is damaged: %s", path / file, verdict)
 
 
 def _make(path: Location, record: Record) -> bool:
@@ -212,7 +219,7 @@ def run_to_end(
     cluster : Executor, optional
         See `segment`.
     """
-    fresh = not seg.tissue_known
+    fresh = not seg.tissue_known and not seg.windows_done and not seg.edit_boxes
     try:
         yield from run(seg, seg.model, wanted, focus=focus, gate=gate, executor=cluster)
     except SlideError:

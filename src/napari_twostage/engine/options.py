@@ -31,6 +31,7 @@ class RunKeywords(TypedDict, total=False):
     uncertainty: str | None
     channel: int | str | None
     overwrite: bool
+    take_over: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,13 +62,15 @@ class RunOptions:
     """Channel of a fluorescence slide that is given as a path or array."""
     overwrite: bool = False
     """Replace an earlier result in the output folder."""
+    take_over: bool = False
+    """Remove the lock that a process of another machine left, which is known to be gone."""
 
     def __post_init__(self) -> None:
         if self.region is not None and not isinstance(self.region, Box):
             raise SelectionError(
                 f"region must be a Box(top, left, bottom, right) of level 0; found {self.region!r}"
             )
-        for name in ("tissue", "overwrite"):
+        for name in ("tissue", "overwrite", "take_over"):
             if not isinstance(getattr(self, name), bool):
                 raise SelectionError(f"{name} must be True or False; found {getattr(self, name)!r}")
         if isinstance(self.channel, bool) or not isinstance(self.channel, int | str | None):

@@ -81,7 +81,9 @@ class Segmentation(Result):
             If the folder is no result, or slide or model are not those it was made with.
         """
         place, record = cls._read(path)
-        return cls(place, record, slide=opened(record, slide), model=model)
+        seg = cls(place, record, slide=opened(record, slide), model=model)
+        seg._files.tell_damage()
+        return seg
 
     @property
     def model(self) -> Model:

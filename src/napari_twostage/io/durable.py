@@ -109,10 +109,13 @@ def make_folders(folder: Path, inside: Path) -> None:
     FileNotFoundError
         If there is no folder `inside`.
     """
+    if folder == inside:
+        folder.stat()
+        return
     try:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError:
-        if folder == inside or inside not in folder.parents:
+        if inside not in folder.parents:
             raise
         make_folders(folder.parent, inside)
         folder.mkdir(exist_ok=True)

@@ -35,6 +35,15 @@ _TAIL_BYTES = 4096
 _LOCKED_BYTE = 2**31 - 2
 """Byte that is locked on Windows: beyond any data, because locked bytes are unreadable."""
 _BINARY = getattr(os, "O_BINARY", 0)
+_OF_THE_FILE = (
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+)
+"""Errors that say that a file itself cannot be read: a folder, a link to nowhere, a bad sector."""
 ASIDE = ".partial"
 """Ending of a file or folder before it takes its name."""
 _PROCESS = secrets.token_hex(4)
@@ -51,6 +60,11 @@ def read_file(path: Path) -> bytes:
     replaced at this moment.
     """
     return patiently(path.read_bytes, path)
+
+
+def is_unreadable(error: OSError) -> bool:
+    """Whether an error of reading is the file's own, and not that of a busy or full system."""
+    return error.errno in _OF_THE_FILE and not isinstance(error, BusyFileError)
 
 
 def write_file(

@@ -19,6 +19,7 @@ import numpy as np
 from napari_twostage.errors import DamagedFileError, SegmentationError
 from napari_twostage.geometry import Box
 from napari_twostage.io.durable import sync_folder
+from napari_twostage.io.files import is_unreadable
 from napari_twostage.io.paths import UNREADABLE, load_arrays, remove_file, save_arrays
 from napari_twostage.result.journal_events import EditMade, EditStored, EditUndone
 from napari_twostage.result.layout import UNSET
@@ -67,6 +68,10 @@ class SavedEdit:
                     raise ValueError(f"labels of {labels.shape}")
         except (*UNREADABLE, FileNotFoundError) as error:
             raise DamagedFileError(file) from error
+        except OSError as error:
+            if is_unreadable(error):
+                raise DamagedFileError(file, error.strerror or "") from error
+            raise
         return edit
 
 
@@ -95,7 +100,11 @@ class Edits:
         for event in self._log.unstored:
             with suppress(DamagedFileError):  # named by `settle`, and by a check
                 waiting.append(self._waiting(event))
-        self._store.show_edits((edit.box for edit in self._log.edits), waiting)
+        behind = {event.number for event in self._log.unstored}
+        edits = self._log.edits
+        # version 0.1 removed what was empty
+        stored = [edit.box for edit in edits if edit.waits and edit.number not in behind]
+        self._store.show_edits((edit.box for edit in edits), waiting, stored)
 
     def add(self, box: Box, labels: NDArray[np.uint8]) -> None:
         """Add an edit; parameters and errors as for `Result.edit`. Only the writer may call."""
@@ -170,29 +179,69 @@ class Edits:
             self._log.record(EditStored(event.number))
             self.follow()
             if isinstance(event, EditUndone):
+                self._store.remove_empty_edits(self._log.undone_boxes[event.number])
                 self._log.commit()  # before its file goes
                 remove_file(self.file(event.number))
+
+    def recover(self) -> None:
+        """Record edits that were saved and not recorded, or that the journal has lost.
+
+        Only the writer may call.
+        """
+        for event in self.unrecorded():
+            log.warning("edit %d was saved and is kept: the journal lacked it", event.number)
+            self._log.record(event, at_once=True)
+            self.follow()
+            self.settle()
+
+    def unrecorded(self) -> list[EditMade]:
+        """Edits with a whole file that the journal does not have."""
+        known = {edit.number for edit in self._log.edits} | self._log.undone_boxes.keys()
+        found = (self._from_file(number) for number in sorted(self.numbers_on_disk() - known))
+        return [event for event in found if event is not None]
+
+    def _from_file(self, number: int) -> EditMade | None:
+        """The event of an edit, from its file; None for one of version 0.1, or a damaged one."""
+        try:
+            saved = SavedEdit.load(self.file(number))
+        except DamagedFileError:
+            return None
+        if saved.box is None or saved.after is None:
+            return None
+        inside = self._store.layout.fine.box.contains(saved.box)
+        return EditMade(number, saved.box) if inside else None
 
     def paint_again(self, places: Iterable[Box]) -> None:
         """Paint places whose array is damaged from the files of the edits, as far as there are any.
 
         Only the writer may call.
         """
-        painted = []
-        for place in places:
-            labels = np.full(place.shape, UNSET, np.uint8)
-            for edit in self._log.edits:
-                part = edit.box.intersect(place)
-                with suppress(DamagedFileError):
-                    after = SavedEdit.load(self.file(edit.number)).after
-                    if part.area and after is not None:
-                        inside = after[part.shift(-edit.box.top, -edit.box.left).slices]
-                        labels[part.shift(-place.top, -place.left).slices] = inside
-            painted.append((place, labels))
+        painted = [(place, self._painted(place, self._log.edits)) for place in places]
         self._store.show_edits((edit.box for edit in self._log.edits), painted)
         for place, _ in painted:
             self._store.store_edit(place)
         self.follow()
+
+    def save_again(self, edit: EditMade) -> None:
+        """Write the file of an edit anew from the array and the edits before it."""
+        before = self._painted(edit.box, (e for e in self._log.edits if e.number < edit.number))
+        after = self._store.read_edits(edit.box)
+        self._make_folder()
+        box = np.array(edit.box.as_list())
+        save_arrays(self.file(edit.number), before=before, after=after, box=box)
+
+    def _painted(self, place: Box, edits: Iterable[EditMade]) -> NDArray[np.uint8]:
+        """Labels that some edits painted in a place, from their files."""
+        labels = np.full(place.shape, UNSET, np.uint8)
+        for edit in edits:
+            part = edit.box.intersect(place)
+            if part.area:
+                with suppress(DamagedFileError):
+                    after = SavedEdit.load(self.file(edit.number)).after
+                    if after is not None and after.shape == edit.box.shape:
+                        inside = after[part.shift(-edit.box.top, -edit.box.left).slices]
+                        labels[part.shift(-place.top, -place.left).slices] = inside
+        return labels
 
     def remove_strays(self) -> None:
         """Remove files of edits that were never committed, or are undone."""
@@ -217,6 +266,11 @@ class Edits:
         box = event.box if isinstance(event, EditMade) else self._log.undone_boxes[event.number]
         if labels is None or labels.shape != box.shape:
             raise DamagedFileError(self.file(event.number))
+        if isinstance(event, EditMade):
+            above = [edit for edit in self._log.edits if edit.number > event.number]
+            if any(edit.box.intersect(box).area for edit in above):  # it was lost for a while
+                over = self._painted(box, above)
+                labels = np.where(over == UNSET, labels, over)
         return box, labels
 
     def check(self, box: Box, labels: NDArray[np.integer]) -> NDArray[np.uint8]:

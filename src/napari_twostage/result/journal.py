@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import stat
 import zlib
 from collections import defaultdict
 from functools import cached_property, partial
@@ -10,13 +12,13 @@ from itertools import count, takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_twostage.errors import SegmentationError
+from napari_twostage.errors import DamagedFileError, SegmentationError, storage_error
 from napari_twostage.io.durable import sync_descriptor, sync_folder, write_durably
-from napari_twostage.io.files import append_lines
+from napari_twostage.io.files import append_lines, is_unreadable, remove_file
 from napari_twostage.io.url import Url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from napari_twostage.io.paths import Location
@@ -31,8 +33,9 @@ _FULL_BYTES = 1 << 16
 """An object of this size is not written again: the next event begins another."""
 _LONGEST_LINE = 1 << 24
 """Bytes of a line beyond which it is taken for damage."""
-CHECKSUM = "crc"
-"""Entry of a line with the checksum of the others; versions before 0.2 wrote none."""
+NUMBER, CHECKSUM = "n", "crc"
+"""Entries of a line: its number from 0 on, by which missing lines are noticed, and the checksum of
+all others; versions before 0.2 wrote neither."""
 
 
 class Journal:
@@ -55,10 +58,18 @@ class Journal:
         # the user may edit while a run writes, and a run may begin before another has ended
         self._lock = _LOCKS[path.absolute()]
         self._seen: dict[Location, int] = {}
+        self._size_seen: dict[Location, int] = {}
+        """Bytes of each file when it was read: behind the whole lines there may be half of one."""
+        self._file_seen: dict[Location, int] = {}
+        """Number of each file, by which another one that took its name is told."""
+        self.lines = 0
+        """Lines that were read or appended here, those that are damaged or missing too."""
 
     def events(self) -> Iterator[Line | None]:
-        """All whole events, the oldest first; None for each line that is damaged."""
+        """All whole events, the oldest first; None for each damaged line or gap between lines."""
         self._seen.clear()
+        self._file_seen.clear()
+        self.lines = 0
         yield from self.new_events()
 
     def new_events(self) -> Iterator[Line | None]:
@@ -67,22 +78,49 @@ class Journal:
         Raises
         ------
         SegmentationError
-            If the journal cannot be read, or lost lines that were read before.
+            If the journal was written anew since it was read.
+        DamagedFileError, StorageError
+            If it cannot be read.
         """
         for part in _parts(self.path):
-            start = self._seen.get(part, 0)
             try:
-                text = part.read_bytes() if isinstance(part, Url) else _read_from(part, start)
+                text = self._new_text(part)
             except FileNotFoundError:
                 return
             except OSError as error:
-                raise SegmentationError(f"{part} cannot be read: {error.strerror}") from error
-            if isinstance(part, Url):
-                text = text[start:]
-            text = text[: text.rfind(b"\n") + 1]
-            self._seen[part] = start + len(text)
+                if is_unreadable(error):
+                    raise DamagedFileError(part, error.strerror or "") from error
+                raise storage_error(error, part) from error
             for line in text.split(b"\n")[:-1]:
-                yield _decoded(line)
+                event = _decoded(line)
+                number = None if event is None else event.pop(NUMBER, None)
+                if isinstance(number, int) and number > self.lines:
+                    self.lines = number
+                    yield None
+                self.lines += 1
+                yield event
+
+    def _new_text(self, part: Location) -> bytes:
+        """Whole lines of a part that were not read before."""
+        start = self._seen.get(part, 0)
+        if isinstance(part, Url):
+            text = part.read_bytes()[start:]
+        else:
+            status = part.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "it is no file")
+            same = self._file_seen.setdefault(part, status.st_ino) == status.st_ino
+            if not same or status.st_size < start:
+                raise SegmentationError(
+                    f"{part} was written anew since it was opened; open the result again"
+                )
+            with part.open("rb") as file:
+                file.seek(start)
+                text = file.read()
+            self._size_seen[part] = start + len(text)
+        text = text[: text.rfind(b"\n") + 1]
+        self._seen[part] = start + len(text)
+        return text
 
     @property
     def grown(self) -> bool:
@@ -94,49 +132,70 @@ class Journal:
             return False
         place = self._last_part
         try:
-            return place.stat().st_size > self._seen.get(place, 0)
+            size = place.stat().st_size
         except OSError:
             return False
+        return size not in (self._seen.get(place, 0), self._size_seen.get(place))
 
     def append(self, *events: Line) -> None:
         """Record events; once this returns, neither a crash nor a power cut loses them."""
-        lines = b"".join(map(_encoded, events))
         with self._lock:
-            self._append(lines)
+            if self._append(_joined(events, self.lines)):
+                self.lines += len(events)
 
-    def rewrite(self, first: list[Line]) -> None:
-        """Write the journal anew without damaged lines, these events first; not by URL."""
+    def rewrite(self, first: list[Line], is_sound: Callable[[Line], bool]) -> None:
+        """Write the journal anew without damaged lines; not by URL.
+
+        Parameters
+        ----------
+        first : list of dict
+            Events to begin with.
+        is_sound : callable
+            Whether an event that could be read makes sense.
+        """
         if isinstance(self.path, Url):
             return
         with self._lock:
+            events, parts = list(first), []
             for part in takewhile(lambda part: part.exists(), _parts(self.path)):
-                events = first if part == self.path else []
-                text = part.read_bytes()
-                whole = [line for line in text.split(b"\n")[:-1] if _decoded(line) is not None]
-                write_durably(part, b"".join([*map(_encoded, events), *(w + b"\n" for w in whole)]))
-                self._seen[part] = part.stat().st_size
-            if not self.path.exists():
-                write_durably(self.path, b"".join(map(_encoded, first)))
-                self._seen[self.path] = self.path.stat().st_size
+                found = (_decoded(line) for line in part.read_bytes().split(b"\n")[:-1])
+                events += [event for event in found if event is not None and is_sound(event)]
+                parts.append(part)
+            write_durably(self.path, _joined(events, 0))
+            for part in parts[1:]:
+                remove_file(part)
+            self.__dict__.pop("_last_part", None)
+            self.__dict__.pop("_append", None)
+            for _ in self.events():  # they are known: from here on lines count as new
+                pass
 
     @cached_property
-    def _append(self) -> Callable[[bytes], None]:
+    def _append(self) -> Callable[[bytes], bool]:
+        """Appends lines; False if lines of others come before them, which are still to be read."""
         if isinstance(self.path, Url):
             return _Objects(_parts(self.path), self._seen).append
         return partial(self._append_to_file, self._last_part)
 
-    def _append_to_file(self, place: Path, lines: bytes) -> None:
+    def _append_to_file(self, place: Path, lines: bytes) -> bool:
         first = not place.exists()
         start = append_lines(place, lines, sync=sync_descriptor)
         if first:
             sync_folder(place.parent)
-        if start == self._seen.get(place, 0):  # otherwise lines of others are still to be read
+        next_one = start == self._seen.get(place, 0)
+        if next_one:
             self._seen[place] = start + len(lines)
+        return next_one
 
     @cached_property
     def _last_part(self) -> Path:
         written = list(takewhile(lambda part: part.exists(), _parts(self.path)))
         return written[-1] if written else self.path  # type: ignore[return-value]  # no URL
+
+
+def _joined(events: Iterable[Line], first: int) -> bytes:
+    """Lines of events, numbered from `first` on."""
+    numbered = enumerate(events, start=first)
+    return b"".join(_encoded({**event, NUMBER: number}) for number, event in numbered)
 
 
 def _encoded(event: Line) -> bytes:
@@ -158,14 +217,6 @@ def _decoded(line: bytes) -> Line | None:
     return event if whole else None
 
 
-def _read_from(path: Path, start: int) -> bytes:
-    if not path.is_file() and path.exists():
-        raise OSError(0, "it is no file")
-    with path.open("rb") as file:
-        file.seek(start)
-        return file.read()
-
-
 def _parts(first: _Place) -> Iterator[_Place]:
     """Places of lines, in order, without end."""
     yield first
@@ -183,7 +234,7 @@ class _Objects:
         self._lines = b""
         self._place: Url | None = None
 
-    def append(self, added: bytes) -> None:
+    def append(self, added: bytes) -> bool:
         lines = self._lines + added
         if self._place is None:
             self._place = self._begin(lines)
@@ -193,6 +244,7 @@ class _Objects:
         self._seen[self._place] = len(lines)
         if len(lines) >= _FULL_BYTES:
             self._lines, self._place = b"", None
+        return True
 
     def _begin(self, lines: bytes) -> Url:
         """Take the first place that is free, for good."""

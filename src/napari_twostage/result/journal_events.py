@@ -136,6 +136,29 @@ class Created:
         return {"event": "created", "record": self.record}
 
 
+@dataclass(frozen=True, slots=True)
+class RecordGrown:
+    """The record has more than when the folder was made; a copy, as `Created`."""
+
+    tissue: dict[str, Any] | None = None
+    runs: tuple[dict[str, Any], ...] = ()
+    """Runs that began or ended, the oldest first."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `parse` reads."""
+        return {"event": "record", "tissue": self.tissue, "runs": list(self.runs)}
+
+    def applied_to(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The copy of the record, as it is now."""
+        tissue = {} if self.tissue is None else {"tissue": self.tissue}
+        runs = list(record["runs"])
+        for run in self.runs:
+            if runs and run.get("token") is not None and runs[-1].get("token") == run["token"]:
+                runs.pop()  # it began then, and has ended now
+            runs.append(run)
+        return {**record, **tissue, "runs": runs}
+
+
 Event = (
     WindowDone
     | TilesRefined
@@ -146,6 +169,7 @@ Event = (
     | EditStored
     | PixelsLost
     | Created
+    | RecordGrown
 )
 
 
@@ -186,6 +210,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "stored": lambda values: EditStored(_number(values)),
     "lost": _lost,
     "created": lambda values: Created(dict(values["record"])),
+    "record": lambda values: RecordGrown(values["tissue"], tuple(map(dict, values["runs"]))),
 }
 
 

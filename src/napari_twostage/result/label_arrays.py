@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from napari_twostage.result.layout import UNSET
 from napari_twostage.result.zarr_chunks import compression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from napari_twostage.io.paths import Location
     from napari_twostage.result.layout import Layout
@@ -87,11 +87,52 @@ def open_array(path: Location, name: str, plan: ArrayPlan) -> zarr.Array[Any]:
     file = path / f"{name}/{METADATA}"
     try:
         array = zarr.open_array(store_at(path), path=name, mode="r+")
-        found = array.shape, array.chunks, str(array.dtype)
+        differing = list(_differing(array, plan))
     except TransferError:
         raise
     except Exception as error:  # zarr raises whatever junk leads to
         raise DamagedFileError(file) from error
-    if found != (plan.shape, plan.chunks, plan.dtype):
-        raise DamagedFileError(file, f"an array of {found[0]}, expected {plan.shape}")
+    if differing:
+        raise DamagedFileError(file, f"not the array that was made: {', '.join(differing)}")
     return array
+
+
+def _differing(array: zarr.Array[Any], plan: ArrayPlan) -> Iterator[str]:
+    """Names of what decides how chunks are found and decoded, and is not as planned."""
+    metadata: Any = array.metadata
+    if array.shards is None:  # made before there were shards, or on an object store
+        plan = replace(plan, shards=None)
+    key = metadata.chunk_key_encoding
+    found = {
+        "shape": (array.shape, plan.shape),
+        "chunks": (array.chunks, plan.chunks),
+        "shards": (array.shards, plan.shards),
+        "type": (str(array.dtype), plan.dtype),
+        "fill": (str(metadata.fill_value), str(np.dtype(plan.dtype).type(plan.fill))),
+        "names": ((key.name, key.separator), ("default", "/")),
+        "codecs": ([_plain(c.to_dict()) for c in metadata.codecs], _planned_codecs(plan)),
+    }
+    return (name for name, (value, planned) in found.items() if value != planned)
+
+
+def _plain(codec: dict[str, Any]) -> dict[str, Any]:
+    """A codec without settings that do not matter for reading."""
+    settings = dict(codec.get("configuration", {}))
+    if codec["name"] == "zstd":
+        return {"name": "zstd"}
+    for name in ("codecs", "index_codecs"):
+        if name in settings:
+            settings[name] = [_plain(inner) for inner in settings[name]]
+    if "chunk_shape" in settings:
+        settings["chunk_shape"] = tuple(settings["chunk_shape"])
+    return {"name": codec["name"], **settings}
+
+
+def _planned_codecs(plan: ArrayPlan) -> list[dict[str, Any]]:
+    little = {"name": "bytes", "endian": "little"}
+    values = little if np.dtype(plan.dtype).itemsize > 1 else {"name": "bytes"}
+    codecs = [values, {"name": "zstd"}]
+    if plan.shards is None:
+        return codecs
+    shard = {"chunk_shape": plan.chunks, "codecs": codecs, "index_codecs": [little]}
+    return [{"name": "sharding_indexed", **shard, "index_location": "start"}]

@@ -73,7 +73,7 @@ class LabelPlane:
             return
         held = Box.around(written).shift(cells.top, cells.left)
         part = held.scaled(self._tiles.tile_px).intersect(box)
-        over = np.asarray(self.array.read(part.slices, self.written, all_there=True), np.uint8)
+        over = np.asarray(self.array.read(part.slices, self.written, self.written), np.uint8)
         place = labels[part.shift(-box.top, -box.left).slices]
         np.copyto(place, over, where=over != UNSET)
 
@@ -93,9 +93,14 @@ class EditPlane(LabelPlane):
     def __init__(self, array: ChunkFiles, tiles: TileGrid) -> None:
         super().__init__(array, tiles)
         self._shown: tuple[tuple[Box, ...], tuple[tuple[Box, NDArray[np.uint8]], ...]] = (), ()
+        self.stored = np.zeros(tiles.shape, bool)
+        """(rows, columns): tiles that the array must have."""
 
     def show(
-        self, boxes: Iterable[Box], waiting: Iterable[tuple[Box, NDArray[np.uint8]]] = ()
+        self,
+        boxes: Iterable[Box],
+        waiting: Iterable[tuple[Box, NDArray[np.uint8]]] = (),
+        stored: Iterable[Box] = (),
     ) -> None:
         """Show these edits from now on.
 
@@ -105,12 +110,17 @@ class EditPlane(LabelPlane):
             Boxes of the edits that stand.
         waiting : iterable of (Box, (height, width) uint8 array)
             Painted labels of boxes that the array may not have yet, the latest last.
+        stored : iterable of Box
+            Boxes that the array must have.
         """
         boxes, waiting = tuple(boxes), tuple(waiting)
         marked = np.zeros(self._tiles.shape, bool)
         for box in (*boxes, *(box for box, _ in waiting)):
             marked[self._cells(box).slices] = True
-        self.written = marked
+        must_be = np.zeros(self._tiles.shape, bool)
+        for box in stored:
+            must_be[self._cells(box).slices] = True
+        self.written, self.stored = marked, must_be
         self._shown = boxes, waiting
 
     def lay_over(self, labels: NDArray[np.uint8], box: Box) -> None:
@@ -126,7 +136,7 @@ class EditPlane(LabelPlane):
         painted = np.full(box.shape, UNSET, np.uint8)
         if not box.area or not self.any_in(box):
             return painted
-        stored = np.asarray(self.array.read(box.slices, self.written), np.uint8)
+        stored = np.asarray(self.array.read(box.slices, self.written, self.stored), np.uint8)
         for one in boxes:
             part = one.intersect(box)
             if part.area:

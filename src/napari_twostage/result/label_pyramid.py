@@ -63,6 +63,8 @@ class LabelPyramid:
         self._arrays: dict[int, ChunkFiles | _Patch] = {**levels}
         self._finest = min(levels)
         self._sound = {step: array.all_chunks() for step, array in levels.items()}
+        self._there = {step: ~array.all_chunks() for step, array in levels.items()}
+        """Chunks that must be on disk, by level."""
         self._chunk_px = chunk_px
         self._plane = plane
         self._make = make
@@ -85,6 +87,12 @@ class LabelPyramid:
     def mark_stale(self, places: Iterable[Box]) -> None:
         """Mark places whose pixels changed without the levels on disk, as in a killed run."""
         self._stale_places.update(places)
+
+    def expect(self, places: Iterable[Box]) -> None:
+        """Take chunks that are missing at these places for damage."""
+        for place in places:
+            for step, there in self._there.items():
+                there[place.scaled(1 / (self._chunk_px * step)).slices] = True
 
     def update(self) -> None:
         """Rebuild stale places into the buffer; reading does it too, in the reader's thread."""
@@ -123,7 +131,7 @@ class LabelPyramid:
         # copied before the read: labels flushed meanwhile are in the copy or in the array
         held = list(self._buffer.items())
         try:
-            labels = read_box(self._arrays[step], box, self._sound[step])
+            labels = read_box(self._arrays[step], box, self._sound[step], self._there[step])
         except DamagedFileError:
             self._mend(step, box)
             return self.read(box, step)
@@ -131,19 +139,45 @@ class LabelPyramid:
             _paste(labels, box, place, step, thinned)
         return labels
 
-    def damaged(self) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Chunks that are damaged on disk: fine pixels per pixel of the level, and index."""
-        for step, array in self._levels.items():
-            for row, column in np.ndindex(*self._sound[step].shape):
-                try:
-                    array.read_chunk((row, column))
-                except DamagedFileError:
-                    yield step, (row, column)
+    def damaged(self) -> set[tuple[int, tuple[int, int]]]:
+        """Find chunks that are damaged on disk: fine pixels per pixel of the level, and index."""
+        return {
+            (step, (row, column))
+            for step, sound in self._sound.items()
+            for row, column in np.ndindex(*sound.shape)
+            if not self._is_whole(step, (row, column))
+        }
 
-    def mend(self, step: int) -> None:
-        """Rebuild the chunks of a level that are damaged on disk; `flush` writes them."""
-        height, width = self._plane
-        self._mend(step, Box(0, 0, -(-height // step), -(-width // step)))
+    def _chunk_of(self, place: Box, step: int) -> tuple[int, int]:
+        side = self._chunk_px * step
+        return place.top // side, place.left // side
+
+    def _is_whole(self, step: int, index: tuple[int, int]) -> bool:
+        try:
+            chunk = self._levels[step].read_chunk(index)
+            if chunk is None and self._there[step][index] and self._is_empty(step, index):
+                self._there[step][index] = False  # version 0.1 wrote no empty chunks
+        except DamagedFileError as error:
+            log.debug("%s", error)
+            return False
+        return chunk is not None or not self._there[step][index]
+
+    def _is_empty(self, step: int, index: tuple[int, int]) -> bool:
+        """Whether a chunk has background only, by the finer pixels."""
+        return not any(self._make(place)[step].any() for place in self._places(step, index))
+
+    def _places(self, step: int, index: tuple[int, int]) -> Iterator[Box]:
+        """Windows of a chunk of a level, inside the slide."""
+        side = self._chunk_px * step
+        area = Box.at(index[0] * side, index[1] * side, side, side).clip(self._plane)
+        for block in area.blocks(self._chunk_px * self._finest):
+            yield block.clip(self._plane)
+
+    def mend(self, chunks: Iterable[tuple[int, tuple[int, int]]]) -> None:
+        """Rebuild chunks, named as by `damaged`; `flush` writes them."""
+        with self._lock:
+            for step, index in chunks:
+                self._mend_chunk(step, index)
 
     def flush(self) -> None:
         """Write the buffer: the levels on disk are up to date."""
@@ -151,7 +185,9 @@ class LabelPyramid:
             self.update()
             for step, array in self._arrays.items():
                 for places in self._by_chunk(step):
-                    self._write(array, step, places)
+                    if not self._write(array, step, places):
+                        self.flush()  # with what was damaged in the buffer
+                        return
             self._forget_buffer()
 
     def detach(self, box: Box, step: int) -> Thinned:
@@ -196,13 +232,13 @@ class LabelPyramid:
     def _by_chunk(self, step: int) -> Iterable[list[Box]]:
         """Buffered places of a level, grouped by chunk so that each chunk is written once."""
         groups: defaultdict[tuple[int, int], list[Box]] = defaultdict(list)
-        side = self._chunk_px * step
         for place, labels in self._buffer.items():
             if step in labels:
-                groups[place.top // side, place.left // side].append(place)
+                groups[self._chunk_of(place, step)].append(place)
         return groups.values()
 
-    def _write(self, array: ChunkFiles | _Patch, step: int, places: list[Box]) -> None:
+    def _write(self, array: ChunkFiles | _Patch, step: int, places: list[Box]) -> bool:
+        """Write buffered places of one chunk; False if it was damaged and had to be rebuilt."""
         boxes = [_at(place, step, self._buffer[place][step]) for place in places]
         frame = Box(
             min(box.top for box in boxes),
@@ -210,10 +246,15 @@ class LabelPyramid:
             max(box.bottom for box in boxes),
             max(box.right for box in boxes),
         )
-        pixels = read_box(array, frame, self._sound[step])
+        try:
+            pixels = read_box(array, frame, self._sound[step])
+        except DamagedFileError:
+            self._mend(step, frame)
+            return False
         for place in places:
             _paste(pixels, frame, place, step, self._buffer[place])
         array[frame.slices] = pixels
+        return True
 
     def _mend(self, step: int, box: Box) -> None:
         """Rebuild chunks of a level that are damaged on disk, in memory until the next flush."""
@@ -221,19 +262,16 @@ class LabelPyramid:
         with self._lock:
             for chunk in box.scaled(1 / side).scaled(side).blocks(side):
                 index = chunk.top // side, chunk.left // side
-                try:
-                    array.read_chunk(index)
-                except DamagedFileError as error:
-                    log.warning("%s is damaged: it is computed again", error.path)
-                    self._rebuild(step, chunk.scaled(step))
-                    self._sound[step][index] = False
+                if self._sound[step][index] and not self._is_whole(step, index):
+                    log.warning("%s is damaged: it is computed again", array.path_of(index))
+                    self._mend_chunk(step, index)
 
-    def _rebuild(self, step: int, area: Box) -> None:
-        """Buffer an area of the fine grid at a level and the coarser ones, window by window."""
-        for block in area.clip(self._plane).blocks(self._chunk_px * self._finest):
-            place = block.clip(self._plane)
+    def _mend_chunk(self, step: int, index: tuple[int, int]) -> None:
+        """Buffer the labels of a chunk, at its level and the coarser ones."""
+        for place in self._places(step, index):
             coarse = {one: labels for one, labels in self._make(place).items() if one >= step}
             self.show(place, {**self._buffer.get(place, {}), **coarse})
+        self._sound[step][index] = False
 
 
 class _Patch:
@@ -243,9 +281,7 @@ class _Patch:
         self.pixels = read_box(array, box)
         self._box = box
 
-    def read(
-        self, place: tuple[slice, slice], _held: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.uint8]:
+    def read(self, place: tuple[slice, slice], *_: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
         return self.pixels[self._inside(place)]
 
     def __setitem__(self, place: tuple[slice, slice], pixels: NDArray[np.uint8]) -> None:
@@ -260,10 +296,16 @@ class _Patch:
 
 
 def read_box(
-    array: ChunkFiles | _Patch, box: Box, sound: NDArray[np.bool_] | None = None
+    array: ChunkFiles | _Patch,
+    box: Box,
+    sound: NDArray[np.bool_] | None = None,
+    there: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
-    """Labels of a box of an array, but for chunks that are not sound; a copy."""
-    return np.array(array.read(box.slices, sound), np.uint8)
+    """Labels of a box of an array, but for chunks that are not sound; a copy.
+
+    Chunks that must be there are damaged where they are not.
+    """
+    return np.array(array.read(box.slices, sound, there), np.uint8)
 
 
 def _at(place: Box, step: int, labels: NDArray[np.uint8]) -> Box:

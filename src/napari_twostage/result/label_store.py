@@ -17,11 +17,13 @@ the shard's index names it, so a reader finds no half a chunk. What nothing reco
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.errors import DamagedFileError
 from napari_twostage.geometry import Box
 from napari_twostage.method.resample_labels import thin, upsample
 from napari_twostage.method.uncertainty import labels as likeliest
@@ -73,11 +75,19 @@ class LabelStore:
         self.lock = RLock()
         """Write lock; hold it to group several writes into one."""
         self.arrays = {
-            name: ChunkFiles(open_array(path, name, plan), dirty, sync=name == EDITS)
-            for name, plan in plan_arrays(layout, sharded=True).items()
+            name: ChunkFiles(
+                open_array(path, name, plan),
+                dirty,
+                sync=name == EDITS,  # they cannot be computed again
+                tagged=True,
+                keep_empty=name not in (LOGITS, REFINED),
+            )
+            for name, plan in plan_arrays(layout, sharded=isinstance(path, Path)).items()
         }
         """Arrays by name."""
         self._windows: NDArray[np.bool_] = np.zeros((1, *layout.window_shape), bool)
+        self._there = np.zeros_like(self._windows)
+        """Windows whose logits must be on disk."""
         self._refined = LabelPlane(self.arrays[REFINED], layout.tiles)
         self._edits = EditPlane(self.arrays[EDITS], layout.tiles)
         levels = {
@@ -93,18 +103,33 @@ class LabelStore:
 
     # -- writing ------------------------------------------------------------------------------
 
-    def mark_written(self, refined: NDArray[np.bool_], windows: Iterable[Box]) -> None:
-        """Mark tiles, (rows, columns), and cores of windows that are recorded; others stay."""
+    def mark_written(
+        self, refined: NDArray[np.bool_], windows: Iterable[Box], readable: Iterable[Box] = ()
+    ) -> None:
+        """Mark what is recorded; other marks stay.
+
+        Parameters
+        ----------
+        refined : (rows, columns) bool array
+            Refined tiles.
+        windows : iterable of Box
+            Cores of windows.
+        readable : iterable of Box
+            Those of them whose every tile could be read, so that there are logits.
+        """
         self._refined.written |= refined
         for core in windows:
             self.mark_window(core)
+        for core in readable:
+            self._there[0, *self.layout.window_index(core)] = True
 
     def unmark(self, tiles: Iterable[Tile], windows: Iterable[Box]) -> None:
         """Take back the marks of pixels that are lost, and rebuild what was made of them."""
         for tile in tiles:
             self._refined.written[tile] = False
         for core in windows:
-            self._windows[0, *self.layout.window_index(core)] = False
+            index = 0, *self.layout.window_index(core)
+            self._windows[index] = self._there[index] = False
         self.mark_stale(tiles, windows)
 
     def mark_window(self, core: Box) -> None:
@@ -159,11 +184,14 @@ class LabelStore:
         return self._edits.read(box)
 
     def show_edits(
-        self, boxes: Iterable[Box], waiting: Iterable[tuple[Box, NDArray[np.uint8]]]
+        self,
+        boxes: Iterable[Box],
+        waiting: Iterable[tuple[Box, NDArray[np.uint8]]],
+        stored: Iterable[Box] = (),
     ) -> None:
         """Show these edits from now on; see `EditPlane.show`."""
         with self.lock:
-            self._edits.show(boxes, waiting)
+            self._edits.show(boxes, waiting, stored)
             self.version += 1  # after it: a read that began before sees the change
 
     def store_edit(self, box: Box) -> None:
@@ -175,12 +203,26 @@ class LabelStore:
             places = map(self.layout.tiles.box, self.layout.tiles.touching(box))
             self.pyramid.show_together({place: self._thinned(place) for place in places})
 
+    def remove_empty_edits(self, box: Box) -> None:
+        """Remove the painted tiles that touch a box and that no edit touches any more."""
+        with self.lock:
+            for tile in self.layout.tiles.touching(box):
+                if not self._edits.any_in(self.layout.tiles.box(tile)):
+                    self.arrays[EDITS].remove_chunk(tile)
+
+    def is_whole(self, name: str, index: tuple[int, ...], *, must_be: bool) -> bool:
+        """Whether a chunk of an array can be read; `must_be` if a missing one is damage."""
+        try:
+            return self.arrays[name].read_chunk(index) is not None or not must_be
+        except DamagedFileError:
+            return False
+
     # -- reading ------------------------------------------------------------------------------
 
     def read_logits(self, box: Box) -> NDArray[np.float16]:
         """Logits (K, height, width) of a box of the coarse grid; NaN where there are none."""
         place = slice(0, self.layout.card.outputs), *box.slices
-        return np.asarray(self.arrays[LOGITS].read(place, self._windows), np.float16)
+        return np.asarray(self.arrays[LOGITS].read(place, self._windows, self._there), np.float16)
 
     def read_labels(self, box: Box, level: int = 0) -> NDArray[np.uint8]:
         """Labels of a box of a level: edited, else refined, else the coarse ones."""

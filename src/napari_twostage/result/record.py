@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import zlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ from napari_twostage.errors import (
     storage_error,
 )
 from napari_twostage.geometry import Box, Grid
+from napari_twostage.io.files import is_unreadable
 from napari_twostage.io.paths import read_whole, write_whole
 from napari_twostage.models.card import ModelCard
 
@@ -33,6 +35,8 @@ Part = TypeVar("Part")
 
 FORMAT = 1
 FILE = "record.json"
+CHECKSUM = "checksum"
+"""Entry of the file with the checksum of the others."""
 MOST_BYTES = 1 << 26
 """Size of a record beyond which it is taken for damage."""
 STAGES = ("pyramid", "tissue", "coarse", "refine")
@@ -207,7 +211,9 @@ class Record:
     """None before tissue detection."""
     runs: tuple[RunRecord, ...] = ()
     journal_version: int = 1
-    """From 2 on, the journal begins with a copy of the record."""
+    """From 2 on, the journal has a copy of the record."""
+    journal_lines: int = 0
+    """Lines that the journal had when the record was written, or more; 0 if that is not known."""
 
     @classmethod
     def new(cls, slide: Slide, model: Model, fine: Grid, parameters: Parameters) -> Self:
@@ -241,6 +247,7 @@ class Record:
         }
         if self.journal_version > 1:
             values["journal_version"] = self.journal_version
+            values["journal_lines"] = self.journal_lines
         if self.tissue is not None:
             values["tissue"] = asdict(self.tissue)
         return values
@@ -274,6 +281,7 @@ class Record:
                 tissue=None if tissue is None else _known(TissueRecord, tissue),
                 runs=tuple(_known(RunRecord, run) for run in values["runs"]),
                 journal_version=int(values.get("journal_version", 1)),
+                journal_lines=int(values.get("journal_lines", 0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ModelError) as error:
             raise DamagedFileError(source, one_line(error)) from error
@@ -304,10 +312,14 @@ def read_record(folder: Location) -> Record:
     except (ValueError, RecursionError, IsADirectoryError) as error:
         raise DamagedFileError(file, one_line(error)) from error
     except OSError as error:
+        if is_unreadable(error):
+            raise DamagedFileError(file, error.strerror or "") from error
         raise storage_error(error, file) from error
     found_format = values.get("format") if isinstance(values, dict) else None
     if not isinstance(found_format, int):
         raise DamagedFileError(file, "no record")
+    if values.pop(CHECKSUM, None) not in (None, _checksum(values)):  # 0.1 wrote none
+        raise DamagedFileError(file, "values have changed")
     if found_format != FORMAT:
         raise SegmentationError(
             f"{folder} has format {found_format}, expected {FORMAT}; update napari-twostage"
@@ -317,7 +329,13 @@ def read_record(folder: Location) -> Record:
 
 def write_record(folder: Location, record: Record) -> None:
     """Write the record; a crash leaves the old one or the new one."""
-    write_whole(folder / FILE, json.dumps(record.as_dict(), indent=2).encode() + b"\n")
+    values = record.as_dict()
+    text = json.dumps({**values, CHECKSUM: _checksum(values)}, indent=2)
+    write_whole(folder / FILE, text.encode() + b"\n")
+
+
+def _checksum(values: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values).encode())
 
 
 def _known(kind: type[Part], values: Mapping[str, Any]) -> Part:

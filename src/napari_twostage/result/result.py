@@ -20,7 +20,7 @@ from napari_twostage.io.url import Url
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.uncertainty import probabilities
-from napari_twostage.result.check import Finding, check, repair
+from napari_twostage.result.check import PYRAMID, check, repair
 from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from napari_twostage.method.selection import Plan, Selection
     from napari_twostage.method.tiling import Tile
     from napari_twostage.models.card import LabelClass
+    from napari_twostage.result.findings import Finding
     from napari_twostage.result.uncertainty_map import UncertaintyMap
     from napari_twostage.slides.base import Slide
 
@@ -94,7 +95,9 @@ class Result:
             If the folder is no result, or the slide is another one.
         """
         place, record = cls._read(path)
-        return cls(place, record, slide=opened(record, slide))
+        result = cls(place, record, slide=opened(record, slide))
+        result._files.tell_damage()
+        return result
 
     @staticmethod
     def _read(path: object) -> tuple[Location, Record]:
@@ -133,7 +136,11 @@ class Result:
         StorageError
             If the disk is full, gone or refuses.
         """
-        return repair(self._files)
+        findings = repair(self._files)
+        damaged = any(finding.file.startswith(f"{PYRAMID}/") for finding in findings)
+        if damaged and isinstance(self._slide, PyramidSlide):
+            self._slide = self._slide.base
+        return findings
 
     # -- slide and grids ----------------------------------------------------------------------
 
@@ -160,7 +167,7 @@ class Result:
     @property
     def pyramid_folder(self) -> Location:
         """Folder of the coarse levels made for a slide that has none."""
-        return self.path / "pyramid"
+        return self.path / PYRAMID
 
     @property
     def slide(self) -> Slide:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_twostage.errors import SegmentationError, TwoStageError, storage_error
@@ -16,7 +17,13 @@ from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.edits import Edits
 from napari_twostage.result.journal import FILE as JOURNAL
 from napari_twostage.result.journal import Journal
-from napari_twostage.result.journal_events import Created, PixelsLost, PyramidFlushed, WindowDone
+from napari_twostage.result.journal_events import (
+    Created,
+    PixelsLost,
+    PyramidFlushed,
+    RecordGrown,
+    WindowDone,
+)
 from napari_twostage.result.label_arrays import create_arrays
 from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
@@ -64,21 +71,46 @@ class ResultFiles:
         self.log = TileLog(Journal(path / JOURNAL), self.layout.tiles, dirty, self.layout.is_window)
         self.measure = MEASURES[record.parameters.uncertainty]
         self.scores = TileScores(path, self.store, self.log, self.measure, dirty)
+        self.log.expect_lines(record.journal_lines)
         self._show_log()
         self.edits = Edits(path / "undo", self.store, self.log)
         self.store.mark_stale(self.log.stale_tiles, self.log.stale_windows)
         self.lock = WriterLock(path)
         self._tidied = False
+
+    def tell_damage(self) -> None:
+        """Name what the journal lacks, as far as opening the folder has shown it."""
         if self.log.damaged_lines:
             log.warning(
-                "%s: %d lines of the journal are damaged; what they recorded is computed again by "
-                "segment or refine, edits come back by info --repair",
-                path,
+                "%s: %d lines of the journal are damaged or missing; what they recorded is "
+                "computed again by segment or refine, edits come back by info --check --repair",
+                self.path,
                 self.log.damaged_lines,
             )
+        # an edit may be being saved at this moment
+        if (lacking := self.edits.unrecorded()) and self.lock.owner is None:
+            log.warning(
+                "%s: the journal lacks %d edits that were saved; segment, refine or "
+                "info --check --repair bring them back",
+                self.path,
+                len(lacking),
+            )
+
+    def name_of(self, file: Location) -> str:
+        """Name of a file in the folder, with slashes."""
+        return str(file)[len(str(self.path)) + 1 :].replace("\\", "/")
 
     def write_record(self, record: Record) -> None:
-        """Replace the record, on disk first."""
+        """Replace the record, on disk first; the journal gets a copy of what is new."""
+        if self.log.created is None:  # of version 0.1, or lost
+            record = replace(record, journal_version=2)
+            self.log.record(Created(record.as_dict()))
+        elif record != self.record:
+            before, now = self.record.as_dict(), record.as_dict()
+            runs = tuple(run for run in now["runs"] if run not in before["runs"])
+            self.log.record(RecordGrown(now.get("tissue"), runs))
+        self.log.commit()
+        record = replace(record, journal_lines=self.log.lines)
         write_record(self.path, record)
         self.record = record
 
@@ -133,6 +165,7 @@ class ResultFiles:
     def _tidy(self) -> None:
         """Finish what a crash left half done."""
         self.edits.settle()
+        self.edits.recover()
         if not self._tidied and not self.log.damaged_lines:
             self.edits.remove_strays()
         self._tidied = True
@@ -164,7 +197,10 @@ class ResultFiles:
         return pixels
 
     def _show_log(self) -> None:
-        self.store.mark_written(self.log.refined, self.log.windows)
+        windows = self.log.windows
+        self.store.mark_written(self.log.refined, windows, windows - self.log.unreadable_windows)
+        flushed = windows - self.log.stale_windows
+        self.store.pyramid.expect(map(self.layout.fine_box, flushed))
 
 
 @contextmanager
@@ -192,6 +228,11 @@ def make_folder(path: Location, record: Record) -> None:
         Journal(folder / JOURNAL).append(Created(record.as_dict()).as_json())
 
 
+def is_result(folder: Location) -> bool:
+    """Whether a folder is a result, perhaps a damaged one."""
+    return any((folder / name).exists() for name in (RECORD, JOURNAL))
+
+
 def remove_result(path: Location) -> None:
     """Remove a result folder, and nothing else.
 
@@ -202,7 +243,7 @@ def remove_result(path: Location) -> None:
     LockedError
         If another process or window is writing it.
     """
-    if not any((path / name).exists() for name in (RECORD, JOURNAL)):
+    if not is_result(path):
         raise SegmentationError(
             f"{path} is no result folder, so it is not overwritten; name another"
         )

@@ -21,6 +21,7 @@ from napari_twostage.io.durable import make_folders, sync_descriptor
 from napari_twostage.io.files import (
     append,
     create_file,
+    is_unreadable,
     patiently,
     read_file,
     remove_file,
@@ -123,10 +124,16 @@ class Shards:
         """
         path, number = self._place(index)
         try:
-            file = patiently(lambda: path.open("rb", buffering=0), path)
+            return self._read(path, number)
         except FileNotFoundError:
             return None
-        with file:
+        except OSError as error:
+            if is_unreadable(error):
+                raise DamagedFileError(path, error.strerror or "") from error
+            raise
+
+    def _read(self, path: Path, number: int) -> bytes | None:
+        with patiently(lambda: path.open("rb", buffering=0), path) as file:
             file.seek(number * _ENTRY.size)
             entry = file.read(_ENTRY.size)
             if entry == _MISSING:
@@ -221,8 +228,10 @@ def _read_or_none(path: Path) -> bytes | None:
         return read_file(path)
     except FileNotFoundError:
         return None
-    except IsADirectoryError:
-        raise DamagedFileError(path) from None
+    except OSError as error:
+        if is_unreadable(error):
+            raise DamagedFileError(path, error.strerror or "") from error
+        raise
 
 
 def _set_entry(path: Path, number: int, entry: bytes) -> None:

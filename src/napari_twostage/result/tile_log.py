@@ -19,6 +19,7 @@ from napari_twostage.result.journal_events import (
     Event,
     PixelsLost,
     PyramidFlushed,
+    RecordGrown,
     TilesFailed,
     TilesRefined,
     WindowDone,
@@ -64,6 +65,8 @@ class TileLog:
         self._lock = RLock()
         self.windows: set[Box] = set()
         """Cores, inside the slide, of the coarse windows that are done."""
+        self.unreadable_windows: set[Box] = set()
+        """Those of them with tiles that could not be read."""
         self.refined = np.zeros(tiles.shape, bool)
         """(rows, columns): tiles that stage 2 has seen."""
         self.failed: dict[Tile, str] = {}
@@ -77,9 +80,9 @@ class TileLog:
         self.undone_boxes: dict[int, Box] = {}
         """Boxes of edits that were undone, by number."""
         self.created: dict[str, Any] | None = None
-        """The record of the folder when it was made; None before version 0.2."""
+        """A copy of the record; None before version 0.2."""
         self.damaged_lines = 0
-        """Lines that could not be read; what they recorded is not known."""
+        """Lines that are missing or could not be read; what they recorded is not known."""
         self.unknown_events: set[str] = set()
         """Kinds of events that only later versions know."""
         self.stale_tiles: set[Tile] = set()
@@ -111,6 +114,15 @@ class TileLog:
             if not at_once:
                 self._commits.add(event.as_json())
 
+    @property
+    def lines(self) -> int:
+        """Lines of the journal that were read or committed here."""
+        return self._journal.lines
+
+    def expect_lines(self, number: int) -> None:
+        """Count as damaged the lines that the journal lacks to this number."""
+        self.damaged_lines += max(0, number - self.lines)
+
     def commit(self) -> None:
         """Put all that was recorded on the disk."""
         self._commits.commit()
@@ -137,7 +149,7 @@ class TileLog:
         with self._lock:
             self._commits.commit()
             first = None if self.created is not None else created
-            self._journal.rewrite([] if first is None else [first.as_json()])
+            self._journal.rewrite([] if first is None else [first.as_json()], self._is_sound)
             self.created = self.created or created.record
             self.damaged_lines = 0
 
@@ -155,6 +167,14 @@ class TileLog:
             return None
         self._apply(event)
         return event
+
+    def _is_sound(self, line: Line) -> bool:
+        """Whether a line makes sense for this result, or may do so for a later version."""
+        try:
+            event = parse(line)
+        except SegmentationError:
+            return False
+        return event is None or self._fits(event)
 
     def _fits(self, event: Event) -> bool:
         """Whether an event speaks of tiles and places that there are."""
@@ -192,10 +212,31 @@ class TileLog:
     def _apply(self, event: Event) -> None:
         match event:
             case WindowDone():
-                self.windows.add(event.core)
-                self.failed.update(event.unreadable)
-                if not event.in_pyramid:
-                    self.stale_windows.add(event.core)
+                self._apply_window(event)
+            case TilesRefined() | TilesFailed() | PyramidFlushed() | PixelsLost():
+                self._apply_to_tiles(event)
+            case Created():
+                self.created = event.record
+            case RecordGrown():
+                if self.created is not None:
+                    self.created = event.applied_to(self.created)
+            case EditMade() | EditUndone() | EditStored():
+                self._apply_to_edits(event)
+
+    def _apply_window(self, event: WindowDone) -> None:
+        self.windows.add(event.core)
+        if event.unreadable:
+            self.unreadable_windows.add(event.core)
+        else:
+            self.unreadable_windows.discard(event.core)
+        self.failed.update(event.unreadable)
+        if not event.in_pyramid:
+            self.stale_windows.add(event.core)
+
+    def _apply_to_tiles(
+        self, event: TilesRefined | TilesFailed | PyramidFlushed | PixelsLost
+    ) -> None:
+        match event:
             case TilesRefined():
                 for tile in event.tiles:
                     self.refined[tile] = True
@@ -208,10 +249,6 @@ class TileLog:
                 self.stale_windows.clear()
             case PixelsLost():
                 self._apply_loss(event)
-            case Created():
-                self.created = event.record
-            case EditMade() | EditUndone() | EditStored():
-                self._apply_to_edits(event)
 
     def _apply_loss(self, event: PixelsLost) -> None:
         self.windows.difference_update(event.windows)
@@ -230,12 +267,14 @@ class TileLog:
                 self.unstored = [one for one in self.unstored if one.number != event.number]
 
     def _apply_edit(self, event: EditMade) -> None:
-        if all(edit.number != event.number for edit in self.edits):
-            self.edits = [*self.edits, event]
+        known = {edit.number for edit in self.edits} | self.undone_boxes.keys()
+        if event.number not in known:
+            # an edit that the journal had lost comes back under those after it
+            self.edits = sorted([*self.edits, event], key=lambda edit: edit.number)
             self.edits_made = max(self.edits_made, event.number + 1)
             self.stale_tiles.update(self._tiles.touching(event.box))
-            if event.waits:
-                self.unstored = [*self.unstored, event]
+            # edits before this one are stored: the writer sees to that first
+            self.unstored = [event] if event.waits else []
 
     def _apply_undo(self, event: EditUndone) -> None:
         undone = [edit for edit in self.edits if edit.number == event.number]
@@ -243,5 +282,5 @@ class TileLog:
             self.undone_boxes[edit.number] = edit.box
             self.stale_tiles.update(self._tiles.touching(edit.box))
         self.edits = [edit for edit in self.edits if edit.number != event.number]
-        if undone and event.waits:
-            self.unstored = [*self.unstored, event]
+        if undone:
+            self.unstored = [event] if event.waits else []

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_twostage.errors import DamagedFileError
 from napari_twostage.geometry import Grid
+from napari_twostage.io.files import is_unreadable
 from napari_twostage.io.paths import UNREADABLE, load_arrays, save_arrays
 from napari_twostage.method.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
 from napari_twostage.result.uncertainty_map import UncertaintyMap
@@ -214,6 +215,10 @@ def _damage(file: Location) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise DamagedFileError(file) from error
+    except OSError as error:
+        if is_unreadable(error):
+            raise DamagedFileError(file, error.strerror or "") from error
+        raise
 
 
 def _require_shape(array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -143,8 +143,8 @@ class WriterLock:
         owner = self.owner
         if owner is not None and owner.is_here and not owner.is_gone:
             raise LockedError(self._folder, str(owner), here=True)
-        with suppress(FileNotFoundError):
-            remove_file(self._file)
+        if owner is not None:
+            self._remove_stale(owner)
 
     @property
     def owner(self) -> Owner | None:
@@ -160,7 +160,7 @@ class WriterLock:
             )
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, OverflowError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             # it is made whole, so this one is of before a power cut
             log.debug("%s cannot be read", self._file)
             return Owner(platform.node(), -1, 0.0, "unknown", "unknown")

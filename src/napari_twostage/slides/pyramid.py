@@ -16,6 +16,7 @@ from napari_twostage.io.paths import locate, remove_tree, write_whole
 from napari_twostage.io.regular import read_regular
 from napari_twostage.io.zarr_store import METADATA_BYTES, store_at
 from napari_twostage.slides.base import Slide, reflected
+from napari_twostage.slides.pyramid_check import MARKER, checksums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,6 @@ COARSE_ENOUGH_PX = 1024
 _BLOCK_PX = 2048
 """Side of the blocks that are read: about 70 MB of working memory for 8-bit RGB."""
 _CHUNK_PX = 512
-_MARKER = "complete.json"
 _CONTENTS = "napari_twostage_contents"
 """Attribute of the group that marks a folder as one that this module may delete."""
 
@@ -134,7 +134,8 @@ class PyramidSlide(Slide):
     """
 
     def __init__(self, slide: Slide, arrays: list[zarr.Array[Any]], damage: Damage) -> None:
-        self._slide = slide
+        self.base = slide
+        """The slide without the added levels."""
         self._arrays = arrays
         self._damage = damage
         base_y, base_x = slide.factors[-1]
@@ -155,14 +156,14 @@ class PyramidSlide(Slide):
 
     def tile_shape(self, level: int) -> Shape:
         """Rows and columns of a tile of the file, or of a chunk of an added level."""
-        if level < len(self._slide.level_shapes):
-            return self._slide.tile_shape(level)
+        if level < len(self.base.level_shapes):
+            return self.base.tile_shape(level)
         return _CHUNK_PX, _CHUNK_PX
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
-        step = level - len(self._slide.level_shapes) + 1
+        step = level - len(self.base.level_shapes) + 1
         if step <= 0:
-            return self._slide.read(box, level)
+            return self.base.read(box, level)
         # the coarsest level is shown as a whole: blank places are better there than an error
         if step < len(self._arrays):
             source = box.scaled(2.0**step)
@@ -181,11 +182,11 @@ class PyramidSlide(Slide):
 
     def fingerprint(self) -> str:
         """Fingerprint of the slide itself, which determines the added levels."""
-        return self._slide.fingerprint()
+        return self.base.fingerprint()
 
     def close(self) -> None:
         """Close the slide."""
-        self._slide.close()
+        self.base.close()
 
 
 def added_shapes(slide: Slide) -> list[Shape]:
@@ -284,7 +285,7 @@ def _refuse_foreign(folder: Location) -> None:
     try:
         ours = not names or _CONTENTS in zarr.open_group(store_at(folder), mode="r").attrs
     except (OSError, ValueError, LookupError, TypeError, RuntimeError):  # its mark is damaged
-        ours = all(name.isdecimal() or name in {"zarr.json", _MARKER} for name in names)
+        ours = all(name.isdecimal() or name in {"zarr.json", MARKER} for name in names)
     if not ours:
         raise SlideError(
             f"{folder} holds other files, expected a pyramid or nothing; pass another folder"
@@ -322,16 +323,17 @@ def _write_marker(slide: Slide, folder: Location, damage: Damage) -> None:
     record = {
         "slide": _identity(slide),
         "damage": [[*box.as_list(), why] for box, why in damage],
+        "files": checksums(folder),
     }
     if isinstance(folder, Path):
         sync_tree(folder)  # the mark speaks of pixels that are on the disk
-    write_whole(folder / _MARKER, json.dumps(record).encode())
+    write_whole(folder / MARKER, json.dumps(record).encode())
 
 
 def _read_marker(slide: Slide, folder: Location) -> Damage | None:
     """Damage of a finished pyramid of this slide; None if there is none, or it is unreadable."""
     try:
-        record = json.loads(_marker_bytes(folder / _MARKER))
+        record = json.loads(_marker_bytes(folder / MARKER))
         if record["slide"] != _identity(slide):
             return None
         return [(Box(*map(int, edges)), str(why)) for *edges, why in record["damage"]]
