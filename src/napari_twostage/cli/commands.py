@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from napari_twostage.cli.checking import check_result
 from napari_twostage.cli.failures import DONE, FAILED
 from napari_twostage.cli.interrupts import saving
 from napari_twostage.engine.api import prepare, run_to_end, working_grid
@@ -32,7 +33,7 @@ from napari_twostage.method.selection import Selection
 from napari_twostage.models import load_model
 from napari_twostage.models.backends.choice import describe_choice, thread_count
 from napari_twostage.models.bundle import bundled_names, read_bundle
-from napari_twostage.result.record import FILE
+from napari_twostage.result.result_files import is_result
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
 from napari_twostage.utils.system import describe_machine
@@ -95,6 +96,7 @@ def _run_options(options: Namespace) -> RunOptions:
         uncertainty=options.uncertainty,
         channel=options.channel,
         overwrite=options.overwrite,
+        take_over=options.take_over,
     )
 
 
@@ -115,6 +117,8 @@ def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
 def refine(options: Namespace) -> VerbOutput:
     """Refine more of a result."""
     seg = Segmentation.open(options.result)
+    if options.take_over:
+        seg.take_over()
     seg.attach_model(
         load_model(seg.record.model.source, device=options.device, precision=options.precision)
     )
@@ -181,9 +185,11 @@ def _bar(name: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
 
 def info(options: Namespace) -> VerbOutput:
     """Describe a slide, a result, or this machine."""
+    if options.check or options.repair:
+        return check_result(options)
     if options.path is None:
         return _machine()
-    if is_folder(options.path) and (options.path / FILE).exists():
+    if is_folder(options.path) and is_result(options.path):
         seg = Segmentation.open(options.path)
         summary, lines, code = _summarised(summarise(seg))
         return {**summary, "record": seg.record.as_dict()}, lines, code

@@ -105,6 +105,10 @@ def _add_demo(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _add_info(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "info", "describe a slide, a result, or (without PATH) this machine")
     verb.add_argument("path", type=place, nargs="?", help="slide or result: path or URL")
+    verb.add_argument(
+        "--check", action="store_true", help="verify a result: what is whole, damaged or lost"
+    )
+    verb.add_argument("--repair", action="store_true", help="and restore what can be")
     _slide_options(verb)
 
 
@@ -127,6 +131,7 @@ def _add_refine(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _criteria(verb)
     _region(verb, "only tiles that touch this part; alone: all of them")
     verb.add_argument("--dry-run", action="store_true", help="only say what it would cost")
+    _take_over(verb)
     _cluster_options(verb)
 
 
@@ -222,6 +227,15 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         "--no-tissue", dest="tissue", action="store_false", help="segment glass as well"
     )
     verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    _take_over(verb)
+
+
+def _take_over(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--take-over",
+        action="store_true",
+        help="write a result that a process of another machine left locked and that is gone",
+    )
 
 
 def _cluster_options(verb: argparse.ArgumentParser) -> None:
