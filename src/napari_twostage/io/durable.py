@@ -109,10 +109,14 @@ def make_folders(folder: Path, inside: Path) -> None:
     FileNotFoundError
         If there is no folder `inside`.
     """
+    if folder == inside:
+        if not folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+        return
     try:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError:
-        if folder == inside or inside not in folder.parents:
+        if inside not in folder.parents:
             raise
         make_folders(folder.parent, inside)
         folder.mkdir(exist_ok=True)

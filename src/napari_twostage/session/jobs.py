@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import TwoStageError, explained
+from napari_twostage.errors import TwoStageError
 from napari_twostage.session.advice import advise, again_after, log_unexpected
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class JobFailed:
         """
         if isinstance(self.error, TwoStageError):
             raise self.error
-        raise explained(self.error) or TwoStageError(self.reason) from self.error
+        raise TwoStageError(self.reason) from self.error
 
 
 @dataclass(frozen=True, slots=True)

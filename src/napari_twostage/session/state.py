@@ -131,10 +131,10 @@ class SessionState:
     @property
     def missing(self) -> str:
         """What a stopped run left out of `seg`, in a few words; empty during a run."""
-        if self.standing is None or self.running:
+        if self.running:
             return ""
-        stopped = "not finished" if self._recovery.run is not None else ""
-        return self.standing.describe() or stopped
+        found = "" if self.standing is None else self.standing.describe()
+        return found or ("not finished" if self._recovery.run is not None else "")
 
     @property
     def progress(self) -> Progress | None:
