@@ -14,7 +14,6 @@ import random
 import shutil
 import threading
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -230,7 +229,9 @@ class _Table:
         self.settle()
 
     def take_slide(self) -> None:
-        self._viewer.layers.clear()
+        # not the hidden Shapes layer: with Mesa, drawing after its removal crashes
+        if self._panel.slide_layer is not None:
+            self._viewer.layers.remove(self._panel.slide_layer)
         self.settle()
 
     def coarse(self) -> None:
@@ -271,5 +272,3 @@ class _Table:
         for _ in range(3):
             self._app.processEvents()
             threading.Event().wait(0.02)
-        with suppress(AttributeError):
-            self._app.sendPostedEvents(None, 52)  # QEvent.DeferredDelete
