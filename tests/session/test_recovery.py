@@ -404,7 +404,7 @@ def test_a_damaged_file_is_told_once_repaired_and_computed_again(tmp_path: Path,
             session.report(error)
     (line,) = recorder.errors
     assert line.startswith(f"out/{name}/c/")
-    assert line.endswith("press Repair to restore it, or to compute it again")
+    assert line.endswith("press Repair to restore it or compute it again")
     assert session.ways == [WayOn.REPAIR]
     session.repair()
     session.wait(PATIENCE_S)
@@ -417,6 +417,18 @@ def test_a_damaged_file_is_told_once_repaired_and_computed_again(tmp_path: Path,
     session.wait(PATIENCE_S)
     assert session.seg.refined.all()
     assert (session.ways, session.missing) == ([], "")
+    np.testing.assert_array_equal(whole_labels(session.seg), before)
+    assert session.seg.check() == []
+
+
+def test_files_that_were_removed_from_an_open_result_are_made_again(tmp_path: Path) -> None:
+    session = refined_session(tmp_path / "out")
+    before = whole_labels(session.seg)
+    shutil.rmtree(tmp_path / "out" / "refined" / "c")
+    session.repair()
+    assert settle(session) == "repaired: 30 parts to compute again; press Resume"
+    session.resume()
+    session.wait(PATIENCE_S)
     np.testing.assert_array_equal(whole_labels(session.seg), before)
     assert session.seg.check() == []
 

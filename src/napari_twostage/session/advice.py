@@ -85,8 +85,8 @@ def advise(error: BaseException, again: str = "try again") -> str:
         case DamagedFileError(path=path, why=why):
             found = f" ({why})" if why else ""
             return (
-                f"{_inside_result(path)} is damaged{found}; all else is shown: "
-                f"{press(WayOn.REPAIR)} to restore it, or to compute it again"
+                f"{_inside_result(path)} is damaged{found}; the rest is shown: "
+                f"{press(WayOn.REPAIR)} to restore it or compute it again"
             )
         case OutOfMemoryError():
             return f"there is too little free memory; close other programs and {again}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.session import upkeep
@@ -32,6 +35,8 @@ class Follower:
         self._state = state
         self._jobs = jobs
         self._next_look = 0.0
+        self._away: Segmentation | None = None
+        """Result whose folder was not there at the last look."""
         self._seen: tuple[Segmentation | None, int] = None, 0
 
     def look(self) -> None:
@@ -41,6 +46,7 @@ class Follower:
             return
         self._next_look = now + FOLLOW_S
         try:
+            self._look_for_folder(state.seg)
             state.seg.follow()
             ended = self._other_has_ended(state.seg)
         except Exception as error:  # noqa: BLE001 - the owner's timer calls again
@@ -61,6 +67,18 @@ class Follower:
             seconds = seg.seconds_per_tile if curve is None else curve.seconds_per_tile
             steps = partial(upkeep.follow, seg, reported, seconds)
             self._jobs.add_task(name, lambda _job: steps(), must_finish=first, before_run=first)
+
+    def _look_for_folder(self, seg: Segmentation) -> None:
+        """Tell when the folder goes away, and show its labels again when it is back."""
+        if not isinstance(seg.path, Path):
+            return  # a URL is not asked about every second
+        away, self._away = self._away, None if seg.path.exists() else seg
+        if self._away is seg and away is not seg:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(seg.path))
+        if away is seg and self._away is None:
+            state = self._state
+            state.events.labels_edited.emit(seg.grid.box)
+            state.say(f"{seg.path.name} is back")
 
     def _other_has_ended(self, seg: Segmentation) -> bool:
         standing = self._state.standing

@@ -124,14 +124,13 @@ def describe_repair(verdicts: Sequence[str]) -> str:
     Examples
     --------
     >>> describe_repair(["restored", "computed again", "computed again"])
-    'repaired: 1 part restored, 2 to compute again; press Resume'
+    'repaired: 1 part restored, 2 parts to compute again; press Resume'
     >>> describe_repair([])
     'all parts were checked: nothing is damaged'
     """
     if not verdicts:
         return "all parts were checked: nothing is damaged"
     restored, again, lost = map([*verdicts].count, ("restored", "computed again", "lost"))
-    parts = [f"{restored:,} part{'s' * (restored != 1)} restored"] if restored else []
-    parts += [f"{again:,} to compute again"] if again else []
-    parts += [f"{lost:,} lost for good, of what was painted"] if lost else []
+    found = {"restored": restored, "to compute again": again, "of what was painted lost": lost}
+    parts = [f"{count:,} part{'s' * (count > 1)} {end}" for end, count in found.items() if count]
     return f"repaired: {', '.join(parts)}" + (f"; {press(WayOn.RESUME)}" if again else "")

@@ -233,7 +233,7 @@ class Session(SessionState):
         if folder is None:
             raise SelectionError("there is no result to repair yet; run Coarse first")
         self._run.require_idle()
-        self._jobs.add_task("repair", lambda _job: upkeep.repair(folder, seg))
+        self._jobs.add_task("repair", lambda _job: upkeep.repair(folder, seg), before_run=True)
 
     def take_over(self) -> None:
         """Write the result although a process of another machine, known to be gone, holds it.

@@ -134,7 +134,7 @@ class SessionState:
         if self.running:
             return ""
         found = "" if self.standing is None else self.standing.describe()
-        return found or ("not finished" if self._recovery.run is not None else "")
+        return found or ("parts are missing" if self._recovery.run is not None else "")
 
     @property
     def progress(self) -> Progress | None:
