@@ -193,15 +193,17 @@ class ResultLayers:
             _refresh(self.tiles)
 
     def _show_uncertainty(self) -> None:
+        if self._result is not None and self.uncertainty is not None:
+            self._fill_uncertainty(self._result, self.uncertainty)
+            _refresh(self.uncertainty)
+
+    @staticmethod
+    def _fill_uncertainty(result: Result, layer: Image) -> None:
         """Copy the uncertainty map into its layer, 0 in refined tiles: stage 2 replaced stage 1."""
-        result, layer = self._result, self.uncertainty
-        if result is None or layer is None:
-            return
         side = result.uncertainty_map.cells_per_tile
         refined = repeat_tiles(result.refined, side, layer.data.shape)
         np.copyto(layer.data, result.uncertainty_map.pixels)
         layer.data[refined] = 0
-        _refresh(layer)
 
     # -- editing ------------------------------------------------------------------------------
 
