@@ -142,23 +142,24 @@ class OutOfMemoryError(TwoStageError):
     """A computation that needs more memory than there is."""
 
 
-_AGAIN = "run the same command again: it goes on"
+AGAIN = "run the same command again: it goes on"
+"""Advice of errors that end a command; a window has a button instead."""
 _REFUSED = {
-    "ENOSPC": f"the disk is full; free space and {_AGAIN}",
-    "EDQUOT": f"the disk quota is used up; free space or ask for more, and {_AGAIN}",
+    "ENOSPC": f"the disk is full; free space and {AGAIN}",
+    "EDQUOT": f"the disk quota is used up; free space or ask for more, and {AGAIN}",
     "EFBIG": (
         "the file is larger than the disk's format or a limit of the system allows; "
-        f"use another disk or raise the limit (ulimit -f), and {_AGAIN}"
+        f"use another disk or raise the limit (ulimit -f), and {AGAIN}"
     ),
     "EROFS": "the disk is read-only; make it writable or choose another folder",
     "EACCES": "no permission; change the permissions or choose another folder",
-    "ENOENT": f"no such file, folder or drive, or no longer; bring it back and {_AGAIN}",
-    "EIO": f"the disk or network drive does not respond as it should; check it and {_AGAIN}",
-    "EMFILE": f"too many files are open; raise the limit (ulimit -n) and {_AGAIN}",
+    "ENOENT": f"no such file, folder or drive, or no longer; bring it back and {AGAIN}",
+    "EIO": f"the disk or network drive does not respond as it should; check it and {AGAIN}",
+    "EMFILE": f"too many files are open; raise the limit (ulimit -n) and {AGAIN}",
     "ENAMETOOLONG": "the name is too long for this file system; choose a shorter one",
     "EISDIR": "expected a file, found a folder; choose another name",
     "EEXIST": "the name is taken by something else; choose another name",
-    "EBUSY": f"another program uses it; close that program and {_AGAIN}",
+    "EBUSY": f"another program uses it; close that program and {AGAIN}",
     "ELOOP": "links that lead in a circle; give the path of the file itself",
     "EINVAL": "the system does not take this name or operation; choose another name or folder",
 }
@@ -205,7 +206,7 @@ def explained(error: BaseException) -> TwoStageError | None:
         if isinstance(cause, MemoryError) or any(sign in named for sign in _NO_MEMORY):
             return OutOfMemoryError(
                 f"this needs more memory than there is ({one_line(cause)}); close other programs, "
-                f"take fewer workers or another machine, and {_AGAIN}"
+                f"take fewer workers or another machine, and {AGAIN}"
             )
         if isinstance(cause, OSError) and _is_of_storage(cause):
             return storage_error(cause)
@@ -229,7 +230,7 @@ def storage_error(error: OSError, path: object | None = None) -> StorageError:
     a.zarr: the disk is full; free space and run the same command again: it goes on
     """
     reason = " ".join((error.strerror or str(error) or type(error).__name__).split())
-    text = _REFUSED.get(_symbol(error), f"{reason}; check the disk and {_AGAIN}")
+    text = _REFUSED.get(_symbol(error), f"{reason}; check the disk and {AGAIN}")
     name = error.filename if path is None else path
     if name is None:
         return StorageError(text)

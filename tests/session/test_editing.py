@@ -64,7 +64,7 @@ def test_an_edit_that_cannot_be_read_is_closed(
     with monkeypatch.context() as patched:
         patched.setattr(tasks, "read_patch", fail)
         session.edit(PLACE)
-        with pytest.raises(TwoStageError, match="No space"):
+        with pytest.raises(TwoStageError, match="disk is full"):
             session.wait(PATIENCE_S)
     assert session.edit_state is EditState.NONE
     session.edit(PLACE)
@@ -82,7 +82,7 @@ def test_an_edit_that_cannot_be_written_stays_open_and_is_written_later(
     with monkeypatch.context() as patched:
         patched.setattr(tasks, "write_edit", fail)
         session.commit_edit(painted)
-        with pytest.raises(TwoStageError, match="No space"):
+        with pytest.raises(TwoStageError, match="disk is full"):
             session.wait(PATIENCE_S)
     assert session.edit_state is EditState.OPEN
     assert session.editing is not None

@@ -159,8 +159,9 @@ def test_a_progress_report_ends_a_cancelled_job() -> None:
     ("error", "line"),
     [
         (SlideError("found this; do that"), "found this; do that"),
-        (OSError(28, "No space left", "/a"), "No space left: /a; fix that and try again"),
-        (OSError("odd"), "odd; fix that and try again"),
+        (OSError(28, "No space left", "/a"), "/a: the disk is full; free space and try again"),
+        (OSError("odd"), "odd; check the disk and try again"),
+        (MemoryError(), "there is too little free memory; close other programs and try again"),
         (ValueError("a\nb"), "unexpected ValueError: a b; what was done so far is kept"),
         (KeyError(), "unexpected KeyError; what was done so far is kept"),
     ],

@@ -12,14 +12,17 @@ from tests.session.helpers import PATIENCE_S, Recorder, coarse_session, open_ses
 
 import napari_twostage as ts
 from napari_twostage.errors import (
+    AGAIN,
     ExportError,
     ModelError,
     SegmentationError,
     SlideError,
+    StorageError,
     TwoStageError,
 )
 from napari_twostage.method.tiling import TileState
 from napari_twostage.result.label_store import LabelStore
+from napari_twostage.session import WayOn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,13 +44,13 @@ def fails(
     kind: type[TwoStageError] = TwoStageError,
     cause: type[Exception] | None = None,
 ) -> str:
-    """Wait for a failure of this very kind, with this cause; return its line."""
+    """Wait for a failure of this very kind, with this cause; return its line in the window."""
     with pytest.raises(kind, match=ONE_LINE) as raised:
         session.wait(PATIENCE_S)
     assert type(raised.value) is kind
     assert type(raised.value.__cause__) is (cause or type(None))
     assert not session.busy
-    assert recorder.errors == [str(raised.value)]
+    assert recorder.errors == [str(raised.value).replace(AGAIN, "press Resume")]
     assert session.notice.kind == "error"
     return recorder.errors[0]
 
@@ -158,8 +161,11 @@ def test_a_full_disk_is_told_and_the_result_goes_on_once_there_is_room(
     with monkeypatch.context() as patched:
         patched.setattr(LabelStore, method, write_until_full)
         run()
-        assert "No space left on device" in fails(session, recorder, cause=OSError)
-    run()
+        line = fails(session, recorder, StorageError, cause=OSError)
+        assert line == f"{session.out}: the disk is full; free space and press Resume"
+    assert session.ways == [WayOn.RESUME]
+    assert session.missing
+    session.resume()
     session.wait(PATIENCE_S)
     expected = whole(tmp_path, refine="none" if stage == "coarse" else "all")
     np.testing.assert_array_equal(whole_labels(session.seg), whole_labels(expected))
@@ -179,7 +185,7 @@ def test_a_folder_that_may_not_be_written_is_told(
         patched.setattr("napari_twostage.session.tasks.prepare", refuse)
         session.run_coarse()
         line = fails(session, recorder, cause=PermissionError)
-    assert "Permission denied" in line
+    assert "no permission; change the permissions or choose another folder" in line
     assert str(tmp_path / "out") in line
     session.run_coarse()
     session.wait(PATIENCE_S)

@@ -249,7 +249,7 @@ def test_a_result_of_an_array_shows_its_labels(array_result, warnings) -> None:
 
 def test_a_folder_that_only_looks_like_a_result_is_refused_in_one_line(tmp_path) -> None:
     (tmp_path / "record.json").write_text("{}")
-    with pytest.raises(ts.errors.SegmentationError, match="format"):
+    with pytest.raises(ts.errors.SegmentationError, match=r"record\.json is damaged"):
         read(tmp_path)
 
 

@@ -110,7 +110,8 @@ def make_folders(folder: Path, inside: Path) -> None:
         If there is no folder `inside`.
     """
     if folder == inside:
-        folder.stat()
+        if not folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         return
     try:
         folder.mkdir(exist_ok=True)

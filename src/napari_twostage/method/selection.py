@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -77,6 +77,15 @@ class Selection:
         elif region is not None:
             given["region"] = [[list(vertex) for vertex in polygon] for polygon in region]
         return given
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Self:
+        """Make the selection that `as_dict` returned."""
+        region = given.get("region")
+        if region is not None:
+            is_box = not isinstance(region[0], list)
+            region = Box(*region) if is_box else tuple(tuple(map(tuple, one)) for one in region)
+        return cls(**{**given, "region": region})
 
 
 NOTHING = Selection(fraction=0.0)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.card import LabelClass
     from napari_twostage.result.findings import Finding
     from napari_twostage.result.uncertainty_map import UncertaintyMap
+    from napari_twostage.result.writer_lock import Owner
     from napari_twostage.slides.base import Slide
 
     SlidePlace = Slide | str | Location
@@ -401,6 +402,20 @@ class Result:
             undone = self._files.edits.undo()
             self._files.flush()
         return undone
+
+    @property
+    def other_writer(self) -> Owner | None:
+        """The process or window that is writing this result; None if nobody else is."""
+        return self._files.lock.other
+
+    @property
+    def events_taken(self) -> int:
+        """Number of events that were recorded or followed: it grows with every change."""
+        return self._files.log.events_taken
+
+    def follow(self) -> None:
+        """Take in what another process or window has recorded, as every read of labels does."""
+        self._files.follow()
 
     def take_over(self) -> None:
         """Remove the lock of a process on another machine, which is known to be gone.

@@ -150,7 +150,12 @@ class Shards:
         """Append an encoded chunk; other processes of this machine may append meanwhile."""
         path, number = self._place(index)
         self._make_writable(path)
-        start = append(path, data)
+        try:
+            start = append(path, data)
+        except FileNotFoundError:  # removed since it was made
+            self._checked.discard(path)
+            self._make_writable(path)
+            start = append(path, data)
         _set_entry(path, number, _ENTRY.pack(start, len(data)))
         self._dirty.add(path)
 

@@ -89,6 +89,8 @@ class TileLog:
         """Tiles refined or edited since the label pyramid was last flushed."""
         self.stale_windows: set[Box] = set()
         """Cores of coarse windows done since then."""
+        self.events_taken = 0
+        """Events ever applied, of this process and of others."""
         for line in journal.events():
             self._replay(line)
 
@@ -210,6 +212,7 @@ class TileLog:
         return states
 
     def _apply(self, event: Event) -> None:
+        self.events_taken += 1
         match event:
             case WindowDone():
                 self._apply_window(event)

@@ -86,7 +86,14 @@ class Owner:
         return bool(abs(started - self.process_started) > _SAME_START_S)
 
     def __str__(self) -> str:
-        return f"{self.program}, process {self.process} on {self.host}, since {self.since}"
+        return f"{self.program}, process {self.process} on {self.host}, since {self._since_here()}"
+
+    def _since_here(self) -> str:
+        """Time in this machine's zone."""
+        try:
+            return f"{datetime.fromisoformat(self.since).astimezone():%Y-%m-%d %H:%M}"
+        except ValueError:  # of a lock that cannot be read
+            return self.since
 
 
 class WriterLock:
@@ -165,6 +172,17 @@ class WriterLock:
             log.debug("%s cannot be read", self._file)
             return Owner(platform.node(), -1, 0.0, "unknown", "unknown")
 
+    @property
+    def other(self) -> Owner | None:
+        """Who else is writing: another process, or another object of this one; None if nobody."""
+        owner = None if self.held else self.owner
+        return None if owner is None or owner.is_gone else owner
+
+    @property
+    def made(self) -> Owner | None:
+        """The entry of this object in the lock's file, while it holds the lock."""
+        return self._mine
+
     def _acquire(self) -> None:
         end = time.monotonic() + PATIENCE_S
         while True:
@@ -184,12 +202,20 @@ class WriterLock:
             mine = Owner.this_process()
             if not self._create(json.dumps(asdict(mine)).encode()):
                 owner = self.owner
-                if owner is None or not owner.is_gone:
+                if owner is None or not (owner.is_gone or self._is_ours(owner)):
                     return owner or mine
                 self._remove_stale(owner)
                 return owner
             _OWNERS[self._folder], self._mine = self, mine
             return None
+
+    @staticmethod
+    def _is_ours(owner: Owner) -> bool:
+        """Whether this process made a lock and let go of it while its folder was away."""
+        mine = Owner.this_process()
+        same = (owner.host, owner.process) == (mine.host, mine.process)
+        held = any(other.made == owner for other in _OWNERS.values())
+        return same and not held
 
     def _create(self, content: bytes) -> bool:
         if isinstance(self._file, Url):

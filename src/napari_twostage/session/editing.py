@@ -68,6 +68,8 @@ class Edit:
         self._events = events
         self._patch: Patch | None = None
         self.state = EditState.NONE
+        self.unsaved = False
+        """Whether the open edit was to be written, and could not be."""
 
     @property
     def patch(self) -> Patch | None:
@@ -158,6 +160,7 @@ class Edit:
     def close(self) -> None:
         """Close the edit, whatever its state."""
         self._enter(EditState.NONE)
+        self.unsaved = False
         if self._patch is not None:
             self._patch = None
             self._events.edit_ended.emit()
@@ -171,6 +174,20 @@ class Edit:
         """Open an edit again that could not be written: painted labels must not be lost."""
         if self.state is EditState.WRITING:
             self._enter(EditState.OPEN)
+            self.unsaved = True
+
+    def require_saved(self) -> None:
+        """Refuse to lose an edit that could not be written.
+
+        Raises
+        ------
+        SelectionError
+            If there is one.
+        """
+        if self.unsaved:
+            raise SelectionError(
+                "what you painted could not be saved yet; save it again, or discard it first"
+            )
 
     def _require_open(self) -> Patch:
         if self.state is EditState.WRITING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from psygnal import Signal, SignalGroup
 
 from napari_twostage.method.selection import describe_seconds
+from napari_twostage.session.advice import describe_missing
 from napari_twostage.session.run_states import RunState
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.measure.areas import ClassArea
+    from napari_twostage.measure.completeness import Completeness
+    from napari_twostage.session.recovery import StoppedRun
 
-Kind = Literal["info", "busy", "error"]
+Kind = Literal["info", "busy", "warning", "error"]
 
 
 class SessionEvents(SignalGroup):
@@ -48,6 +51,8 @@ class SessionEvents(SignalGroup):
     edit_ended = Signal()
     labels_edited = Signal(object)
     """`Box` of the fine grid in which edits were written or undone."""
+    standing_changed = Signal()
+    """`Session.standing` is new: what is missing from the result, and who else is writing it."""
     measured = Signal(list)
     """List of `ClassArea`."""
     exported = Signal(object)
@@ -109,12 +114,41 @@ class ResultFound:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What is missing from a result, and who else is writing it."""
+
+    there: Completeness
+    writer: str = ""
+    """One line about the process or window that is writing it; empty if nobody else is."""
+
+    def describe(self) -> str:
+        """What is missing, in a few words; empty if nothing is."""
+        return "being written elsewhere" if self.writer else describe_missing(self.there)
+
+
+@dataclass(frozen=True, slots=True)
+class EditsChanged:
+    """Edits that were undone, or made or undone in another window or process."""
+
+    boxes: tuple[Box, ...]
+    """Boxes of the fine grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """A result folder was repaired, here or by another process."""
+
+    folder: Location
+    again: StoppedRun | None = None
+    """Run that computes what was lost; None if nothing was, or another process sees to it."""
+
+
+@dataclass(frozen=True, slots=True)
 class LabelsEdited:
-    """An edit was written or undone."""
+    """The edit was written."""
 
     box: Box
     """Box of the fine grid."""
-    undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures.thread  # noqa: F401 - registers its own end before ours: see below
-import logging
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import TwoStageError, one_line
+from napari_twostage.errors import TwoStageError
+from napari_twostage.session.advice import advise, again_after, log_unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-log = logging.getLogger(__name__)
 
 EVENTS_AHEAD = 512
 """Events that may wait for the owner; then jobs wait, so that memory stays bounded."""
@@ -33,17 +31,13 @@ class JobFailed:
     """A job was ended by an error."""
 
     error: Exception
+    job: str = field(default="", compare=False)
+    """Name of the job."""
 
     @property
     def reason(self) -> str:
-        """One line for the user."""
-        error = self.error
-        if isinstance(error, TwoStageError):
-            return one_line(error)
-        if isinstance(error, OSError):
-            place = f": {error.filename}" if error.filename else ""
-            return f"{error.strerror or error}{place}; fix that and try again"
-        return f"unexpected {one_line(error)}; what was done so far is kept"
+        """One line for the user of a window."""
+        return advise(self.error, again_after(self.job))
 
     def reraise(self) -> None:
         """Raise the error: as it is if it is one of ours, else as the cause of a `TwoStageError`.
@@ -109,7 +103,7 @@ class Job:
         must_finish: bool = False,
     ) -> None:
         self.name = name
-        self._must_finish = must_finish
+        self.must_finish = must_finish
         self._begin = begin
         self._inbox = inbox
         self._after = tuple(after)
@@ -135,7 +129,7 @@ class Job:
 
     def cancel(self) -> None:
         """Stop at the next item, or call of `wait_while_paused`."""
-        if not self._must_finish:
+        if not self.must_finish:
             self._cancelled.set()
         self._go.set()
 
@@ -178,10 +172,9 @@ class Job:
             complete = self._iterate()
         except Cancelled:
             pass
-        except Exception as error:
-            if not isinstance(error, TwoStageError):
-                log.exception("%s", self.name)
-            self._put(JobFailed(error), even_if_cancelled=True)
+        except Exception as error:  # noqa: BLE001 - logged there
+            log_unexpected(self.name, error)
+            self._put(JobFailed(error, self.name), even_if_cancelled=True)
         self._put(JobEnded(self._cancelled.is_set(), complete), even_if_cancelled=True)
 
     def _iterate(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from napari_twostage.engine.segmentation import Segmentation
-from napari_twostage.errors import SegmentationError
+from napari_twostage.errors import DamagedFileError, SegmentationError
 from napari_twostage.io.paths import is_vacant
 from napari_twostage.result.folder_names import SUFFIX, has_room, result_folder
 from napari_twostage.result.record import FILE, read_record
@@ -43,6 +43,8 @@ def find_result(
     ------
     SegmentationError
         If `out` holds something else.
+    DamagedFileError
+        If none is found, but one that cannot be read.
     """
     if out is not None:
         if is_vacant(out):
@@ -57,13 +59,18 @@ def find_result(
             )
         return out, seg
     wanted = (slide.fingerprint(), bundle.sha256)
-    newest = None
+    newest, damaged = None, None
     for path in _candidates(slide, bundle):
         if is_vacant(path):
             break
-        if _made_of(path) == wanted:
-            newest = path
+        try:
+            if _made_of(path) == wanted:
+                newest = path
+        except DamagedFileError as error:
+            damaged = error
     if newest is None:
+        if damaged is not None:  # it may be the one that is looked for
+            raise damaged
         return path, None
     return newest, Segmentation.open(newest, slide=slide)
 
@@ -108,6 +115,8 @@ def _made_of(path: Location) -> tuple[str, str] | None:
         return None
     try:
         record = read_record(path)
+    except DamagedFileError:
+        raise
     except SegmentationError:
         return None  # of another version of this program: left alone
     return record.slide.fingerprint, record.model.sha256

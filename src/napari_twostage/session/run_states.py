@@ -95,9 +95,20 @@ class RunMachine:
         """
         if self.can_enter(state):
             return
-        if state in _STAGES and self.running:
-            raise SelectionError("something runs already; wait for it, or cancel it first")
+        if state in _STAGES:
+            self.require_idle()
         raise SelectionError(f"a run that is {self._state.value} cannot become {state.value}")
+
+    def require_idle(self) -> None:
+        """Refuse if there is a run.
+
+        Raises
+        ------
+        SelectionError
+            If there is one.
+        """
+        if self.running:
+            raise SelectionError("something runs already; wait for it, or cancel it first")
 
     def enter(self, state: RunState) -> None:
         """Make a transition; refuses as `require` does."""

@@ -28,6 +28,8 @@ class Receiver:
     """Takes any other event, `JobEnded` excepted."""
     task_ended: Callable[[], None]
     run_ended: Callable[[JobEnded], None]
+    lost: Callable[[JobFailed], None]
+    """Takes the failure of a retired task that had to finish: nobody can repeat it."""
 
 
 def _nothing() -> None:
@@ -180,6 +182,8 @@ class Scheduler:
             self._forget(job, event)
             return
         if job in self._retired:
+            if isinstance(event, JobFailed) and job.must_finish:
+                self._receiver.lost(event)
             return
         if isinstance(event, JobFailed):
             self._failure = event

@@ -8,6 +8,7 @@ emits the signals: state changes in one place, and listeners never meet a thread
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import TYPE_CHECKING, Self
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SelectionError
 from napari_twostage.io.paths import locate
-from napari_twostage.method.selection import Selection
+from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.models.bundle import Bundle, read_bundle
-from napari_twostage.session import tasks
-from napari_twostage.session.events import ResultFound
+from napari_twostage.session import tasks, upkeep
+from napari_twostage.session.advice import advise
+from napari_twostage.session.events import Repaired, ResultFound
+from napari_twostage.session.following import Follower
+from napari_twostage.session.recovery import StoppedRun
 from napari_twostage.session.run_states import RunState
 from napari_twostage.session.scheduler import Receiver, Scheduler
 from napari_twostage.session.script import script
@@ -35,9 +39,12 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.model import Model
-    from napari_twostage.session.jobs import JobEnded
+    from napari_twostage.session.jobs import JobEnded, JobFailed
     from napari_twostage.session.scheduler import Begin
     from napari_twostage.slides.base import Slide
+
+
+log = logging.getLogger(__name__)
 
 
 class Session(SessionState):
@@ -67,14 +74,17 @@ class Session(SessionState):
                 event=self._take_event,
                 task_ended=self._meter.end_task,
                 run_ended=self._run_ended,
+                lost=self._lose,
             )
         )
+        self._follower = Follower(self, self._jobs)
         self._view: Box | None = None
 
     # -- slide, model and result ---------------------------------------------------------------
 
     def set_slide(self, slide: Slide | None) -> None:
         """Work on this slide from now on; work on another one is cancelled."""
+        self._edit.require_saved()
         self.leave()
         self.slide = slide
         self.events.slide_changed.emit()
@@ -90,6 +100,7 @@ class Session(SessionState):
         """
         if isinstance(model, str | Path):
             model = read_bundle(model)
+        self._edit.require_saved()
         self.leave()
         if not isinstance(model, Bundle):
             self._models.put(model)
@@ -107,6 +118,7 @@ class Session(SessionState):
             If slide or model are missing.
         """
         self._inputs()
+        self._edit.require_saved()
         self.leave()
         self.out = locate(path).expanduser().absolute()
         self._open_earlier_result(self.out)
@@ -122,6 +134,7 @@ class Session(SessionState):
             If its model is no longer where it was.
         """
         seg = Segmentation.open(path, slide=self.slide)
+        self._edit.require_saved()
         self.leave()
         self.out = seg.path
         self._use_bundle(read_bundle(seg.record.model.source))
@@ -151,10 +164,14 @@ class Session(SessionState):
         SelectionError
             If slide or model are missing, or something runs.
         """
+        self._run_coarse(NOTHING)
+
+    def _run_coarse(self, then: Selection) -> None:
+        """Run stage 1, and refine a selection after it."""
         slide, bundle = self._inputs()
         known, in_view = (self.out, self.seg), lambda: self._view
         steps = partial(tasks.coarse, slide, bundle, *known, self._models, self.options, in_view)
-        self._start_run("coarse", steps, RunState.COARSE)
+        self._start_run("coarse", steps, RunState.COARSE, then)
 
     def refine(self, selection: Selection) -> None:
         """Refine the tiles of a selection, its region on the fine grid."""
@@ -162,7 +179,7 @@ class Session(SessionState):
             raise SelectionError("there is no coarse result yet; run Coarse first")
         seg, (_, bundle) = self._result, self._inputs()
         steps = partial(tasks.refine, seg, bundle, self._models, selection, lambda: self._view)
-        self._start_run("refine", steps, RunState.REFINING)
+        self._start_run("refine", steps, RunState.REFINING, selection)
 
     def refine_uncertain(self) -> None:
         """Refine the tiles that score above the threshold."""
@@ -184,17 +201,51 @@ class Session(SessionState):
             self._run.enter(RunState.PAUSED)
 
     def resume(self) -> None:
-        """Resume a paused run; without one, do nothing."""
+        """Go on with a paused run, or with one that was stopped; without one, do nothing."""
+        stopped = self._recovery.run
         if self.state is RunState.PAUSED:
             self._jobs.resume_run()
             self._meter.resume()
             self._run.enter(self._run.stage)
+        elif stopped is not None and not self.running:
+            if self.seg is None or not self.coarse_done:
+                self._run_coarse(stopped.wanted)
+            else:
+                self.refine(stopped.rest(int(self.seg.refined.sum())))
 
     def cancel(self) -> None:
         """Stop before the next batch; what is done is kept, and edits are still written."""
         self._jobs.cancel()
         if self._run.can_enter(RunState.CANCELLING):
             self._run.enter(RunState.CANCELLING)
+
+    # -- after trouble -------------------------------------------------------------------------
+
+    def repair(self) -> None:
+        """Check all parts of the result; restore what is damaged, or have it computed again.
+
+        Raises
+        ------
+        SelectionError
+            If there is no result, or something runs.
+        """
+        seg, folder = self.seg, self._recovery.damaged or self.out
+        if folder is None:
+            raise SelectionError("there is no result to repair yet; run Coarse first")
+        self._run.require_idle()
+        self._jobs.add_task("repair", lambda _job: upkeep.repair(folder, seg), before_run=True)
+
+    def take_over(self) -> None:
+        """Write the result although a process of another machine, known to be gone, holds it.
+
+        Raises
+        ------
+        LockedError
+            If a process of this machine holds it and runs.
+        """
+        self._result.take_over()
+        self._recovery.locked_elsewhere = False
+        self.say("this window may write the result now; go on where it stopped")
 
     # -- correcting ----------------------------------------------------------------------------
 
@@ -274,6 +325,7 @@ class Session(SessionState):
     def poll(self) -> None:
         """Take the events that wait into the state, and emit the signals of what changed."""
         self._jobs.poll()
+        self._follower.look()
 
     def wait(self, timeout_s: float | None = None) -> Self:
         """Poll until nothing is under way.
@@ -301,10 +353,13 @@ class Session(SessionState):
         self.leave()
         self._jobs.close(timeout_s)
 
-    def _start_run(self, name: str, begin: Begin, stage: RunState) -> None:
+    def _start_run(self, name: str, begin: Begin, stage: RunState, wanted: Selection) -> None:
         self._run.require(stage)
         self._jobs.start_run(name, begin)
         self._meter.restart()
+        refined = 0 if self.seg is None else int(self.seg.refined.sum())
+        self._recovery.run = StoppedRun(wanted, refined)
+        self.standing = None
         self._run.enter(stage)
 
     def _open_earlier_result(self, out: Location | None = None) -> None:
@@ -321,24 +376,34 @@ class Session(SessionState):
         if isinstance(event, ResultFound) and self.seg not in (None, event.seg):
             self._jobs.retire_tasks()  # they are for the result that is replaced
         self._apply(event)
+        if isinstance(event, Repaired) and self.seg is None:
+            self._open_earlier_result(event.folder)
 
     def _run_ended(self, end: JobEnded) -> None:
         self._meter.end_run()
-        if not end.complete:
-            self._catch_up()
+        stage, stopped = self._run.stage, self._recovery.run
+        if not end.complete and not self._nothing_left():
+            self._follower.catch_up()
         self._run.enter(RunState.IDLE)
+        if end.complete:
+            self._recovery.run = None
         if end.cancelled:
             self.say("cancelled; what was done is kept")
+        if end.complete and stage is RunState.COARSE and stopped and stopped.wanted != NOTHING:
+            self.refine(stopped.wanted)
 
-    def _catch_up(self) -> None:
-        """Report what a stopped run had already written."""
-        seg, reported, curve = self.seg, self._reported, self.curve
-        if seg is None:
-            return
-        if not seg.path.exists():  # there was nothing to segment, so nothing was left behind
+    def _lose(self, failed: JobFailed) -> None:
+        """Say that what was painted could not be saved, although its window is being closed."""
+        line = f"what you painted last could not be saved: {advise(failed.error)}"
+        log.error("%s", line)
+        self.say(line, "error")
+
+    def _nothing_left(self) -> bool:
+        """Whether a run that was stopped left nothing; then forget its folder."""
+        seg = self.seg
+        if seg is None or seg.path.exists():
+            return seg is None
+        if not seg.windows_done:  # there was nothing to segment, so nothing was left behind
             self._adopt(seg.path, None)
-            return
-        self.coarse_done = seg.coarse_complete
-        seconds = seg.seconds_per_tile if curve is None else curve.seconds_per_tile
-        steps = partial(tasks.catch_up, seg, reported, seconds)
-        self._jobs.add_task("catch up", lambda _job: steps(), must_finish=True, before_run=True)
+            self._recovery.run = None
+        return True

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from psygnal import EmitLoopError
 
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import SelectionError
@@ -19,8 +20,10 @@ from napari_twostage.method.steps import (
     TilesSelected,
 )
 from napari_twostage.method.uncertainty import expected_wrong_px
+from napari_twostage.session.advice import advise, log_unexpected
 from napari_twostage.session.editing import Edit, EditState
 from napari_twostage.session.events import (
+    EditsChanged,
     Exported,
     Kind,
     LabelsEdited,
@@ -28,13 +31,16 @@ from napari_twostage.session.events import (
     Notice,
     Patch,
     Progress,
+    Repaired,
     ResultFound,
     SessionEvents,
+    Standing,
 )
 from napari_twostage.session.jobs import JobFailed
 from napari_twostage.session.progress_meter import ProgressMeter
+from napari_twostage.session.recovery import Recovery
 from napari_twostage.session.run_states import RunMachine, RunState
-from napari_twostage.session.tasks import Reported
+from napari_twostage.session.upkeep import Reported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from napari_twostage.measure.areas import ClassArea
     from napari_twostage.models import ModelCard
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.session.advice import WayOn
     from napari_twostage.slides.base import Slide
 
 
@@ -70,6 +77,8 @@ class SessionState:
         """Cost and gain of refining above each threshold; None before the coarse pass."""
         self.tally: list[ClassArea] | None = None
         """Areas and counts from `Session.measure`; None once the labels have changed."""
+        self.standing: Standing | None = None
+        """What is missing from `seg`, and who else writes it; None before it is known."""
         self.notice = Notice("")
         """The last line for the user."""
         self._bundle: Bundle | None = None
@@ -77,7 +86,9 @@ class SessionState:
         self._run = RunMachine(self.events.state_changed.emit)
         self._edit = Edit(self.events)
         self._meter = ProgressMeter(self.events.progress_changed.emit)
-        self._reported = Reported()
+        self._recovery = Recovery()
+        self.reported = Reported()
+        """Windows, tiles and edits that listeners were told of."""
         self._visited: set[int] = set()
 
     # -- what can be read ----------------------------------------------------------------------
@@ -111,6 +122,19 @@ class SessionState:
     def editing(self) -> Patch | None:
         """Labels to paint on; None unless an edit is open or being written."""
         return self._edit.patch
+
+    @property
+    def ways(self) -> list[WayOn]:
+        """Buttons that go on after trouble: with a run, an edit, a damaged or locked result."""
+        return self._recovery.ways(running=self.running, unsaved=self._edit.unsaved)
+
+    @property
+    def missing(self) -> str:
+        """What a stopped run left out of `seg`, in a few words; empty during a run."""
+        if self.running:
+            return ""
+        found = "" if self.standing is None else self.standing.describe()
+        return found or ("parts are missing" if self._recovery.run is not None else "")
 
     @property
     def progress(self) -> Progress | None:
@@ -179,6 +203,16 @@ class SessionState:
         self.notice = Notice(text, kind)
         self.events.noticed.emit(self.notice)
 
+    def report(self, error: Exception) -> None:
+        """Tell of an error that was met while showing the result, and offer the way on."""
+        if isinstance(error, EmitLoopError) and isinstance(error.__cause__, Exception):
+            error = error.__cause__  # of a listener
+        log_unexpected("session", error)
+        self._recovery.take(error)
+        notice = Notice(advise(error), "error")
+        if notice != self.notice:  # the same file may be read at every turn of the view
+            self.say(notice.text, notice.kind)
+
     @property
     def _result(self) -> Segmentation:
         if self.seg is None:
@@ -200,6 +234,8 @@ class SessionState:
     def _forget_result(self) -> None:
         """Go back to a slide and a model without a result or a run."""
         self.out, self.curve, self.tally, self.coarse_done = None, None, None, False
+        self.standing = None
+        self._recovery.forget()
         self._meter.clear()
         self._edit.close()
         if self.seg is not None:
@@ -214,7 +250,7 @@ class SessionState:
         """Emit many steps as few lists, so that a listener redraws once."""
         windows = [step for step in steps if isinstance(step, CoarseWindowDone)]
         chips = [step for step in steps if isinstance(step, ChipRefined | ChipFailed)]
-        self._reported.add(windows, chips)
+        self.reported.add(windows, chips)
         if windows:
             self.tally = None
             self.events.windows_done.emit(windows)
@@ -235,7 +271,8 @@ class SessionState:
                 self._meter.show_task(event)
             case Notice(text=text, kind=kind):
                 self.say(text, kind)
-            case JobFailed(reason=reason):
+            case JobFailed(error=error, reason=reason):
+                self._recovery.take(error)
                 self.say(reason, "error")
             case ResultFound(out=out, seg=seg):
                 self._adopt(out, seg)
@@ -260,16 +297,49 @@ class SessionState:
         match event:
             case Patch():
                 self._edit.open(event)
-            case LabelsEdited(box=box, undone=undone):
-                self.tally = None
-                if not undone:  # only now: had writing failed, what was painted would be lost
-                    self._edit.close()
-                self.events.labels_edited.emit(box)
+            case LabelsEdited(box=box):
+                self._edit.close()  # only now: had writing failed, what was painted would be lost
+                self._labels_changed((box,))
+            case EditsChanged(boxes=boxes):
+                self._labels_changed(boxes)
+            case Standing():
+                self._stand(event)
+            case Repaired():
+                self._refresh(event)
             case Measured(classes=classes):
                 self.tally = classes
                 self.events.measured.emit(classes)
             case Exported(path=path):
                 self.events.exported.emit(path)
+
+    def _labels_changed(self, boxes: Sequence[Box]) -> None:
+        self.tally = None
+        if self.seg is not None:
+            self.reported.edits = self.seg.edit_boxes
+        for box in boxes:
+            self.events.labels_edited.emit(box)
+
+    def _stand(self, standing: Standing) -> None:
+        self.standing = standing
+        if self.seg is not None:
+            self._recovery.stand(self.seg, standing)
+            self.coarse_done |= self.seg.coarse_complete
+        self.events.standing_changed.emit()
+
+    def _refresh(self, repaired: Repaired) -> None:
+        """Show a repaired result anew; what is computed again is missing until then."""
+        if self._recovery.damaged == repaired.folder:
+            self._recovery.damaged = None
+        seg = self.seg
+        if seg is None or seg.path != repaired.folder:
+            return
+        self._recovery.run = repaired.again or self._recovery.run
+        self.reported, self.curve = Reported.of(seg), None
+        self.coarse_done = seg.coarse_complete
+        if seg.tissue_known:
+            self.events.tissue_found.emit()
+        self._labels_changed([seg.grid.box])
+        self.events.forecast_changed.emit()
 
     def _adopt(self, out: Location, seg: Segmentation | None) -> None:
         """Make a result, or an empty folder, the one that is shown."""
@@ -284,7 +354,7 @@ class SessionState:
             return
         if self.seg is not None:  # the coarse pass began another result beside it
             self._edit.close()
-        self.seg, self.curve, self.tally = seg, None, None
+        self.seg, self.curve, self.tally, self.standing = seg, None, None, None
         self._visited.clear()
-        self._reported = Reported() if seg is None else Reported.of(seg)
+        self.reported = Reported() if seg is None else Reported.of(seg)
         self.events.result_changed.emit()

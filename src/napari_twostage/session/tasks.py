@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.export import export
+from napari_twostage.io.paths import is_vacant
 from napari_twostage.measure.areas import areas
+from napari_twostage.measure.completeness import completeness
 from napari_twostage.method.selection import NOTHING, Selection
-from napari_twostage.method.steps import ChipFailed, ChipRefined, CoarseWindowDone, TilesSelected
+from napari_twostage.method.steps import ChipFailed, TilesSelected
+from napari_twostage.session.advice import describe_missing
 from napari_twostage.session.events import (
+    EditsChanged,
     Exported,
     LabelsEdited,
     Measured,
@@ -24,10 +25,12 @@ from napari_twostage.session.events import (
     ResultFound,
 )
 from napari_twostage.session.result_paths import find_result, vacant_path
+from napari_twostage.session.upkeep import Reported, curve_of, stand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_twostage.engine.options import RunOptions
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.method.pipeline import Focus
-    from napari_twostage.method.selection import Curve
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.model import Model
@@ -85,28 +87,6 @@ class ModelCache:
             return self._model
 
 
-@dataclass(slots=True)
-class Reported:
-    """Windows and tiles of a result whose steps the session has taken."""
-
-    windows: set[Box] = field(default_factory=set)
-    tiles: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), bool))
-
-    @classmethod
-    def of(cls, seg: Segmentation) -> Reported:
-        """All that are done now."""
-        return cls(set(seg.windows_done), seg.refined)
-
-    def add(
-        self, windows: Iterable[CoarseWindowDone], chips: Iterable[ChipRefined | ChipFailed]
-    ) -> None:
-        """Add the windows and tiles of steps."""
-        self.windows.update(step.core for step in windows)
-        for step in chips:
-            if isinstance(step, ChipRefined):
-                self.tiles[tuple(np.transpose(step.chip.tiles))] = True
-
-
 def open_earlier_result(slide: Slide, bundle: Bundle, out: Location | None) -> Iterator[object]:
     """Open the result of a slide and a model, if there is one; loads no weights."""
     path, seg = find_result(slide, bundle, out)
@@ -114,8 +94,16 @@ def open_earlier_result(slide: Slide, bundle: Bundle, out: Location | None) -> I
         _ = seg.scores, seg.uncertainty_map.pixels  # read here, not in the owner's thread
         seg.update_pyramid()
     yield ResultFound(path, seg)
-    if seg is not None and seg.coarse_complete:
-        yield _curve(seg, seg.seconds_per_tile)
+    if seg is None:
+        return
+    if seg.coarse_complete:
+        yield curve_of(seg, seg.seconds_per_tile)
+    yield (standing := stand(seg))
+    if standing.writer:
+        yield Notice(f"{standing.writer}; it is shown, and can be changed once that is done")
+    elif missing := standing.describe():
+        yield Notice(f"opened what was done before: {path.name}; {missing}", "warning")
+    else:
         yield Notice(f"opened what was done before: {path.name}")
 
 
@@ -155,6 +143,8 @@ def coarse(
     """
     yield Notice("loading the model, looking for tissue", "busy")
     path, seg = find_result(slide, bundle, out) if known is None else (known.path, known)
+    if seg is not None and is_vacant(seg.path) and seg.path.parent.exists():
+        path, seg = seg.path, None  # it was removed meanwhile
     if seg is not None and not _made_with(seg, options):
         path, seg = vacant_path(slide, bundle, seg.path), None
     if seg is not None:
@@ -168,12 +158,13 @@ def coarse(
     started = time.monotonic()
     seg.attach_model(model)
     yield from run_to_end(seg, NOTHING, focus=_focus(seg, in_view), gate=job.wait_while_paused)
-    yield _curve(seg, None)
+    yield curve_of(seg, None)
+    yield stand(seg)
     if seg.failures:
         yield _failed(list(seg.failures.values()))
     else:
         yield Notice(f"coarse pass done in {time.monotonic() - started:.1f} s")
-    yield _curve(seg, model.seconds_per_tile)
+    yield curve_of(seg, model.seconds_per_tile)
 
 
 def refine(
@@ -198,29 +189,15 @@ def refine(
             failed += [step.reason] * len(step.chip.tiles)
         yield step
         if time.monotonic() - updated > CURVE_S:
-            yield _curve(seg, model.seconds_per_tile)
+            yield curve_of(seg, model.seconds_per_tile)
             updated = time.monotonic()
-    yield _curve(seg, model.seconds_per_tile)
+    yield curve_of(seg, model.seconds_per_tile)
+    yield stand(seg)
     if failed:
         yield _failed(failed)
     else:
         count = int(seg.refined.sum()) - before
         yield Notice(f"{count:,} tiles refined in {time.monotonic() - started:.1f} s")
-
-
-def catch_up(
-    seg: Segmentation, reported: Reported, seconds_per_tile: float | None
-) -> Iterator[object]:
-    """Yield the steps that a stopped run wrote to disk but did not report."""
-    for core in seg.windows_done - reported.windows:
-        yield CoarseWindowDone(core, seg.read_logits(core), {})
-    for row, column in np.argwhere(seg.refined & ~reported.tiles).tolist():
-        chip = seg.tiles.chip((row, column))
-        inside = seg.read_labels(chip.core.clip(seg.grid.shape))
-        beyond = [(0, chip.core.height - inside.shape[0]), (0, chip.core.width - inside.shape[1])]
-        yield ChipRefined(chip, np.pad(inside, beyond, mode="edge"))
-    if seg.coarse_complete:
-        yield _curve(seg, seconds_per_tile)
 
 
 def read_patch(seg: Segmentation, box: Box) -> Iterator[object]:
@@ -240,9 +217,11 @@ def undo(seg: Segmentation) -> Iterator[object]:
     if not seg.edit_boxes:
         yield Notice("there is no edit to take back")
         return
-    box = seg.edit_boxes[-1]
-    seg.undo_edit()
-    yield LabelsEdited(box, undone=True)
+    before = Reported(edits=seg.edit_boxes)
+    if not seg.undo_edit():
+        yield Notice("the edits that are left were made in another window; undo them there")
+        return
+    yield EditsChanged(before.changed_edits(seg))
     yield Notice("the last edit was taken back")
 
 
@@ -259,7 +238,11 @@ def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[objec
     """Export a result to a file."""
     written = export(seg, path, progress=lambda done: job.report(Progress("export", done, 1)))
     yield Exported(written)
-    yield Notice(f"wrote {written}")
+    missing = describe_missing(completeness(seg))
+    if missing:
+        yield Notice(f"wrote {written}; it is not all of the slide ({missing})", "warning")
+    else:
+        yield Notice(f"wrote {written}")
 
 
 def _made_with(seg: Segmentation, options: RunOptions) -> bool:
@@ -271,10 +254,6 @@ def _made_with(seg: Segmentation, options: RunOptions) -> bool:
 def _failed(reasons: list[str]) -> Notice:
     tiles = "1 tile" if len(reasons) == 1 else f"{len(reasons):,} tiles"
     return Notice(f"{tiles} failed and kept coarse labels: {reasons[0]}", "error")
-
-
-def _curve(seg: Segmentation, seconds_per_tile: float | None) -> Curve:
-    return seg.ranking.curve(seg.refined, seconds_per_tile)
 
 
 def _focus(seg: Segmentation, in_view: InView) -> Focus:

@@ -11,9 +11,10 @@ import numpy as np
 from napari_twostage.geometry import Box
 from napari_twostage.method.resample_labels import thin
 from napari_twostage.viewer.lazy_levels import LazyLevel
+from napari_twostage.viewer.tolerant_reader import TolerantReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -24,6 +25,9 @@ BLOCK_PX = 512
 """Side of a block, in pixels of its level; a screen shows about six blocks."""
 CACHE_BYTES = 64 << 20
 """Cached blocks, in bytes: 256 blocks, about forty screens."""
+
+_PIECE_PX = 64
+"""Smallest side, in pixels, of the pieces that a block with a damaged place is read in."""
 
 BlockKey = tuple[int, int, int]
 """Level, row and column of a block."""
@@ -40,15 +44,19 @@ class LabelBlocks:
     ----------
     result : Result
         Result to display.
+    tell : callable, optional
+        Called with errors of damaged files and lost disks, whose places are shown blank; they are
+        raised by default.
     """
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, tell: Callable[[Exception], None] | None = None) -> None:
         self._result = result
+        self._reader = TolerantReader(0, np.dtype(np.uint8), (), tell or _raise)
         self._blocks: OrderedDict[BlockKey, NDArray[np.uint8]] = OrderedDict()
         *finer, self._last = range(len(result.level_shapes))
         self._side = max(1, BLOCK_PX // result.card.tile_px) * result.card.tile_px
         shapes = result.level_shapes
-        self._coarsest = result.read_labels(Box(0, 0, *shapes[self._last]), self._last)
+        self._coarsest, _ = self._read_labels(Box(0, 0, *shapes[self._last]), self._last)
         self.levels: list[LazyLevel | NDArray[np.uint8]] = [
             *(
                 LazyLevel(partial(self._read, level), shapes[level], np.dtype(np.uint8), (512, 512))
@@ -78,7 +86,7 @@ class LabelBlocks:
             if level == self._last:
                 # one pixel more: upsampled logits extend beyond their window
                 part = place.grow(1).clip(self._coarsest.shape)
-                self._coarsest[part.slices] = self._result.read_labels(part, level)
+                self._coarsest[part.slices], _ = self._read_labels(part, level)
             else:
                 for key in self._keys(level, place.grow(self._result.card.ratio)):
                     self._blocks.pop(key, None)
@@ -109,11 +117,19 @@ class LabelBlocks:
     def _block(self, key: BlockKey) -> NDArray[np.uint8]:
         block = self._blocks.get(key)
         if block is None:
-            block = self._blocks[key] = self._result.read_labels(self._box(key), key[0])
+            block, whole = self._read_labels(self._box(key), key[0])
+            if not whole:  # look again next time: a disk may come back
+                return block
+            self._blocks[key] = block
             while len(self._blocks) * self._side**2 > CACHE_BYTES:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(key)
         return block
+
+    def _read_labels(self, box: Box, level: int) -> tuple[NDArray[np.uint8], bool]:
+        """Labels of a box of a level, and whether all could be read."""
+        side = max(_PIECE_PX, self._result.card.tile_px // self._result.layout.steps[level])
+        return self._reader.read(partial(self._result.read_labels, level=level), (side, side), box)
 
     def _keys(self, level: int, box: Box) -> Iterator[BlockKey]:
         shape = self._result.level_shapes[level]
@@ -128,3 +144,7 @@ class LabelBlocks:
         level, row, column = key
         side = self._side
         return Box.at(row * side, column * side, side, side).clip(self._result.level_shapes[level])
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -7,6 +7,7 @@ updates them, as often as the owner calls it. Layers made by others are never ch
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from napari_twostage.viewer.tile_overlay import (
     tile_colormap,
 )
 from napari_twostage.viewer.tissue_outline import draw_outline
+from napari_twostage.viewer.tolerant_reader import TROUBLE
 from napari_twostage.viewer.transforms import layer_transform
 
 if TYPE_CHECKING:
@@ -105,14 +107,20 @@ class ResultLayers:
         self._add_pending(new)
         stale, self._stale = self._stale, set()
         if "tiles" in stale:
-            self._update_tile_overlay()
-        if self.uncertainty is not None and "uncertainty" in stale and self._result is not None:
-            self._fill_uncertainty(self._result, self.uncertainty)
-            _refresh(self.uncertainty)
+            self._try(self._update_tile_overlay)
+        if "uncertainty" in stale:
+            self._try(self._show_uncertainty)
         if stale & {"tiles", "threshold"}:
-            self._paint_tiles()
+            self._try(self._paint_tiles)
         if self.labels is not None and "labels" in stale:
             _refresh(self.labels)
+
+    def _try(self, draw: Callable[[], None]) -> None:
+        """Draw one layer; if its file is damaged or lost, the others are drawn all the same."""
+        try:
+            draw()
+        except TROUBLE as error:
+            self._session.report(error)
 
     def show_class(self, value: int, *, visible: bool) -> None:
         """Show or hide a class of the labels."""
@@ -184,6 +192,11 @@ class ResultLayers:
             self.tile_overlay.paint(self.tiles.data, threshold)
             _refresh(self.tiles)
 
+    def _show_uncertainty(self) -> None:
+        if self._result is not None and self.uncertainty is not None:
+            self._fill_uncertainty(self._result, self.uncertainty)
+            _refresh(self.uncertainty)
+
     @staticmethod
     def _fill_uncertainty(result: Result, layer: Image) -> None:
         """Copy the uncertainty map into its layer, 0 in refined tiles: stage 2 replaced stage 1."""
@@ -241,12 +254,12 @@ class ResultLayers:
         if result is None:
             return
         for _ in range(len(self._pending) if limit is None else min(limit, len(self._pending))):
-            self._pending.popleft()(result)
+            self._try(partial(self._pending.popleft(), result))
             self._stale |= {"uncertainty", "tiles", "labels"}
 
     def _add_labels(self, result: Result) -> None:
         """Add the labels, replacing the layer that the reader made of this result."""
-        blocks = self._label_blocks = LabelBlocks(result)
+        blocks = self._label_blocks = LabelBlocks(result, self._session.report)
         for layer in self._viewer.layers:
             ours = layer.metadata.get(METADATA_KEY, {})
             if ours.get("role") == "labels" and ours.get("result") == result.path:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.errors import ReadError
 from napari_twostage.geometry import Box
+from napari_twostage.session.advice import advise
+from napari_twostage.viewer.tolerant_reader import TolerantReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,7 +88,7 @@ def slide_levels(
     warn : callable
         Called once, with the first read error in one line; damaged tiles are shown blank.
     """
-    reader = _TolerantReader(slide, warn)
+    reader = _SlideReader(slide, warn)
     levels: list[LazyLevel | NDArray[np.generic]] = []
     for level, shape in enumerate(slide.level_shapes):
         tile = slide.tile_shape(level)
@@ -135,18 +135,32 @@ def _factors_between(factors: Sequence[Scale]) -> Iterator[Scale]:
             yield y, x
 
 
-def label_levels(result: Result) -> list[LazyLevel | NDArray[np.uint8]]:
-    """Lazy labels of a result, one array per level; the coarsest one is in memory."""
-    *finer, coarsest = range(len(result.level_shapes))
+def label_levels(
+    result: Result, warn: Callable[[str], None]
+) -> list[LazyLevel | NDArray[np.uint8]]:
+    """Lazy labels of a result, one array per level; the coarsest one is in memory.
+
+    Parameters
+    ----------
+    result : Result
+    warn : callable
+        Called with each read error in one line; damaged tiles are shown blank.
+    """
+    kind = np.dtype(np.uint8)
+    reader = TolerantReader(0, kind, (), lambda error: warn(advise(error)))
     side = result.card.tile_px
+
+    def read(level: int, box: Box) -> NDArray[np.uint8]:
+        return reader.read(partial(result.read_labels, level=level), (side, side), box)[0]
+
+    *finer, coarsest = range(len(result.level_shapes))
     levels: list[LazyLevel | NDArray[np.uint8]] = []
     for level in finer:
         shape = result.level_shapes[level]
-        read = partial(result.read_labels, level=level)
         chunks = view_chunks((side, side), shape)
-        levels.append(LazyLevel(read, shape, np.dtype(np.uint8), chunks))
+        levels.append(LazyLevel(partial(read, level), shape, kind, chunks))
     whole = Box(0, 0, *result.level_shapes[coarsest])
-    return [*levels, result.read_labels(whole, coarsest)]
+    return [*levels, read(coarsest, whole)]
 
 
 def view_chunks(tile: Shape, shape: Shape) -> Shape:
@@ -166,36 +180,26 @@ def view_chunks(tile: Shape, shape: Shape) -> Shape:
     return rows, columns
 
 
-class _TolerantReader:
+class _SlideReader:
     """Slide reader that leaves unreadable tiles blank and warns about the first one."""
 
     def __init__(self, slide: Slide, warn: Callable[[str], None]) -> None:
-        self._slide = slide
         self._warn = warn
         self._warned = False
+        self._grey = slide.channels == 1
         # empty glass is white, the background of fluorescence is black
-        self._blank = 256**slide.dtype.itemsize - 1 if slide.channels > 1 else 0
+        blank = 0 if self._grey else 256**slide.dtype.itemsize - 1
+        self._reader = TolerantReader(blank, slide.dtype, (slide.channels,), self._tell)
 
     def read(self, read: ReadBox, tile: Shape, box: Box) -> NDArray[np.generic]:
         """Pixels of a box; if reading it fails, read each `tile` on its own."""
-        try:
-            pixels = read(box)
-        except ReadError as error:
-            if not self._warned:
-                self._warned = True
-                self._warn(str(error))
-            pixels = self._read_tiles(read, tile, box)
-        return pixels[..., 0] if self._slide.channels == 1 else pixels
+        pixels, _ = self._reader.read(read, tile, box)
+        return pixels[..., 0] if self._grey else pixels
 
-    def _read_tiles(self, read: ReadBox, tile: Shape, box: Box) -> NDArray[np.generic]:
-        pixels = np.full((*box.shape, self._slide.channels), self._blank, self._slide.dtype)
-        rows, columns = tile
-        for top in range(box.top - box.top % rows, box.bottom, rows):
-            for left in range(box.left - box.left % columns, box.right, columns):
-                piece = Box.at(top, left, rows, columns).intersect(box)
-                with suppress(ReadError):  # the tile stays blank
-                    pixels[piece.shift(-box.top, -box.left).slices] = read(piece)
-        return pixels
+    def _tell(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(advise(error))
 
 
 def _bounds(index: slice | int, length: int) -> tuple[int, int, slice | int]:

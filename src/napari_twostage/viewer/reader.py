@@ -181,7 +181,7 @@ def _labels_layer(result: Result) -> LayerData:
         "metadata": {METADATA_KEY: {"role": "labels", "result": result.path, "mpp_known": True}},
         **transform_from_mpp(result.grid, result.slide_mpp),
     }
-    return label_levels(result), options, "labels"
+    return label_levels(result, _warn), options, "labels"
 
 
 def _is_zarr_array(folder: Location) -> bool:
@@ -219,6 +219,7 @@ def _stem(name: str) -> str:
 
 
 def _warn(message: str) -> None:
+    """Show a line in napari."""
     from napari.utils.notifications import show_warning
 
     show_warning(message)

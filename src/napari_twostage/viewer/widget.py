@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -10,14 +11,16 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import napari.viewer  # noqa: TC002 - napari reads the annotation to pass its viewer
+import numpy as np
 from napari.layers import Image
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_twostage.errors import MissingPixelSizeError, TwoStageError
+from napari_twostage.errors import MissingPixelSizeError
 from napari_twostage.models.bundle import bundled_names
-from napari_twostage.session import Session
+from napari_twostage.session import Notice, Session, WayOn
 from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.panel.coarse_section import CoarseSection
 from napari_twostage.viewer.panel.correct_section import CorrectSection
@@ -117,11 +120,8 @@ class TwoStageWidget(QWidget):
         return self._chosen
 
     def do(self, action: Callable[[], object]) -> None:
-        """Call an action and update the panel; a TwoStageError is shown as a message."""
-        try:
-            action()
-        except TwoStageError as error:
-            self.session.say(str(error), "error")
+        """Call an action and update the panel; an error is shown as a message."""
+        self._try(action)
         self.show_session()
 
     def choose_layer(self, layer: Image | None) -> None:
@@ -173,7 +173,7 @@ class TwoStageWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(scroll, stretch=1)
-        self.footer = Footer(self)
+        self.footer = Footer(self, self._actions)
         layout.addWidget(self.footer)
         self.setMinimumWidth(320)
 
@@ -198,23 +198,41 @@ class TwoStageWidget(QWidget):
         if self._closed:  # Qt may have deleted the sections
             return
         session, context = self.session, self._context
-        self.slide_section.show_session(
-            session, mpp_missing=context is not None and context.mpp_missing
-        )
-        self.model_section.show_session(session)
-        self.coarse_section.show_session(session)
-        self.uncertainty_section.show_session(session)
-        self.refine_section.show_session(session, region_drawn=bool(self._actions.drawn_polygons()))
-        self.correct_section.show_session(session)
-        self.results_section.show_session(session)
-        self.display_section.show_layers()
-        self.footer.show_session(session)
+        missing = context is not None and context.mpp_missing
+        for show in (
+            partial(self.slide_section.show_session, session, mpp_missing=missing),
+            partial(self.model_section.show_session, session),
+            partial(self.coarse_section.show_session, session),
+            partial(self.uncertainty_section.show_session, session),
+            lambda: self.refine_section.show_session(
+                session, region_drawn=bool(self._actions.drawn_polygons())
+            ),
+            partial(self.correct_section.show_session, session),
+            partial(self.results_section.show_session, session),
+            self.display_section.show_layers,
+            partial(self.footer.show_session, session),
+        ):
+            self._try(show)
+
+    def _try(self, action: Callable[[], object], session: Session | None = None) -> None:
+        """Call an action; an error becomes a message, and the panel goes on.
+
+        Parameters
+        ----------
+        action : callable
+        session : Session, optional
+            Session that shows the message; by default that of the chosen slide.
+        """
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - logged there
+            (session or self.session).report(error)
 
     def _tick(self) -> None:
         """Poll all sessions, and redraw as often as painting allows."""
         now = time.monotonic()
         for session in self._sessions:
-            session.poll()
+            self._try(session.poll, session)
         self._closing = [session for session in self._closing if session.busy]
         if self._painting_since is not None:
             # painting delayed this tick: pause long enough to leave most of the time to the run
@@ -223,7 +241,7 @@ class TwoStageWidget(QWidget):
             self._painting_since = None
         elif now >= self._redraw_at or not any(session.busy for session in self._sessions):
             for context in self._contexts.values():
-                context.layers.redraw(new=1)
+                self._try(partial(context.layers.redraw, new=1), context.session)
             if self._dirty:
                 self._dirty = False
                 self.show_session()
@@ -260,9 +278,23 @@ class TwoStageWidget(QWidget):
             self.show_session()
 
     def _leave(self, context: SlideContext) -> None:
+        session = context.session
+        session.events.noticed.connect(self._pass_on)
+        self._save_painting(context)
         context.layers.close()
-        context.session.leave()
-        self._closing.append(context.session)
+        session.leave()
+        self._closing.append(session)
+
+    def _save_painting(self, context: SlideContext) -> None:
+        """Write an edit once more that could not be written: its layer is being removed."""
+        session, edit = context.session, context.layers.edit
+        if WayOn.SAVE in session.ways and edit is not None:
+            self._try(partial(session.commit_edit, np.asarray(edit.data)), session)
+
+    def _pass_on(self, notice: Notice) -> None:
+        """Show an error of a slide that was removed."""
+        if notice.kind == "error":
+            self.session.say(notice.text, notice.kind)
 
     def _open(self, layer: Image) -> None:
         session = Session(device=device(), precision=precision())
@@ -324,7 +356,7 @@ class TwoStageWidget(QWidget):
             session.cancel()
 
     def shut_down(self) -> None:
-        """Cancel all work and wait for its threads; results stay on disk."""
+        """Cancel all work and wait for its threads; results stay on disk, and nothing is raised."""
         if self._closed:
             return
         self._closed = True
@@ -337,7 +369,16 @@ class TwoStageWidget(QWidget):
         for event in (camera.events.center, camera.events.zoom):
             event.disconnect(self._view_changed)
         for context in self._contexts.values():
-            context.layers.close()
+            self._save_painting(context)
+            self._try(context.layers.close, context.session)
         for session in self._sessions:
-            session.close()
+            session.events.noticed.connect(_notify)
+            self._try(session.close, session)
         self._contexts.clear()
+
+
+def _notify(notice: Notice) -> None:
+    """Show an error in napari's window: the panel is gone."""
+    if notice.kind == "error":
+        with suppress(Exception):  # the window may be gone, too; it is in the log
+            show_error(notice.text)

@@ -79,4 +79,4 @@ def _status(session: Session) -> str:
         return f"{progress.stage} {progress.done / max(progress.total, 1e-9):.0%}"
     if session.coarse_done and session.seg is not None:
         return "done"
-    return "begun" if session.seg is not None else ""
+    return session.missing or ("begun" if session.seg is not None else "")

@@ -1,16 +1,24 @@
-"""Footer of the panel, always in view: progress, pause, cancel and the last message."""
+"""Footer of the panel, always in view: progress, the last message, and buttons to go on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_twostage.session import RunState, Session
-from napari_twostage.viewer.panel.parts import MessageBar, host_button, session_button
+from napari_twostage.session import RunState, Session, WayOn
+from napari_twostage.viewer.panel.parts import MessageBar, button, host_button, session_button
 
 if TYPE_CHECKING:
     from napari_twostage.viewer.panel.host import PanelHost
+    from napari_twostage.viewer.panel.view_actions import ViewActions
 
 
 class Footer(QWidget):
@@ -20,9 +28,11 @@ class Footer(QWidget):
     ----------
     host : PanelHost
         Panel that contains the footer.
+    actions : ViewActions
+        Actions that need the viewer.
     """
 
-    def __init__(self, host: PanelHost) -> None:
+    def __init__(self, host: PanelHost, actions: ViewActions) -> None:
         super().__init__()
         self._host = host
         self._bar = QProgressBar()
@@ -47,6 +57,35 @@ class Footer(QWidget):
         layout.addWidget(self._bar)
         layout.addLayout(row)
         layout.addWidget(self._status)
+        self._ways = self._make_ways(host, actions)
+        ways = QHBoxLayout()
+        ways.setSpacing(4)
+        for way in self._ways.values():
+            ways.addWidget(way)
+        layout.addLayout(ways)
+
+    def _make_ways(self, host: PanelHost, actions: ViewActions) -> dict[WayOn, QPushButton]:
+        """Buttons to go on after trouble; only those that help are visible."""
+        return {
+            WayOn.SAVE: host_button(
+                host, "save_again", WayOn.SAVE.value, "Write what you painted once more",
+                actions.commit_edit,
+            ),
+            WayOn.RESUME: session_button(
+                host, "resume", WayOn.RESUME.value, "Go on with the run that was stopped",
+                Session.resume,
+            ),
+            WayOn.REPAIR: session_button(
+                host, "repair", WayOn.REPAIR.value,
+                "Check all files of the result; restore what can be, compute the rest again",
+                Session.repair,
+            ),
+            WayOn.TAKE_OVER: button(
+                "take_over", WayOn.TAKE_OVER.value,
+                "Write this result although another machine is registered as writing it",
+                self._take_over,
+            ),
+        }  # fmt: skip
 
     def show_session(self, session: Session) -> None:
         """Show the progress of the run and the last message."""
@@ -57,6 +96,20 @@ class Footer(QWidget):
         self._bar.setValue(0 if progress is None else round(1000 * progress.share))
         self._bar.setFormat("" if progress is None else progress.describe())
         self._status.show_message(session.notice.text, session.notice.kind)
+        ways = session.ways
+        for way, shown in self._ways.items():
+            shown.setVisible(way in ways)
+
+    def _take_over(self) -> None:
+        """Ask, then take the result over: two programs that write it would damage it."""
+        answer = QMessageBox.question(
+            self,
+            "Take over the result",
+            "Another machine is registered as writing this result. Take it over only if the "
+            "program there no longer runs: if both write, work is lost.\n\nTake it over?",
+        )
+        if answer == QMessageBox.StandardButton.Yes:
+            self._host.do(self._host.session.take_over)
 
     def _pause_or_resume(self) -> None:
         session = self._host.session

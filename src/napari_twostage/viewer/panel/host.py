@@ -29,7 +29,7 @@ class PanelHost(Protocol):
         """Layer of the chosen slide; None without a slide."""
 
     def do(self, action: Callable[[], object]) -> None:
-        """Call an action and update the panel; a TwoStageError is shown as a message."""
+        """Call an action and update the panel; an error is shown as a message."""
 
     def choose_layer(self, layer: Image | None) -> None:
         """Choose the slide of this layer."""

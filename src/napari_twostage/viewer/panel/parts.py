@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _SIGNS: dict[Kind, tuple[str, str]] = {
     "info": ("i", "#3b82d6"),
     "busy": ("···", "#c77700"),
+    "warning": ("!", "#c77700"),
     "error": ("!", "#d33a3a"),
 }
 """Sign of each kind of message: the character in the disc, and the disc's colour."""
@@ -209,7 +210,7 @@ class StateLegend(QLabel):
 
 
 class MessageBar(QLabel):
-    """Message with a sign for its kind: information, work in progress or an error; wraps."""
+    """Message with a sign for its kind: information, work, a warning or an error; wraps."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -98,4 +98,5 @@ class RefineSection(Section):
         self._legend.set_counts({state.name.lower(): int(counts[state]) for state in TileState})
         refined = int(session.seg.refined.sum())
         known = int(counts.sum() - counts[TileState.OUTSIDE])
-        self.set_status(f"{refined:,} of {known:,} tiles" if known else "")
+        status = f"{refined:,} of {known:,} tiles" if known else ""
+        self.set_status(session.missing if session.coarse_done and session.missing else status)

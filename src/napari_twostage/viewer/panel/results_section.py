@@ -76,10 +76,9 @@ class ResultsSection(Section):
         for one in (self.measure, self.export, self.script, self.record):
             one.setEnabled(has_result)
         self._show_tally(session.tally)
-        self._note.setVisible(session.tally is None)
-        self._note.setText(
-            "Measure to see areas and counts." if has_result else "There is no result yet."
-        )
+        note = _note(session, has_result=has_result)
+        self._note.setVisible(bool(note))
+        self._note.setText(note)
         total = sum(entry.objects or 0 for entry in session.tally or [])
         self.set_status(f"{total:,} objects" if session.tally else "")
 
@@ -145,3 +144,15 @@ class ResultsSection(Section):
         QVBoxLayout(window).addWidget(text)
         window.exec()
         window.deleteLater()
+
+
+def _note(session: Session, *, has_result: bool) -> str:
+    """Line above the buttons; empty if the measurements are of a whole result."""
+    if not has_result:
+        return "There is no result yet."
+    missing = session.missing
+    if session.tally:
+        return f"Only of what is done ({missing})." if missing else ""
+    if missing:
+        return f"Not complete ({missing}): measurements and exports show what is done."
+    return "Measure to see areas and counts."
