@@ -150,8 +150,12 @@ class LabelPyramid:
         with self._lock:
             self.update()
             for step, array in self._arrays.items():
-                for places in self._by_chunk(step):
-                    self._write(array, step, places)
+                for chunk, places in self._by_chunk(step).items():
+                    try:
+                        self._write(array, step, places)
+                    except DamagedFileError:  # as a power cut leaves it
+                        self._mend(step, Box.at(*chunk, 1, 1).scaled(self._chunk_px))
+                        self._write(array, step, self._by_chunk(step)[chunk])
             self._forget_buffer()
 
     def detach(self, box: Box, step: int) -> Thinned:
@@ -193,14 +197,14 @@ class LabelPyramid:
         for sound in self._sound.values():  # chunks rebuilt in the buffer are written
             sound[:] = True
 
-    def _by_chunk(self, step: int) -> Iterable[list[Box]]:
-        """Buffered places of a level, grouped by chunk so that each chunk is written once."""
+    def _by_chunk(self, step: int) -> dict[tuple[int, int], list[Box]]:
+        """Buffered places of a level by the chunk they are in: each chunk is written once."""
         groups: defaultdict[tuple[int, int], list[Box]] = defaultdict(list)
         side = self._chunk_px * step
         for place, labels in self._buffer.items():
             if step in labels:
                 groups[place.top // side, place.left // side].append(place)
-        return groups.values()
+        return groups
 
     def _write(self, array: ChunkFiles | _Patch, step: int, places: list[Box]) -> None:
         boxes = [_at(place, step, self._buffer[place][step]) for place in places]
