@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
+from tests.campaigns.changes import changes_made
 from tests.campaigns.runner import Job, Outcome, WrongResultError, run_jobs
 from tests.campaigns.scene import (
     Scene,
-    changes_made,
     changing,
     changing_in_a_run,
     count_changes,

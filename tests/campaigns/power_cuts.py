@@ -13,13 +13,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.campaigns.changes import changes_made
 from tests.campaigns.disks import PoweredDisk, unmount, unmount_all_below, why_no_power_cuts
 from tests.campaigns.kills import TARGETS, content_of, export_to, exports_of
 from tests.campaigns.runner import Job, Outcome, WrongResultError, run_jobs
 from tests.campaigns.scene import (
     LATEST_S,
     Scene,
-    changes_made,
     changing,
     changing_in_a_run,
     count_changes,

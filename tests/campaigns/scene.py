@@ -6,9 +6,10 @@ import random
 import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tests.campaigns.changes import SHAPE, UNSET, Change, boxes_after, random_changes
 from tests.campaigns.runner import WrongResultError
 from tests.campaigns.victims import Victim, in_child
 from tests.fakes import FakeModel, noise
@@ -33,13 +34,10 @@ if TYPE_CHECKING:
     Reporter = Callable[[object], None]
     Levels = list[np.ndarray]
 
-SHAPE = (120, 150)
-"""Rows and columns: 8 × 10 tiles, 4 × 5 coarse windows."""
 SLIDES = 3
 EDITS = 30
 LATEST_S = 2.5
 """Seconds after which reported work must be safe: one, and what a busy machine adds."""
-UNSET = 255
 
 
 class PacedModel(FakeModel):
@@ -56,20 +54,6 @@ class PacedModel(FakeModel):
         """See `FakeModel`."""
         time.sleep(self.pause_s)
         return super().refine(windows)
-
-
-class Change(NamedTuple):
-    """An edit, or an undo if it has no box."""
-
-    box: Box | None = None
-    labels: np.ndarray | None = None
-
-    def apply(self, seg: Segmentation) -> None:
-        """Make the change."""
-        if self.box is None or self.labels is None:
-            seg.undo_edit()
-        else:
-            seg.edit(self.box, self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +101,6 @@ class Scene:
             edited=in_child(_levels_of_changes, folder / "edited.zarr", changes),
             seconds=seconds,
         )
-
-
-def random_changes(rng: random.Random, count: int) -> tuple[Change, ...]:
-    """Edits of all sizes, also one over the other, and undos between them."""
-    pixels, changes, standing = np.random.default_rng(rng.randrange(2**32)), [], 0
-    while len(changes) < count:
-        if standing and rng.random() < 0.35:
-            changes.append(Change())
-            standing -= 1
-            continue
-        height, width = (rng.choice((1, 9, 31, side)) for side in SHAPE)
-        top, left = rng.randint(0, SHAPE[0] - height), rng.randint(0, SHAPE[1] - width)
-        labels = pixels.choice(np.array([0, 1, 1, UNSET], np.uint8), (height, width))
-        changes.append(Change(Box.at(top, left, height, width), labels))
-        standing += 1
-    return tuple(changes)
 
 
 # -- work, for victims --------------------------------------------------------------------------
@@ -279,11 +247,6 @@ def _is_kept(what: Any, windows: frozenset[Box], refined: np.ndarray) -> bool:
     return what in windows if isinstance(what, Box) else all(refined[tile] for tile in what)
 
 
-def changes_made(reports: list[Any]) -> tuple[int, int]:
-    """Fewest and most changes that a result may show after a victim of `changing`."""
-    return reports.count("end"), reports.count("begin")
-
-
 def count_changes(out: Path, scene: Scene, fewest: int, most: int, rng: random.Random) -> int:
     """Number of changes that a result shows, whatever box is read.
 
@@ -307,17 +270,6 @@ def count_changes(out: Path, scene: Scene, fewest: int, most: int, rng: random.R
         expected = scene.edited[fitting[0]][level][box.slices]
         require(np.array_equal(found, expected), f"level {level} differs in {box}")
     return fitting[-1]
-
-
-def boxes_after(changes: Iterable[Change]) -> list[Box]:
-    """Boxes of the edits that stand after some changes."""
-    boxes: list[Box] = []
-    for change in changes:
-        if change.box is None:
-            boxes.pop()
-        else:
-            boxes.append(change.box)
-    return boxes
 
 
 def _random_part(seg: Segmentation, rng: random.Random) -> tuple[int, Box, np.ndarray]:

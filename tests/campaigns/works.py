@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.campaigns.scene import Change
+    from tests.campaigns.changes import Change
 
 FAILED, BAD_INPUT = 1, 2
 """Exit codes of commands."""
