@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from tests.proofs.helpers import assert_same, outcome, write_tiff
 from napari_twostage import Segmentation, iter_segment
 from napari_twostage.engine.batch import TABLE, aligned, place_results, segment_all
 from napari_twostage.engine.options import RunOptions
-from napari_twostage.errors import ClusterError, SelectionError
+from napari_twostage.errors import ClusterError, SelectionError, StorageError
 from napari_twostage.method.steps import ChipRefined
 
 if TYPE_CHECKING:
@@ -250,3 +251,14 @@ def test_columns_stand_below_each_other(slides: list[Path], tmp_path: Path) -> N
     assert [line[start:] for line in lines[1:]] == [row["status"] for row in rows]
     end = lines[0].index("failed_tiles") + len("failed_tiles")
     assert [line[end - 1] for line in lines[1:3]] == ["0", "0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="other systems name other errors")
+def test_a_table_that_cannot_be_written_ends_in_one_line(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (out / TABLE).mkdir(parents=True)
+    with pytest.raises(StorageError, match=TABLE) as refusal:
+        batch(slides[:1], out, overwrite=True)
+    assert "\n" not in str(refusal.value)

@@ -10,7 +10,7 @@ import pytest
 from tests.export.fakes import FakeSegmentation
 
 from napari_twostage.errors import ExportError, ReadError
-from napari_twostage.export import export
+from napari_twostage.export import atomic, export
 
 EVERY_NAME = (
     "out.geojson", "out.geojson.gz", "out.ome.zarr", "out.ome.tif", "areas.csv", "objects.csv",
@@ -39,6 +39,29 @@ def test_a_failure_keeps_the_earlier_file_and_leaves_nothing_else(tmp_path, plan
     with pytest.raises(ReadError):
         export(Damaged(plane), path)
     assert path.stat().st_mtime_ns == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", EVERY_NAME)
+def test_what_replaces_a_file_is_on_the_disk_before(tmp_path, plane, name, monkeypatch):
+    path = export(FakeSegmentation(plane), tmp_path / name)
+    synced = []
+
+    def fail(*_):
+        assert [made.name for made in synced] == [f".{name}.partial"]
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(atomic, "sync_tree", synced.append)
+    monkeypatch.setattr(atomic, "replace_file", fail)
+    with pytest.raises(ExportError, match="could not be written"):
+        export(FakeSegmentation(1 - plane), path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_was_moved_away_by_a_killed_export_does_not_stay(tmp_path, plane):
+    path = export(FakeSegmentation(plane), tmp_path / "out.ome.zarr")
+    path.rename(tmp_path / ".out.ome.zarr.former")
+    export(FakeSegmentation(plane), path)
     assert list(tmp_path.iterdir()) == [path]
 
 

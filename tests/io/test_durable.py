@@ -115,3 +115,10 @@ def test_a_root_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         make_folders(tmp_path / "gone" / "a", tmp_path / "gone")
     assert not (tmp_path / "gone").exists()
+
+
+def test_only_the_name_of_a_synced_file_is_synced(tmp_path: Path, synced: list[Path]) -> None:
+    dirty = DirtyFiles(tmp_path)
+    dirty.add(tmp_path / "a" / "1", synced=True)
+    dirty.sync()
+    assert set(synced) == {tmp_path / "a", tmp_path}

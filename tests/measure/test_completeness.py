@@ -17,6 +17,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.summary import summarise, summary_lines
 from napari_twostage.method.steps import ChipRefined, CoarsePassStarted, CoarseWindowDone
+from napari_twostage.result.record import RunRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,3 +120,10 @@ def test_exports_of_a_stopped_run_say_what_is_missing(tmp_path: Path) -> None:
     assert header.endswith(",unfinished")
     assert words in row
     assert words.encode() in files["a.png"].read_bytes()
+
+
+def test_a_run_that_was_killed_has_no_seconds(tmp_path: Path) -> None:
+    seg = segment(noise_slide(), FakeModel(), tmp_path / "a.zarr", tissue=False, fraction=0.2)
+    before = summarise(seg)["seconds"]
+    seg.writer.record_run(RunRecord.begin(seg.model, {}))  # and no more
+    assert summarise(seg)["seconds"] == before

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from napari_twostage.errors import BusyFileError
 from napari_twostage.io.files import rename
 from napari_twostage.io.paths import load_arrays, locate, remove_file, remove_tree, save_arrays
+from napari_twostage.result.result_files import HANDOVER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from napari_twostage.method.tiling import Tile
     from napari_twostage.result.tile_scores import WindowScores
 
-FOLDER = "handover"
-"""Folder for shared pixels, inside the result folder; removed when the run ends."""
 MARKER = "goes-on"
 """File that exists for as long as a run's owner wants its tasks done."""
 Levels = dict[int, "NDArray[np.uint8]"]
@@ -59,7 +58,7 @@ class ClusterRun:
         with suppress(FileNotFoundError):
             if isinstance(folder, Path):
                 # Rename first: tasks could add files to a folder that is being removed.
-                away = folder.with_name(f"{FOLDER}-{self.token}")
+                away = folder.with_name(f"{HANDOVER}-{self.token}")
                 try:
                     rename(folder, away)
                 except BusyFileError:  # on Windows, while a task writes: without its marker it ends
@@ -92,7 +91,7 @@ class ClusterRun:
 
     @property
     def _place(self) -> Location:
-        return locate(self.folder) / FOLDER / self.token
+        return locate(self.folder) / HANDOVER / self.token
 
     @property
     def _mark(self) -> Location:

@@ -18,13 +18,13 @@ from napari_twostage.errors import (
     SegmentationError,
     explained,
     one_line,
-    storage_error,
 )
 from napari_twostage.io.csv_table import TableWriter
 from napari_twostage.io.paths import Location, locate, same_file, write_whole
 from napari_twostage.measure.summary import summarise
 from napari_twostage.result.folder_names import name_on_disk, result_folder
 from napari_twostage.result.record import FILE, read_record
+from napari_twostage.result.result_files import storage
 from napari_twostage.slides import open_slide
 
 if TYPE_CHECKING:
@@ -117,14 +117,12 @@ def segment_all(
     ClusterError
         If the cluster is lost.
     StorageError
-        If the folder cannot be made.
+        If the folder or the table cannot be written.
     """
     folder = locate(out).expanduser()
     if isinstance(folder, Path):
-        try:
+        with storage(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error) from error
     keep_table = (folder / TABLE).exists()
     results = place_results([locate(slide) for slide in slides], folder)
     rows: list[BatchRow] = []
@@ -266,7 +264,8 @@ def _write_table(place: Location, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.row(row.get(name, "") for name in columns)
     # bytes of a name that are no text are written as what they are
-    write_whole(place, text.getvalue().encode(errors="backslashreplace"))
+    with storage(place):
+        write_whole(place, text.getvalue().encode(errors="backslashreplace"))
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

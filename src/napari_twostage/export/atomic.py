@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import BusyFileError, ExportError, UnwritableExportError
+from napari_twostage.io.durable import sync_folder, sync_tree
 from napari_twostage.io.files import remove_file, remove_folder, rename, replace_file
 from napari_twostage.io.url import Url
 
@@ -107,17 +108,25 @@ def _send(made: Path, url: Url) -> None:
 
 
 def _swap(partial: Path, path: Path) -> None:
-    """Replace `path`; a folder cannot be renamed over, so an old one is moved away first."""
-    if not path.is_dir():
-        replace_file(partial, path)
-        return
+    """Replace `path`; a folder cannot be renamed over, so an old one is moved away first.
+
+    What replaces it is on the disk before, so a power cut takes no old file without a new one.
+    """
+    sync_tree(partial)
+    _rename_over(partial, path)
+    sync_folder(path.parent)
+
+
+def _rename_over(partial: Path, path: Path) -> None:
     former = path.with_name(f".{path.name}.former")
-    _remove(former)
-    rename(path, former)
+    if path.is_dir():
+        _remove(former)
+        rename(path, former)
     try:
-        rename(partial, path)
+        replace_file(partial, path)
     except OSError:
-        rename(former, path)
+        if former.exists():
+            rename(former, path)
         raise
     with suppress(BusyFileError):  # the export is whole; the next one removes the rest
         _remove(former)

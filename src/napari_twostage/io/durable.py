@@ -134,13 +134,22 @@ class DirtyFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._files: set[Path] = set()
+        self._names: set[Path] = set()
         self._folders: set[Path] = {root}
         self._lock = Lock()
 
-    def add(self, path: Path) -> None:
-        """Note a file that was written, replaced, appended to or removed."""
+    def add(self, path: Path, *, synced: bool = False) -> None:
+        """Note a file that was written, replaced, appended to or removed.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        synced : bool
+            Whether its content is on the disk already, and only its name is not.
+        """
         with self._lock:
-            self._files.add(path)
+            (self._names if synced else self._files).add(path)
 
     def sync(self) -> None:
         """Put all of them on the disk, and the folders that name them.
@@ -152,18 +161,20 @@ class DirtyFiles:
         """
         with self._lock:
             dirty, self._files = self._files, set()
+            names, self._names = self._names, set()
         try:
-            self._sync(sorted(dirty))
+            self._sync(sorted(dirty), names)
         except BaseException:
             with self._lock:
                 self._files |= dirty
+                self._names |= names
             raise
 
-    def _sync(self, dirty: list[Path]) -> None:
+    def _sync(self, dirty: list[Path], names: set[Path]) -> None:
         # one order to the drive, the last, is enough for all that came before it
         for path in dirty[:-1]:
             sync_file(path, drive=False)
-        changed = {path.parent for path in dirty}
+        changed = {path.parent for path in (*dirty, *names)}
         for folder in changed:
             sync_folder(folder)
         for folder in self._new_above(changed):

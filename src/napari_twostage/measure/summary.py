@@ -37,7 +37,7 @@ def summarise(result: Result) -> dict[str, Any]:
         "mpp_source": result.record.slide.mpp_source,
         "mpp": list(result.grid.mpp),
         "seconds": {
-            stage: round(sum(run.seconds[stage] for run in result.record.runs), 3)
+            stage: round(sum(run.seconds.get(stage, 0.0) for run in result.record.runs), 3)
             for stage in STAGES
         },
         "tiles": {

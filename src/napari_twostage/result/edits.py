@@ -107,7 +107,10 @@ class Edits:
         self._store.show_edits((edit.box for edit in edits), waiting, stored)
 
     def add(self, box: Box, labels: NDArray[np.uint8]) -> None:
-        """Add an edit; parameters and errors as for `Result.edit`. Only the writer may call."""
+        """Add an edit, which `settle` completes; parameters and errors as for `Result.edit`.
+
+        Only the writer may call.
+        """
         labels = self.check(box, labels)
         with self._store.lock:
             before = self._store.read_edits(box)
@@ -124,10 +127,9 @@ class Edits:
                 raise
             self._known.add(number)
             self.follow()
-            self.settle()
 
     def undo(self) -> bool:
-        """Undo this object's last edit that stands; False if there is none."""
+        """Undo this object's last edit that stands, as `add`; False if there is none."""
         with self._store.lock:
             edit = self._last_own()
             if edit is None:
@@ -138,7 +140,6 @@ class Edits:
             self._log.record(EditUndone(edit.number), at_once=True)
             self._known.discard(edit.number)
             self.follow()
-            self.settle()
         return True
 
     def _make_folder(self) -> None:

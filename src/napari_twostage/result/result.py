@@ -379,9 +379,8 @@ class Result:
         StorageError
             If the disk is full, gone or refuses; nothing has changed.
         """
-        with self._files.writing():
+        with self._files.changing():
             self._files.edits.add(box, labels)
-            self._files.flush()
 
     def undo_edit(self) -> bool:
         """Undo the last edit of this object, or that was there when it was opened.
@@ -398,10 +397,8 @@ class Result:
         SegmentationError
             If another window has edited the same place since.
         """
-        with self._files.writing():
-            undone = self._files.edits.undo()
-            self._files.flush()
-        return undone
+        with self._files.changing():
+            return self._files.edits.undo()
 
     @property
     def other_writer(self) -> Owner | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from napari_twostage.errors import SegmentationError, TwoStageError, storage_error
+from napari_twostage.errors import SegmentationError, StorageError, TwoStageError, storage_error
 from napari_twostage.io.durable import DirtyFiles
-from napari_twostage.io.files import name_aside, remove_folder, rename
+from napari_twostage.io.files import ASIDE, name_aside, remove_file, remove_folder, rename
 from napari_twostage.io.paths import atomic_folder, remove_tree
 from napari_twostage.io.url import Url
 from napari_twostage.method.tiling import TileGrid
@@ -31,6 +32,7 @@ from napari_twostage.result.record import FILE as RECORD
 from napari_twostage.result.record import Record, read_record, write_record
 from napari_twostage.result.tile_log import TileLog
 from napari_twostage.result.tile_scores import TileScores
+from napari_twostage.result.writer_lock import FILE as LOCK
 from napari_twostage.result.writer_lock import WriterLock
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+HANDOVER = "handover"
+"""Folder in which the processes of a cluster exchange pixels for as long as a run goes on."""
 _MOST_READS = 100
 """Times that a read is repeated because an edit came in between."""
 
@@ -162,13 +166,47 @@ class ResultFiles:
             )
         self.record = found
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Be the one writer for an edit or undo, which the block commits; errors as `writing`.
+
+        Once it is committed it stands. What follows from it is written as far as the disk lets,
+        and otherwise by the next writer.
+        """
+        committed = False
+        try:
+            with self.writing():
+                yield
+                committed = True
+                self.edits.settle()
+                self.flush()
+        except StorageError as error:
+            if not committed:
+                raise
+            log.warning(
+                "%s: the change is kept, but the disk refuses the rest: %s", self.path, error
+            )
+
     def _tidy(self) -> None:
-        """Finish what a crash left half done."""
+        """Finish what a crash left half done, and stop workers of a run whose owner was killed."""
+        if isinstance(self.path, Path) or not self._tidied:
+            with suppress(FileNotFoundError):
+                remove_tree(self.path / HANDOVER)
         self.edits.settle()
         self.edits.recover()
-        if not self._tidied and not self.log.damaged_lines:
-            self.edits.remove_strays()
+        if not self._tidied:
+            self._remove_unfinished()
+            if not self.log.damaged_lines:
+                self.edits.remove_strays()
         self._tidied = True
+
+    def _remove_unfinished(self) -> None:
+        """Remove small files that a writer was killed over before they took their names."""
+        if isinstance(self.path, Path):
+            for folder in (self.path, self.path / "undo"):
+                for file in folder.glob(f"*{ASIDE}"):
+                    if not file.name.startswith(LOCK):  # of others who want to write
+                        remove_file(file)
 
     def follow(self, *, writing: bool = False) -> None:
         """Take in what another process has recorded."""

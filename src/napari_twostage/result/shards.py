@@ -74,13 +74,13 @@ class Files:
         except FileNotFoundError:  # the first chunk of its folder
             make_folders(path.parent, self._dirty.root)
             write_file(path, data, sync=self._sync)
-        self._dirty.add(path)
+        self._dirty.add(path, synced=self._sync is not None)
 
     def remove(self, index: Index) -> None:
         """Remove a chunk, if there is one."""
         path = self.path_of(index)
         remove_file(path)
-        self._dirty.add(path)
+        self._dirty.add(path, synced=True)
 
     def write_together(self, chunks: Mapping[Index, bytes]) -> None:
         """Write several chunks."""
