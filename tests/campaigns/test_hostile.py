@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PER_WAY = 15
+_PER_WAY = 12
 _WAYS = ("tiff", "tiff_crafted", "images", "places")
 
 

@@ -28,7 +28,7 @@ def fail(error: BaseException) -> None:
     [
         ("right", len, ("a",)),
         ("refused", refuse, ("a.tif is damaged; copy it again",)),
-        ("poor", refuse, ("two\nlines of a.tif",)),
+        ("refused", refuse, ("two\nlines of a.tif",)),  # its text has one
         ("poor", refuse, ("a.tif" * 100,)),
         ("poor", refuse, ("the file is damaged; copy it again",)),
         ("wrong", fail, (WrongResultError("other pixels"),)),
