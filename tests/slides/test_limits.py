@@ -327,3 +327,19 @@ def test_a_folder_whose_mark_is_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "zarr.json")
     with refused(tmp_path, "is a folder without zarr.json"):
         open_slide(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("at", "kind", "value"), [(22, "<i", 1 << 20), (10, "<I", 1 << 30), (28, "<H", 32)]
+)
+def test_a_bmp_whose_pixels_lie_beyond_its_end(
+    tmp_path: Path, at: int, kind: str, value: int
+) -> None:
+    path = tmp_path / "image.bmp"  # its decoder would read other memory of the process
+    data = bytearray(imagecodecs.bmp_encode(np.zeros((20, 30, 3), np.uint8)))
+    path.write_bytes(data)
+    assert open_slide(path, mpp=1).level_shapes == ((20, 30),)
+    struct.pack_into(kind, data, at, value)
+    path.write_bytes(data)
+    with refused(path, "its header does not fit it"):
+        open_slide(path, mpp=1)

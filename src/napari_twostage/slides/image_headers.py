@@ -16,6 +16,10 @@ class Header(NamedTuple):
     """Memory that a decoder takes for each pixel, the decoded one included."""
 
 
+_BMP_OF_PIXELS = {0, 3, 6}
+"""Kinds of BMP that hold plain pixels, not another image."""
+
+
 def read_header(data: bytes) -> Header | None:
     """Read the header of a PNG, JPEG, JPEG 2000, BMP, WebP, JPEG XL or JPEG XR image.
 
@@ -42,6 +46,25 @@ def read_header(data: bytes) -> Header | None:
     return None
 
 
+def is_whole_bmp(data: bytes) -> bool:
+    """Whether palette and pixels of a BMP lie in the file, which its decoder does not check."""
+    try:
+        pixels_at, table_bytes, width, height, _, bits, kind = struct.unpack_from(
+            "<IIiiHHI", data, 10
+        )
+        (colours,) = struct.unpack_from("<I", data, 46)
+    except struct.error:
+        return False
+    palette = 4 * (colours or 1 << bits) if bits <= 8 else 0
+    row_bytes = (width * bits + 31) // 32 * 4  # rows begin at multiples of four bytes
+    return (
+        width > 0
+        and kind in _BMP_OF_PIXELS
+        and 14 + table_bytes + palette <= pixels_at
+        and pixels_at + row_bytes * abs(height) <= len(data)
+    )
+
+
 def _png(data: bytes) -> Header:
     width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
     samples = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}.get(kind, 4)
@@ -49,9 +72,8 @@ def _png(data: bytes) -> Header:
 
 
 def _bmp(data: bytes) -> Header:
-    is_old = struct.unpack_from("<I", data, 14) == (12,)
-    width, height, _, bits = struct.unpack_from("<HHHH" if is_old else "<iiHH", data, 18)
-    return Header(abs(height), abs(width), max(3, bits // 8))
+    width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
+    return Header(abs(height), width, max(3, bits // 8))
 
 
 def _jpeg(data: bytes) -> Header:

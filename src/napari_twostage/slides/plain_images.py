@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_twostage.errors import SlideError, TwoStageError, reason_of
 from napari_twostage.io.url import Url
 from napari_twostage.slides.arrays import open_arrays
-from napari_twostage.slides.image_headers import read_header
+from napari_twostage.slides.image_headers import is_whole_bmp, read_header
 from napari_twostage.slides.limits import DECODING_BYTES, check_sides
 
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ def _checked_bytes(path: Location) -> bytes:
         raise _too_large(path, size)
     data = path.read_bytes()
     header = read_header(data)
-    if header is None:
-        raise SlideError(f"{path.name} is damaged (its header is cut); copy or export it again")
+    if header is None or (data[:2] == b"BM" and not is_whole_bmp(data)):
+        raise SlideError(
+            f"{path.name} is damaged (its header does not fit it); copy or export it again"
+        )
     try:
         check_sides(header.height, header.width)
     except SlideError as error:

@@ -89,20 +89,13 @@ def _bombs(pixels: np.ndarray) -> Iterator[tuple[str, bytes]]:
     for side in (0, 1, 30_000, -300, -(2**31), 2**31 - 1):
         struct.pack_into("<ii", bmp, 18, side, side)
         yield f"promise-{side}.bmp", bytes(bmp)
+    for name, size, lossless in (("lossy", 5000, False), ("lossless", 16_000, True)):
+        flat = np.zeros((size, size, 3), np.uint8)
+        yield f"bomb-{name}.webp", imagecodecs.webp_encode(flat, lossless=lossless, level=0)
+    for side in (12_000, 25_000):
+        yield f"progressive-{side}.jpg", _progressive_jpeg(side)
     for side in (12_000, 30_000):
         yield f"bomb-{side}.png", _png(side, deflated_zeros((3 * side + 1) * side))
-    yield "progressive-12000.jpg", _progressive_jpeg(12_000)
-    yield "progressive-25000.jpg", _progressive_jpeg(25_000)
-    for name, side, lossless in (("lossy", 5000, False), ("lossless", 16_000, True)):
-        flat = np.zeros((side, side, 3), np.uint8)
-        yield f"bomb-{name}.webp", imagecodecs.webp_encode(flat, lossless=lossless, level=0)
-    for side in (12_000, 30_000):
-        yield f"bomb-{side}.png", _png(side, deflated_zeros((3 * side + 1) * side))
-    yield "progressive-12000.jpg", _progressive_jpeg(12_000)
-    yield "progressive-25000.jpg", _progressive_jpeg(25_000)
-    for name, lossless in (("lossy", False), ("lossless", True)):
-        flat = np.zeros((16383, 16383, 3), np.uint8)
-        yield f"bomb-{name}.webp", imagecodecs.webp_encode(flat, lossless=lossless, level=0)
 
 
 def _png(side: int, data: bytes) -> bytes:
