@@ -78,6 +78,7 @@ def test_a_channel_is_a_number_or_a_name(channel: Any) -> None:
         ("a.svs.gz", gzip.compress(b"II*\0"), "unpack it"),
         ("a.ome.zarr.zip", b"PK\x03\x04 and more than that", "unpack it"),
     ],
+    ids=["web page", "LFS", "gzip", "zip"],
 )
 def test_files_of_other_kinds_are_called_by_their_names(
     tmp_path: Path, name: str, data: bytes, words: str
