@@ -12,10 +12,17 @@ import pytest
 from tests.fakes import MPP, FakeModel, damage, make_card, noise_slide
 from zarr.core.sync import _get_loop as zarr_loop
 
+from napari_twostage.engine import api
 from napari_twostage.engine.api import iter_segment, prepare, segment, working_grid
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.engine.segmentation import Segmentation
-from napari_twostage.errors import SegmentationError, SelectionError, SlideError, TwoStageError
+from napari_twostage.errors import (
+    SegmentationError,
+    SelectionError,
+    SlideError,
+    StorageError,
+    TwoStageError,
+)
 from napari_twostage.geometry import Box
 from napari_twostage.method.steps import ChipRefined, CoarsePassStarted
 from napari_twostage.method.tiling import TileState
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_twostage.method.steps import Step
+    from napari_twostage.result.record import Record
 
 
 def levels(*sizes: tuple[int, int]) -> list[np.ndarray]:
@@ -247,3 +255,19 @@ def test_a_run_that_was_left_open_may_be_collected_in_zarrs_own_thread(tmp_path:
             thread.join(timeout=30)
     again = segment(noise_slide(), FakeModel(), tmp_path / "a.zarr", refine="all")
     assert TileState.COARSE not in again.states
+
+
+def test_a_folder_that_goes_as_soon_as_it_is_made_is_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.zarr"
+    read = api.read_record
+
+    def move_away(path: Path) -> Record:
+        path.rename(tmp_path / "away.zarr")
+        return read(path)
+
+    monkeypatch.setattr(api, "read_record", move_away)
+    with pytest.raises(StorageError, match=r"out\.zarr: .*bring it back"):
+        segment(noise_slide(), FakeModel(), out, refine="none")
+    assert not out.exists()

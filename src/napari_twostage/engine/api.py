@@ -166,12 +166,13 @@ def prepare(
         if is_vacant(path):
             record = Record.new(opened, loaded, working_grid(opened, loaded.card), parameters)
             made = _make(path, record)
+    with storage(path):
         findings = [] if made else repair_metadata(path)
         record = read_record(path)
         require_same(path, record, opened, parameters)
-    seg = Segmentation(path, record, slide=opened, model=loaded)
-    if not made:
-        findings += seg.repair()
+        seg = Segmentation(path, record, slide=opened, model=loaded)
+        if not made:
+            findings += seg.repair()
     _tell(path, findings)
     return seg
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -243,10 +245,14 @@ class ResultFiles:
 
 @contextmanager
 def storage(path: Location) -> Iterator[None]:
-    """Explain in one line what the disk refuses below a folder."""
+    """Explain in one line what the disk refuses below a folder, or that the folder is gone."""
+    was_there = isinstance(path, Path) and path.exists()
     try:
         yield
-    except TwoStageError:
+    except TwoStageError as error:
+        if was_there and isinstance(error, SegmentationError) and not path.exists():
+            gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            raise storage_error(gone) from error
         raise
     except OSError as error:
         raise storage_error(error, path) from error
