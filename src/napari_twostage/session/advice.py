@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from enum import Enum
@@ -133,6 +134,11 @@ def describe_missing(found: Completeness) -> str:
     if found.tiles_failed:
         return f"{found.tiles_failed:,} tile{'s' * (found.tiles_failed > 1)} failed"
     return ""
+
+
+def missing_folder(folder: Location) -> FileNotFoundError:
+    """Error that a result folder is gone: a drive was taken away, or somebody moved it."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
 
 
 def result_of(file: Location) -> Location:

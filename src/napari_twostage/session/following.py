@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.session import upkeep
+from napari_twostage.session.advice import missing_folder
 
 if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
@@ -35,8 +33,6 @@ class Follower:
         self._state = state
         self._jobs = jobs
         self._next_look = 0.0
-        self._away: Segmentation | None = None
-        """Result whose folder was not there at the last look."""
         self._seen: tuple[Segmentation | None, int] = None, 0
 
     def look(self) -> None:
@@ -70,15 +66,13 @@ class Follower:
 
     def _look_for_folder(self, seg: Segmentation) -> None:
         """Tell when the folder goes away, and show its labels again when it is back."""
-        if not isinstance(seg.path, Path):
-            return  # a URL is not asked about every second
-        away, self._away = self._away, None if seg.path.exists() else seg
-        if self._away is seg and away is not seg:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(seg.path))
-        if away is seg and self._away is None:
-            state = self._state
-            state.events.labels_edited.emit(seg.grid.box)
-            state.say(f"{seg.path.name} is back")
+        state = self._state
+        if state.folder_is_gone():
+            if not state.disk_failed:
+                state.report(missing_folder(seg.path))
+        elif state.disk_failed:
+            state.disk_failed = False
+            state.events.labels_edited.emit(seg.grid.box)  # blank where it could not be read
 
     def _other_has_ended(self, seg: Segmentation) -> bool:
         standing = self._state.standing

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import EmitLoopError
 
 from napari_twostage.engine.options import RunOptions
-from napari_twostage.errors import SelectionError
+from napari_twostage.errors import SelectionError, StorageError, explained
 from napari_twostage.method.selection import Curve, Forecast
 from napari_twostage.method.steps import (
     ChipFailed,
@@ -20,7 +21,7 @@ from napari_twostage.method.steps import (
     TilesSelected,
 )
 from napari_twostage.method.uncertainty import expected_wrong_px
-from napari_twostage.session.advice import advise, log_unexpected
+from napari_twostage.session.advice import advise, log_unexpected, missing_folder
 from napari_twostage.session.editing import Edit, EditState
 from napari_twostage.session.events import (
     EditsChanged,
@@ -79,6 +80,8 @@ class SessionState:
         """Areas and counts from `Session.measure`; None once the labels have changed."""
         self.standing: Standing | None = None
         """What is missing from `seg`, and who else writes it; None before it is known."""
+        self.disk_failed = False
+        """Whether the disk refused something, so that labels may be shown blank."""
         self.notice = Notice("")
         """The last line for the user."""
         self._bundle: Bundle | None = None
@@ -207,11 +210,23 @@ class SessionState:
         """Tell of an error that was met while showing the result, and offer the way on."""
         if isinstance(error, EmitLoopError) and isinstance(error.__cause__, Exception):
             error = error.__cause__  # of a listener
+        if self.seg is not None and self.folder_is_gone():
+            error = missing_folder(self.seg.path)  # not each of its files
         log_unexpected("session", error)
-        self._recovery.take(error)
+        self._take_error(error)
         notice = Notice(advise(error), "error")
         if notice != self.notice:  # the same file may be read at every turn of the view
             self.say(notice.text, notice.kind)
+
+    def folder_is_gone(self) -> bool:
+        """Whether the result's folder is not there; a URL is not asked about."""
+        return (
+            self.seg is not None and isinstance(self.seg.path, Path) and not self.seg.path.exists()
+        )
+
+    def _take_error(self, error: Exception) -> None:
+        self._recovery.take(error)
+        self.disk_failed |= isinstance(explained(error), StorageError)
 
     @property
     def _result(self) -> Segmentation:
@@ -234,7 +249,7 @@ class SessionState:
     def _forget_result(self) -> None:
         """Go back to a slide and a model without a result or a run."""
         self.out, self.curve, self.tally, self.coarse_done = None, None, None, False
-        self.standing = None
+        self.standing, self.disk_failed = None, False
         self._recovery.forget()
         self._meter.clear()
         self._edit.close()
@@ -272,7 +287,7 @@ class SessionState:
             case Notice(text=text, kind=kind):
                 self.say(text, kind)
             case JobFailed(error=error, reason=reason):
-                self._recovery.take(error)
+                self._take_error(error)
                 self.say(reason, "error")
             case ResultFound(out=out, seg=seg):
                 self._adopt(out, seg)
