@@ -117,8 +117,14 @@ def test_a_root_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     assert not (tmp_path / "gone").exists()
 
 
-def test_only_the_name_of_a_synced_file_is_synced(tmp_path: Path, synced: list[Path]) -> None:
+def test_only_the_name_of_a_file_that_was_synced_is_synced(
+    tmp_path: Path, synced: list[Path]
+) -> None:
     dirty = DirtyFiles(tmp_path)
-    dirty.add(tmp_path / "a" / "1", synced=True)
+    place = tmp_path / "a" / "1"
+    place.parent.mkdir()
+    write_durably(place, b"x")
+    synced.clear()
+    dirty.add(place, synced=True)
     dirty.sync()
-    assert set(synced) == {tmp_path / "a", tmp_path}
+    assert set(synced) == {place.parent, tmp_path}

@@ -119,3 +119,30 @@ def test_a_writer_removes_small_files_that_another_was_killed_over(out: Path) ->
     Segmentation.open(out).edit(PLACE, PAINT)
     assert not any(file.exists() for file in left)
     assert waiting.exists()  # of another process, which gives it its name at any moment
+
+
+def test_an_edit_that_was_saved_and_not_recorded_is_shown_before_a_writer_records_it(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """What no handler catches, and nothing is cleared up after."""
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", die)
+        patch.setattr("napari_twostage.result.edits.remove_file", die)
+        with pytest.raises(Killed):
+            Segmentation.open(out).edit(PLACE, PAINT)
+    shown = levels_of(out)
+    assert (shown[0][PLACE.slices] == 1).all()
+    again = Segmentation.open(out)
+    assert again.edit_boxes == [PLACE]
+    with again.writer.writing():
+        pass
+    assert again.edit_boxes == Segmentation.open(out).edit_boxes == [PLACE]
+    assert not again.check()
+    assert_equal(levels_of(out), shown)
+    assert again.undo_edit()
+    assert not again.undo_edit()

@@ -192,12 +192,24 @@ class Edits:
         for event in self.unrecorded():
             log.warning("edit %d was saved and is kept: the journal lacked it", event.number)
             self._log.record(event, at_once=True)
+        self.follow()
+
+    def show_unrecorded(self) -> int:
+        """Show edits that `recover` will record from now on; returns how many there are.
+
+        So a reader sees what the next writer keeps.
+        """
+        lacking = self.unrecorded()
+        for event in lacking:
+            self._log.assume(event)
+            self._known.add(event.number)
+        if lacking:
             self.follow()
-            self.settle()
+        return len(lacking)
 
     def unrecorded(self) -> list[EditMade]:
         """Edits with a whole file that the journal does not have."""
-        known = {edit.number for edit in self._log.edits} | self._log.undone_boxes.keys()
+        known = self._log.recorded_edits | self._log.undone_boxes.keys()
         found = (self._from_file(number) for number in sorted(self.numbers_on_disk() - known))
         return [event for event in found if event is not None]
 

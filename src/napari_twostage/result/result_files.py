@@ -85,7 +85,7 @@ class ResultFiles:
         self._tidied = False
 
     def tell_damage(self) -> None:
-        """Name what the journal lacks, as far as opening the folder has shown it."""
+        """Name what the journal lacks, as far as opening the folder has shown it; show edits."""
         if self.log.damaged_lines:
             log.warning(
                 "%s: %d lines of the journal are damaged or missing; what they recorded is "
@@ -93,14 +93,13 @@ class ResultFiles:
                 self.path,
                 self.log.damaged_lines,
             )
-        # an edit may be being saved at this moment
-        if (lacking := self.edits.unrecorded()) and self.lock.owner is None:
-            log.warning(
-                "%s: the journal lacks %d edits that were saved; segment, refine or "
-                "info --check --repair bring them back",
-                self.path,
-                len(lacking),
-            )
+        if self.lock.other is None:  # otherwise an edit may be being saved at this moment
+            kept = self.edits.show_unrecorded()
+            self.store.mark_stale(self.log.stale_tiles, ())
+            if kept:
+                log.warning(
+                    "%s: %d edits were saved as the program ended; they are kept", self.path, kept
+                )
 
     def name_of(self, file: Location) -> str:
         """Name of a file in the folder, with slashes."""
@@ -194,8 +193,8 @@ class ResultFiles:
         if isinstance(self.path, Path) or not self._tidied:
             with suppress(FileNotFoundError):
                 remove_tree(self.path / HANDOVER)
-        self.edits.settle()
         self.edits.recover()
+        self.edits.settle()
         if not self._tidied:
             self._remove_unfinished()
             if not self.log.damaged_lines:

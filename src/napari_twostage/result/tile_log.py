@@ -73,6 +73,8 @@ class TileLog:
         """Tiles that could not be read or refined, and why."""
         self.edits: list[EditMade] = []
         """Edits that stand, the oldest first."""
+        self.recorded_edits: set[int] = set()
+        """Numbers of all edits that the journal has, also of those undone."""
         self.edits_made = 0
         """Edits ever made, including those undone."""
         self.unstored: list[EditMade | EditUndone] = []
@@ -113,8 +115,18 @@ class TileLog:
             if at_once:
                 self._commits.commit_now(event.as_json())
             self._apply(event)
+            self._note_edit(event)
             if not at_once:
                 self._commits.add(event.as_json())
+
+    def assume(self, edit: EditMade) -> None:
+        """Apply an edit that was saved, though the journal does not have it yet."""
+        with self._lock:
+            self._apply(edit)
+
+    def _note_edit(self, event: Event) -> None:
+        if isinstance(event, EditMade):
+            self.recorded_edits.add(event.number)
 
     @property
     def lines(self) -> int:
@@ -168,6 +180,7 @@ class TileLog:
             self.damaged_lines += 1
             return None
         self._apply(event)
+        self._note_edit(event)
         return event
 
     def _is_sound(self, line: Line) -> bool:
