@@ -322,13 +322,6 @@ def test_a_name_of_two_lines_stays_in_one(tmp_path: Path) -> None:
         open_slide(tmp_path / "a\nb \x1b[31mc.svs")
 
 
-@needs_pipes
-def test_a_folder_whose_mark_is_a_pipe(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "zarr.json")
-    with refused(tmp_path, "is a folder without zarr.json"):
-        open_slide(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("at", "kind", "value"), [(22, "<i", 1 << 20), (10, "<I", 1 << 30), (28, "<H", 32)]
 )

@@ -124,9 +124,9 @@ def by_first_bytes(start: bytes) -> Format | None:
 
 
 def by_contents(folder: Location) -> Format | None:
-    """Format of a folder by the files in it; pipes are none."""
+    """Format of a folder by the files in it."""
     return next(
-        (one for one in FORMATS if any((folder / mark).is_file() for mark in one.marks)), None
+        (one for one in FORMATS if any((folder / mark).exists() for mark in one.marks)), None
     )
 
 

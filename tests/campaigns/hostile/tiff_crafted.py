@@ -158,7 +158,7 @@ def _tables() -> Iterator[Made]:
     start = len(tiff_bytes({}))
     first = PIXELS_AT + len(TILE)
     small = struct.pack("<HHHIIHHII", 2, 256, 4, 1, 8, 257, 4, 1, 8)
-    for count in (4000, 5000, 100_000):
+    for count in (100_000, 5000, 4000):
         chain = b"".join(
             small + struct.pack("<I", start + (n + 1) * 30 if n + 1 < count else 0)
             for n in range(count)
