@@ -81,6 +81,8 @@ def _damage_one(result: Path, subject: Subject, rng: random.Random) -> str:
     if subject.is_old and "c" in file.relative_to(result).parts:
         for way in _DECODES:
             del ways[way]
+        if file.relative_to(result).parts[0] == "edits":
+            del ways["deleted"]  # what it painted is nowhere else, nor that it did
     if file.name == "journal.jsonl":
         ways = _JOURNAL if rng.random() < 0.7 else ways
     elif file.name in _changeable(subject) and rng.random() < 0.5:
