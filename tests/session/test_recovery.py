@@ -28,7 +28,7 @@ from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.result.result import Result
 from napari_twostage.session import EditState, RunState, WayOn, following, tasks
 from napari_twostage.session.advice import describe_missing
-from napari_twostage.session.recovery import StoppedRun
+from napari_twostage.session.stopped_run import StoppedRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

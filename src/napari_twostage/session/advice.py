@@ -19,16 +19,12 @@ from napari_twostage.errors import (
 )
 from napari_twostage.io.paths import Location
 from napari_twostage.result.folder_names import SUFFIX
-from napari_twostage.result.journal import FILE as JOURNAL
-from napari_twostage.result.record import FILE as RECORD
+from napari_twostage.result.result_files import is_result
 
 if TYPE_CHECKING:
     from napari_twostage.measure.completeness import Completeness
 
 log = logging.getLogger(__name__)
-
-_MARKS = (RECORD, JOURNAL)
-"""Files that show that a folder is a result."""
 
 
 class WayOn(Enum):
@@ -145,7 +141,7 @@ def result_of(file: Location) -> Location:
     """Folder of the result that a file belongs to."""
     folder = file.parent
     while folder != folder.parent:
-        if folder.name.endswith(SUFFIX) or any((folder / name).exists() for name in _MARKS):
+        if folder.name.endswith(SUFFIX) or is_result(folder):
             return folder
         folder = folder.parent
     return file.parent

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.measure.areas import ClassArea
     from napari_twostage.measure.completeness import Completeness
-    from napari_twostage.session.recovery import StoppedRun
+    from napari_twostage.session.stopped_run import StoppedRun
 
 Kind = Literal["info", "busy", "warning", "error"]
 

@@ -23,11 +23,11 @@ from napari_twostage.session import tasks, upkeep
 from napari_twostage.session.advice import advise
 from napari_twostage.session.events import Repaired, ResultFound
 from napari_twostage.session.following import Follower
-from napari_twostage.session.recovery import StoppedRun
 from napari_twostage.session.run_states import RunState
 from napari_twostage.session.scheduler import Receiver, Scheduler
 from napari_twostage.session.script import script
 from napari_twostage.session.state import SessionState
+from napari_twostage.session.stopped_run import StoppedRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

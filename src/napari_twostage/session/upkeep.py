@@ -13,7 +13,8 @@ from napari_twostage.method.steps import ChipFailed, ChipRefined, CoarseWindowDo
 from napari_twostage.result.check import repair_metadata
 from napari_twostage.session.advice import describe_writer
 from napari_twostage.session.events import EditsChanged, Notice, Repaired, Standing
-from napari_twostage.session.recovery import StoppedRun, describe_repair
+from napari_twostage.session.recovery import describe_repair
+from napari_twostage.session.stopped_run import StoppedRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

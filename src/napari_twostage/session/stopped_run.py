@@ -1,0 +1,52 @@
+"""A run that was stopped, and what is left of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from napari_twostage.method.selection import NOTHING, Selection
+
+if TYPE_CHECKING:
+    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.geometry import Box
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedRun:
+    """A run that did not come to its end."""
+
+    wanted: Selection = NOTHING
+    """Tiles to refine after the coarse pass."""
+    refined_before: int = 0
+    """Tiles that were refined when it began."""
+
+    @classmethod
+    def last_of(cls, seg: Segmentation) -> Self:
+        """The last run of a result, as its record states it."""
+        if not seg.record.runs:
+            return cls()
+        run = seg.record.runs[-1]
+        return cls(Selection.from_dict(run.wanted), int(seg.refined.sum()) - run.refined)
+
+    @classmethod
+    def of_tiles(cls, seg: Segmentation, tiles: list[list[int]]) -> Self:
+        """A run that refines exactly these tiles."""
+        if not tiles:
+            return cls()
+        boxes = [seg.tiles.box((row, column)) for row, column in tiles]
+        return cls(Selection(region=tuple(map(_inside, boxes))))
+
+    def rest(self, refined: int) -> Selection:
+        """Selection that goes on with the run, if so many tiles are refined now."""
+        if self.wanted.n_tiles is None:
+            return self.wanted
+        left = self.wanted.n_tiles - (refined - self.refined_before)
+        return replace(self.wanted, n_tiles=max(0, left))
+
+
+def _inside(box: Box) -> tuple[tuple[float, float], ...]:
+    """Polygon that touches a tile and none of its neighbours."""
+    y, x = box.height / 4, box.width / 4
+    top, left, bottom, right = box.top + y, box.left + x, box.bottom - y, box.right - x
+    return (top, left), (top, right), (bottom, right), (bottom, left)
