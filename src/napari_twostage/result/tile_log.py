@@ -285,8 +285,10 @@ class TileLog:
     def _apply_edit(self, event: EditMade) -> None:
         known = {edit.number for edit in self.edits} | self.undone_boxes.keys()
         if event.number not in known:
-            # an edit that the journal had lost comes back under those after it
-            self.edits = sorted([*self.edits, event], key=lambda edit: edit.number)
+            edits = [*self.edits, event]
+            if self.edits and event.number < self.edits[-1].number:
+                edits.sort(key=lambda edit: edit.number)  # the journal had lost it: it lies below
+            self.edits = edits
             self.edits_made = max(self.edits_made, event.number + 1)
             self.stale_tiles.update(self._tiles.touching(event.box))
             # edits before this one are stored: the writer sees to that first
