@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from tests.campaigns.victims import Action
 
-COUNT = 240
+COUNT = 360
 MOST_KILLS = 3
 """Kills of one case, one after the other."""
 SECONDS = 300
