@@ -167,6 +167,7 @@ def append_lines(path: Path, lines: bytes, *, sync: Callable[[int], None] | None
         If the disk is full; the part that was written counts as cut short.
     """
     with _appending(path, os.O_RDWR | os.O_CREAT) as descriptor:
+        _keep_others_out(descriptor)  # half a line of theirs would be dropped
         size = os.lseek(descriptor, 0, os.SEEK_END)
         end = _end_of_whole_lines(descriptor, size)
         if end < size:
@@ -200,10 +201,16 @@ def exclusively(path: Path) -> Iterator[None]:
             with _range_lock(file.fileno(), path):
                 yield
             return
+        _keep_others_out(file.fileno())
+        yield
+
+
+def _keep_others_out(descriptor: int) -> None:
+    """Lock an open file of POSIX until it is closed; not on file systems without locks."""
+    if _msvcrt is None:
         fcntl = import_module("fcntl")
         with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def replace_file(source: Path, target: Path) -> None:
