@@ -66,7 +66,9 @@ def test_networks_that_give_logits_of_the_halo_are_refused(
     networks: dict[Stage, tuple[bytes, bytes]] = {"coarse": whole, "refine": whole}
     other = replace(bundle, quantised=pack(networks, bundle))
     model = Model(other, "openvino", "int8")
-    with pytest.raises(ModelError, match=r"give \[160, 160\] pixels where \[128, 128\] are wanted"):
+    with pytest.raises(
+        ModelError, match=r"give maps of \[1, 1, 160, 160\] where \[1, 1, 128, 128\] are"
+    ):
         model.refine([np.zeros((160, 160, 3), np.uint8)])
 
 

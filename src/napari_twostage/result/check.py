@@ -191,7 +191,7 @@ def _is_readable_journal(folder: Location) -> bool:
 
 def _damaged_arrays(folder: Location, layout: Layout) -> Iterator[tuple[str, Finding]]:
     """Arrays whose metadata are damaged, and the group of all as a name without letters."""
-    for name, plan in plan_arrays(layout, sharded=not isinstance(folder, Url)).items():
+    for name, plan in plan_arrays(layout, sharded=True).items():
         try:
             open_array(folder, name, plan)
         except DamagedFileError as error:

@@ -17,7 +17,6 @@ the shard's index names it, so a reader finds no half a chunk. What nothing reco
 
 from __future__ import annotations
 
-from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -82,7 +81,7 @@ class LabelStore:
                 tagged=True,
                 keep_empty=name not in (LOGITS, REFINED),
             )
-            for name, plan in plan_arrays(layout, sharded=isinstance(path, Path)).items()
+            for name, plan in plan_arrays(layout, sharded=True).items()
         }
         """Arrays by name."""
         self._windows: NDArray[np.bool_] = np.zeros((1, *layout.window_shape), bool)

@@ -318,12 +318,12 @@ def read_record(folder: Location) -> Record:
     found_format = values.get("format") if isinstance(values, dict) else None
     if not isinstance(found_format, int):
         raise DamagedFileError(file, "no record")
-    if values.pop(CHECKSUM, None) not in (None, _checksum(values)):  # 0.1 wrote none
-        raise DamagedFileError(file, "values have changed")
     if found_format != FORMAT:
         raise SegmentationError(
             f"{folder} has format {found_format}, expected {FORMAT}; update napari-twostage"
         )
+    if values.pop(CHECKSUM, None) not in (None, _checksum(values)):  # 0.1 wrote none
+        raise DamagedFileError(file, "values have changed")
     return Record.from_dict(values, str(file))
 
 

@@ -176,7 +176,7 @@ class ResultFiles:
         """
         committed = False
         try:
-            with self.writing():
+            with self.writing(), self.store.lock:  # threads edit one after the other
                 yield
                 committed = True
                 self.edits.settle()

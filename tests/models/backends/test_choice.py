@@ -66,9 +66,11 @@ def test_without_torch_auto_takes_openvino(gpu: bool, monkeypatch: pytest.Monkey
     assert ("pip install 'napari-twostage[torch]'" in compute.why) == gpu
 
 
-@pytest.mark.parametrize("name", ["no-such-device", "cuda:99"])
-def test_an_absent_device_is_refused_in_one_line(name: str) -> None:
-    with pytest.raises(ModelError, match=f"device '{name}'.*try cpu") as caught:
+@pytest.mark.parametrize(
+    ("name", "advice"), [("no-such-device", "choose auto, cpu, openvino"), ("cuda:99", "try cpu")]
+)
+def test_an_absent_device_is_refused_in_one_line(name: str, advice: str) -> None:
+    with pytest.raises(ModelError, match=f"device '{name}'.*{advice}") as caught:
         choose(name)
     assert "\n" not in str(caught.value)
 
