@@ -299,7 +299,7 @@ def test_closing_with_an_edit_that_cannot_be_saved_raises_nothing_and_says_so(
             told.append(window.status)
     assert len(tried) == 2  # once more, for it was to be kept
     assert told
-    assert all(line.startswith("what you painted last could not be saved") for line in told)
+    assert all(line.startswith("what you painted last could not be saved") for line in told), told
     assert "could not be saved" in caplog.text
     caplog.clear()
 
