@@ -233,7 +233,9 @@ class TwoStageWidget(QWidget):
         now = time.monotonic()
         for session in self._sessions:
             self._try(session.poll, session)
-        self._closing = [session for session in self._closing if session.busy]
+        for session in [one for one in self._closing if not one.busy]:
+            self._closing.remove(session)
+            self._pass_on(session.notice)
         if self._painting_since is not None:
             # painting delayed this tick: pause long enough to leave most of the time to the run
             late = max(0.0, now - self._painting_since - POLL_MS / 1000)
@@ -279,7 +281,7 @@ class TwoStageWidget(QWidget):
 
     def _leave(self, context: SlideContext) -> None:
         session = context.session
-        session.events.noticed.connect(self._pass_on)
+        session.say("")  # what is said from now on is passed on
         self._save_painting(context)
         context.layers.close()
         session.leave()
