@@ -66,9 +66,7 @@ def test_networks_that_give_logits_of_the_halo_are_refused(
     networks: dict[Stage, tuple[bytes, bytes]] = {"coarse": whole, "refine": whole}
     other = replace(bundle, quantised=pack(networks, bundle))
     model = Model(other, "openvino", "int8")
-    with pytest.raises(
-        ModelError, match=r"maps of \[1, 1, 160, 160\] where \[1, 1, 128, 128\]"
-    ):
+    with pytest.raises(ModelError, match=r"maps of \[1, 1, 160, 160\] where \[1, 1, 128, 128\]"):
         model.refine([np.zeros((160, 160, 3), np.uint8)])
 
 
