@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
@@ -88,7 +86,7 @@ class Completeness:
 def completeness(result: Result) -> Completeness:
     """Measure what a result holds of what its last run was to compute; reads no pixels."""
     known = result.tissue_known
-    needed = _windows_with_tissue(result) if known else 0
+    needed = int(result.windows_needed.sum()) if known else 0
     left = int(result.windows_left.sum()) if known else 0
     last = result.record.runs[-1] if result.record.runs else None
     selected = None if last is None or last.plan is None else last.planned_tiles
@@ -110,12 +108,3 @@ def unfinished_note(result: Result) -> dict[str, Any]:
     if there.complete:
         return {}
     return {"complete": False, "missing": there.missing(), "unfinished": there.describe()}
-
-
-def _windows_with_tissue(result: Result) -> int:
-    """Number of coarse windows that hold tissue."""
-    per_window = result.card.coarse_core_px // result.card.coarse_tile_px
-    windows = np.zeros([-(-length // per_window) for length in result.tissue.shape], bool)
-    rows, columns = np.nonzero(result.tissue)
-    windows[rows // per_window, columns // per_window] = True
-    return int(windows.sum())

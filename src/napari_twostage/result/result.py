@@ -259,6 +259,11 @@ class Result:
         return frozenset(self._files.log.windows)
 
     @property
+    def windows_needed(self) -> NDArray[np.bool_]:
+        """Coarse windows with tissue, once `tissue_known`: (rows, columns)."""
+        return self._files.scores.windows_needed
+
+    @property
     def windows_left(self) -> NDArray[np.bool_]:
         """Coarse windows with tissue that stage 1 has not seen: (rows, columns)."""
         return self._files.scores.windows_left

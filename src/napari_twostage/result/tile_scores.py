@@ -116,11 +116,11 @@ class TileScores:
     def forget_tissue(self) -> None:
         """Look for the tissue's file again, which was set aside."""
         self._seen.discard(self._tissue_file)
-        for name in ("tissue", "_windows_needed"):
+        for name in ("tissue", "windows_needed"):
             self.__dict__.pop(name, None)
 
     @cached_property
-    def _windows_needed(self) -> NDArray[np.bool_]:
+    def windows_needed(self) -> NDArray[np.bool_]:
         """Coarse windows with tissue: (rows, columns)."""
         layout = self._store.layout
         per_window = layout.card.coarse_core_px // layout.card.coarse_tile_px
@@ -132,7 +132,7 @@ class TileScores:
     @property
     def windows_left(self) -> NDArray[np.bool_]:
         """Coarse windows with tissue that stage 1 has not seen; once `tissue_known`."""
-        return self._windows_needed & ~self._store.windows
+        return self.windows_needed & ~self._store.windows
 
     @property
     def complete(self) -> bool:
