@@ -13,7 +13,7 @@ GO_ON = "repeat the command that was stopped to go on"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completeness:
-    """What a result holds of what its last run was to compute."""
+    """Share of its last run that a result holds."""
 
     tissue_known: bool
     """Whether tissue detection has run; before it nothing can be counted."""
@@ -38,7 +38,7 @@ class Completeness:
         return self.coarse_complete and self.run_finished and not self.tiles_failed
 
     def missing(self) -> dict[str, Any]:
-        """What is missing, in types that JSON holds; empty if nothing is."""
+        """Missing parts, in types that JSON holds; empty if nothing is."""
         found: dict[str, Any] = {}
         if not self.tissue_known:
             found["tissue"] = "not searched"
@@ -51,7 +51,7 @@ class Completeness:
         return found
 
     def describe(self) -> str:
-        """What is missing, in one line that says what to do; empty if nothing is.
+        """Missing parts, in one line that says what to do; empty if nothing is.
 
         Examples
         --------
@@ -103,7 +103,7 @@ def completeness(result: Result) -> Completeness:
 
 
 def unfinished_note(result: Result) -> dict[str, Any]:
-    """What is missing from a result, for a file that is exported; empty if nothing is."""
+    """Missing parts of a result, for a file that is exported; empty if nothing is."""
     there = completeness(result)
     if there.complete:
         return {}
