@@ -272,12 +272,7 @@ def test_an_edit_shows_in_the_window_beside(window) -> None:
     second.close()
 
 
-_STATUS_EMPTY = pytest.mark.xfail(
-    strict=False, reason="the error is logged, but does not reach the status line of the panel"
-)
-
-
-@pytest.mark.parametrize("way", ["panel", pytest.param("slide", marks=_STATUS_EMPTY)])
+@pytest.mark.parametrize("way", ["panel", "slide"])
 def test_closing_with_an_edit_that_cannot_be_saved_raises_nothing_and_says_so(
     window, monkeypatch: pytest.MonkeyPatch, caplog, way: str
 ) -> None:

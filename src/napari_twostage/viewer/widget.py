@@ -297,7 +297,7 @@ class TwoStageWidget(QWidget):
         """Show an error of a slide that was removed."""
         if notice.kind == "error":
             self.session.say(notice.text, notice.kind)
-            self._mark()
+            self.show_session()
 
     def _open(self, layer: Image) -> None:
         session = Session(device=device(), precision=precision())
