@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.fakes import FakeModel
 from tests.session.helpers import PATIENCE_S
 
 from napari_twostage.errors import SlideError, TwoStageError
+from napari_twostage.models.bundle import read_bundle
 from napari_twostage.session import jobs
 from napari_twostage.session.jobs import EVENTS_AHEAD, Job, JobEnded, JobFailed, new_inbox, take
+from napari_twostage.session.tasks import ModelCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,3 +238,11 @@ def test_jobs_that_ended_are_forgotten() -> None:
     assert job in jobs._alive  # weakly: as long as there is a reference
     del job
     assert not [job for job in jobs._alive if job.name == "short"]
+
+
+def test_a_late_job_of_another_model_does_not_replace_the_one_that_is_used() -> None:
+    models, used = ModelCache("cpu", "f32"), FakeModel()
+    models.put(used)
+    assert models.get(read_bundle("nuclei")).card.name == "nuclei"
+    assert models.get(used.bundle) is used
+    assert models.compute is used.compute

@@ -106,6 +106,7 @@ class Session(SessionState):
             self._models.put(model)
             model = model.bundle
         self.options = replace(self.options, uncertainty=None)
+        self._models.want(model)
         self._use_bundle(model)
         self._open_earlier_result()
 
@@ -137,7 +138,9 @@ class Session(SessionState):
         self._edit.require_saved()
         self.leave()
         self.out = seg.path
-        self._use_bundle(read_bundle(seg.record.model.source))
+        bundle = read_bundle(seg.record.model.source)
+        self._models.want(bundle)
+        self._use_bundle(bundle)
         self._open_earlier_result(seg.path)
 
     def look_at(self, view: Box | None) -> None:

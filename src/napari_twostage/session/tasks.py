@@ -65,6 +65,7 @@ class ModelCache:
         self._precision = precision
         self._lock = Lock()
         self._model: Model | None = None
+        self._wanted: Bundle | None = None
 
     @property
     def compute(self) -> Compute | None:
@@ -72,19 +73,26 @@ class ModelCache:
         model = self._model
         return None if model is None else model.compute
 
+    def want(self, bundle: Bundle) -> None:
+        """Keep the model of this bundle from now on; a late job of another one is given its own."""
+        self._wanted = bundle
+
     def put(self, model: Model) -> None:
         """Keep a loaded model."""
         with self._lock:
-            self._model = model
+            self._model, self._wanted = model, model.bundle
 
     def get(self, bundle: Bundle) -> Model:
         """Return the model of a bundle; takes seconds the first time."""
         from napari_twostage.models.model import Model
 
         with self._lock:
-            if self._model is None or self._model.bundle is not bundle:
-                self._model = Model(bundle, self._device, self._precision)
-            return self._model
+            if self._model is not None and self._model.bundle is bundle:
+                return self._model
+            model = Model(bundle, self._device, self._precision)
+            if self._wanted is bundle or self._wanted is None:
+                self._model = model
+            return model
 
 
 def open_earlier_result(slide: Slide, bundle: Bundle, out: Location | None) -> Iterator[object]:
