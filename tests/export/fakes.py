@@ -87,6 +87,7 @@ class FakeSegmentation:
     windows_done = frozenset({Box(0, 0, 1, 1)})
     tissue_known = coarse_complete = True
     tissue = np.ones((1, 1), bool)
+    windows_needed = np.ones((1, 1), bool)
     windows_left = np.zeros((1, 1), bool)
     failures: ClassVar[dict] = {}
 
