@@ -13,6 +13,7 @@ from ome_zarr.format import FormatV04, FormatV05
 
 from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
+from napari_twostage.slides import open_slide
 from napari_twostage.slides.ome_zarr import open_ome_zarr
 
 with warnings.catch_warnings():  # the library trips over its own deprecations when imported
@@ -170,13 +171,13 @@ def test_fluorescence_needs_the_choice_of_a_channel(tmp_path, version):
     with pytest.raises(SlideError, match=r"4 channels.*0 \(DAPI\), 1 \(GFP\), 2 \(RFP\), 3 \(Cy5"):
         open_ome_zarr(folder)
     for channel in (1, "1", "GFP"):
-        slide = open_ome_zarr(folder, channel=channel)
+        slide = open_slide(folder, channel=channel)
         assert (slide.channels, slide.dtype) == (1, np.uint16)
         np.testing.assert_array_equal(slide.read(Box(0, 0, 80, 70))[..., 0], planes[1])
-    assert slide.fingerprint() != open_ome_zarr(folder, channel=2).fingerprint()
+    assert slide.fingerprint() != open_slide(folder, channel=2).fingerprint()
     for channel in (4, -1, "gfp"):
         with pytest.raises(SlideError, match=r"a\.zarr has 4 channels and none is"):
-            open_ome_zarr(folder, channel=channel)
+            open_slide(folder, channel=channel)
 
 
 def test_big_endian_pixels_come_in_the_order_of_this_machine(tmp_path):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from napari_twostage.cli.checking import check_result
 from napari_twostage.cli.failures import DONE, FAILED
 from napari_twostage.cli.interrupts import saving
+from napari_twostage.cli.slide_info import describe_slide
 from napari_twostage.engine.api import prepare, run_to_end, working_grid
 from napari_twostage.engine.batch import TABLE, aligned, segment_all
 from napari_twostage.engine.checks import require_inside
@@ -36,6 +37,7 @@ from napari_twostage.models.bundle import bundled_names, read_bundle
 from napari_twostage.result.result_files import is_result
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
+from napari_twostage.slides.picture import Picture
 from napari_twostage.utils.system import describe_machine
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def demo(options: Namespace) -> VerbOutput:
     """Segment the sample slide and draw an overview."""
     out = options.out or Path("demo")
     options.slide, options.out = sample_slide(), out / "CMU-1-Small-Region.twostage.zarr"
-    options.region = options.mpp = options.channel = options.scheduler = options.workers = None
+    options.region = options.mpp = options.scheduler = options.workers = None
+    options.scene = options.channel = options.z = options.t = options.intensity = None
     summary, text, code = segment(options)
     picture = export(Segmentation.open(summary["out"]), out / "overview.png")
     return (
@@ -69,7 +72,7 @@ def segment(options: Namespace) -> VerbOutput:
     wanted = _run_options(options)
     model = load_model(options.model, device=options.device, precision=options.precision)
     with (
-        open_slide(options.slide, mpp=options.mpp, channel=options.channel) as slide,
+        open_slide(options.slide, mpp=options.mpp, **wanted.picture.as_dict()) as slide,
         _cluster(options) as cluster,
     ):
         seg = prepare(slide, model, options.out, wanted)
@@ -94,9 +97,20 @@ def _run_options(options: Namespace) -> RunOptions:
         region=getattr(options, "region", None),  # batch has none
         tissue=options.tissue,
         uncertainty=options.uncertainty,
-        channel=options.channel,
+        **_picture(options).as_dict(),
         overwrite=options.overwrite,
         take_over=options.take_over,
+    )
+
+
+def _picture(options: Namespace) -> Picture:
+    """What to read of a slide."""
+    return Picture(
+        scene=options.scene,
+        channel=options.channel,
+        z=options.z,
+        t=options.t,
+        intensity=options.intensity,
     )
 
 
@@ -193,25 +207,8 @@ def info(options: Namespace) -> VerbOutput:
         seg = Segmentation.open(options.path)
         summary, lines, code = _summarised(summarise(seg))
         return {**summary, "record": seg.record.as_dict()}, lines, code
-    with open_slide(options.path, mpp=options.mpp, channel=options.channel) as slide:
-        height, width = slide.level_shapes[0]
-        summary = {
-            "name": slide.name,
-            "format": slide.format,
-            "level_shapes": [list(shape) for shape in slide.level_shapes],
-            "mpp": list(slide.mpp),
-            "mpp_source": slide.mpp_source,
-            "channels": slide.channels,
-            "dtype": str(slide.dtype),
-        }
-        text = [
-            f"slide      {slide.name} ({slide.format})",
-            f"size       {height:,} × {width:,} pixels, "
-            f"{height * slide.mpp[0] / 1000:.2f} × {width * slide.mpp[1] / 1000:.2f} mm",
-            f"pixel size {slide.mpp[0]:.4g} × {slide.mpp[1]:.4g} µm ({slide.mpp_source})",
-            f"pixels     {slide.channels} × {slide.dtype}",
-            "levels     " + ", ".join(f"{h} × {w}" for h, w in slide.level_shapes),
-        ]
+    with open_slide(options.path, mpp=options.mpp, **_picture(options).as_dict()) as slide:
+        summary, text = describe_slide(slide)
         for name in bundled_names():
             grid = working_grid(slide, read_bundle(name).card)
             text.append(f"model      {name} would work at {grid.mpp[0]:.4g} µm per pixel")

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_twostage.cli.arguments import box, pixel_size, place
+from napari_twostage.cli.arguments import box, focal_plane, intensity, pixel_size, place
 from napari_twostage.cli.console import write_result
 from napari_twostage.cli.failures import FAILED, STOPPED, collected_messages, report
 from napari_twostage.cli.interrupts import exit_if_interrupted, stopped_line
@@ -250,7 +250,16 @@ def _cluster_options(verb: argparse.ArgumentParser) -> None:
 
 def _slide_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--mpp", type=pixel_size, help="µm per pixel: 0.5, or 0.5,0.25 for y,x")
-    verb.add_argument("--channel", help="number or name of a fluorescence channel")
+    verb.add_argument("--scene", help="number or name of a scan in a file with several")
+    verb.add_argument("--channel", help="number or name of a channel; rgb for three colour planes")
+    verb.add_argument("--z", type=focal_plane, help="focal plane of a stack: a number, or max")
+    verb.add_argument("--t", type=int, help="time point of a series")
+    verb.add_argument(
+        "--intensity",
+        type=intensity,
+        metavar="LOW,HIGH",
+        help="pixel values shown as black and white, for more than 8 bits",
+    )
 
 
 def _region(verb: argparse.ArgumentParser, purpose: str) -> None:

@@ -89,8 +89,8 @@ def segment(
         True (the default) looks for tissue first; False segments everything.
     uncertainty : str, optional
         ``tent``, ``entropy`` or ``neg_plogp`` instead of the model's own.
-    channel : int or str, optional
-        Channel of a fluorescence slide that is given as a path or array.
+    scene, channel, z, t, intensity : optional
+        What to read of a slide that is given as a path or array; as for `open_slide`.
     overwrite : bool
         Replace an earlier result in `out`; False by default.
     take_over : bool
@@ -151,7 +151,9 @@ def prepare(
         model do not fit.
     """
     path = result_place(out)
-    opened = slide if isinstance(slide, Slide) else open_slide(slide, channel=options.channel)
+    opened = slide if isinstance(slide, Slide) else open_slide(slide, **options.picture.as_dict())
+    for notice in opened.notices:
+        log.warning("%s: %s", opened.name, notice)
     loaded = load_model(model) if isinstance(model, str | PathLike) else model
     require_model(loaded)
     parameters = options.parameters(opened, loaded.card)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from math import isclose
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import (
     ClusterError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.card import ModelCard
     from napari_twostage.result.record import Parameters, Record
     from napari_twostage.slides.base import Slide
+    from napari_twostage.slides.picture import Picture
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ ENLARGED, ENLARGED_LIMIT = 2.0, 8.0
 REDUCED, REDUCED_LIMIT = 4.0, 64.0
 """Factors by which its finest level may be reduced."""
 EXAMPLE = "slide.twostage.zarr"
+_SPELT = ("scene", "channel", "z", "t")
+"""Settings of which the pixels tell whether they differ."""
 
 
 def require_executor(cluster: object) -> None:
@@ -98,11 +102,11 @@ def require_same(path: Location, record: Record, slide: Slide, wanted: Parameter
         With the settings that differ.
     """
     found = record.parameters
-    differing = found.differing(wanted)
-    # one channel has several spellings: its number, as text too, and its name
-    if "channel" in differing and slide.fingerprint() == record.slide.fingerprint:
-        differing.remove("channel")
-    before, now = found.as_dict(), wanted.as_dict()
+    before, now = _flat(found), _flat(wanted)
+    differing = [name for name in now if before[name] != now[name]]
+    # a choice has several spellings: its number, as text too, and its name
+    if slide.fingerprint() == record.slide.fingerprint:
+        differing = [name for name in differing if name not in _SPELT]
     listed = [f"{name} = {before[name]}, not {now[name]}" for name in differing]
     sizes = record.slide.mpp, slide.mpp
     if not all(isclose(a, b, rel_tol=1e-6) for a, b in zip(*sizes, strict=True)):
@@ -113,6 +117,29 @@ def require_same(path: Location, record: Record, slide: Slide, wanted: Parameter
             f"{path} was made with {', '.join(listed)}; "
             "choose another output folder, or overwrite it"
         )
+
+
+def _flat(parameters: Parameters) -> dict[str, Any]:
+    """The settings by name, those of the picture among them."""
+    values = parameters.as_dict()
+    return {**values, **asdict(parameters.picture), "picture": None}
+
+
+def require_picture(opened: Picture, wanted: Picture) -> None:
+    """Refuse another scene, channel or plane than that of the slide that was opened.
+
+    Raises
+    ------
+    SelectionError
+        With what differs.
+    """
+    there = opened.as_dict()
+    for name, value in wanted.as_dict().items():
+        if there.get(name) != value:
+            raise SelectionError(
+                f"{name} = {value!r} was asked for, the slide was opened with "
+                f"{there.get(name)!r}; pass {name}= to open_slide"
+            )
 
 
 def require_inside(region: Box, shape: Shape) -> Box:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
-from napari_twostage.engine.checks import require_inside
-from napari_twostage.errors import SelectionError
+from napari_twostage.engine.checks import require_inside, require_picture
+from napari_twostage.errors import SelectionError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.record import Parameters
+from napari_twostage.slides.picture import Picture
 
 if TYPE_CHECKING:
     from napari_twostage.models.card import ModelCard
@@ -29,7 +30,11 @@ class RunKeywords(TypedDict, total=False):
     region: Box | None
     tissue: bool
     uncertainty: str | None
+    scene: int | str | None
     channel: int | str | None
+    z: int | Literal["max"] | None
+    t: int | None
+    intensity: tuple[float, float] | None
     overwrite: bool
     take_over: bool
 
@@ -58,8 +63,16 @@ class RunOptions:
     """Look for tissue first; False segments everything."""
     uncertainty: str | None = None
     """A name in `uncertainty.MEASURES`; the model's own if None."""
+    scene: int | str | None = None
+    """Scene of a slide that is given as a path; this and what follows as for `open_slide`."""
     channel: int | str | None = None
-    """Channel of a fluorescence slide that is given as a path or array."""
+    """Channel of a slide that is given as a path or array."""
+    z: int | Literal["max"] | None = None
+    """Focal plane of a slide that is given as a path."""
+    t: int | None = None
+    """Time point of a slide that is given as a path."""
+    intensity: tuple[float, float] | None = None
+    """Pixel values shown as black and white, of a slide that is given as a path or array."""
     overwrite: bool = False
     """Replace an earlier result in the output folder."""
     take_over: bool = False
@@ -73,8 +86,10 @@ class RunOptions:
         for name in ("tissue", "overwrite", "take_over"):
             if not isinstance(getattr(self, name), bool):
                 raise SelectionError(f"{name} must be True or False; found {getattr(self, name)!r}")
-        if isinstance(self.channel, bool) or not isinstance(self.channel, int | str | None):
-            raise SelectionError(f"channel must be a number or a name; found {self.channel!r}")
+        try:
+            _ = self.picture
+        except SlideError as error:
+            raise SelectionError(str(error)) from None
         if self.refine not in get_args(Refine):
             raise SelectionError(f"refine must be selected, none or all; found '{self.refine}'")
         criterion = self._criterion
@@ -102,6 +117,13 @@ class RunOptions:
         return cls(**keywords)
 
     @property
+    def picture(self) -> Picture:
+        """What to read of a slide that is given as a path or array."""
+        return Picture(
+            scene=self.scene, channel=self.channel, z=self.z, t=self.t, intensity=self.intensity
+        )
+
+    @property
     def _criterion(self) -> Selection:
         return Selection(threshold=self.threshold, fraction=self.fraction, budget_s=self.budget_s)
 
@@ -118,12 +140,14 @@ class RunOptions:
         Raises
         ------
         SelectionError
-            If the region lies outside the slide.
+            If the region lies outside the slide, or the slide was opened as another picture
+            than these settings ask for.
         """
+        require_picture(slide.picture, self.picture)
         shape = slide.level_shapes[0]
         return Parameters(
             tissue=self.tissue,
             region=None if self.region is None else require_inside(self.region, shape),
             uncertainty=self.uncertainty or card.uncertainty,
-            channel=slide.channel if self.channel is None else self.channel,
+            picture=slide.picture,
         )

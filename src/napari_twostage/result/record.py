@@ -16,6 +16,7 @@ from napari_twostage.errors import (
     DamagedFileError,
     ModelError,
     SegmentationError,
+    SlideError,
     one_line,
     storage_error,
 )
@@ -23,6 +24,7 @@ from napari_twostage.geometry import Box, Grid
 from napari_twostage.io.files import is_unreadable
 from napari_twostage.io.paths import read_whole, write_whole
 from napari_twostage.models.card import ModelCard
+from napari_twostage.slides.picture import WHOLE, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,12 +109,8 @@ class Parameters:
     """The part of level 0 that is segmented."""
     uncertainty: str
     """A name in `uncertainty.MEASURES`."""
-    channel: int | str | None = None
-    """Channel of a fluorescence slide."""
-
-    def differing(self, others: Parameters) -> list[str]:
-        """Names of the settings that are not the same."""
-        return [f.name for f in fields(self) if getattr(self, f.name) != getattr(others, f.name)]
+    picture: Picture = WHOLE
+    """Scene, channel and plane that were read, and the range of values."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values by name."""
@@ -121,7 +119,7 @@ class Parameters:
             "tissue": self.tissue,
             "region": region,
             "uncertainty": self.uncertainty,
-            "channel": self.channel,
+            "picture": self.picture.as_dict(),
         }
 
 
@@ -268,6 +266,7 @@ class Record:
             parameters = dict(values["parameters"])
             if parameters["region"] is not None:
                 parameters["region"] = Box(*parameters["region"])
+            parameters["picture"] = _picture(parameters)
             tissue = values.get("tissue")
             if tissue is not None:
                 tissue = {**tissue, "intensity_range": _pair(tissue["intensity_range"])}
@@ -283,7 +282,7 @@ class Record:
                 journal_version=int(values.get("journal_version", 1)),
                 journal_lines=int(values.get("journal_lines", 0)),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, ModelError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ModelError, SlideError) as error:
             raise DamagedFileError(source, one_line(error)) from error
 
 
@@ -342,6 +341,13 @@ def _known(kind: type[Part], values: Mapping[str, Any]) -> Part:
     """Build a part of a record; entries of later versions are ignored."""
     names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]  # a dataclass
     return kind(**{name: value for name, value in values.items() if name in names})
+
+
+def _picture(parameters: Mapping[str, Any]) -> Picture:
+    """What was read of the slide; an older record has the channel alone."""
+    values = parameters.get("picture", {"channel": parameters.get("channel")})
+    names = {entry.name for entry in fields(Picture)}
+    return Picture.from_dict({name: values[name] for name in names & values.keys()})
 
 
 def _pair(values: list[Any]) -> tuple[Any, Any]:

@@ -443,4 +443,4 @@ def opened(record: Record, slide: SlidePlace | None) -> Slide | None:
 
 
 def _open_as_before(record: Record, place: str | Location) -> Slide:
-    return open_slide(place, mpp=record.slide.mpp, channel=record.parameters.channel)
+    return open_slide(place, mpp=record.slide.mpp, **record.parameters.picture.as_dict())

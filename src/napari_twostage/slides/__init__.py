@@ -11,9 +11,11 @@ from napari_twostage.io.paths import is_folder, locate
 from napari_twostage.io.url import Url
 from napari_twostage.slides import formats
 from napari_twostage.slides.arguments import check_source, given_pixel_size, other_kind
+from napari_twostage.slides.picture import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
 
     from napari_twostage.geometry import Scale
     from napari_twostage.io.paths import Location
@@ -30,7 +32,11 @@ def open_slide(
     source: str | Location | ArrayLike | Sequence[ArrayLike],
     *,
     mpp: float | Scale | None = None,
+    scene: int | str | None = None,
     channel: int | str | None = None,
+    z: int | Literal["max"] | None = None,
+    t: int | None = None,
+    intensity: tuple[float, float] | None = None,
     cache_bytes: int = 256 << 20,
 ) -> Slide:
     """Open a slide.
@@ -45,8 +51,19 @@ def open_slide(
         folder if its name contains ``.zarr``.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0; overrides the file's own.
+    scene : int or str, optional
+        Number or name of a scene, series, section or well of a file with several; by default
+        the largest scan. `Slide.scenes` lists them.
     channel : int or str, optional
-        Number or name of one channel of a multichannel fluorescence image.
+        Number or name of one channel of a multichannel image, or ``rgb`` for three grey planes
+        that are red, green and blue. `Slide.channel_names` lists them.
+    z : int or "max", optional
+        Focal plane of a stack, or the maximum over all.
+    t : int, optional
+        Time point of a series.
+    intensity : (float, float), optional
+        Pixel values shown as black and white, for slides of more than 8 bits; by default
+        `Slide.intensity_range` finds them.
     cache_bytes : int
         Memory for decoded TIFF tiles and OME-Zarr chunks.
 
@@ -60,57 +77,52 @@ def open_slide(
         If the slide cannot be opened; one line with what was expected, what was found and what
         to do next.
     """
-    check_source(source, channel)
-    slide = _open(source, given_pixel_size(mpp), channel, cache_bytes)
-    slide.channel = channel
-    return slide
+    check_source(source)
+    picture = Picture(scene=scene, channel=channel, z=z, t=t, intensity=intensity)
+    return _open(source, given_pixel_size(mpp), picture, cache_bytes)
 
 
 def _open(
     source: str | Location | ArrayLike | Sequence[ArrayLike],
     mpp: Scale | None,
-    channel: int | str | None,
+    picture: Picture,
     cache_bytes: int,
 ) -> Slide:
     if not isinstance(source, str | Path | Url):
         from napari_twostage.slides.arrays import open_arrays
 
-        return open_arrays(source, mpp=mpp, channel=channel)
+        return open_arrays(source, mpp=mpp, picture=picture)
     path = locate(source).expanduser()
     if is_folder(path):
-        return _open_folder(path, mpp, channel, cache_bytes)
+        return _open_folder(path, mpp, picture, cache_bytes)
     start = _first_bytes(path)
     if kind := other_kind(start):
         raise SlideError(f"{path.name} is {kind}")
     found = formats.by_first_bytes(start)
     if found and found.reader == "tiff":
-        return _open_tiff(path, mpp, channel, cache_bytes)
-    return _open_other(path, found, mpp, channel)
+        return _open_tiff(path, mpp, picture, cache_bytes)
+    return _open_other(path, found, mpp, picture)
 
 
-def _open_tiff(
-    path: Location, mpp: Scale | None, channel: int | str | None, cache_bytes: int
-) -> Slide:
+def _open_tiff(path: Location, mpp: Scale | None, picture: Picture, cache_bytes: int) -> Slide:
     from napari_twostage.slides.tiff import open_tiff
     from napari_twostage.slides.tiff_series import NeedsStitchingError
 
     try:
-        return open_tiff(path, mpp=mpp, channel=channel, cache_bytes=cache_bytes)
+        return open_tiff(path, mpp=mpp, picture=picture, cache_bytes=cache_bytes)
     except NeedsStitchingError:
         if isinstance(path, Url) or not formats.is_installed("openslide"):
             raise
     from napari_twostage.slides.openslide import open_with_openslide
 
-    return open_with_openslide(path, mpp=mpp)
+    return open_with_openslide(path, mpp=mpp, picture=picture)
 
 
-def _open_folder(
-    path: Location, mpp: Scale | None, channel: int | str | None, cache_bytes: int
-) -> Slide:
+def _open_folder(path: Location, mpp: Scale | None, picture: Picture, cache_bytes: int) -> Slide:
     if formats.by_contents(path):
         from napari_twostage.slides.ome_zarr import open_ome_zarr
 
-        return open_ome_zarr(path, mpp=mpp, channel=channel, cache_bytes=cache_bytes)
+        return open_ome_zarr(path, mpp=mpp, picture=picture, cache_bytes=cache_bytes)
     if isinstance(path, Url):
         raise SlideError(f"there is no OME-Zarr image at {path}: no zarr.json; check the address")
     raise SlideError(
@@ -150,9 +162,7 @@ def _shown(path: Location) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"...{text[-_SHOWN_CHARACTERS:]}"
 
 
-def _open_other(
-    path: Location, found: Format | None, mpp: Scale | None, channel: int | str | None
-) -> Slide:
+def _open_other(path: Location, found: Format | None, mpp: Scale | None, picture: Picture) -> Slide:
     """Open a plain image, or a file that OpenSlide may know.
 
     `found` is the format by the first bytes. An ending of OpenSlide's counts more: a MIRAX
@@ -163,11 +173,11 @@ def _open_other(
     if found and found.reader == "image" and not for_openslide:
         from napari_twostage.slides.plain_images import open_image
 
-        return open_image(path, found.kind, mpp=mpp, channel=channel)
+        return open_image(path, found.kind, mpp=mpp, picture=picture)
     if formats.is_installed("openslide") and not isinstance(path, Url):
         from napari_twostage.slides.openslide import open_with_openslide
 
-        return open_with_openslide(path, mpp=mpp)
+        return open_with_openslide(path, mpp=mpp, picture=picture)
     if not for_openslide:
         hint = "convert it to OME-TIFF or OME-Zarr"
     elif isinstance(path, Url):

@@ -40,8 +40,8 @@ def given_pixel_size(mpp: object) -> Scale | None:
     return numbers[0], numbers[-1]
 
 
-def check_source(source: object, channel: object) -> None:
-    """Refuse what names no slide, and a channel that is neither a number nor a name.
+def check_source(source: object) -> None:
+    """Refuse what names no slide.
 
     Raises
     ------
@@ -50,8 +50,6 @@ def check_source(source: object, channel: object) -> None:
     """
     if isinstance(source, str) and not source.strip():
         raise SlideError("an empty path names no slide; pass the path of a file")
-    if isinstance(channel, bool) or not isinstance(channel, int | str | None):
-        raise SlideError(f"channel must be a number or a name; found {channel!r}; pass channel=0")
 
 
 _OTHER_KINDS = (

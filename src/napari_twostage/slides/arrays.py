@@ -13,6 +13,7 @@ import numpy as np
 from napari_twostage.errors import ReadError, SlideError, reason_of
 from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
+from napari_twostage.slides.picture import WHOLE, Picture, refuse_choices
 from napari_twostage.slides.pixel_size import resolve_mpp
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ArraySlide(Slide):
         Finest first: (y, x), (y, x, colours), or channels first with `channel`.
     name : str
         Display name.
-    mpp, mpp_source, format, path
+    mpp, mpp_source, format, path, picture
         As for `Slide`.
     channel : int or None
         Plane to read from arrays with channels.
@@ -69,6 +70,7 @@ class ArraySlide(Slide):
         mpp_source: str,
         format: str,  # noqa: A002 - as in Slide
         path: Location | None = None,
+        picture: Picture = WHOLE,
         channel: int | None = None,
         channel_axis: int | None = None,
     ) -> None:
@@ -85,6 +87,7 @@ class ArraySlide(Slide):
             mpp_source=mpp_source,
             format=format,
             path=path,
+            picture=picture,
         )
 
     def tile_shape(self, level: int) -> Shape:
@@ -128,7 +131,7 @@ def open_arrays(
     *,
     name: str = "array",
     mpp: float | Scale | None = None,
-    channel: int | str | None = None,
+    picture: Picture = WHOLE,
     format: str = "array",  # noqa: A002 - as in Slide
     path: Location | None = None,
 ) -> ArraySlide:
@@ -143,8 +146,8 @@ def open_arrays(
         Display name.
     mpp : float or (float, float)
         Micrometres per pixel (y, x); required, since arrays state none.
-    channel : int, optional
-        Plane to read.
+    picture : Picture
+        Which plane to read of an array with channels.
     format, path
         As for `Slide`.
 
@@ -159,7 +162,11 @@ def open_arrays(
         raise SlideError(f"{name} is an empty list; pass at least one level")
     for array in levels:
         _check_array(array, name)
-    axis, index = _channel_place(levels[0].shape, channel, name)
+    try:
+        refuse_choices(picture, "scene", "z", "t")
+    except SlideError as error:
+        raise SlideError(f"{name} {error}") from None
+    axis, index = _channel_place(levels[0].shape, picture.channel, name)
     shapes = [_plane(array.shape, axis) for array in levels]
     kinds = {(str(array.dtype), len(array.shape)) for array in levels}
     shrinking = all(a[0] > b[0] and a[1] > b[1] for a, b in pairwise(shapes))
@@ -176,6 +183,7 @@ def open_arrays(
         mpp_source=source_words,
         format=format,
         path=path,
+        picture=picture,
         channel=index,
         channel_axis=axis,
     )

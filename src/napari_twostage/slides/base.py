@@ -10,7 +10,9 @@ import numpy as np
 
 from napari_twostage.geometry import Box, Scale, Shape, level_factors
 from napari_twostage.slides.lazy import dask_levels
+from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.resample import resample, source_box
+from napari_twostage.slides.scenes import scene_notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.io.paths import Location
+    from napari_twostage.slides.scenes import Scene
 
 _SAME_RESOLUTION = 1.005
 """Factor by which a level may be coarser than asked and still be used: half a per cent is
@@ -60,6 +63,12 @@ class Slide(ABC):
     factors : sequence of (float, float), optional
         Level-0 pixels per pixel (y, x) of each level, if the format states them; else they
         follow from the shapes.
+    picture : Picture
+        What the user chose of the file; where nothing was, what the reader chose.
+    scenes : sequence of Scene
+        Every scene of a file that may hold several; empty for others.
+    channel_names : sequence of str
+        Name of each channel that can be chosen; empty if there is nothing to choose.
     """
 
     def __init__(
@@ -74,6 +83,9 @@ class Slide(ABC):
         format: str,  # noqa: A002 - the key of the record
         path: Location | None = None,
         factors: Sequence[Scale] | None = None,
+        picture: Picture = WHOLE,
+        scenes: Sequence[Scene] = (),
+        channel_names: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.level_shapes: tuple[Shape, ...] = tuple(level_shapes)
@@ -84,8 +96,13 @@ class Slide(ABC):
         self.mpp_source = mpp_source
         self.format = format
         self.path = path
-        self.channel: int | str | None = None
-        """Channel chosen by the user from a file with several."""
+        self.picture = picture
+        self.scenes = tuple(scenes)
+        self.channel_names = tuple(channel_names)
+        self.notices: list[str] = []
+        """What a user should know of how the file was read, a sentence each."""
+        if scenes and isinstance(picture.scene, int):
+            self.notices += filter(None, [scene_notice(picture.scene, self.scenes)])
 
     def read(self, box: Box, level: int = 0) -> NDArray[np.generic]:
         """Read pixels of one level; beyond its edges the level is reflected.
@@ -177,6 +194,8 @@ class Slide(ABC):
         8-bit slides are shown as they are: (0, 255). For 16-bit slides, the 0.1 and 99.9
         percentile of the coarsest level; if that has more than 16 Mpx, of a regular sample.
         """
+        if self.picture.intensity is not None:
+            return self.picture.intensity
         if self.dtype == np.uint8:
             return 0.0, 255.0
         level = len(self.level_shapes) - 1

@@ -19,6 +19,7 @@ from napari_twostage.io.url import Url
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.ngff_metadata import Multiscale, parse_multiscale
+from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tile_cache import TileCache
 from napari_twostage.slides.zarr_arrays import open_node, within_limits
@@ -52,7 +53,7 @@ def open_ome_zarr(
     path: str | Location,
     *,
     mpp: float | Scale | None = None,
-    channel: int | str | None = None,
+    picture: Picture = WHOLE,
     cache_bytes: int = 256 << 20,
 ) -> Slide:
     """Open the folder of one OME-Zarr image.
@@ -63,9 +64,9 @@ def open_ome_zarr(
         Folder of the image, or a folder written by bioformats2raw, whose first image is read.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0; overrides the metadata.
-    channel : int or str, optional
-        Index or label of the one channel to read. Not needed for a grey image, for RGB (three
-        8-bit channels, or three channels as last axis), or RGBA (four as last axis).
+    picture : Picture
+        What to read of an image with several channels. None is needed for a grey image, for RGB
+        (three 8-bit channels, or three channels as last axis), or RGBA (four as last axis).
     cache_bytes : int
         Memory for decoded chunks, which neighbouring windows share.
 
@@ -90,7 +91,7 @@ def open_ome_zarr(
         arrays,
         mpp=size,
         mpp_source=source,
-        channel=channel,
+        picture=picture,
         cache_bytes=cache_bytes,
     )
 
@@ -110,8 +111,8 @@ class OmeZarrSlide(Slide):
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
         Source of the pixel size, in words.
-    channel : int, str or None
-        Channel to read.
+    picture : Picture
+        As for `Slide`.
     cache_bytes : int
         Memory for decoded chunks.
     """
@@ -124,7 +125,7 @@ class OmeZarrSlide(Slide):
         *,
         mpp: Scale,
         mpp_source: str,
-        channel: int | str | None,
+        picture: Picture,
         cache_bytes: int,
     ) -> None:
         self._arrays = tuple(arrays)
@@ -132,7 +133,7 @@ class OmeZarrSlide(Slide):
         self._cache_bytes = cache_bytes
         self._axes = image.axes
         self._y, self._x = image.axes.index("y"), image.axes.index("x")
-        self._channel = _pick_channel(image, arrays[0], channel, path.name)
+        self._channel = _pick_channel(image, arrays[0], picture.channel, path.name)
         shapes = [(array.shape[self._y], array.shape[self._x]) for array in arrays]
         super().__init__(
             name=path.name,
@@ -144,6 +145,7 @@ class OmeZarrSlide(Slide):
             format=f"OME-Zarr {image.version}",
             path=path,
             factors=image.factors(shapes),
+            picture=picture,
         )
 
     def tile_shape(self, level: int) -> Shape:

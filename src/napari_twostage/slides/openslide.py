@@ -13,6 +13,7 @@ import numpy as np
 from napari_twostage.errors import ReadError, SlideError, reason_of
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.limits import check_sides
+from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.view import on_white
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box, Scale, Shape
 
 
-def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -> Slide:
+def open_with_openslide(
+    path: str | Path, *, mpp: float | Scale | None = None, picture: Picture = WHOLE
+) -> Slide:
     """Open a slide file with the OpenSlide library.
 
     Parameters
@@ -32,6 +35,8 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
         File of any format of OpenSlide.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0; overrides the file's own.
+    picture : Picture
+        As for `Slide`.
 
     Returns
     -------
@@ -67,7 +72,7 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
     except SlideError:
         handle.close()
         raise
-    return OpenSlideSlide(path, handle, mpp=size, mpp_source=source)
+    return OpenSlideSlide(path, handle, mpp=size, mpp_source=source, picture=picture)
 
 
 def _check_levels(handle: openslide.OpenSlide, name: str) -> None:
@@ -92,10 +97,18 @@ class OpenSlideSlide(Slide):
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
         Source of the pixel size, in words.
+    picture : Picture
+        As for `Slide`.
     """
 
     def __init__(
-        self, path: Path, handle: openslide.OpenSlide, *, mpp: Scale, mpp_source: str
+        self,
+        path: Path,
+        handle: openslide.OpenSlide,
+        *,
+        mpp: Scale,
+        mpp_source: str,
+        picture: Picture,
     ) -> None:
         self._file = path
         self._handle = handle
@@ -111,6 +124,7 @@ class OpenSlideSlide(Slide):
             mpp_source=mpp_source,
             format=f"{self._properties.get('openslide.vendor', 'unknown')} through OpenSlide",
             path=path,
+            picture=picture,
         )
 
     def tile_shape(self, level: int) -> Shape:

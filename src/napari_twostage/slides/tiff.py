@@ -19,6 +19,7 @@ from napari_twostage.slides.base import Slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
 from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.formats import tiff_name
+from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
 from napari_twostage.slides.tiff_metadata import channel_names, stated_pixel_size
@@ -55,7 +56,7 @@ class TiffSlide(Slide):
         Open file, closed with the slide.
     levels : sequence of TiffLevel
         Finest first.
-    mpp, mpp_source, format
+    mpp, mpp_source, format, picture
         As for `Slide`.
     channel : int or None
         Channel to read from a file with several.
@@ -73,6 +74,7 @@ class TiffSlide(Slide):
         mpp_source: str,
         format: str,  # noqa: A002 - as in Slide
         channel: int | None,
+        picture: Picture,
         cache_bytes: int,
     ) -> None:
         super().__init__(
@@ -84,6 +86,7 @@ class TiffSlide(Slide):
             mpp_source=mpp_source,
             format=format,
             path=path,
+            picture=picture,
         )
         self._tiff_levels = tuple(levels)
         self._channel = channel
@@ -154,7 +157,7 @@ def open_tiff(
     path: Location,
     *,
     mpp: float | Scale | None = None,
-    channel: int | str | None = None,
+    picture: Picture = WHOLE,
     cache_bytes: int = 256 << 20,
 ) -> TiffSlide:
     """Open a slide of the TIFF family.
@@ -165,8 +168,8 @@ def open_tiff(
         TIFF file.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0; overrides the file's own.
-    channel : int or str, optional
-        Number or name of the channel to read from a file with several.
+    picture : Picture
+        What to read of a file with several scenes, channels or planes.
     cache_bytes : int
         Memory for decoded tiles.
 
@@ -181,7 +184,7 @@ def open_tiff(
         with _silenced_tifffile(), _tiff_file(path, file) as tif:
             series = main_series(tif)
             check_plane(tif, series)
-            index = _channel_index(tif, series, channel)
+            index = _channel_index(tif, series, picture.channel)
             levels = [_level(tif, part, index) for part in pyramid_levels(tif, series)]
             _check_complete(file.size, levels)
             stated = stated_pixel_size(tif, series)
@@ -204,6 +207,7 @@ def open_tiff(
         mpp_source=source,
         format=kind,
         channel=index,
+        picture=picture,
         cache_bytes=cache_bytes,
     )
 

@@ -123,7 +123,7 @@ def _slide_of(result: Result) -> Slide:
     slide = open_slide(
         recorded.path,
         mpp=result.slide_mpp,
-        channel=result.record.parameters.channel,
+        **result.record.parameters.picture.as_dict(),
         cache_bytes=display_cache_bytes(),
     )
     return result.attach_slide(slide)
