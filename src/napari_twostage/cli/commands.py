@@ -130,7 +130,7 @@ def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
 
 def refine(options: Namespace) -> VerbOutput:
     """Refine more of a result."""
-    seg = Segmentation.open(options.result)
+    seg = Segmentation.open(options.result, slide=options.slide)
     if options.take_over:
         seg.take_over()
     seg.attach_model(
@@ -175,7 +175,7 @@ def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
 
 def write(options: Namespace) -> VerbOutput:
     """Export a result to one or more files."""
-    seg = Segmentation.open(options.result)
+    seg = Segmentation.open(options.result, slide=options.slide)
     check_targets(seg, options.targets)
     written = []
     with saving():

@@ -127,6 +127,7 @@ def _add_segment(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _add_refine(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "refine", "refine more of a result")
     verb.add_argument("result", type=place)
+    _moved_slide(verb)
     _device(verb)
     _criteria(verb)
     _region(verb, "only tiles that touch this part; alone: all of them")
@@ -145,6 +146,7 @@ def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="*.geojson[.gz], *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
     )
+    _moved_slide(verb)
 
 
 def _add_batch(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -259,6 +261,12 @@ def _slide_options(verb: argparse.ArgumentParser) -> None:
         type=intensity,
         metavar="LOW,HIGH",
         help="pixel values shown as black and white, for more than 8 bits",
+    )
+
+
+def _moved_slide(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--slide", type=place, help="the slide, if it is neither beside the result nor where it was"
     )
 
 

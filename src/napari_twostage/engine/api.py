@@ -166,7 +166,8 @@ def prepare(
         if options.overwrite and not is_vacant(path):
             remove_result(path)
         if is_vacant(path):
-            record = Record.new(opened, loaded, working_grid(opened, loaded.card), parameters)
+            grid = working_grid(opened, loaded.card)
+            record = Record.new(opened, loaded, grid, parameters, path)
             made = _make(path, record)
     with storage(path):
         findings = [] if made else repair_metadata(path)

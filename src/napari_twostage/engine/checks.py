@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENLARGED, ENLARGED_LIMIT = 2.0, 8.0
+ENLARGED, ENLARGED_LIMIT = 2.0, 4.0
 """Factors by which a slide may be enlarged for a model: without a warning, and at all."""
 REDUCED, REDUCED_LIMIT = 4.0, 64.0
 """Factors by which its finest level may be reduced."""
@@ -165,7 +165,7 @@ def check_scale(slide: Slide, card: ModelCard) -> None:
     Raises
     ------
     SlideError
-        If a pixel of the slide is more than 8 times as large as one of the model, or more than
+        If a pixel of the slide is more than 4 times as large as one of the model, or more than
         64 times as small.
     """
     enlarged, reduced = max(slide.mpp) / card.fine_mpp, card.fine_mpp / min(slide.mpp)

@@ -284,3 +284,21 @@ def is_vacant(folder: Location) -> bool:
         return not folder.exists()
     names = {one.name for one in folder.iterdir()}
     return not names or (isinstance(folder, Url) and _UNFINISHED in names)
+
+
+def seen_from(folder: Location, place: Location | None) -> str | None:
+    """Path of a place as seen from a folder, with slashes on every system.
+
+    None by URL, from another drive of Windows, and of no place.
+
+    Examples
+    --------
+    >>> seen_from(Path("out/a.zarr"), Path("slides/a.svs"))
+    '../../slides/a.svs'
+    """
+    if not isinstance(place, Path) or not isinstance(folder, Path):
+        return None
+    try:
+        return Path(os.path.relpath(place.absolute(), folder.absolute())).as_posix()
+    except ValueError:
+        return None

@@ -22,7 +22,7 @@ from napari_twostage.errors import (
 )
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.io.files import is_unreadable
-from napari_twostage.io.paths import read_whole, write_whole
+from napari_twostage.io.paths import read_whole, seen_from, write_whole
 from napari_twostage.models.card import ModelCard
 from napari_twostage.slides.picture import WHOLE, Picture
 
@@ -54,6 +54,8 @@ class SlideRecord:
     name: str
     path: str | None
     """Absolute path or URL; None for an array."""
+    seen_from_result: str | None = None
+    """Path from the result's folder; None for an array, a URL and another drive."""
     format: str
     fingerprint: str
     """Hash of its size and some of its pixels."""
@@ -64,11 +66,12 @@ class SlideRecord:
     """The origin of the pixel size: a tag of the file, or the user."""
 
     @classmethod
-    def of(cls, slide: Slide) -> Self:
-        """Describe an open slide."""
+    def of(cls, slide: Slide, folder: Location) -> Self:
+        """Describe an open slide, whose result is to be in a folder."""
         return cls(
             name=slide.name,
             path=str(slide.path.absolute()) if slide.path else None,
+            seen_from_result=seen_from(folder, slide.path),
             format=slide.format,
             fingerprint=slide.fingerprint(),
             level_shapes=tuple(slide.level_shapes),
@@ -214,11 +217,13 @@ class Record:
     """Lines that the journal had when the record was written, or more; 0 if that is not known."""
 
     @classmethod
-    def new(cls, slide: Slide, model: Model, fine: Grid, parameters: Parameters) -> Self:
-        """Describe a result that is about to be made."""
+    def new(
+        cls, slide: Slide, model: Model, fine: Grid, parameters: Parameters, folder: Location
+    ) -> Self:
+        """Describe a result that is about to be made in a folder."""
         return cls(
             created=_now(),
-            slide=SlideRecord.of(slide),
+            slide=SlideRecord.of(slide, folder),
             grid=fine,
             model=ModelRecord.of(model),
             card=model.card,

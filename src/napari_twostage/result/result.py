@@ -24,7 +24,7 @@ from napari_twostage.result.check import PYRAMID, check, repair
 from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
-from napari_twostage.slides import open_slide
+from napari_twostage.result.slide_place import open_as_before, open_slide_of
 from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
 from napari_twostage.slides.view import View
 
@@ -172,7 +172,7 @@ class Result:
 
     @property
     def slide(self) -> Slide:
-        """The slide.
+        """The slide: beside the result, or where it was when it was segmented.
 
         Raises
         ------
@@ -182,12 +182,7 @@ class Result:
             If it cannot be opened.
         """
         if self._slide is None:
-            path = self.record.slide.path
-            if path is None:
-                raise SegmentationError(
-                    f"{self.path} was made from an array; open it with slide=open_slide(array, ...)"
-                )
-            return self.attach_slide(_open_as_before(self.record, path))
+            return self.attach_slide(open_slide_of(self.path, self.record))
         return self._slide
 
     def attach_slide(self, slide: Slide) -> Slide:
@@ -439,8 +434,4 @@ class Result:
 
 def opened(record: Record, slide: SlidePlace | None) -> Slide | None:
     """A slide that may be given as a path, opened as it was for the result."""
-    return _open_as_before(record, slide) if isinstance(slide, str | PathLike | Url) else slide
-
-
-def _open_as_before(record: Record, place: str | Location) -> Slide:
-    return open_slide(place, mpp=record.slide.mpp, **record.parameters.picture.as_dict())
+    return open_as_before(record, slide) if isinstance(slide, str | PathLike | Url) else slide

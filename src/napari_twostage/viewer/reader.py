@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.errors import MissingPixelSizeError, SlideError, TwoStageError
 from napari_twostage.io.paths import is_folder, locate
 from napari_twostage.result.record import FILE as RECORD
+from napari_twostage.result.slide_place import open_slide_of
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import formats, open_slide
 from napari_twostage.viewer.lazy_levels import label_levels, slide_levels
@@ -117,16 +118,10 @@ def _open(path: str, channel: int | None = None) -> tuple[Slide, bool]:
 
 def _slide_of(result: Result) -> Slide:
     """Slide of a result, opened for display; raises if it is not the one that was segmented."""
-    recorded = result.record.slide
-    if recorded.path is None:
+    if result.record.slide.path is None:
         raise SlideError(f"{result.name} was an array; add it as a layer first")
-    slide = open_slide(
-        recorded.path,
-        mpp=result.slide_mpp,
-        **result.record.parameters.picture.as_dict(),
-        cache_bytes=display_cache_bytes(),
-    )
-    return result.attach_slide(slide)
+    cache = display_cache_bytes()
+    return result.attach_slide(open_slide_of(result.path, result.record, cache_bytes=cache))
 
 
 def _channel_layers(path: str) -> list[LayerData]:
