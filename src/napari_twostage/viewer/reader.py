@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,15 @@ def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
     return read_slide if formats.is_installed(found.extra) else None
 
 
-def read_slide(path: str) -> list[LayerData]:
+def read_slide(path: str, scene: int | None = None) -> list[LayerData]:
     """Layers of a slide: one image layer, or one for each of several channels.
+
+    Parameters
+    ----------
+    path : str
+        File, folder or URL.
+    scene : int, optional
+        Number of the scene to read of a file with several; by default the largest scan.
 
     Raises
     ------
@@ -74,9 +82,9 @@ def read_slide(path: str) -> list[LayerData]:
     """
     _show_scale_bar()
     try:
-        return [_slide_layer(*_open(path))]
+        return [_slide_layer(*_open(path, scene))]
     except SlideError:
-        layers = _channel_layers(path)
+        layers = _channel_layers(path, scene)
         if not layers:
             raise
         return layers
@@ -107,13 +115,14 @@ def sample_skin() -> list[LayerData]:
     return read_slide(str(sample_slide()))
 
 
-def _open(path: str, channel: int | None = None) -> tuple[Slide, bool]:
+def _open(path: str, scene: int | None, channel: int | None = None) -> tuple[Slide, bool]:
     """Slide, and whether its pixel size is known; if not, it is set to 1."""
+    opening = partial(open_slide, path, scene=scene, channel=channel)
     cache = display_cache_bytes()
     try:
-        return open_slide(path, channel=channel, cache_bytes=cache), True
+        return opening(cache_bytes=cache), True
     except MissingPixelSizeError:
-        return open_slide(path, mpp=1.0, channel=channel, cache_bytes=cache), False
+        return opening(mpp=1.0, cache_bytes=cache), False
 
 
 def _slide_of(result: Result) -> Slide:
@@ -124,17 +133,22 @@ def _slide_of(result: Result) -> Slide:
     return result.attach_slide(open_slide_of(result.path, result.record, cache_bytes=cache))
 
 
-def _channel_layers(path: str) -> list[LayerData]:
+def _channel_layers(path: str, scene: int | None) -> list[LayerData]:
     """A layer for each channel; empty if the slide fails to open for another reason."""
     layers: list[LayerData] = []
     with suppress(SlideError):  # raised after the last channel
         while True:
-            slide, mpp_known = _open(path, len(layers))
+            slide, mpp_known = _open(path, scene, len(layers))
             data, options, kind = _slide_layer(slide, mpp_known=mpp_known)
-            options["name"] += f" channel {len(layers)}"
+            options["name"] += f" {_channel_name(slide, len(layers))}"
             options["blending"] = "additive"
             layers.append((data, options, kind))
     return layers
+
+
+def _channel_name(slide: Slide, number: int) -> str:
+    name = slide.channel_names[number] if number < len(slide.channel_names) else str(number)
+    return f"channel {number}" if name == str(number) else name
 
 
 def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) -> LayerData:
@@ -146,7 +160,7 @@ def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) 
             "tiles; zoom in to see every pixel"
         )
     options: dict[str, Any] = {
-        "name": _stem(slide.name),
+        "name": _stem(slide.name) + _scene_name(slide),
         "scale": slide.mpp,
         "units": ("um", "um") if mpp_known else ("pixel", "pixel"),
         "multiscale": True,
@@ -207,6 +221,15 @@ def _is_other_image(path: Path) -> bool:
     except (SlideError, OSError, ValueError, KeyError, IndexError, TypeError):
         return False  # damaged: open_slide says what to do
     return False
+
+
+def _scene_name(slide: Slide) -> str:
+    """What tells a scene's layer from those of other scenes; empty where there are none."""
+    number = slide.picture.scene
+    if sum(scene.scan for scene in slide.scenes) < 2 or not isinstance(number, int):
+        return ""
+    name = slide.scenes[number].name
+    return f" scene {number}" if name == str(number) else f" {name}"
 
 
 def _stem(name: str) -> str:
