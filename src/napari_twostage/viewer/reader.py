@@ -180,7 +180,7 @@ def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) 
 
 
 def _labels_layer(result: Result) -> LayerData:
-    from napari_twostage.viewer.layers import class_colormap
+    from napari_twostage.viewer.colormaps import class_colormap
 
     options = {
         "name": f"{result.name} labels",
