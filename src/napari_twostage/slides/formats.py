@@ -118,6 +118,21 @@ def by_ending(name: str) -> Format | None:
     return max(fitting, key=lambda pair: len(pair[0]), default=("", None))[1]
 
 
+def stem(name: str) -> str:
+    """Name of a file without the ending of its format, or else what follows its last dot.
+
+    Examples
+    --------
+    >>> stem("Slide 1.2.OME.TIF"), stem("2026.11.05 skin.svs"), stem("notes.txt")
+    ('Slide 1.2', '2026.11.05 skin', 'notes')
+    """
+    found = by_ending(name)
+    if found is None:
+        return name.rpartition(".")[0] or name
+    length = max(len(ending) for ending in found.endings if name.lower().endswith(ending))
+    return name[:-length] or name
+
+
 def by_first_bytes(start: bytes) -> Format | None:
     """Format of a file by its first `MAGIC_BYTES` bytes; all TIFF variants share one entry."""
     return next((one for one in FORMATS if one.magic and one.magic.match(start)), None)

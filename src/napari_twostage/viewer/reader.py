@@ -160,7 +160,7 @@ def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) 
             "tiles; zoom in to see every pixel"
         )
     options: dict[str, Any] = {
-        "name": _stem(slide.name) + _scene_name(slide),
+        "name": formats.stem(slide.name) + _scene_name(slide),
         "scale": slide.mpp,
         "units": ("um", "um") if mpp_known else ("pixel", "pixel"),
         "multiscale": True,
@@ -230,10 +230,6 @@ def _scene_name(slide: Slide) -> str:
         return ""
     name = slide.scenes[number].name
     return f" scene {number}" if name == str(number) else f" {name}"
-
-
-def _stem(name: str) -> str:
-    return Path(name).stem.removesuffix(".ome")
 
 
 def _warn(message: str) -> None:
