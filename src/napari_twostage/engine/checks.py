@@ -168,10 +168,10 @@ def check_scale(slide: Slide, card: ModelCard) -> None:
         If a pixel of the slide is more than 4 times as large as one of the model, or more than
         64 times as small.
     """
-    enlarged, reduced = max(slide.mpp) / card.fine_mpp, card.fine_mpp / min(slide.mpp)
-    if enlarged <= ENLARGED and reduced <= REDUCED:
+    enlarged, reduced = _change(slide, card)
+    change = scale_warning(slide, card)
+    if change is None:
         return
-    change = f"enlarged {enlarged:.3g}×" if enlarged > ENLARGED else f"reduced {reduced:.3g}×"
     text = (
         f"{slide.name} has {_described(slide.mpp)} per pixel ({slide.mpp_source}), model "
         f"{card.name} works at {card.fine_mpp:.4g} µm: the slide would be {change}"
@@ -179,6 +179,19 @@ def check_scale(slide: Slide, card: ModelCard) -> None:
     if enlarged > ENLARGED_LIMIT or reduced > REDUCED_LIMIT:
         raise SlideError(f"{text}; check the pixel size (--mpp), or take another model")
     log.warning("%s; labels may be poor", text)
+
+
+def scale_warning(slide: Slide, card: ModelCard) -> str | None:
+    """How far a slide would be enlarged or reduced for a model; None if that does no harm."""
+    enlarged, reduced = _change(slide, card)
+    if enlarged > ENLARGED:
+        return f"enlarged {enlarged:.3g}×"
+    return f"reduced {reduced:.3g}×" if reduced > REDUCED else None
+
+
+def _change(slide: Slide, card: ModelCard) -> tuple[float, float]:
+    """Factors by which a slide's pixels are larger, and smaller, than those of a model."""
+    return max(slide.mpp) / card.fine_mpp, card.fine_mpp / min(slide.mpp)
 
 
 def _described(mpp: Scale) -> str:
