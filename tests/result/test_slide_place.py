@@ -28,9 +28,10 @@ def _write(path: Path, *, seed: int = 0) -> Path:
 @pytest.fixture
 def moved(tmp_path: Path) -> Path:
     """A folder with `slide.tif` and `result.zarr`, both moved here together."""
-    slide = _write(tmp_path / "old" / "slide.tif")
-    ts.segment(slide, FakeModel(), tmp_path / "old" / "result.zarr", refine="none", tissue=False)
-    (tmp_path / "old").rename(tmp_path / "new place äöü")
+    old = tmp_path / "old"
+    with ts.open_slide(_write(old / "slide.tif")) as slide:  # Windows moves no open file
+        ts.segment(slide, FakeModel(), old / "result.zarr", refine="none", tissue=False)
+    old.rename(tmp_path / "new place äöü")
     return tmp_path / "new place äöü"
 
 
