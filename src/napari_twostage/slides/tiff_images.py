@@ -106,7 +106,8 @@ def pages_of(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     """All pages with their own tags, but those without pixels."""
     tif.pages.useframes = False
     tif.pages.cache = True
-    return [page.aspage() for page in tif.pages if page.imagewidth and page.imagelength]
+    pages = [page.aspage() for page in tif.pages]
+    return [page for page in pages if page.imagewidth and page.imagelength]
 
 
 def by_shape(pages: Iterable[Any], axis: str) -> list[Stack]:

@@ -113,7 +113,7 @@ class PixelFormat:
                 return on_white(np.concatenate([colours, colours, colours, alpha], -1))[..., :1]
             white = pixels.dtype.type(np.iinfo(pixels.dtype).max)
             # colours above their alpha, which compression may cause, stay within white
-            return np.minimum(colours, alpha) + (white - alpha)
+            return np.asarray(np.minimum(colours, alpha) + (white - alpha))
         full = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
         part = alpha / full
         laid: NDArray[Any] = colours * (part if self.alpha == "plain" else 1) + (1 - part) * full

@@ -140,16 +140,16 @@ class Selection:
 
 def count_channels(stack: Stack) -> int:
     """Channels among which the user may choose; 1 for one plane of grey or colours."""
-    count = stack.size("C") * channel_samples(stack.keyframe)
-    if count > CHANNELS:
-        raise SlideError(f"has {count:,} channels, at most {CHANNELS:,} can be read; export one")
-    return count
+    return stack.size("C") * channel_samples(stack.keyframe)
 
 
 def check_stack(stack: Stack) -> None:
     """Refuse what is no 2-D plane of numbers; the message begins with its verb."""
     page = stack.keyframe
     check_sides(page.imagelength, page.imagewidth)
+    channels = stack.size("C") * page.samplesperpixel
+    if channels > CHANNELS:
+        raise SlideError(f"has {channels:,} channels, at most {CHANNELS:,} can be read; export one")
     if page.imagedepth > 1:
         raise SlideError(
             f"is a volume of {page.imagedepth} planes, a 2-D image was expected; "
