@@ -37,7 +37,7 @@ def bare_images(tif: tifffile.TiffFile) -> tuple[str, list[TiffImage]]:
     if not series:
         raise SlideError("holds no image, its tables may be cut off; copy it again")
     _refuse_cut_stack(tif, series[0])
-    every = [level for one in series for level in one.levels]
+    every = _split([level for one in series for level in one.levels])
     tops = [one for one in every if not one.keyframe.is_subifd]
     below: dict[int, list[Stack]] = {}
     for one in every:
@@ -50,6 +50,22 @@ def bare_images(tif: tifffile.TiffFile) -> tuple[str, list[TiffImage]]:
         levels = (Stack.of_series(one), *below.get(one.keyframe.index, []))
         images.append(TiffImage(name=name, levels=levels, scan=not is_no_scan(name)))
     return series[0].kind, images
+
+
+def _split(series: list[tifffile.TiffPageSeries]) -> list[tifffile.TiffPageSeries]:
+    """Take apart pages that tifffile grouped by their layout alone, below one that has no planes.
+
+    A label may happen to have the layout of a level.
+    """
+    largest = max(series, key=lambda one: one.keyframe.imagelength * one.keyframe.imagewidth)
+    if largest.kind != "generic" or len(largest.pages) > 1:
+        return series
+    return [
+        type(one)([page], page.shape, page.dtype, page.axes, kind=one.kind)
+        for one in series
+        for page in one.pages
+        if page is not None
+    ]
 
 
 def _name(series: tifffile.TiffPageSeries) -> str:

@@ -76,11 +76,11 @@ def possible_factors(
         for step in _STEPS
         if min(scale := (finer[0] * step, finer[1] * step)) > 1
         and all(
-            -1 < rows - length / part < size
+            -1 - size / part < rows - length / part < size  # level 0 may be padded, too
             for length, rows, part, size in zip(full, level, scale, tile, strict=True)
         )
     ]
-    padded.sort(key=lambda scale: scale[0] - ratio[0])
+    padded.sort(key=lambda scale: abs(scale[0] - ratio[0]))
     for scale in padded:
         yield Factor(scale, certain=False, fits=_fills_tiles(full, level, tile, scale))
     if abs(ratio[0] / ratio[1] - 1) <= max(_SAME_SHAPE, 2 / min(level)):
