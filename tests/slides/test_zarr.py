@@ -170,12 +170,12 @@ def test_fluorescence_needs_the_choice_of_a_channel(tmp_path, version):
     path.write_text(json.dumps(attributes))
     with pytest.raises(SlideError, match=r"4 channels.*0 \(DAPI\), 1 \(GFP\), 2 \(RFP\), 3 \(Cy5"):
         open_ome_zarr(folder)
-    for channel in (1, "1", "GFP"):
+    for channel in (1, "1", "GFP", "gfp"):
         slide = open_slide(folder, channel=channel)
         assert (slide.channels, slide.dtype) == (1, np.uint16)
         np.testing.assert_array_equal(slide.read(Box(0, 0, 80, 70))[..., 0], planes[1])
     assert slide.fingerprint() != open_slide(folder, channel=2).fingerprint()
-    for channel in (4, -1, "gfp"):
+    for channel in (4, -1, "CD8"):
         with pytest.raises(SlideError, match=r"a\.zarr has 4 channels and none is"):
             open_slide(folder, channel=channel)
 

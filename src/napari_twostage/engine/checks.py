@@ -125,7 +125,7 @@ def _flat(parameters: Parameters) -> dict[str, Any]:
     return {**values, **asdict(parameters.picture), "picture": None}
 
 
-def require_picture(opened: Picture, wanted: Picture) -> None:
+def require_picture(slide: Slide, wanted: Picture) -> None:
     """Refuse another scene, channel or plane than that of the slide that was opened.
 
     Raises
@@ -133,12 +133,16 @@ def require_picture(opened: Picture, wanted: Picture) -> None:
     SelectionError
         With what differs.
     """
-    there = opened.as_dict()
+    there = slide.picture.as_dict()
     for name, value in wanted.as_dict().items():
-        if there.get(name) != value:
+        # a slide knows its scene by number
+        named = name == "scene" and value in {scene.name for scene in slide.scenes}
+        number = there.get(name)
+        found = slide.scenes[number].name if named and isinstance(number, int) else number
+        if str(found) != str(value):
             raise SelectionError(
                 f"{name} = {value!r} was asked for, the slide was opened with "
-                f"{there.get(name)!r}; pass {name}= to open_slide"
+                f"{found!r}; pass {name}= to open_slide"
             )
 
 

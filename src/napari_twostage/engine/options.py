@@ -143,7 +143,7 @@ class RunOptions:
             If the region lies outside the slide, or the slide was opened as another picture
             than these settings ask for.
         """
-        require_picture(slide.picture, self.picture)
+        require_picture(slide, self.picture)
         shape = slide.level_shapes[0]
         return Parameters(
             tissue=self.tissue,

@@ -10,7 +10,12 @@ from napari_twostage.errors import SlideError
 from napari_twostage.io.paths import is_folder, locate
 from napari_twostage.io.url import Url
 from napari_twostage.slides import formats
-from napari_twostage.slides.arguments import check_source, given_pixel_size, other_kind
+from napari_twostage.slides.arguments import (
+    check_source,
+    given_pixel_size,
+    other_kind,
+    preview_kind,
+)
 from napari_twostage.slides.picture import Picture
 
 if TYPE_CHECKING:
@@ -96,7 +101,7 @@ def _open(
     if is_folder(path):
         return _open_folder(path, mpp, picture, cache_bytes)
     start = _first_bytes(path)
-    if kind := other_kind(start):
+    if kind := preview_kind(path.name) or other_kind(start):
         raise SlideError(f"{path.name} is {kind}")
     found = formats.by_first_bytes(start)
     if found and found.reader == "tiff":
@@ -106,7 +111,7 @@ def _open(
 
 def _open_tiff(path: Location, mpp: Scale | None, picture: Picture, cache_bytes: int) -> Slide:
     from napari_twostage.slides.tiff import open_tiff
-    from napari_twostage.slides.tiff_series import NeedsStitchingError
+    from napari_twostage.slides.tiff_images import NeedsStitchingError
 
     try:
         return open_tiff(path, mpp=mpp, picture=picture, cache_bytes=cache_bytes)

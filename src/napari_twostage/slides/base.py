@@ -51,7 +51,7 @@ class Slide(ABC):
     channels : int
         Values per pixel that `read` returns: 1 (grey), 3 (RGB) or 4 (RGBA).
     dtype : numpy dtype
-        ``uint8`` or ``uint16``.
+        ``uint8``, ``uint16``, or ``float32`` for all other numbers; NaN is no pixel.
     mpp : (float, float)
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
@@ -165,6 +165,10 @@ class Slide(ABC):
         step = (downsample[0] / factor[0], downsample[1] / factor[1])
         if step == (1, 1) or not box.area:
             return self.read(box, level)
+        return self._resampled(box, level, step)
+
+    def _resampled(self, box: Box, level: int, step: Scale) -> NDArray[np.generic]:
+        """Read a box of a grid of `step` (y, x) pixels of a level, in bands to bound memory."""
         pixels = np.empty((*box.shape, self.channels), self.dtype)
         band_rows = max(1, int(_BAND_PX / (step[0] * step[1] * box.width)))
         for top in range(box.top, box.bottom, band_rows):
@@ -191,8 +195,8 @@ class Slide(ABC):
     def intensity_range(self) -> tuple[float, float]:
         """Values (low, high) shown as black and as full intensity; one pair for all tiles.
 
-        8-bit slides are shown as they are: (0, 255). For 16-bit slides, the 0.1 and 99.9
-        percentile of the coarsest level; if that has more than 16 Mpx, of a regular sample.
+        8-bit slides are shown as they are: (0, 255). For others, the 0.1 and 99.9 percentile of
+        the coarsest level; if that has more than 16 Mpx, of a regular sample. NaN does not count.
         """
         if self.picture.intensity is not None:
             return self.picture.intensity
@@ -206,8 +210,14 @@ class Slide(ABC):
                 for box in _sample_boxes(self.level_shapes[level])
             ]
         )
-        low, high = np.percentile(sample, _PERCENTILES)
-        return float(low), float(max(high, low + 1))
+        if self.dtype.kind == "f":
+            sample = sample[np.isfinite(sample)]
+        if not sample.size:
+            return 0.0, 1.0
+        low, high = (float(value) for value in np.percentile(sample, _PERCENTILES))
+        # a range without width would divide by 0; whole numbers differ by 1
+        least = 1.0 if self.dtype.kind == "u" else max(abs(low) * 1e-6, 1e-30)
+        return low, max(high, low + least)
 
     def tile_shape(self, level: int) -> Shape:  # noqa: ARG002 - formats with tiles override
         """Rows and columns that the file stores as one piece at `level`."""

@@ -56,10 +56,12 @@ def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
     found = formats.by_ending(place.name)
     if found is None or found.reader not in {"tiff", "openslide"}:
         return None
+    from napari_twostage.slides.tiff import is_general_image
+
     if (
         place.suffix.lower() in _SHARED_SUFFIXES
         and isinstance(place, Path)
-        and _is_other_image(place)
+        and is_general_image(place)
     ):
         return None
     return read_slide if formats.is_installed(found.extra) else None
@@ -201,26 +203,6 @@ def _is_zarr_array(folder: Location) -> bool:
         return bool(json.loads((folder / "zarr.json").read_bytes())["node_type"] == "array")
     except (OSError, ValueError, KeyError, TypeError):
         return False  # zarr 2, or damaged: open_slide says what to do
-
-
-def _is_other_image(path: Path) -> bool:
-    """Whether a TIFF is an image of another kind: readable, but not a 2-D slide."""
-    from tifffile import TiffFile
-
-    from napari_twostage.slides.tiff_series import NeedsStitchingError, check_plane, main_series
-
-    try:
-        with TiffFile(path) as tif:
-            series = main_series(tif)
-            try:
-                check_plane(tif, series)
-            except NeedsStitchingError:
-                return False
-            except SlideError:
-                return bool(series.keyframe.imagelength)
-    except (SlideError, OSError, ValueError, KeyError, IndexError, TypeError):
-        return False  # damaged: open_slide says what to do
-    return False
 
 
 def _scene_name(slide: Slide) -> str:
