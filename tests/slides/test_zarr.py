@@ -175,7 +175,7 @@ def test_fluorescence_needs_the_choice_of_a_channel(tmp_path, version):
         assert (slide.channels, slide.dtype) == (1, np.uint16)
         np.testing.assert_array_equal(slide.read(Box(0, 0, 80, 70))[..., 0], planes[1])
     assert slide.fingerprint() != open_slide(folder, channel=2).fingerprint()
-    for channel in (4, -1, "gfp"):
+    for channel in (4, -1, "GFP2"):
         with pytest.raises(SlideError, match=r"a\.zarr has 4 channels and none is"):
             open_slide(folder, channel=channel)
 
@@ -257,8 +257,8 @@ def series(folder, pixels):
     write(folder, [np.repeat(pixels, 4, axis=0)])
 
 
-def floats(folder, pixels):
-    write(folder, [pixels.astype(np.float32)])
+def complex_numbers(folder, pixels):
+    write(folder, [pixels.astype(np.complex64)])
 
 
 def missing_level(folder, pixels):
@@ -306,9 +306,9 @@ def absent(_folder, _):
         (plain_array, "plain zarr array.*pass the array itself, with mpp="),
         (plain_group, "no valid OME-Zarr.*'multiscales' is missing.*pass its zarr array itself"),
         (no_scale, "'coordinateTransformations' is missing"),
-        (stack, "2 planes along z"),
-        (series, "4 planes along t"),
-        (floats, "float32 pixels, expected uint8 or uint16"),
+        (stack, "2 focal planes; choose one with z="),
+        (series, "4 time points; choose one with t="),
+        (complex_numbers, "complex64 pixels, integers or real numbers were expected"),
         (missing_level, "level s1 of a.zarr, promised"),
         (growing_levels, "ever lower resolution"),
         (zero_sized, "no pixels"),

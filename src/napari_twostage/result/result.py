@@ -441,7 +441,7 @@ class Result:
 
 
 def _reopen(kind: type[Result], path: Location, created: str, slide: Slide | None) -> Result:
-    result = _shared(kind, path, created)
+    result: Result = _shared(kind, path, created)  # type: ignore[arg-type]  # a class is hashable
     if slide is not None:
         result.attach_slide(slide)
     return result

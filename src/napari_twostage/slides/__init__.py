@@ -172,11 +172,11 @@ def _open_other(
 ) -> Slide:
     """Open a plain image, or a file that an extra may know.
 
-    `found` is the format by the first bytes. An ending of OpenSlide's counts more: a MIRAX
-    slide's file is its thumbnail, a JPEG.
+    `found` is the format by the first bytes. An ending of an extra's counts more: a MIRAX slide's
+    file is its thumbnail, a JPEG, and old ND2 files begin like JPEG 2000.
     """
     named = formats.by_ending(path.name)
-    if found is None or (named and named.reader == "openslide"):
+    if found is None or (named and named.extra):
         found = named
     if found and found.reader == "image":
         from napari_twostage.slides.plain_images import open_image

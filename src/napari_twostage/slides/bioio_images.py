@@ -152,9 +152,8 @@ class _Scan:
         """Length of an axis; 1 of one that is missing."""
         return int(self.levels[0].shape[self.axes.index(axis)]) if axis in self.axes else 1
 
-    def plane(self, array: da.Array | tuple[int, ...]) -> Shape:
-        """Rows and columns of a level or of its chunks."""
-        sides = array if isinstance(array, tuple) else array.shape
+    def plane(self, sides: Sequence[float]) -> Shape:
+        """Rows and columns of the shape of a level, or of its chunks."""
         return int(sides[self.axes.index("Y")]), int(sides[self.axes.index("X")])
 
 
@@ -190,7 +189,9 @@ def _coarser_levels(scan: _Scan) -> tuple[da.Array, ...]:
     """The levels up to the first that is no smaller than the one before."""
     kept = [scan.levels[0]]
     for finer, level in pairwise(scan.levels):
-        if any(a <= b for a, b in zip(scan.plane(finer), scan.plane(level), strict=True)):
+        if any(
+            a <= b for a, b in zip(scan.plane(finer.shape), scan.plane(level.shape), strict=True)
+        ):
             break
         kept.append(level)
     return tuple(kept)
@@ -199,7 +200,7 @@ def _coarser_levels(scan: _Scan) -> tuple[da.Array, ...]:
 def _check(scan: _Scan, samples: int) -> None:
     """Refuse what is no slide, or is stored in too large pieces."""
     array = scan.levels[0]
-    check_sides(*scan.plane(array))
+    check_sides(*scan.plane(array.shape))
     pixel_type(array.dtype)
     if samples not in {1, 3, 4}:
         raise SlideError(f"has {samples} samples a pixel, 1, 3 or 4 were expected; export RGB")
@@ -243,7 +244,7 @@ class BioioSlide(Slide):
         samples = scan.length("S")
         super().__init__(
             name=path.name,
-            level_shapes=[scan.plane(level) for level in scan.levels],
+            level_shapes=[scan.plane(level.shape) for level in scan.levels],
             channels=samples if samples > 1 else len(scan.channels),
             dtype=pixel_type(scan.levels[0].dtype),
             mpp=mpp,

@@ -203,9 +203,11 @@ def _pyramid_factors(file: _Czi, number: int | None, channel: int) -> tuple[int,
     found = {1}
 
     def look(_: int, block: Any) -> bool:  # noqa: ANN401
-        zoom = block.get_zoom()
-        if 0 < zoom < 1:
-            found.add(round(1 / zoom))
+        covered, stored = block.logicalRect, block.physicalSize
+        factor = round(max(covered.w, covered.h) / max(1, stored.w, stored.h))
+        # sizes of tiles at an edge are rounded, and those of small ones tell nothing
+        if max(stored.w, stored.h) > 2 * factor:
+            found.add(factor)
         return True
 
     file.reader.enumerate_subblocks_subset(look, roi=file.places[number], plane={"C": channel})

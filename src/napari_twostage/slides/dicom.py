@@ -165,7 +165,9 @@ def _choose_planes(picture: _DicomPicture, wanted: Picture) -> _Scan:
     for level in picture.levels:
         check_sides(*_shape(level))
     base = picture.levels[0]
-    paths = [str(one) for one in base.optical_paths]
+    # the library does not keep their order, the metadata do
+    paths = sorted(map(str, base.optical_paths))
+    paths.sort(key=lambda one: [*picture.names, one].index(one))
     names = tuple(picture.names.get(one, one) for one in paths)
     choose_time_point(wanted, 1)
     samples = base.default_instance.image_data.samples_per_pixel
@@ -174,7 +176,7 @@ def _choose_planes(picture: _DicomPicture, wanted: Picture) -> _Scan:
     else:
         found = colour_channels(wanted.channel, names) if samples == 1 else None
         channels = found or (choose_channel(wanted.channel, names) or 0,)
-    focal = base.focal_planes_by_optical_path[paths[channels[0]]]
+    focal = sorted(base.focal_planes_by_optical_path[paths[channels[0]]])
     z = choose_focal_plane(wanted, len(focal))
     return _Scan(
         picture,
@@ -257,14 +259,13 @@ class DicomSlide(Slide):
     def _read_tile(self, level: int, row: int, column: int) -> NDArray[np.generic]:
         rows, columns = self.tile_shape(level)
         tile = Box.at(row * rows, column * columns, rows, columns).clip(self.level_shapes[level])
-        parts = [
-            maximum_over(
-                range(len(self._scan.z)),
-                lambda z, path=path: self._read_region(tile, level, self._scan.z[z], path),
-            )
-            for path in self._scan.paths
-        ]
+        parts = [self._read_path(tile, level, path) for path in self._scan.paths]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def _read_path(self, box: Box, level: int, path: str) -> NDArray[np.generic]:
+        focal = self._scan.z
+        planes = range(len(focal))
+        return maximum_over(planes, lambda z: self._read_region(box, level, focal[z], path))
 
     def _read_region(self, box: Box, level: int, z: float, path: str) -> NDArray[np.generic]:
         from wsidicom.geometry import Point, Region, Size

@@ -81,4 +81,4 @@ def _explains(
     excess = length - shapes[0][axis] / factor
     # either level may be padded: this one, or the finest
     padding = tiles[level][axis] if excess > 0 else tiles[0][axis] / factor
-    return abs(excess) < max(_ROUNDING_PX, padding)
+    return abs(excess) < padding + _ROUNDING_PX

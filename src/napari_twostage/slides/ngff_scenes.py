@@ -113,7 +113,7 @@ def _paths(part: object, key: str) -> list[str]:
     """Paths of the items of a list in the metadata, of those below the folder."""
     items = part.get(key) if isinstance(part, dict) else None
     paths = [one.get("path") for one in items or () if isinstance(one, dict)]
-    return [path for path in paths if is_inside(path)]
+    return [str(path) for path in paths if is_inside(path)]
 
 
 def _plate_images(place: Location, plate: object) -> Iterator[ImagePlace]:

@@ -127,7 +127,7 @@ def as_pixels(stored: NDArray[Any]) -> NDArray[np.generic]:
     """
     kind = pixel_type(stored.dtype)
     if stored.dtype.kind == "b":
-        return stored.astype(kind) * kind.type(255)
+        return np.where(stored, np.uint8(255), np.uint8(0))
     if kind != np.float32:
         return np.asarray(stored, kind)
     with np.errstate(over="ignore"):

@@ -61,7 +61,7 @@ class ChunkGaps:
         rows, columns = self._stored(level)
         for row in range(box.top // rows, -(-box.bottom // rows)):
             for column in range(box.left // columns, -(-box.right // columns)):
-                if not self._is_there(level, row, column) and self._holds(level, row, column):
+                if not all(self._files(level, row, column)) and self._holds(level, row, column):
                     yield Box.at(row * rows, column * columns, rows, columns).intersect(box)
 
     def _stored(self, level: int) -> Shape:
@@ -82,12 +82,12 @@ class ChunkGaps:
         place = place.clip((shape[self._plane[0]], shape[self._plane[1]]))
         for y in range(place.top // finer_rows, -(-place.bottom // finer_rows)):
             for x in range(place.left // finer_columns, -(-place.right // finer_columns)):
-                if self._is_there(level - 1, y, x) or self._holds(level - 1, y, x):
+                if any(self._files(level - 1, y, x)) or self._holds(level - 1, y, x):
                     return True
         return False
 
-    def _is_there(self, level: int, row: int, column: int) -> bool:
-        """Whether any file of a place exists: one for each channel, perhaps."""
+    def _files(self, level: int, row: int, column: int) -> Iterator[bool]:
+        """Whether each file of a place exists: there may be one for each channel."""
         array = self._arrays[level]
         sides = array.shards or array.chunks
         at = [
@@ -95,7 +95,5 @@ class ChunkGaps:
             for axis in range(array.ndim)
         ]
         at[self._plane[0]], at[self._plane[1]] = {row}, {column}
-        return any(
-            (self._folders[level] / array.metadata.encode_chunk_key(key)).exists()
-            for key in product(*at)
-        )
+        for key in product(*at):
+            yield (self._folders[level] / array.metadata.encode_chunk_key(key)).exists()
