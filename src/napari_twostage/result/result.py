@@ -430,7 +430,8 @@ class Result:
         if slide is not None and slide.path is not None:
             recorded = self.record.slide.path
             slide = None if str(slide.path.absolute()) == recorded else slide
-        return _reopen, (type(self), self.path.absolute(), self.record.created, slide)
+        made = f"{self.record.created} {self.record.slide.fingerprint} {self.record.model.sha256}"
+        return _reopen, (type(self), self.path.absolute(), made, slide)
 
     def __repr__(self) -> str:
         height, width = self.grid.shape
@@ -440,8 +441,8 @@ class Result:
         )
 
 
-def _reopen(kind: type[Result], path: Location, created: str, slide: Slide | None) -> Result:
-    result: Result = _shared(kind, path, created)  # type: ignore[arg-type]  # a class is hashable
+def _reopen(kind: type[Result], path: Location, made: str, slide: Slide | None) -> Result:
+    result: Result = _shared(kind, path, made)  # type: ignore[arg-type]  # a class is hashable
     if slide is not None:
         result.attach_slide(slide)
     return result
@@ -451,7 +452,7 @@ def _reopen(kind: type[Result], path: Location, created: str, slide: Slide | Non
 def _shared(
     kind: type[Result],
     path: Location,
-    created: str,  # noqa: ARG001 - tells a result that took the place of another
+    made: str,  # noqa: ARG001 - tells a result that took the place of another
 ) -> Result:
     """Result that this process has opened for chunks that came from another."""
     return kind.open(path)
