@@ -7,9 +7,9 @@ journal, nor the zarr arrays, nor the record's file.
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from os import PathLike
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -424,12 +424,38 @@ class Result:
         """
         self._files.lock.take_over()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by place: another process opens the folder, and its lazy labels share that."""
+        slide = self._slide
+        if slide is not None and slide.path is not None:
+            recorded = self.record.slide.path
+            slide = None if str(slide.path.absolute()) == recorded else slide
+        made = f"{self.record.created} {self.record.slide.fingerprint} {self.record.model.sha256}"
+        return _reopen, (type(self), self.path.absolute(), made, slide)
+
     def __repr__(self) -> str:
         height, width = self.grid.shape
         refined = int(self._files.log.refined.sum())
         return (
             f"<{type(self).__name__} of {self.name}: {height} × {width}, {refined} tiles refined>"
         )
+
+
+def _reopen(kind: type[Result], path: Location, made: str, slide: Slide | None) -> Result:
+    result: Result = _shared(kind, path, made)  # type: ignore[arg-type]  # a class is hashable
+    if slide is not None:
+        result.attach_slide(slide)
+    return result
+
+
+@lru_cache(maxsize=4)
+def _shared(
+    kind: type[Result],
+    path: Location,
+    made: str,  # noqa: ARG001 - tells a result that took the place of another
+) -> Result:
+    """Result that this process has opened for chunks that came from another."""
+    return kind.open(path)
 
 
 def opened(record: Record, slide: SlidePlace | None) -> Slide | None:

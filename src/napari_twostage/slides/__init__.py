@@ -50,7 +50,8 @@ def open_slide(
     ----------
     source : path, URL, array-like or sequence of array-like
         A file of the TIFF family (SVS, NDPI, SCN, BIF, OME-TIFF, plain), an OME-Zarr folder, a
-        format of OpenSlide (if that is installed) or a plain image, as `formats` lists them; or
+        plain image, or with an extra DICOM (a file or folder), CZI, LIF, ND2 and others, as
+        `formats` lists them; or
         a numpy, dask or zarr array, or a list of arrays, finest level first. URLs
         (``https://``, ``s3://``, ``gs://``, ``az://``) are read in parts; a URL is a
         folder if its name contains ``.zarr``.
@@ -103,10 +104,13 @@ def _open(
     start = _first_bytes(path)
     if kind := preview_kind(path.name) or other_kind(start):
         raise SlideError(f"{path.name} is {kind}")
+    closed = formats.refusal(path.name)
+    if closed and not _has_plugin(path):
+        raise SlideError(f"{path.name} is {closed}")
     found = formats.by_first_bytes(start)
-    if found and found.reader == "tiff":
+    if found and found.reader == "tiff" and not closed:
         return _open_tiff(path, mpp, picture, cache_bytes)
-    return _open_other(path, found, mpp, picture)
+    return _open_other(path, found, mpp, picture, cache_bytes)
 
 
 def _open_tiff(path: Location, mpp: Scale | None, picture: Picture, cache_bytes: int) -> Slide:
@@ -118,20 +122,21 @@ def _open_tiff(path: Location, mpp: Scale | None, picture: Picture, cache_bytes:
     except NeedsStitchingError:
         if isinstance(path, Url) or not formats.is_installed("openslide"):
             raise
-    from napari_twostage.slides.openslide import open_with_openslide
-
-    return open_with_openslide(path, mpp=mpp, picture=picture)
+    return _open_openslide(path, mpp, picture)
 
 
 def _open_folder(path: Location, mpp: Scale | None, picture: Picture, cache_bytes: int) -> Slide:
-    if formats.by_contents(path):
+    found = formats.by_contents(path)
+    if found and found.reader == "ome_zarr":
         from napari_twostage.slides.ome_zarr import open_ome_zarr
 
         return open_ome_zarr(path, mpp=mpp, picture=picture, cache_bytes=cache_bytes)
     if isinstance(path, Url):
         raise SlideError(f"there is no OME-Zarr image at {path}: no zarr.json; check the address")
+    if found:
+        return _open_by_extra(path, found, mpp, picture, cache_bytes)
     raise SlideError(
-        f"{_shown(path)} is a folder without zarr.json or .zattrs; "
+        f"{_shown(path)} is a folder without zarr.json or .zattrs, and not of DICOM files; "
         "a slide file or the folder of an OME-Zarr image was expected"
     )
 
@@ -167,26 +172,76 @@ def _shown(path: Location) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"...{text[-_SHOWN_CHARACTERS:]}"
 
 
-def _open_other(path: Location, found: Format | None, mpp: Scale | None, picture: Picture) -> Slide:
-    """Open a plain image, or a file that OpenSlide may know.
+def _open_other(
+    path: Location, found: Format | None, mpp: Scale | None, picture: Picture, cache_bytes: int
+) -> Slide:
+    """Open a plain image, or a file that an extra may know.
 
-    `found` is the format by the first bytes. An ending of OpenSlide's counts more: a MIRAX
-    slide's file is its thumbnail, a JPEG.
+    `found` is the format by the first bytes. An ending of an extra's counts more: a MIRAX slide's
+    file is its thumbnail, a JPEG, and old ND2 files begin like JPEG 2000.
     """
     named = formats.by_ending(path.name)
-    for_openslide = named is not None and named.reader == "openslide"
-    if found and found.reader == "image" and not for_openslide:
+    if found is None or (named and named.extra):
+        found = named
+    if found and found.reader == "image":
         from napari_twostage.slides.plain_images import open_image
 
         return open_image(path, found.kind, mpp=mpp, picture=picture)
-    if formats.is_installed("openslide") and not isinstance(path, Url):
-        from napari_twostage.slides.openslide import open_with_openslide
+    if found and found.reader in {"dicom", "czi", "bioio", "openslide"}:
+        return _open_by_extra(path, found, mpp, picture, cache_bytes)
+    if not isinstance(path, Url):
+        if _has_plugin(path):
+            from napari_twostage.slides.bioio_images import open_with_bioio
 
-        return open_with_openslide(path, mpp=mpp, picture=picture)
-    if not for_openslide:
-        hint = "convert it to OME-TIFF or OME-Zarr"
-    elif isinstance(path, Url):
-        hint = "OpenSlide may read it, which takes no URLs: download it"
-    else:
-        hint = "install OpenSlide: pip install 'napari-twostage[openslide]'"
-    raise SlideError(f"{path.name} is no TIFF, OME-Zarr or plain image that can be read; {hint}")
+            return open_with_bioio(path, mpp=mpp, picture=picture, cache_bytes=cache_bytes)
+        if formats.is_installed("openslide"):
+            return _open_openslide(path, mpp, picture)
+    raise SlideError(
+        f"{path.name} is no TIFF, OME-Zarr or plain image that can be read; "
+        "convert it to OME-TIFF or OME-Zarr"
+    )
+
+
+def _has_plugin(path: Location) -> bool:
+    """Whether a plugin of bioio, which users may add, reads a file of this ending."""
+    if isinstance(path, Url) or not formats.is_installed("bioio"):
+        return False
+    from napari_twostage.slides.bioio_images import has_plugin_for
+
+    return has_plugin_for(path.name)
+
+
+def _open_by_extra(
+    path: Location, found: Format, mpp: Scale | None, picture: Picture, cache_bytes: int
+) -> Slide:
+    """Open a file, or a folder of DICOM, with the library that reads its format."""
+    if isinstance(path, Url):
+        raise SlideError(f"{path.name} is {found.name}, which is not read by URL; download it")
+    if not formats.is_installed(found.extra):
+        if found.by_openslide and formats.is_installed("openslide"):
+            return _open_openslide(path, mpp, picture)
+        raise SlideError(
+            f"{path.name} is {found.name}, and what reads it is not installed; "
+            f"run: pip install 'napari-twostage[{found.extra}]'"
+        )
+    if found.reader == "dicom":
+        from napari_twostage.slides.dicom import open_dicom
+
+        return open_dicom(path, mpp=mpp, picture=picture, cache_bytes=cache_bytes)
+    if found.reader == "czi":
+        from napari_twostage.slides.czi import open_czi
+
+        return open_czi(path, mpp=mpp, picture=picture)
+    if found.reader == "bioio":
+        from napari_twostage.slides.bioio_images import open_with_bioio
+
+        return open_with_bioio(path, mpp=mpp, picture=picture, cache_bytes=cache_bytes)
+    return _open_openslide(path, mpp, picture)
+
+
+def _open_openslide(path: Path, mpp: Scale | None, picture: Picture) -> Slide:
+    from napari_twostage.slides.openslide import open_with_openslide
+
+    if path.is_dir():  # of DICOM files, of which it takes one and finds the others
+        path = next(one for one in sorted(path.iterdir()) if formats.is_dicom(one))
+    return open_with_openslide(path, mpp=mpp, picture=picture)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -11,20 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError, reason_of
-from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.picture import WHOLE, Picture, refuse_choices
 from napari_twostage.slides.pixel_size import resolve_mpp
+from napari_twostage.slides.sampling import sampled_fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Scale, Shape
+    from napari_twostage.geometry import Box, Scale, Shape
     from napari_twostage.io.paths import Location
 
 _COLOURS = {3, 4}
-_SAMPLES_PER_AXIS = 4
-_SAMPLE_PX = 64
 # raised by zarr, dask and their codecs on damaged chunks
 _READ_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, OSError)
 
@@ -90,6 +87,13 @@ class ArraySlide(Slide):
             picture=picture,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by value, or by place if the arrays are a file's."""
+        if self.path is not None:
+            return super().__reduce__()
+        return _with_source, (self._arrays, self.name, self.mpp, self.mpp_source, self.picture,
+                              self.format)  # fmt: skip
+
     def tile_shape(self, level: int) -> Shape:
         """Rows and columns of a chunk; 1024 × 1024 for an array without chunks."""
         array = self._arrays[level]
@@ -102,14 +106,9 @@ class ArraySlide(Slide):
 
     @cached_property
     def _fingerprint(self) -> str:
-        facts = (self.level_shapes, self.channels, self._channel, self.dtype.str)
-        digest = hashlib.sha256(repr(facts).encode())
-        height, width = self.level_shapes[0]
-        rows, columns = min(height, _SAMPLE_PX), min(width, _SAMPLE_PX)
-        for top in np.linspace(0, height - rows, _SAMPLES_PER_AXIS).astype(int):
-            for left in np.linspace(0, width - columns, _SAMPLES_PER_AXIS).astype(int):
-                digest.update(self.read(Box.at(int(top), int(left), rows, columns)).tobytes())
-        return digest.hexdigest()
+        return sampled_fingerprint(
+            self, self.level_shapes, self.channels, self._channel, self.dtype.str
+        )
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
         index: list[slice | int] = list(box.slices)
@@ -187,6 +186,15 @@ def open_arrays(
         channel=index,
         channel_axis=axis,
     )
+
+
+def _with_source(
+    levels: Sequence[ArrayLike], name: str, mpp: Scale, mpp_source: str, picture: Picture, kind: str
+) -> ArraySlide:
+    """Make a slide of pickled arrays."""
+    slide = open_arrays(levels, name=name, mpp=mpp, picture=picture, format=kind)
+    slide.mpp_source = mpp_source
+    return slide
 
 
 def _check_array(array: ArrayLike, name: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box, Scale, Shape, level_factors
 from napari_twostage.slides.lazy import dask_levels
 from napari_twostage.slides.picture import WHOLE, Picture
@@ -40,7 +41,8 @@ _BLOCKS_PER_AXIS, _BLOCK_PX = 8, 512
 class Slide(ABC):
     """A 2-D multiscale image, channels last; level 0 is the finest.
 
-    Reading is thread-safe. Pixels beyond the edges are the slide reflected.
+    Reading is thread-safe. Pixels beyond the edges are the slide reflected. Pickled slides are
+    opened again where they arrive: by their path, arrays by their values.
 
     Parameters
     ----------
@@ -248,9 +250,27 @@ class Slide(ABC):
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by place: another process opens the file anew."""
+        if self.path is None:
+            raise SlideError(
+                f"{self.name} is neither a file nor an array that can be sent to another process; "
+                "open it there"
+            )
+        return reopen, (self.path.absolute(), self.mpp, self.mpp_source, self.picture)
+
     def __repr__(self) -> str:
         size = " × ".join(map(str, self.level_shapes[0]))
         return f"<{type(self).__name__} {self.name}: {size}, {len(self.level_shapes)} levels>"
+
+
+def reopen(path: Location, mpp: Scale, mpp_source: str, picture: Picture) -> Slide:
+    """Open a slide as it was when it was pickled."""
+    from napari_twostage.slides import open_slide
+
+    slide = open_slide(path, mpp=mpp, **picture.as_dict())
+    slide.mpp_source = mpp_source
+    return slide
 
 
 def reflected(start: int, stop: int, length: int) -> NDArray[np.intp]:

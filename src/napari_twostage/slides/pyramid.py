@@ -154,7 +154,14 @@ class PyramidSlide(Slide):
                 *slide.factors,
                 *((base_y * 2.0**step, base_x * 2.0**step) for step in range(1, len(arrays) + 1)),
             ],
+            picture=slide.picture,
+            scenes=slide.scenes,
+            channel_names=slide.channel_names,
         )
+        self.notices = slide.notices
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PyramidSlide, (self.base, self._arrays, self._damage)
 
     def tile_shape(self, level: int) -> Shape:
         """Rows and columns of a tile of the file, or of a chunk of an added level."""

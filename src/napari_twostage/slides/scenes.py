@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 _OVERVIEW = 4.0
 """How much coarser than the finest scene one is that was taken to find the others."""
 _SHOWN_SCENES = 10
+_BESIDE_SCAN = re.compile(
+    r"(?:^|[\s\[(#:/_-])(?:label|macro|overview|thumbnail|barcode|slide ?preview)"
+    r"(?:[\s_-]*image)?[\])]?\s*$",
+    re.IGNORECASE,
+)
+"""End of the name of a picture that is taken beside the scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,17 @@ class Scene:
     """Micrometres per pixel (y, x) of that level; None if the file states none."""
     scan: bool = True
     """False for labels, macro pictures and thumbnails, which are chosen by name only."""
+
+
+def is_beside_scan(name: str) -> bool:
+    """Whether a name is that of a label, macro picture or the like.
+
+    Examples
+    --------
+    >>> is_beside_scan("CMU-1.svs [macro image]"), is_beside_scan("Label-free tissue")
+    (True, False)
+    """
+    return _BESIDE_SCAN.search(name) is not None
 
 
 def choose_scene(wanted: int | str | None, scenes: Sequence[Scene]) -> int:

@@ -54,7 +54,7 @@ def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
             return read_result
         return read_slide if formats.by_contents(place) and not _is_zarr_array(place) else None
     found = formats.by_ending(place.name)
-    if found is None or found.reader not in {"tiff", "openslide"}:
+    if found is None or found.reader in {"ome_zarr", "image"}:
         return None
     from napari_twostage.slides.tiff import is_general_image
 
@@ -64,7 +64,7 @@ def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
         and is_general_image(place)
     ):
         return None
-    return read_slide if formats.is_installed(found.extra) else None
+    return read_slide if formats.is_readable(found) else None
 
 
 def read_slide(path: str, scene: int | None = None) -> list[LayerData]:
