@@ -14,7 +14,6 @@ from napari_twostage.slides.arguments import (
     check_source,
     given_pixel_size,
     other_kind,
-    preview_kind,
 )
 from napari_twostage.slides.picture import Picture
 
@@ -102,7 +101,7 @@ def _open(
     if is_folder(path):
         return _open_folder(path, mpp, picture, cache_bytes)
     start = _first_bytes(path)
-    if kind := preview_kind(path.name) or other_kind(start):
+    if kind := other_kind(start):
         raise SlideError(f"{path.name} is {kind}")
     closed = formats.refusal(path.name)
     if closed and not _has_plugin(path):

@@ -63,23 +63,6 @@ _OTHER_KINDS = (
 _PAGE = (b"<!doctype", b"<html", b"<head")
 
 
-def preview_kind(name: str) -> str | None:
-    """What a file is that has only a preview of its slide, by its name; None for all others.
-
-    Examples
-    --------
-    >>> preview_kind("scan.VSI").partition(";")[0]
-    'an Olympus index, whose pixels are in the folder _scan_ beside it'
-    """
-    stem, _, ending = name.rpartition(".")
-    if ending.lower() != "vsi":
-        return None
-    return (
-        f"an Olympus index, whose pixels are in the folder _{stem}_ beside it; export the scan as "
-        "OME-TIFF, with OlyVIA, QuPath or bfconvert, and open that"
-    )
-
-
 def other_kind(start: bytes) -> str | None:
     """What a file is that is no slide, and what to do, by its first bytes; None if unknown.
 
