@@ -40,7 +40,7 @@ def test_the_selection_follows_from_the_options(options: RunKeywords, expected: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"refine": "some"}, "refine must be selected, none or all; found 'some'"),
+        ({"refine": "some"}, "refine must be 'selected', 'none' or 'all'; found 'some'"),
         ({"refine": "all", "fraction": 0.1}, "refine='all' leaves no room for a criterion"),
         ({"fraction": 0.1, "threshold": 0.1}, "give one of"),
         ({"uncertainty": "doubt"}, "uncertainty 'doubt' is unknown; known: tent"),

@@ -11,6 +11,7 @@ from napari_twostage.engine.checks import (
     require_executor,
     require_model,
     require_place_for_result,
+    require_progress,
     require_same,
     result_place,
 )
@@ -108,6 +109,7 @@ def segment(
     """
     options = RunOptions.from_keywords(keywords)
     require_executor(cluster)
+    require_progress(progress)
     seg = prepare(slide, model, out, options)
     watch(run_to_end(seg, options.selection(seg.card), cluster=cluster), progress)
     return seg

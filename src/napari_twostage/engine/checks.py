@@ -16,6 +16,7 @@ from napari_twostage.errors import (
     SegmentationError,
     SelectionError,
     SlideError,
+    brief,
 )
 from napari_twostage.io.paths import is_vacant, locate, same_file
 from napari_twostage.io.url import Url
@@ -43,16 +44,25 @@ def require_executor(cluster: object) -> None:
     """Refuse what is no cluster, such as its address."""
     if cluster is not None and not hasattr(cluster, "run_stages"):
         raise ClusterError(
-            f"cluster must be what distributed.connect yields; found {cluster!r}; "
+            f"cluster must be what distributed.connect yields; found {brief(cluster)}; "
             "write: with connect(scheduler='tcp://host:8786') as cluster"
+        )
+
+
+def require_progress(progress: object) -> None:
+    """Refuse progress that can be neither shown nor called."""
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise SegmentationError(
+            f"progress must be True, False or a function of a step; found {brief(progress)}; "
+            "pass progress=True, say"
         )
 
 
 def require_model(model: object) -> None:
     """Refuse what is no model."""
-    if not hasattr(model, "card"):
+    if not hasattr(model, "card") or not hasattr(model, "bundle"):
         raise ModelError(
-            f"expected a bundled name, a path, or a model from load_model; found {model!r}; "
+            f"expected a bundled name, a path, or a model from load_model; found {brief(model)}; "
             "pass model='nuclei', say"
         )
 
@@ -61,7 +71,7 @@ def result_place(out: object) -> Location:
     """Absolute location of a result folder, which may not exist yet."""
     if not isinstance(out, str | PathLike | Url) or not str(out).strip():
         raise LocationError(
-            f"out must be the path or URL of a result folder; found {out!r}; "
+            f"out must be the path or URL of a result folder; found {brief(out)}; "
             f"pass out='{EXAMPLE}', say"
         )
     return locate(out).expanduser().absolute()

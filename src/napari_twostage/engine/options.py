@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from napari_twostage.engine.checks import require_inside, require_picture
-from napari_twostage.errors import SelectionError, SlideError
+from napari_twostage.errors import SelectionError, SlideError, brief
 from napari_twostage.geometry import Box
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.uncertainty import MEASURES
@@ -81,25 +81,33 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.region is not None and not isinstance(self.region, Box):
             raise SelectionError(
-                f"region must be a Box(top, left, bottom, right) of level 0; found {self.region!r}"
+                f"region must be a Box of level 0; found {brief(self.region)}; "
+                "pass region=Box(0, 0, 1000, 1000), say: top, left, bottom, right"
             )
         for name in ("tissue", "overwrite", "take_over"):
             if not isinstance(getattr(self, name), bool):
-                raise SelectionError(f"{name} must be True or False; found {getattr(self, name)!r}")
+                found = brief(getattr(self, name))
+                raise SelectionError(
+                    f"{name} must be True or False; found {found}; pass {name}=True, say"
+                )
         try:
             _ = self.picture
         except SlideError as error:
             raise SelectionError(str(error)) from None
-        if self.refine not in get_args(Refine):
-            raise SelectionError(f"refine must be selected, none or all; found '{self.refine}'")
+        if not isinstance(self.refine, str) or self.refine not in get_args(Refine):
+            raise SelectionError(
+                f"refine must be 'selected', 'none' or 'all'; found {brief(self.refine)}; "
+                "leave it out for 'selected'"
+            )
         criterion = self._criterion
         if self.refine != "selected" and criterion != Selection():
             raise SelectionError(
                 f"refine='{self.refine}' leaves no room for a criterion: found {criterion}"
             )
-        if self.uncertainty is not None and self.uncertainty not in list(MEASURES):
+        known = isinstance(self.uncertainty, str) and self.uncertainty in MEASURES
+        if self.uncertainty is not None and not known:
             raise SelectionError(
-                f"uncertainty '{self.uncertainty}' is unknown; known: {', '.join(MEASURES)}"
+                f"uncertainty {brief(self.uncertainty)} is unknown; known: {', '.join(MEASURES)}"
             )
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_twostage.errors import LocationError, SegmentationError, SlideError
+from napari_twostage.errors import LocationError, SegmentationError, SlideError, brief
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate, remove_tree
 from napari_twostage.io.url import Url
@@ -25,6 +25,7 @@ from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
 from napari_twostage.result.slide_place import open_as_before, open_slide_of
+from napari_twostage.slides.base import Slide
 from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
 from napari_twostage.slides.view import View
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from napari_twostage.result.findings import Finding
     from napari_twostage.result.uncertainty_map import UncertaintyMap
     from napari_twostage.result.writer_lock import Owner
-    from napari_twostage.slides.base import Slide
 
     SlidePlace = Slide | str | Location
 
@@ -104,7 +104,7 @@ class Result:
     def _read(path: object) -> tuple[Location, Record]:
         """Location and record of a result folder."""
         if not isinstance(path, str | PathLike | Url) or not str(path).strip():
-            raise LocationError(f"expected the path or URL of a result; found {path!r}")
+            raise LocationError(f"expected the path or URL of a result; found {brief(path)}")
         place = locate(path).expanduser()
         return place, read_record(place)
 
@@ -460,4 +460,11 @@ def _shared(
 
 def opened(record: Record, slide: SlidePlace | None) -> Slide | None:
     """A slide that may be given as a path, opened as it was for the result."""
-    return open_as_before(record, slide) if isinstance(slide, str | PathLike | Url) else slide
+    if isinstance(slide, str | PathLike | Url):
+        return open_as_before(record, slide)
+    if slide is not None and not isinstance(slide, Slide):
+        raise SlideError(
+            f"a slide, or its path or URL, was expected; found {brief(slide)}; "
+            "pass slide=open_slide(...)"
+        )
+    return slide

@@ -12,6 +12,7 @@ from napari_twostage.io.url import Url
 from napari_twostage.slides import formats
 from napari_twostage.slides.arguments import (
     check_source,
+    given_cache_bytes,
     given_pixel_size,
     other_kind,
 )
@@ -84,7 +85,7 @@ def open_slide(
     """
     check_source(source)
     picture = Picture(scene=scene, channel=channel, z=z, t=t, intensity=intensity)
-    return _open(source, given_pixel_size(mpp), picture, cache_bytes)
+    return _open(source, given_pixel_size(mpp), picture, given_cache_bytes(cache_bytes))
 
 
 def _open(

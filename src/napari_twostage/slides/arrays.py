@@ -155,7 +155,7 @@ def open_arrays(
     SlideError
         If this is no 2-D image of 8 or 16 bit, or `mpp` is missing.
     """
-    several = isinstance(source, Sequence)
+    several = isinstance(source, Sequence) and not isinstance(source, bytes | memoryview)
     levels: list[ArrayLike] = list(source) if several else [source]  # type: ignore[list-item, arg-type]
     if not levels:
         raise SlideError(f"{name} is an empty list; pass at least one level")

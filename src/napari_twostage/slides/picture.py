@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from napari_twostage.errors import SlideError
+from napari_twostage.errors import SlideError, brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ def _check_index(name: str, value: object, other: str = "") -> None:
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if value is not None and not whole:
         raise SlideError(
-            f"{name} must be a number from 0 on{other}; found {value!r}; pass {name}=0"
+            f"{name} must be a number from 0 on{other}; found {brief(value)}; pass {name}=0"
         )
 
 
@@ -32,7 +32,7 @@ def _checked_range(given: object) -> tuple[float, float]:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise SlideError(
             f"intensity must be two pixel values, black and white, the lower first; "
-            f"found {given!r}; pass intensity=(0, 4095), say"
+            f"found {brief(given)}; pass intensity=(0, 4095), say"
         )
     return low, high
 
@@ -63,9 +63,9 @@ class Picture:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | str | None):
                 raise SlideError(
-                    f"{name} must be a number or a name; found {value!r}; pass {name}=0"
+                    f"{name} must be a number or a name; found {brief(value)}; pass {name}=0"
                 )
-        if self.z != "max":
+        if not isinstance(self.z, str) or self.z != "max":
             _check_index("z", self.z, " or 'max'")
         _check_index("t", self.t)
         if self.intensity is not None:
