@@ -100,6 +100,7 @@ def _run_options(options: Namespace) -> RunOptions:
         **_picture(options).as_dict(),
         overwrite=options.overwrite,
         take_over=options.take_over,
+        least_object_um2=options.least_area,
     )
 
 

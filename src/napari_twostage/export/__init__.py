@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +25,8 @@ __all__ = ["check_targets", "export"]
 _WRITERS = {
     ".geojson": "geojson.write_geojson",
     ".geojson.gz": "geojson.write_geojson_gz",
+    ".parquet": "parquet.write_parquet",
+    ".geoparquet": "parquet.write_parquet",
     ".ome.zarr": "zarr_labels.write_zarr",
     ".ome.tif": "tiff_labels.write_tiff",
     ".ome.tiff": "tiff_labels.write_tiff",
@@ -36,9 +39,16 @@ _WRITERS = {
 Modules are imported when they are used: `import napari_twostage` imports this package.
 """
 
+_OF_OBJECTS = (".geojson", ".geojson.gz", ".parquet", ".geoparquet", "areas.csv", "objects.csv")
+"""Endings of formats that hold objects."""
+
 
 def export(
-    seg: Result, path: str | PathLike[str] | Url, *, progress: ProgressCallback | None = None
+    seg: Result,
+    path: str | PathLike[str] | Url,
+    *,
+    progress: ProgressCallback | None = None,
+    least_object_um2: float | None = None,
 ) -> Location:
     """Write a result in the format that the file name selects.
 
@@ -52,6 +62,7 @@ def export(
         Name that ends in one of
 
         - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath;
+        - ``.parquet``, ``.geoparquet``: the same as GeoParquet, for geopandas, QGIS and DuckDB;
         - ``.ome.zarr``: labels of every level, OME-Zarr 0.5, in micrometres;
         - ``.ome.tif``, ``.ome.tiff``: labels of every level, a tiled pyramidal OME-TIFF;
         - ``areas.csv``, ``objects.csv``: one row per class, one row per object;
@@ -61,6 +72,9 @@ def export(
         written to a temporary folder first.
     progress : callable, optional
         Called with the share done, in [0, 1].
+    least_object_um2 : float, optional
+        Least area of objects in square micrometres, instead of the result's own; 0 keeps all.
+        Labels are exported as they are.
 
     Returns
     -------
@@ -71,17 +85,24 @@ def export(
     ------
     ExportError
         If the ending is unknown, or `path` cannot be written or must not be replaced.
+    SelectionError
+        If `least_object_um2` is no possible area.
     UnfinishedError
         If there is nothing yet that could be written.
     """
     from napari_twostage.export.atomic import replacing
     from napari_twostage.io.paths import locate
+    from napari_twostage.measure.objects import checked_least_object
 
     path = locate(path)
     _check_arguments(seg, progress)
     check_targets(seg, [path])
-    with replacing(path) as partial:
-        _writer(path)(seg, partial, progress or _ignore)
+    least = checked_least_object(least_object_um2)
+    write = _writer(path)
+    if least is not None and path.name.lower().endswith(_OF_OBJECTS):
+        write = partial(write, least_object_um2=least)
+    with replacing(path) as place:
+        write(seg, place, progress or _ignore)
     return path
 
 

@@ -92,6 +92,9 @@ class ModelCard:
     refinement_gain: float
     """Share of the expected wrong pixels that refining a tile corrects, measured on the same
     images."""
+    least_object_um2: float = 0.0
+    """Smallest area of an object in square micrometres; smaller regions are left out where objects
+    are counted, measured or exported, and smaller holes are filled."""
     training_data: str
     licence: str
     metrics: dict[str, Any] = field(default_factory=dict)
