@@ -182,7 +182,9 @@ def write(options: Namespace) -> VerbOutput:
     with saving():
         for target in options.targets:
             with _bar(target.name, quiet=options.quiet) as show:
-                written.append(str(export(seg, target, progress=show)))
+                least = options.least_area
+                path = export(seg, target, progress=show, least_object_um2=least)
+                written.append(str(path))
     there = completeness(seg)
     if not there.complete:
         sys.stderr.write(f"napari-twostage: {seg.path} is unfinished: {there.describe()}\n")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 from napari_twostage.engine.checks import require_inside, require_picture
 from napari_twostage.errors import SelectionError, SlideError, brief
 from napari_twostage.geometry import Box
-from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.measure.objects import checked_least_object
+from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.record import Parameters
 from napari_twostage.slides.picture import Picture

@@ -105,7 +105,9 @@ def _parts(
     features = _Features(result)
     yield part('{"type":"FeatureCollection","features":[')
     separator = part("\n")
-    for made in outline_objects(scan, lambda some, outlines: part(features.text(some, outlines)), progress):
+    for made in outline_objects(
+        scan, lambda some, outlines: part(features.text(some, outlines)), progress
+    ):
         yield separator
         yield made
         separator = part(",\n")

@@ -22,9 +22,7 @@ def object_ids(result: Result, objects: Regions) -> list[str]:
     It stays the same between exports for as long as an object's first pixel and class do.
     """
     start, name = NAMESPACE.bytes, printable(result.name)
-    places = zip(
-        objects.value.tolist(), objects.top.tolist(), objects.first.tolist(), strict=True
-    )
+    places = zip(objects.value.tolist(), objects.top.tolist(), objects.first.tolist(), strict=True)
     return [_uuid5(start, f"{name}/{value}/{row}/{column}") for value, row, column in places]
 
 

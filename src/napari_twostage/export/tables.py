@@ -34,7 +34,10 @@ AREA_COLUMNS = (
     "left_out",
     "left_out_mm2",
 )
-"""Columns of the table of areas; ``left_out`` are the regions below the least area. A result whose run was stopped has one more: ``unfinished``."""
+"""Columns of the table of areas; ``left_out`` are the regions below the least area.
+
+A result whose run was stopped has one more: ``unfinished``.
+"""
 
 OBJECT_COLUMNS = (
     "id",
@@ -117,9 +120,7 @@ def write_objects(
         TableWriter(file).row(OBJECT_COLUMNS)
         for found in scan.objects(progress):
             columns = _columns(result, found, names, scan.states)
-            file.writelines(
-                f"{','.join(cells)}\r\n" for cells in zip(*columns, strict=True)
-            )
+            file.writelines(f"{','.join(cells)}\r\n" for cells in zip(*columns, strict=True))
 
 
 def _cell(text: str) -> str:

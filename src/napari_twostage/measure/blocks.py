@@ -42,6 +42,12 @@ def refined_tiles(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArra
     return np.equal(states[tiles_of(result, box).slices], TileState.REFINED)
 
 
+def is_near_tissue(result: Result, box: Box, states: NDArray[np.uint8]) -> bool:
+    """Whether a block or a tile beside it has labels."""
+    near = tiles_of(result, box).grow(1).clip(states.shape)
+    return bool(states[near.slices].any())
+
+
 def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Read the finest labels of a block.
 
@@ -61,5 +67,5 @@ def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[n
     -------
     (box.height, box.width) uint8 array
     """
-    near = states[tiles_of(result, box).grow(1).clip(states.shape).slices].any()
+    near = is_near_tissue(result, box, states)
     return result.read_labels(box, level=0) if near else np.zeros(box.shape, np.uint8)

@@ -20,20 +20,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
 
 
 def find_holes(
+    value: Numbers,
     pixels: Numbers,
-    small: NDArray[np.bool_],
-    unfinished: NDArray[np.bool_],
+    small: Mask,
+    unfinished: Mask,
     first: Numbers,
     second: Numbers,
     least: float,
-) -> tuple[Numbers, NDArray[np.bool_]]:
+) -> tuple[Numbers, Mask]:
     """Find the regions that fill small holes of others.
 
     Parameters
     ----------
+    value : (n,) int array
+        Label value of each region.
     pixels : (n,) int array
         Pixels of each region; region 0 stands for all that is outside.
     small : (n,) bool array
@@ -50,28 +54,31 @@ def find_holes(
     into : (n,) int array
         The region whose hole each region fills; its own number if it fills none.
     pending : (n,) bool array
-        Small regions of which this cannot be told yet, since they touch, directly or through
-        other small ones, an unfinished small one.
+        Small regions of which this cannot be told yet: they touch, directly or through other small
+        ones, an unfinished small one, or two unfinished ones that may turn out to be one.
 
     Examples
     --------
     A region of 2 pixels (1) in one of 20 (2), which touches what is outside (0):
 
-    >>> sizes, none = np.array([900, 2, 20]), np.zeros(3, bool)
-    >>> find_holes(sizes, sizes < 8, none, np.array([1, 0]), np.array([2, 2]), 8)[0].tolist()
+    >>> value, sizes, none = np.array([-1, 0, 1]), np.array([900, 2, 20]), np.zeros(3, bool)
+    >>> first, second = np.array([1, 0]), np.array([2, 2])
+    >>> find_holes(value, sizes, sizes < 8, none, first, second, 8)[0].tolist()
     [0, 2, 2]
     """
     count = len(pixels)
     into = np.arange(count)
     within = small[first] & small[second]
     group = connect(count, first[within], second[within])
-    waiting = np.bincount(group[small & unfinished], minlength=count) > 0
-    pending = small & waiting[group]
-    settled = small & ~pending
-
     across = small[first] != small[second]
     inner = np.where(small[first], first, second)[across]
     outer = np.where(small[first], second, first)[across]
+    waiting = np.bincount(group[small & unfinished], minlength=count) > 0
+    growing = unfinished[outer]
+    waiting |= _between_equals(group[inner[growing]], outer[growing], value, count)
+    pending = small & waiting[group]
+    settled = small & ~pending
+
     lowest, highest = np.full(count, count), np.full(count, -1)
     np.minimum.at(lowest, group[inner], outer)
     np.maximum.at(highest, group[inner], outer)
@@ -90,6 +97,17 @@ def find_holes(
         ).items():
             into[hole] = owner
     return into, pending
+
+
+def _between_equals(group: Numbers, outer: Numbers, value: Numbers, count: int) -> Mask:
+    """Whether each group touches two outer regions of one value: (count,)."""
+    pairs = np.unique(group * count + outer)
+    group, outer = pairs // count, pairs % count
+    kind = group * (int(value.max()) + 1) + value[outer]
+    kinds, repeats = np.unique(kind, return_counts=True)
+    found = np.zeros(count, bool)
+    found[kinds[repeats > 1] // (int(value.max()) + 1)] = True
+    return found
 
 
 def _search(

@@ -8,7 +8,6 @@ slide, and the objects do not depend on how the slide is cut into blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -157,16 +156,20 @@ class Merger:
             bottom = np.zeros_like(bottom)
         return seams, bottom
 
-    def _holes(
-        self, regions: Regions, unfinished: Mask, borders: Borders
-    ) -> tuple[Numbers, Mask]:
+    def _holes(self, regions: Regions, unfinished: Mask, borders: Borders) -> tuple[Numbers, Mask]:
         rows, columns = self._plane
         at_edge = (regions.top == 0) | (regions.bottom == rows)
         at_edge |= (regions.left == 0) | (regions.right == columns)
         small = (regions.pixels < self._least) & ~at_edge
         small[0] = False
         return find_holes(
-            regions.pixels, small, unfinished, borders.first, borders.second, self._least
+            regions.value,
+            regions.pixels,
+            small,
+            unfinished,
+            borders.first,
+            borders.second,
+            self._least,
         )
 
     def _leave_out(self, regions: Regions, which: Mask) -> None:

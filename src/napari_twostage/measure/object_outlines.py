@@ -114,10 +114,7 @@ class _Tracer(Generic[Made]):
         self._make = make
         rows = block_rows(scan.result)
         boxes = [box for row in rows for box in row]
-        self.blocks = [
-            _Block(box, part)
-            for box, part in zip(boxes, scan.members, strict=True)
-        ]
+        self.blocks = [_Block(box, part) for box, part in zip(boxes, scan.members, strict=True)]
         height, width, columns = rows[0][0].height, rows[0][0].width, len(rows[0])
         first = objects.top // height * columns + objects.left // width
         self.last = (objects.bottom - 1) // height * columns + (objects.right - 1) // width

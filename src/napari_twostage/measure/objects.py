@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_twostage.measure.merge import Objects
     from napari_twostage.result.result import Result
 
+
 def least_pixels(least_object_um2: float, pixel_um2: float) -> int:
     """Pixels from which on a region has at least an area.
 
@@ -52,27 +53,8 @@ def checked_least_object(least_object_um2: float | None) -> float | None:
     number = isinstance(least_object_um2, int | float) and not isinstance(least_object_um2, bool)
     if not number or not 0 <= least_object_um2 <= LEAST_OBJECT_UM2:
         raise SelectionError(
-            f"the least area of objects must be 0 to {LEAST_OBJECT_UM2:g} µm²; found {least_object_um2!r}; "
-            "0 keeps all"
-        )
-    return float(least_object_um2)
-
-
-def checked_least_object(least_object_um2: float | None) -> float | None:
-    """Check a least area that somebody asked for; None leaves it to the model.
-
-    Raises
-    ------
-    SelectionError
-        If it is no number from 0 to `LEAST_OBJECT_UM2`.
-    """
-    if least_object_um2 is None:
-        return None
-    number = isinstance(least_object_um2, int | float) and not isinstance(least_object_um2, bool)
-    if not number or not 0 <= least_object_um2 <= LEAST_OBJECT_UM2:
-        raise SelectionError(
-            f"the least area of objects must be 0 to {LEAST_OBJECT_UM2:g} µm²; found {least_object_um2!r}; "
-            "0 keeps all"
+            f"the least area of objects must be 0 to {LEAST_OBJECT_UM2:g} µm²; "
+            f"found {least_object_um2!r}; 0 keeps all"
         )
     return float(least_object_um2)
 

@@ -111,8 +111,8 @@ class BlockTable:
 
     def to_bytes(self) -> bytes:
         """Pack the table; `from_bytes` reads it."""
-        parts = [_columns(self.regions), _columns(self.borders), [self.top, self.bottom]]
-        return b"".join(map(_packed, [*sum(parts, []), self.left, self.right]))
+        sides = [self.top, self.bottom, self.left, self.right]
+        return b"".join(map(_packed, _columns(self.regions) + _columns(self.borders) + sides))
 
     @classmethod
     def from_bytes(cls, data: bytes, shape: Shape) -> Self:
@@ -228,9 +228,7 @@ def tabulate(
     return runs, numbers, table
 
 
-def _measure(
-    runs: Runs, numbers: Numbers, refined: NDArray[np.bool_], tile_px: int
-) -> Regions:
+def _measure(runs: Runs, numbers: Numbers, refined: NDArray[np.bool_], tile_px: int) -> Regions:
     count = int(numbers.max()) + 1
     row, column, length = runs.row, runs.column, runs.length
     first = np.empty(count, np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from napari_twostage.measure.blocks import block_rows, read_block, refined_tiles
+from napari_twostage.measure.blocks import block_rows, is_near_tissue, read_block, refined_tiles
 from napari_twostage.measure.regions import BlockTable, tabulate
 from napari_twostage.utils.threads import in_order
 
@@ -51,14 +51,21 @@ def tables(
 
 
 def tally(result: Result, box: Box, states: States) -> None:
-    """Measure a block and keep its table in the result folder, unless it is there."""
+    """Measure a block and keep its table in the result folder, unless it is there.
+
+    Blocks away from the tissue are not kept: they are measured as fast as they are read.
+    """
+    if not is_near_tissue(result, box, states):
+        return
     stamp = result.tallies.stamp(box, states)
     if result.tallies.read(box, stamp) is None:
         result.tallies.write(box, stamp, _measured(result, box, states).to_bytes())
 
 
 def _table(result: Result, box: Box, states: States) -> BlockTable:
-    kept = result.tallies.read(box, result.tallies.stamp(box, states))
+    kept = None
+    if is_near_tissue(result, box, states):
+        kept = result.tallies.read(box, result.tallies.stamp(box, states))
     if kept is not None:
         with suppress(ValueError):  # of another version, or damaged
             return BlockTable.from_bytes(kept, box.shape)

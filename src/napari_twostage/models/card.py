@@ -125,7 +125,10 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Write the card as text that `from_json` reads."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        values = asdict(self)
+        if not self.least_object_um2:  # as cards were before they could state one
+            del values["least_object_um2"]
+        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str) -> ModelCard:

@@ -275,12 +275,8 @@ class Record:
             parameters = dict(values["parameters"])
             if parameters["region"] is not None:
                 parameters["region"] = Box(*parameters["region"])
-<<<<<<< HEAD
             parameters["picture"] = _picture(parameters)
-            tissue = values.get("tissue")
-=======
             tissue, least = values.get("tissue"), values.get("least_object_um2")
->>>>>>> 459496e (Objects from tables of regions, merged row by row; a least area and filled holes (work in progress))
             if tissue is not None:
                 tissue = {**tissue, "intensity_range": _pair(tissue["intensity_range"])}
             return cls(

@@ -158,7 +158,7 @@ class Result:
 
     @property
     def least_object_um2(self) -> float:
-        """Least area of objects in square micrometres: the model's, unless another was asked for."""
+        """Least area of objects in square micrometres: the one asked for, or the model's."""
         asked = self.record.least_object_um2
         return self.card.least_object_um2 if asked is None else asked
 

@@ -115,7 +115,7 @@ class ResultFiles:
         elif record != self.record:
             before, now = self.record.as_dict(), record.as_dict()
             runs = tuple(run for run in now["runs"] if run not in before["runs"])
-            self.log.record(RecordGrown(now.get("tissue"), runs))
+            self.log.record(RecordGrown(now.get("tissue"), runs, now.get("least_object_um2")))
         self.log.commit()
         record = replace(record, journal_lines=self.log.lines)
         write_record(self.path, record)

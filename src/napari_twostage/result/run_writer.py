@@ -133,7 +133,6 @@ class RunWriter:
         """Put a run into the record: when it begins, and again when it ends."""
         self._files.write_record(self._files.record.with_run(run))
 
-<<<<<<< HEAD
     def record_slide(self, slide: Slide) -> None:
         """Put the place where the slide was found into the record, if it is another one."""
         if slide.path is None:
@@ -143,13 +142,12 @@ class RunWriter:
         moved = replace(record.slide, path=found.path, seen_from_result=found.seen_from_result)
         if moved != record.slide:
             self._files.write_record(replace(record, slide=moved))
-=======
+
     def record_least_object(self, area_um2: float) -> None:
         """Put the least area of objects into the record, in square micrometres."""
         with self.writing():
             record = replace(self._files.record, least_object_um2=area_um2)
             self._files.write_record(record)
->>>>>>> 459496e (Objects from tables of regions, merged row by row; a least area and filled holes (work in progress))
 
     def writing(self) -> AbstractContextManager[None]:
         """Be the one writer of the folder; see `ResultFiles.writing`."""

@@ -16,7 +16,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from numcodecs import zstd
 
 from napari_twostage.errors import TwoStageError
@@ -24,6 +23,7 @@ from napari_twostage.io.files import read_file, write_file
 from napari_twostage.result.zarr_chunks import frame_size
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box
@@ -80,7 +80,7 @@ class TallyFiles:
         if self._folder is None:
             return None
         try:
-            content = read_file(self._path(box))
+            content = read_file(self._folder / _name(box))
         except OSError:
             return None
         head, packed = content[: _HEAD.size], content[_HEAD.size :]
@@ -101,10 +101,12 @@ class TallyFiles:
         try:
             with suppress(FileExistsError):
                 self._folder.mkdir()
-            write_file(self._path(box), _HEAD.pack(_MAGIC, zlib.crc32(packed), stamp) + packed)
+            write_file(
+                self._folder / _name(box), _HEAD.pack(_MAGIC, zlib.crc32(packed), stamp) + packed
+            )
         except (OSError, TwoStageError):
             log.debug("%s: measurements of %s are not kept", self._folder, box, exc_info=True)
 
-    def _path(self, box: Box) -> Path:
-        assert self._folder is not None
-        return self._folder / f"{box.top}.{box.left}"
+
+def _name(box: Box) -> str:
+    return f"{box.top}.{box.left}"
