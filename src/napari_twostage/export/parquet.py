@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ExportError
 from napari_twostage.export.object_ids import object_ids
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ROWS = 65_536
 """Objects of a row group: the part that readers take at once."""
 
+MEMBER = "napari-twostage"
+"""Key of our note in the file's metadata: what is left out."""
 GEO = {
     "version": "1.1.0",
     "primary_column": "geometry",
@@ -80,7 +82,8 @@ def write_parquet(
             pa.field("area_um2", pa.float64(), nullable=False),
             pa.field("refined_fraction", pa.float32(), nullable=False),
             pa.field("geometry", pa.binary(), nullable=False),
-        ]
+        ],
+        metadata={"geo": json.dumps(GEO)},
     )
     waiting: list[pa.Table] = []
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -95,7 +98,9 @@ def write_parquet(
                 waiting = []
         if waiting:
             writer.write_table(pa.concat_tables(waiting), ROWS)
-        writer.add_key_value_metadata(_metadata(result, scan))
+        note = {**left_out_note(scan), **unfinished_note(result)}
+        if note:
+            writer.add_key_value_metadata({MEMBER: json.dumps(note)})
 
 
 def _table(
@@ -121,10 +126,3 @@ def _table(
         ],
         schema=schema,
     )
-
-
-def _metadata(result: Result, scan: ObjectScan) -> dict[str, str]:
-    """Metadata of the file: GeoParquet's, and a note of ours on what is left out."""
-    note: dict[str, Any] = {**left_out_note(scan), **unfinished_note(result)}
-    ours = {"napari-twostage": json.dumps(note)} if note else {}
-    return {"geo": json.dumps(GEO), **ours}

@@ -81,7 +81,7 @@ def areas(
         pixels += np.bincount(value, found.regions.pixels, LABELS).astype(np.int64)
         refined += np.bincount(value, found.regions.refined, LABELS).astype(np.int64)
         objects += np.bincount(value, minlength=LABELS)
-    tissue, pixel_mm2 = _tissue_pixels(result), result.grid.pixel_area_um2 / 1e6
+    tissue, pixel_um2 = _tissue_pixels(result), result.grid.pixel_area_um2
     return [
         ClassArea(
             name=kind.name,
@@ -91,8 +91,8 @@ def areas(
             left_out=int(scan.left_out[kind.value]),
             least_object_um2=scan.least_object_um2,
             pixels=int(pixels[kind.value]),
-            area_mm2=float(pixels[kind.value] * pixel_mm2),
-            left_out_mm2=float(scan.left_out_pixels[kind.value] * pixel_mm2),
+            area_mm2=float(pixels[kind.value] * pixel_um2 / 1e6),
+            left_out_mm2=float(scan.left_out_pixels[kind.value] * pixel_um2 / 1e6),
             tissue_fraction=float(pixels[kind.value] / max(1, tissue)),
             refined_fraction=float(refined[kind.value] / max(1, pixels[kind.value])),
         )
