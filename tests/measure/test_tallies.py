@@ -138,9 +138,7 @@ def test_tables_survive_packing_and_nothing_else_is_taken_for_one() -> None:
 
 def test_the_least_area_that_was_asked_for_stays_with_the_result(tmp_path: Path) -> None:
     slide = noise_slide(110, 133)
-    seg = ts.segment(
-        slide, MODEL, tmp_path / "o", tissue=False, refine="all", least_object_um2=20
-    )
+    seg = ts.segment(slide, MODEL, tmp_path / "o", tissue=False, refine="all", least_object_um2=20)
     found = areas(ts.Segmentation.open(seg.path, slide=slide))
     everything = areas(seg, least_object_um2=0)
     for some, every in zip(found, everything, strict=True):

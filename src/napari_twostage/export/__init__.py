@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
-    Writer = Callable[[Result, Path, ProgressCallback], None]
+    Writer = Callable[..., None]
+    """Takes the result, the file, where to report progress, and options of the format."""
 
 __all__ = ["check_targets", "export"]
 

@@ -40,23 +40,29 @@ def least_pixels(least_object_um2: float, pixel_um2: float) -> int:
     return math.ceil(least_object_um2 / pixel_um2 - 1e-9)
 
 
-def checked_least_object(least_object_um2: float | None) -> float | None:
-    """Check a least area that somebody asked for; None leaves it to the model.
+def checked_least_object(asked: object) -> float | None:
+    """Check a least area that somebody asked for, in square micrometres.
+
+    Returns
+    -------
+    float or None
+        The area; None if none was asked for, which leaves it to the result.
 
     Raises
     ------
     SelectionError
         If it is no number from 0 to `LEAST_OBJECT_UM2`.
     """
-    if least_object_um2 is None:
+    if asked is None:
         return None
-    number = isinstance(least_object_um2, int | float) and not isinstance(least_object_um2, bool)
-    if not number or not 0 <= least_object_um2 <= LEAST_OBJECT_UM2:
-        raise SelectionError(
-            f"the least area of objects must be 0 to {LEAST_OBJECT_UM2:g} µm²; "
-            f"found {least_object_um2!r}; 0 keeps all"
-        )
-    return float(least_object_um2)
+    if isinstance(asked, int | float) and not isinstance(asked, bool):
+        area = float(asked)
+        if 0 <= area <= LEAST_OBJECT_UM2:
+            return area
+    raise SelectionError(
+        f"the least area of objects must be 0 to {LEAST_OBJECT_UM2:g} µm²; found {asked!r}; "
+        "0 keeps all"
+    )
 
 
 class ObjectScan:
@@ -152,4 +158,5 @@ def perimeters_um(objects: Objects, mpp: Scale) -> NDArray[np.float64]:
     """
     steps = objects.horizontal * mpp[1] + objects.vertical * mpp[0]
     cut = (mpp[0] + mpp[1] - math.hypot(*mpp)) / 2
-    return (steps - objects.corners * cut) * (math.pi / 8 * (1 + math.sqrt(2)))
+    lengths = (steps - objects.corners * cut) * (math.pi / 8 * (1 + math.sqrt(2)))
+    return np.asarray(lengths, np.float64)

@@ -30,12 +30,12 @@ sides, so rasterising a simplified outline returns exactly the original pixels.
 """
 
 
-def trace(numbers: NDArray[np.int32], *, top: int = 0, left: int = 0) -> NDArray[np.object_]:
+def trace(numbers: NDArray[np.integer], *, top: int = 0, left: int = 0) -> NDArray[np.object_]:
     """Outline every region as one polygon, with its holes.
 
     Parameters
     ----------
-    numbers : (height, width) int32 array
+    numbers : (height, width) int array
         0 is background; every number from 1 to the largest is one 4-connected region.
     top, left : int
         Row and column of the first pixel, added to all coordinates.
@@ -128,26 +128,26 @@ def _corners(ring: LinearRing, *, down: bool) -> NDArray[np.float64]:
     points = np.rint(np.asarray(ring.coords)[:-1])
     ahead = np.roll(points, -1, axis=0) - points
     behind = points - np.roll(points, 1, axis=0)
-    points = points[(ahead * behind).sum(axis=1) == 0]
+    points = points[(ahead * behind).sum(axis=1) == 0]  # straight on, one is along the other
     first = int(np.lexsort((points[:, 0], points[:, 1]))[0])
     points = np.roll(points, -first, axis=0)
     if bool(points[1, 0] == points[0, 0]) != down:
         points = np.roll(points[::-1], 1, axis=0)
-    return points
+    return np.asarray(points, np.float64)
 
 
 class _Runs(NamedTuple):
     """Straight runs of pixel edges; corner ``row * (width + 1) + column`` is a pixel's top left."""
 
     heading: NDArray[np.intp]
-    region: NDArray[np.int32]
+    region: NDArray[np.integer]
     """Number on the left of each."""
     start: NDArray[np.intp]
     """Corner that each begins in."""
     end: NDArray[np.intp]
 
 
-def _find_runs(numbers: NDArray[np.int32]) -> _Runs:
+def _find_runs(numbers: NDArray[np.integer]) -> _Runs:
     """Find all runs, heading by heading."""
     padded = np.pad(numbers, 1)
     stride = numbers.shape[1] + 1
@@ -175,7 +175,7 @@ def _find_runs(numbers: NDArray[np.int32]) -> _Runs:
     return _Runs(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _following(runs: _Runs, numbers: NDArray[np.int32]) -> NDArray[np.intp]:
+def _following(runs: _Runs, numbers: NDArray[np.integer]) -> NDArray[np.intp]:
     """Find the run that continues each run's outline.
 
     It turns right where the pixel ahead on the right is of the region. Where two pixels of one

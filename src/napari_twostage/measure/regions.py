@@ -267,7 +267,7 @@ def _refined(runs: Runs, refined: NDArray[np.bool_], tile_px: int) -> Numbers:
     along = refined.repeat(tile_px, axis=1)[:, : runs.shape[1]]
     before = np.pad(np.cumsum(along, axis=1), ((0, 0), (1, 0)))
     tile, column = runs.row // tile_px, runs.column
-    return before[tile, column + runs.length] - before[tile, column]
+    return np.asarray(before[tile, column + runs.length] - before[tile, column], np.int64)
 
 
 def _measure_borders(runs: Runs, numbers: Numbers) -> Borders:
