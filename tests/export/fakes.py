@@ -39,10 +39,10 @@ class FakeTiles:
 class NoTallies:
     """A result whose blocks nobody has measured."""
 
-    def stamp(self, box, states):
+    def stamp(self, _box, _states):
         return b""
 
-    def read(self, box, stamp):
+    def read(self, _box, _stamp):
         return None
 
 

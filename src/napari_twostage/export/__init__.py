@@ -11,7 +11,6 @@ from napari_twostage.errors import ExportError, UnfinishedError, brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from os import PathLike
-    from pathlib import Path
 
     from napari_twostage.io.paths import Location
     from napari_twostage.io.url import Url

@@ -66,7 +66,7 @@ def _stretch(
     Fine pixels at the same place within their coarse pixel have the same weights: each such phase
     is computed from two slices.
     """
-    first, last = _coarse_span(start, stop, ratio)
+    first = _coarse_span(start, stop, ratio)[0]
     shape = list(values.shape)
     shape[axis] = stop - start
     stretched = np.empty(shape, np.float32)
