@@ -149,18 +149,18 @@ def _described(area: ClassArea) -> str:
         f"{area.area_mm2:.3g} mm²",
         f"{100 * area.tissue_fraction:.1f} %",
         f"{area.objects:,} objects",
-        area.describe_left_out(),
     ]
-    return " · ".join(filter(None, parts))
+    return " · ".join(parts)
 
 
 def _note(session: Session, *, has_result: bool) -> str:
-    """Line above the buttons; empty if the measurements are of a whole result."""
+    """Line above the buttons: what measurements leave out; empty if that is nothing."""
     if not has_result:
         return "There is no result yet."
     missing = session.missing
     if session.tally:
-        return f"Only of what is done ({missing})." if missing else ""
+        notes = [f"{one.name}: {one.describe_left_out()}." for one in session.tally if one.left_out]
+        return " ".join([*notes, f"Only of what is done ({missing})."] if missing else notes)
     if missing:
         return f"Not complete ({missing}): measurements and exports show what is done."
     return "Measure to see areas and counts."
