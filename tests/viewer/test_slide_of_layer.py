@@ -10,6 +10,7 @@ from napari.layers._source import Source
 from tests.fakes import noise
 
 from napari_twostage.errors import MissingPixelSizeError, SlideError
+from napari_twostage.geometry import Box
 from napari_twostage.viewer import reader
 from napari_twostage.viewer.slide_of_layer import mpp_of_layer, slide_of_layer
 
