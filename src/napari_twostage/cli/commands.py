@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.distributed import Cluster
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.slides.base import Slide
 
 VerbOutput = tuple[dict[str, Any], list[str], int]
 """A JSON-able summary, the same as lines of text, and the exit code."""
@@ -148,8 +149,9 @@ def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
         "tiles": plan.n_tiles,
         "fraction": plan.fraction,
         "estimated_seconds": plan.estimated_seconds,
-        "expected_dice": plan.expected_dice if known else None,
-        "expected_dice_before": plan.expected_dice_before if known else None,
+        "expected_dice": plan.expected_dice,
+        "expected_dice_before": plan.expected_dice_before,
+        "no_dice": plan.no_dice,
         "complete": there.complete,
         "missing": there.missing(),
     }
@@ -167,7 +169,7 @@ def write(options: Namespace) -> VerbOutput:
     with saving():
         for target in options.targets:
             with _bar(target.name, quiet=options.quiet) as show:
-                written.append(str(export(seg, target, progress=show)))
+                written.append(str(export(seg, target, progress=show, crop=options.crop)))
     there = completeness(seg)
     if not there.complete:
         sys.stderr.write(f"napari-twostage: {seg.path} is unfinished: {there.describe()}\n")
@@ -203,6 +205,8 @@ def info(options: Namespace) -> VerbOutput:
             "mpp_source": slide.mpp_source,
             "channels": slide.channels,
             "dtype": str(slide.dtype),
+            "intensity_range": list(slide.intensity_range),
+            "bounds": None if slide.bounds is None else slide.bounds.as_list(),
         }
         text = [
             f"slide      {slide.name} ({slide.format})",
@@ -210,12 +214,27 @@ def info(options: Namespace) -> VerbOutput:
             f"{height * slide.mpp[0] / 1000:.2f} × {width * slide.mpp[1] / 1000:.2f} mm",
             f"pixel size {slide.mpp[0]:.4g} × {slide.mpp[1]:.4g} µm ({slide.mpp_source})",
             f"pixels     {slide.channels} × {slide.dtype}",
+            *_more_about(slide),
             "levels     " + ", ".join(f"{h} × {w}" for h, w in slide.level_shapes),
         ]
         for name in bundled_names():
             grid = working_grid(slide, read_bundle(name).card)
             text.append(f"model      {name} would work at {grid.mpp[0]:.4g} µm per pixel")
     return summary, text, DONE
+
+
+def _more_about(slide: Slide) -> list[str]:
+    """Lines about a slide that apply to some only."""
+    lines = []
+    if slide.dtype != "uint8":
+        low, high = slide.intensity_range
+        lines.append(f"intensity  {low:g} to {high:g}, shown as black and as full intensity")
+    if (box := slide.bounds) is not None:
+        lines.append(
+            f"bounds     {box.height:,} × {box.width:,} pixels from row {box.top:,}, column "
+            f"{box.left:,}: QuPath opens only these"
+        )
+    return lines
 
 
 def _machine() -> VerbOutput:

@@ -18,6 +18,7 @@ from napari_twostage.errors import (
 )
 from napari_twostage.io.paths import is_vacant, locate, same_file
 from napari_twostage.io.url import Url
+from napari_twostage.models.card import REDUCED
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Box, Scale, Shape
@@ -30,8 +31,8 @@ log = logging.getLogger(__name__)
 
 ENLARGED, ENLARGED_LIMIT = 2.0, 8.0
 """Factors by which a slide may be enlarged for a model: without a warning, and at all."""
-REDUCED, REDUCED_LIMIT = 4.0, 64.0
-"""Factors by which its finest level may be reduced."""
+REDUCED_LIMIT = 64.0
+"""Factor by which its finest level may be reduced at all; without a warning, by `REDUCED`."""
 EXAMPLE = "slide.twostage.zarr"
 
 
@@ -99,6 +100,8 @@ def require_same(path: Location, record: Record, slide: Slide, wanted: Parameter
     """
     found = record.parameters
     differing = found.differing(wanted)
+    if same_tissue(record, wanted.tissue):
+        differing = [name for name in differing if name != "tissue"]
     # one channel has several spellings: its number, as text too, and its name
     if "channel" in differing and slide.fingerprint() == record.slide.fingerprint:
         differing.remove("channel")
@@ -113,6 +116,14 @@ def require_same(path: Location, record: Record, slide: Slide, wanted: Parameter
             f"{path} was made with {', '.join(listed)}; "
             "choose another output folder, or overwrite it"
         )
+
+
+def same_tissue(record: Record, wanted: bool | None) -> bool:
+    """Whether a result was made as `RunOptions.tissue` asks; None takes what there is."""
+    made_with = record.parameters.tissue
+    if wanted is None or made_with == wanted:
+        return True
+    return made_with is None and record.tissue is not None and record.tissue.searched == wanted
 
 
 def require_inside(region: Box, shape: Shape) -> Box:

@@ -27,7 +27,7 @@ class RunKeywords(TypedDict, total=False):
     budget_s: float | None
     refine: Refine
     region: Box | None
-    tissue: bool
+    tissue: bool | None
     uncertainty: str | None
     channel: int | str | None
     overwrite: bool
@@ -54,8 +54,9 @@ class RunOptions:
     """``selected``, ``none`` (stage 1 only) or ``all``."""
     region: Box | None = None
     """Segment only tiles that touch this box of the slide's level 0."""
-    tissue: bool = True
-    """Look for tissue first; False segments everything."""
+    tissue: bool | None = None
+    """True looks for tissue first, False segments everything; None looks for tissue on bright glass
+    and segments everything of a dark field."""
     uncertainty: str | None = None
     """A name in `uncertainty.MEASURES`; the model's own if None."""
     channel: int | str | None = None
@@ -70,7 +71,9 @@ class RunOptions:
             raise SelectionError(
                 f"region must be a Box(top, left, bottom, right) of level 0; found {self.region!r}"
             )
-        for name in ("tissue", "overwrite", "take_over"):
+        if not isinstance(self.tissue, bool | None):
+            raise SelectionError(f"tissue must be True, False or None; found {self.tissue!r}")
+        for name in ("overwrite", "take_over"):
             if not isinstance(getattr(self, name), bool):
                 raise SelectionError(f"{name} must be True or False; found {getattr(self, name)!r}")
         if isinstance(self.channel, bool) or not isinstance(self.channel, int | str | None):

@@ -9,9 +9,12 @@ import numpy as np
 
 from napari_twostage.measure.blocks import blocks
 from napari_twostage.measure.objects import iter_objects
-from napari_twostage.method.tiling import TileState
+from napari_twostage.measure.tissue_area import measured_box, tissue_mm2
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Box
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
@@ -31,7 +34,7 @@ class ClassArea:
     area_mm2: float
     """Area in square millimetres."""
     tissue_fraction: float
-    """Share of the tissue, in [0, 1]; the tissue is every tile that is not `TileState.OUTSIDE`."""
+    """Share of `tissue_area.tissue_mm2`; above 1 where more than tissue is labelled."""
     refined_fraction: float
     """Share of the class's pixels that come from stage 2, in [0, 1]."""
 
@@ -41,7 +44,8 @@ def areas(
 ) -> list[ClassArea]:
     """Measure the area of each class, in the order of ``result.classes``.
 
-    The finest labels are read once, a block at a time, so memory does not grow with the slide.
+    In a result of a region, pixels inside it count, and objects whose centre lies in it. The finest
+    labels are read once, a block at a time, so memory does not grow with the slide.
 
     Parameters
     ----------
@@ -52,17 +56,26 @@ def areas(
     progress : callable
         Called with the share done, in [0, 1], after each block.
     """
-    tissue = _tissue_pixels(result)
+    tissue = tissue_mm2(result) or 0.0
+    everything = result.record.parameters.region is None
+    inside = result.grid.box if everything else result.box_to_fine(measured_box(result))
     pixels, refined, objects = np.zeros((3, 256), np.int64)
     if count_objects:
-        for found in iter_objects(result, outlines=False, progress=progress):
+        part = 1.0 if everything else 0.5
+        for found in iter_objects(
+            result, outlines=False, progress=lambda done: progress(part * done)
+        ):
+            y, x = found.centroid
+            if inside.top <= y < inside.bottom and inside.left <= x < inside.right:
+                objects[found.value] += 1
             pixels[found.value] += found.pixels
             refined[found.value] += found.refined_pixels
-            objects[found.value] += 1
-    else:
-        for block in blocks(result, progress):
-            pixels += np.bincount(block.labels.ravel(), minlength=256)
-            refined += np.bincount(block.labels[block.refined], minlength=256)
+    if not (count_objects and everything):  # objects may reach beyond the region
+        before = 0.5 if count_objects else 0.0
+        pixels, refined = _count_pixels(
+            result, inside, lambda done: progress(before + (1 - before) * done)
+        )
+    pixel_mm2 = result.grid.pixel_area_um2 / 1e6
     return [
         ClassArea(
             name=kind.name,
@@ -70,19 +83,22 @@ def areas(
             value=kind.value,
             objects=int(objects[kind.value]) if count_objects else None,
             pixels=int(pixels[kind.value]),
-            area_mm2=float(pixels[kind.value] * result.grid.pixel_area_um2 / 1e6),
-            tissue_fraction=float(pixels[kind.value] / max(1, tissue)),
+            area_mm2=float(pixels[kind.value] * pixel_mm2),
+            tissue_fraction=float(pixels[kind.value] * pixel_mm2 / tissue) if tissue else 0.0,
             refined_fraction=float(refined[kind.value] / max(1, pixels[kind.value])),
         )
         for kind in result.classes
     ]
 
 
-def _tissue_pixels(result: Result) -> int:
-    """Pixels of all tiles that are not outside; the last row and column may be cut."""
-    rows, columns = (
-        np.minimum(result.tiles.tile_px, length - np.arange(count) * result.tiles.tile_px)
-        for count, length in zip(result.tiles.shape, result.grid.shape, strict=True)
-    )
-    inside = result.states != TileState.OUTSIDE
-    return int(rows @ inside @ columns)
+def _count_pixels(
+    result: Result, inside: Box, progress: ProgressCallback
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels of each label value inside a box of the fine grid, and those of stage 2: (256,)."""
+    pixels, refined = np.zeros((2, 256), np.int64)
+    for block in blocks(result, progress):
+        part = block.box.intersect(inside).shift(-block.box.top, -block.box.left)
+        labels = block.labels[part.slices]
+        pixels += np.bincount(labels.ravel(), minlength=256)
+        refined += np.bincount(labels[block.refined[part.slices]], minlength=256)
+    return pixels, refined

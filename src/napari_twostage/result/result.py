@@ -300,7 +300,12 @@ class Result:
     @property
     def ranking(self) -> Ranking:
         """All scored tiles as they stand, the highest score first."""
-        return Ranking(self._files.scores.statistics, self.card.refinement_gain)
+        unfit = self.card.unfit_for(self.slide_mpp)
+        if not self.tissue_known:
+            unfit = "no tissue was searched yet"
+        elif not self.coarse_complete:
+            unfit = "the coarse pass is unfinished"
+        return Ranking(self._files.scores.statistics, self.card.refinement_gain, unfit)
 
     def select(self, selection: Selection, *, seconds_per_tile: float | None = None) -> Plan:
         """Turn a selection, its region on the fine grid, into a plan.

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from napari_twostage.geometry import Box, Scale, Shape, level_factors
+from napari_twostage.slides.intensity import measure_range
 from napari_twostage.slides.lazy import dask_levels
 from napari_twostage.slides.resample import resample, source_box
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     import dask.array as da
@@ -27,11 +28,6 @@ invisible, and the next finer level would cost four to sixteen times the pixels.
 
 _BAND_PX = 1 << 24
 """Source pixels resampled at once; bounds the memory of strong reductions."""
-
-_PERCENTILES = (0.1, 99.9)
-_WHOLE_LEVEL_PX = 16 << 20
-_BLOCKS_PER_AXIS, _BLOCK_PX = 8, 512
-"""Sample of a coarsest level larger than `_WHOLE_LEVEL_PX`, for the intensity range."""
 
 
 class Slide(ABC):
@@ -60,6 +56,8 @@ class Slide(ABC):
     factors : sequence of (float, float), optional
         Level-0 pixels per pixel (y, x) of each level, if the format states them; else they
         follow from the shapes.
+    bounds : Box, optional
+        Part of level 0 that was scanned, if the format states one: QuPath opens only that.
     """
 
     def __init__(
@@ -74,6 +72,7 @@ class Slide(ABC):
         format: str,  # noqa: A002 - the key of the record
         path: Location | None = None,
         factors: Sequence[Scale] | None = None,
+        bounds: Box | None = None,
     ) -> None:
         self.name = name
         self.level_shapes: tuple[Shape, ...] = tuple(level_shapes)
@@ -84,6 +83,7 @@ class Slide(ABC):
         self.mpp_source = mpp_source
         self.format = format
         self.path = path
+        self.bounds = bounds
         self.channel: int | str | None = None
         """Channel chosen by the user from a file with several."""
 
@@ -174,21 +174,10 @@ class Slide(ABC):
     def intensity_range(self) -> tuple[float, float]:
         """Values (low, high) shown as black and as full intensity; one pair for all tiles.
 
-        8-bit slides are shown as they are: (0, 255). For 16-bit slides, the 0.1 and 99.9
-        percentile of the coarsest level; if that has more than 16 Mpx, of a regular sample.
+        8-bit slides are shown as they are: (0, 255). For 16-bit slides, see
+        `intensity.measure_range`.
         """
-        if self.dtype == np.uint8:
-            return 0.0, 255.0
-        level = len(self.level_shapes) - 1
-        colours = min(self.channels, 3)  # the fourth is alpha
-        sample = np.concatenate(
-            [
-                self.read(box, level)[..., :colours].ravel()
-                for box in _sample_boxes(self.level_shapes[level])
-            ]
-        )
-        low, high = np.percentile(sample, _PERCENTILES)
-        return float(low), float(max(high, low + 1))
+        return (0.0, 255.0) if self.dtype == np.uint8 else measure_range(self)
 
     def tile_shape(self, level: int) -> Shape:  # noqa: ARG002 - formats with tiles override
         """Rows and columns that the file stores as one piece at `level`."""
@@ -238,15 +227,3 @@ def reflected(start: int, stop: int, length: int) -> NDArray[np.intp]:
         return np.zeros(stop - start, np.intp)
     position = np.arange(start, stop) % (2 * (length - 1))
     return np.minimum(position, 2 * (length - 1) - position)
-
-
-def _sample_boxes(shape: Shape) -> Iterator[Box]:
-    """The whole plane, or evenly spread blocks of it if it is large."""
-    height, width = shape
-    if height * width <= _WHOLE_LEVEL_PX:
-        yield Box(0, 0, height, width)
-        return
-    rows, columns = min(height, _BLOCK_PX), min(width, _BLOCK_PX)
-    for top in np.linspace(0, height - rows, _BLOCKS_PER_AXIS).astype(int):
-        for left in np.linspace(0, width - columns, _BLOCKS_PER_AXIS).astype(int):
-            yield Box.at(int(top), int(left), rows, columns)

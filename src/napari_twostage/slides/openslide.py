@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError, reason_of
+from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.limits import check_sides
 from napari_twostage.slides.pixel_size import resolve_mpp
 from napari_twostage.slides.view import on_white
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import openslide
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box, Scale, Shape
+    from napari_twostage.geometry import Scale, Shape
 
 
 def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -> Slide:
@@ -37,7 +40,8 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
     -------
     Slide
         8-bit RGB over OpenSlide's whole plane, white outside the scanned area, so that
-        positions are those of other software that does not crop.
+        positions are those of other software that does not crop. `Slide.bounds` is the area
+        that others crop to.
 
     Raises
     ------
@@ -111,6 +115,7 @@ class OpenSlideSlide(Slide):
             mpp_source=mpp_source,
             format=f"{self._properties.get('openslide.vendor', 'unknown')} through OpenSlide",
             path=path,
+            bounds=_stated_bounds(self._properties, handle.level_dimensions[0]),
         )
 
     def tile_shape(self, level: int) -> Shape:
@@ -171,3 +176,17 @@ def _stated_mpp(handle: openslide.OpenSlide) -> tuple[Scale, str] | None:
     except ValueError:
         return None
     return (mpp, "OpenSlide mpp") if min(mpp) > 0 else None
+
+
+def _stated_bounds(properties: Mapping[str, str], size: tuple[int, int]) -> Box | None:
+    """The scanned part of level 0, of (width, height) pixels, as OpenSlide states it; else None."""
+    try:
+        left, top, width, height = (
+            int(properties[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height")
+        )
+    except (KeyError, ValueError):
+        return None
+    if min(width, height) < 1:
+        return None
+    inside = Box.at(top, left, height, width).clip((size[1], size[0]))
+    return inside if inside.area else None

@@ -1,0 +1,43 @@
+"""Area of the tissue that a result has labels of: what areas of classes are shares of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_twostage.geometry import Box
+from napari_twostage.method.tiling import TileState
+from napari_twostage.method.tissue import mask_areas
+
+if TYPE_CHECKING:
+    from napari_twostage.result.result import Result
+
+
+def measured_box(result: Result) -> Box:
+    """The part of level 0 that is measured: the region that was segmented, else all of it."""
+    whole = Box(0, 0, *result.record.slide.level_shapes[0])
+    region = result.record.parameters.region
+    return whole if region is None else region.clip((whole.bottom, whole.right))
+
+
+def tissue_mm2(result: Result) -> float | None:
+    """Tissue that has labels, inside `measured_box`, in mm²; None before tissue detection.
+
+    Without the margin that is segmented around tissue, and without the parts of pixels of its mask
+    that lie beyond the slide or the region. It grows with the coarse pass, at whose end it is
+    `TissueRecord.area_mm2`.
+    """
+    if not result.tissue_known:
+        return None
+    mask, grid = result.tissue_mask
+    box = measured_box(result)
+    ends = (box.top, box.bottom), (box.left, box.right)
+    rows, columns = (
+        np.clip(np.arange(count + 1) * result.tiles.tile_px * step, *within)
+        for count, step, within in zip(
+            result.tiles.shape, result.grid.downsample, ends, strict=True
+        )
+    )
+    areas = mask_areas(mask, grid, (rows, columns))
+    return float(areas[result.states != TileState.OUTSIDE].sum() * grid.pixel_area_um2 / 1e6)

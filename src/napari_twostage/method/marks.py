@@ -1,0 +1,183 @@
+"""Pen marks and edges of coverslips on an overview: dark, but not stained tissue.
+
+Colour alone does not tell ink from stains: blue pen has the hue of Masson's blue, red pen that of
+Ponceau. Ink lies on the coverslip, out of focus, in strokes of one colour; tissue has nuclei and
+fibres. So ink is what is dense, of the hue of a pen, and smooth, on the overview as well as in
+fields read at cellular resolution. Edges of coverslips, air bubbles and dust are grey, and no
+stain is: regions that are grey as a whole are left out.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from napari_twostage.errors import ReadError
+from napari_twostage.geometry import Box, Grid
+from napari_twostage.slides.view import View
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_twostage.slides.base import Slide
+
+INK_DENSITY = 0.45
+"""Least optical density of ink in the channel that it absorbs most."""
+EDGE_DENSITY = 0.12
+"""Least density of the rim of a stroke, which is thinner or shares a pixel with the glass."""
+SMOOTH = 0.1
+"""Most that the density of ink varies: its standard deviation over its mean."""
+LEAST_UM2 = 2_000.0
+"""Square micrometres of the smallest mark: a dot of 50 µm."""
+FIELDS = 12
+"""Fields in which a mark is read at `FIELD_MPP`, micrometres per pixel, the size of cell parts."""
+FIELD_MPP = 1.0
+GREY = 0.25
+"""Most that the densities of the three channels of something grey differ, over their mean."""
+
+
+def density(pixels: NDArray[np.floating], glass: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Optical density of each channel, relative to the glass.
+
+    Parameters
+    ----------
+    pixels : (..., 3) float array
+        RGB in [0, 1].
+    glass : (3,) float array
+        RGB of empty glass, above 0.
+
+    Returns
+    -------
+    (..., 3) float32 array
+        At least 0; at most 2.41, the density of a grey level of 1 in 255.
+    """
+    return np.asarray(-np.log10((pixels / glass).clip(1 / 255, 1)), dtype=np.float32)
+
+
+def find_ink(
+    slide: Slide, pixels: NDArray[np.float32], grid: Grid, glass: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Find strokes of a pen on an overview.
+
+    Parameters
+    ----------
+    slide : Slide
+        Slide of the overview; a few fields of it are read.
+    pixels : (H, W, 3) float32 array
+        Overview in [0, 1].
+    grid : Grid
+        Grid of the overview.
+    glass : (3,) float32 array
+        RGB of empty glass.
+
+    Returns
+    -------
+    (H, W) bool array
+    """
+    channels = density(pixels, glass)
+    peak = channels.max(axis=-1)
+    coloured = _of_ink(channels)
+    cores = coloured & (peak >= INK_DENSITY) & (_variation(channels, peak) <= SMOOTH)
+    ink = np.zeros(peak.shape, bool)
+    if not cores.any():
+        return ink
+    numbers, _ = ndimage.label(cores, structure=np.ones((3, 3)))
+    areas = np.bincount(numbers.ravel()) * grid.pixel_area_um2
+    for number, place in enumerate(ndimage.find_objects(numbers), start=1):
+        inside = numbers[place] == number
+        if areas[number] < LEAST_UM2:
+            continue
+        corner = place[0].start, place[1].start
+        if _is_smooth(slide, grid, glass, np.argwhere(inside) + corner):
+            ink[place] |= inside
+    if not ink.any():
+        return ink
+    # the rest of the stroke, and its rim: a pixel half of which is something else
+    whole = ndimage.binary_propagation(ink, mask=ink | (coloured & (peak >= EDGE_DENSITY)))
+    return np.asarray(ndimage.binary_dilation(whole, np.ones((3, 3))))
+
+
+def _of_ink(channels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels with the hue of blue, green, red or black pen."""
+    red, green, blue = np.moveaxis(channels, -1, 0)
+    is_blue = (blue < 0.35 * red) & (green < 0.8 * red)
+    is_green = (green < 0.6 * red) & (green < blue)
+    is_red = (red < 0.3 * green) & (blue > 0.6 * green)
+    spread = channels.max(axis=-1) - channels.min(axis=-1)
+    is_black = spread < GREY * channels.mean(axis=-1)
+    return is_blue | is_green | is_red | is_black
+
+
+def _variation(channels: NDArray[np.float32], peak: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Standard deviation of the densities around each pixel, over the largest of them: (H, W)."""
+    size = (3, 3, 1)
+    mean = ndimage.uniform_filter(channels, size)
+    square = ndimage.uniform_filter(channels * channels, size)
+    deviation = np.sqrt((square - mean * mean).clip(0).max(axis=-1))
+    return np.asarray(deviation / np.maximum(peak, 1e-6), dtype=np.float32)
+
+
+def _is_smooth(
+    slide: Slide, grid: Grid, glass: NDArray[np.float32], pixels: NDArray[np.intp]
+) -> bool:
+    """Whether a mark has no texture at the resolution of cells, in most of a few fields.
+
+    Parameters
+    ----------
+    pixels : (n, 2) int array
+        Rows and columns of the mark on the overview.
+    """
+    factor = max(1, round(FIELD_MPP / min(slide.mpp)))
+    fine = Grid(slide.level_shapes[0], (1.0, 1.0), slide.mpp).coarser(factor)
+    view = View(slide, fine)
+    step = (grid.downsample[0] / factor, grid.downsample[1] / factor)
+    found = []
+    for row, column in pixels[:: max(1, len(pixels) // FIELDS)].tolist():
+        field = Box(row - 1, column - 1, row + 2, column + 2).scaled(step).clip(fine.shape)
+        with suppress(ReadError):
+            found.append(_roughness(view.read(field), glass))
+    return bool(found) and float(np.median(found)) <= SMOOTH
+
+
+def _roughness(pixels: NDArray[np.uint8], glass: NDArray[np.float32]) -> float:
+    """Standard deviation of the densities of a field, over the largest mean of a channel."""
+    channels = density(pixels / np.float32(255), glass).reshape(-1, 3)
+    return float(channels.std(axis=0).max() / max(channels.mean(axis=0).max(), 1e-6))
+
+
+def grey_regions(
+    numbers: NDArray[np.int32], pixels: NDArray[np.float32], glass: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Whether each region of a bright-field overview is grey as a whole, so not stained.
+
+    Parameters
+    ----------
+    numbers : (H, W) int32 array
+        Region of each pixel, from 1; 0 outside.
+    pixels : (H, W, 3) float32 array
+        Overview in [0, 1].
+    glass : (3,) float32 array
+        RGB of empty glass.
+
+    Returns
+    -------
+    (n + 1,) bool array
+        By number; all False on an overview without any colour.
+    """
+    count = int(numbers.max()) + 1
+    grey = np.zeros(count, bool)
+    if float(np.ptp(pixels, axis=-1).max()) <= 2 / 255:
+        return grey
+    channels = density(pixels, glass)
+    sizes = np.maximum(np.bincount(numbers.ravel(), minlength=count), 1)
+    means = np.stack(
+        [
+            np.bincount(numbers.ravel(), channels[..., index].ravel(), count) / sizes
+            for index in range(3)
+        ]
+    )
+    grey[1:] = (np.ptp(means, axis=0) < GREY * means.mean(axis=0))[1:]
+    return grey

@@ -1,0 +1,166 @@
+"""Range of values that a slide of more than 8 bits is shown and segmented with."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_twostage.errors import ReadError
+from napari_twostage.geometry import Box
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Shape
+    from napari_twostage.slides.base import Slide
+
+PERCENTILES = (0.1, 99.9)
+"""Percentiles of all values, which are the range of a slide that has much of everything."""
+WHOLE_LEVEL_PX = 64 << 20
+"""Pixels up to which the coarsest level is read whole,"""
+BLOCK_PX = 1024
+"""in blocks of this side; of a larger one, a sample is read:"""
+SAMPLES_PER_AXIS, SAMPLE_PX = 8, 512
+"""squares of this side, so many along each axis."""
+LOCAL_PX = 65
+"""Side of the square whose mean is a pixel's background: larger than cells on any level."""
+NOISES = 6.0
+"""Standard deviations of the noise above which a pixel is signal: 1 in 10⁹ by chance."""
+PLACES = 64
+"""Places of signal that are read at the finest level."""
+PLACE_PX = (32, 256)
+"""Least and longest side of what is read there: a cell."""
+WIDENED = 2.0
+"""Signal that goes so many times beyond the range of the percentiles widens it."""
+_VALUES = 1 << 16
+
+
+class _Extremes(NamedTuple):
+    """Pixels of a level that stand out from what surrounds them: (n, 2) rows and columns."""
+
+    bright: NDArray[np.int32]
+    dark: NDArray[np.int32]
+
+
+def measure_range(slide: Slide) -> tuple[float, float]:
+    """Measure the values (low, high) that become black and full intensity.
+
+    The 0.1 and 99.9 percentile of the coarsest level, unless signal lies far beyond them: rare
+    cells cover less than 0.1 % of a slide, and a coarse level averages small ones down. So
+    pixels that stand out from their surroundings by more than the noise are looked up at the finest
+    level, and where they exceed the percentiles' range twice, the range is widened to them. Single
+    hot pixels do not count.
+
+    Parameters
+    ----------
+    slide : Slide
+        Slide of uint16 values.
+
+    Returns
+    -------
+    (float, float)
+        ``low < high``.
+    """
+    level = len(slide.level_shapes) - 1
+    counts = np.zeros(_VALUES, np.int64)
+    bright, dark = [], []
+    for box in _sample_boxes(slide.level_shapes[level]):
+        values = slide.read(box, level)[..., : min(slide.channels, 3)]  # the fourth is alpha
+        counts += np.bincount(values.ravel(), minlength=_VALUES)
+        found = _extremes(values)
+        bright.append(found.bright + np.int32((box.top, box.left)))
+        dark.append(found.dark + np.int32((box.top, box.left)))
+    low, high = _percentiles(counts)
+    peak = _typical(_brightness(slide, level, np.concatenate(bright)), 90)
+    if peak is not None and peak - low > WIDENED * (high - low):
+        high = peak
+    depth = _typical(_darkness(slide, level, np.concatenate(dark)), 10)
+    if depth is not None and high - depth > WIDENED * (high - low):
+        low = depth
+    return low, max(high, low + 1)
+
+
+def _percentiles(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """`PERCENTILES` of counted values, as `numpy.percentile` interpolates them."""
+    below = np.cumsum(counts)
+    found = []
+    for percentile in PERCENTILES:
+        position = percentile / 100 * (below[-1] - 1)
+        first, second = np.searchsorted(below, [int(position), int(np.ceil(position))], "right")
+        found.append(float(first + (second - first) * (position % 1)))
+    return found[0], found[1]
+
+
+def _sample_boxes(shape: Shape) -> Iterator[Box]:
+    """The whole plane in blocks, or evenly spread squares of it if it is large."""
+    height, width = shape
+    if height * width <= WHOLE_LEVEL_PX:
+        yield from Box(0, 0, height, width).blocks(BLOCK_PX)
+        return
+    rows, columns = min(height, SAMPLE_PX), min(width, SAMPLE_PX)
+    for top in np.linspace(0, height - rows, SAMPLES_PER_AXIS).astype(int):
+        for left in np.linspace(0, width - columns, SAMPLES_PER_AXIS).astype(int):
+            yield Box.at(int(top), int(left), rows, columns)
+
+
+def _extremes(values: NDArray[np.generic]) -> _Extremes:
+    """Find pixels of a block that differ from the mean around them by more than the noise.
+
+    Parameters
+    ----------
+    values : (h, w, C) uint16 array
+    """
+    from scipy import ndimage
+
+    plane = values.max(axis=-1).astype(np.float32)
+    above = plane - ndimage.uniform_filter(plane, LOCAL_PX, mode="reflect")
+    steps = np.abs(np.diff(plane, axis=1 if plane.shape[1] > 1 else 0))
+    # the median deviation of a difference of two normal values is 0.6745 √2 of theirs
+    noise = float(np.median(steps)) / (0.6745 * np.sqrt(2)) if steps.size else 0.0
+    least = max(NOISES * noise, 2.0)  # two grey levels: constant ground has no noise
+    return _Extremes(
+        *(np.argwhere(mask).astype(np.int32) for mask in (above > least, above < -least))
+    )
+
+
+def _brightness(slide: Slide, level: int, pixels: NDArray[np.int32]) -> list[float]:
+    """Brightness of places of a level at the finest one, without hot pixels."""
+    from scipy import ndimage
+
+    return [
+        float(np.percentile(ndimage.grey_opening(plane, (2, 2)), 99))
+        for plane in _places(slide, level, pixels)
+    ]
+
+
+def _darkness(slide: Slide, level: int, pixels: NDArray[np.int32]) -> list[float]:
+    """Darkness of places of a level at the finest one, without dead pixels."""
+    from scipy import ndimage
+
+    return [
+        float(np.percentile(ndimage.grey_closing(plane, (2, 2)), 1))
+        for plane in _places(slide, level, pixels)
+    ]
+
+
+def _places(slide: Slide, level: int, pixels: NDArray[np.int32]) -> Iterator[NDArray[np.generic]]:
+    """Read the finest level (h, w) at a few of the pixels of a level, evenly spread in order."""
+    if not len(pixels):
+        return
+    chosen = np.unique(np.linspace(0, len(pixels) - 1, PLACES).round().astype(int))
+    for row, column in pixels[chosen].tolist():
+        pixel = Box(row, column, row + 1, column + 1).scaled(slide.factors[level])
+        height, width = (int(np.clip(side, *PLACE_PX)) for side in pixel.shape)
+        middle = (pixel.top + pixel.bottom) // 2, (pixel.left + pixel.right) // 2
+        box = Box.at(middle[0] - height // 2, middle[1] - width // 2, height, width)
+        with suppress(ReadError):
+            yield slide.read(box.clip(slide.level_shapes[0]))[..., : min(slide.channels, 3)].max(-1)
+
+
+def _typical(found: list[float], percentile: float) -> float | None:
+    """A high or low value of several places: not the extreme, which may be debris."""
+    return float(np.percentile(found, percentile)) if found else None
