@@ -84,7 +84,8 @@ class FakeSegmentation:
         shape = tuple(round(n * d) for n, d in zip(self.plane.shape, self.downsample, strict=True))
         slide = SimpleNamespace(path=None, bounds=self.bounds, level_shapes=(shape,))
         parameters = SimpleNamespace(region=None)
-        return SimpleNamespace(slide=slide, runs=(run,), parameters=parameters)
+        box = Box(0, 0, *shape)
+        return SimpleNamespace(slide=slide, runs=(run,), parameters=parameters, measured_box=box)
 
     @property
     def tissue_mask(self):

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_twostage.measure.blocks import blocks
 from napari_twostage.measure.objects import iter_objects
-from napari_twostage.measure.tissue_area import measured_box, tissue_mm2
+from napari_twostage.measure.tissue_area import tissue_mm2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def areas(
     """
     tissue = tissue_mm2(result) or 0.0
     everything = result.record.parameters.region is None
-    inside = result.grid.box if everything else result.box_to_fine(measured_box(result))
+    inside = result.grid.box if everything else result.box_to_fine(result.record.measured_box)
     pixels, refined, objects = np.zeros((3, 256), np.int64)
     if count_objects:
         part = 1.0 if everything else 0.5

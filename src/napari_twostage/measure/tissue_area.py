@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.geometry import Box
 from napari_twostage.method.tiling import TileState
 from napari_twostage.method.tissue import mask_areas
 
@@ -14,15 +13,8 @@ if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
 
-def measured_box(result: Result) -> Box:
-    """The part of level 0 that is measured: the region that was segmented, else all of it."""
-    whole = Box(0, 0, *result.record.slide.level_shapes[0])
-    region = result.record.parameters.region
-    return whole if region is None else region.clip((whole.bottom, whole.right))
-
-
 def tissue_mm2(result: Result) -> float | None:
-    """Tissue that has labels, inside `measured_box`, in mm²; None before tissue detection.
+    """Tissue that has labels, inside `Record.measured_box`, in mm²; None before tissue detection.
 
     Without the margin that is segmented around tissue, and without the parts of pixels of its mask
     that lie beyond the slide or the region. It grows with the coarse pass, at whose end it is
@@ -31,7 +23,7 @@ def tissue_mm2(result: Result) -> float | None:
     if not result.tissue_known:
         return None
     mask, grid = result.tissue_mask
-    box = measured_box(result)
+    box = result.record.measured_box
     ends = (box.top, box.bottom), (box.left, box.right)
     rows, columns = (
         np.clip(np.arange(count + 1) * result.tiles.tile_px * step, *within)

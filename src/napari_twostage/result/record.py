@@ -264,6 +264,12 @@ class Record:
             journal_version=2,
         )
 
+    @property
+    def measured_box(self) -> Box:
+        """Part of level 0 that figures are of: the region that is segmented, else the slide."""
+        height, width = self.slide.level_shapes[0]
+        return self.parameters.region or Box(0, 0, height, width)
+
     def with_run(self, run: RunRecord) -> Self:
         """Add a run that begins, or replace its entry when it ends."""
         same = bool(self.runs) and run.token is not None and self.runs[-1].token == run.token

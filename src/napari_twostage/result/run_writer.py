@@ -49,16 +49,15 @@ class RunWriter:
     ) -> None:
         """Keep the tissue, and the tiles that follow from it."""
         record = self._files.record
-        slide = Box(0, 0, *record.slide.level_shapes[0])
-        segmented = record.parameters.region or slide
+        slide, measured = Box(0, 0, *record.slide.level_shapes[0]), record.measured_box
         found = TissueRecord(
             searched=tissue.searched,
             bright_field=tissue.bright_field,
-            area_mm2=mask_area_mm2(tissue.measured, tissue.grid, segmented),
+            area_mm2=mask_area_mm2(tissue.measured, tissue.grid, measured),
             tiles=int(tiles.sum()),
             intensity_range=intensity_range,
             slide_mm2=mask_area_mm2(tissue.measured, tissue.grid, slide),
-            left_out_mm2=mask_area_mm2(tissue.left_out, tissue.grid, segmented) or None,
+            left_out_mm2=mask_area_mm2(tissue.left_out, tissue.grid, measured) or None,
         )
         self._files.write_record(replace(record, tissue=found))
         self._files.scores.save_tissue(tissue, tiles)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from napari_twostage.errors import ReadError
 from napari_twostage.geometry import Box
+from napari_twostage.slides.lazy import TiledImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Shape
-    from napari_twostage.slides.base import Slide
+    from napari_twostage.geometry import Scale, Shape
 
 PERCENTILES = (0.1, 99.9)
 """Percentiles of all values, which are the range of a slide that has much of everything."""
@@ -39,6 +39,12 @@ WIDENED = 2.0
 _VALUES = 1 << 16
 
 
+class Pyramid(TiledImage, Protocol):
+    """The part of `Slide` that its range follows from."""
+
+    factors: tuple[Scale, ...]
+
+
 class _Extremes(NamedTuple):
     """Pixels of a level that stand out from what surrounds them: (n, 2) rows and columns."""
 
@@ -46,7 +52,7 @@ class _Extremes(NamedTuple):
     dark: NDArray[np.int32]
 
 
-def measure_range(slide: Slide) -> tuple[float, float]:
+def measure_range(slide: Pyramid) -> tuple[float, float]:
     """Measure the values (low, high) that become black and full intensity.
 
     The 0.1 and 99.9 percentile of the coarsest level, unless signal lies far beyond them: rare
@@ -57,7 +63,7 @@ def measure_range(slide: Slide) -> tuple[float, float]:
 
     Parameters
     ----------
-    slide : Slide
+    slide : Pyramid
         Slide of uint16 values.
 
     Returns
@@ -127,7 +133,7 @@ def _extremes(values: NDArray[np.generic]) -> _Extremes:
     )
 
 
-def _brightness(slide: Slide, level: int, pixels: NDArray[np.int32]) -> list[float]:
+def _brightness(slide: Pyramid, level: int, pixels: NDArray[np.int32]) -> list[float]:
     """Brightness of places of a level at the finest one, without hot pixels."""
     from scipy import ndimage
 
@@ -137,7 +143,7 @@ def _brightness(slide: Slide, level: int, pixels: NDArray[np.int32]) -> list[flo
     ]
 
 
-def _darkness(slide: Slide, level: int, pixels: NDArray[np.int32]) -> list[float]:
+def _darkness(slide: Pyramid, level: int, pixels: NDArray[np.int32]) -> list[float]:
     """Darkness of places of a level at the finest one, without dead pixels."""
     from scipy import ndimage
 
@@ -147,7 +153,7 @@ def _darkness(slide: Slide, level: int, pixels: NDArray[np.int32]) -> list[float
     ]
 
 
-def _places(slide: Slide, level: int, pixels: NDArray[np.int32]) -> Iterator[NDArray[np.generic]]:
+def _places(slide: Pyramid, level: int, pixels: NDArray[np.int32]) -> Iterator[NDArray[np.generic]]:
     """Read the finest level (h, w) at a few of the pixels of a level, evenly spread in order."""
     if not len(pixels):
         return
