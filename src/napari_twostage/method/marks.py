@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 INK_DENSITY = 0.45
 """Least optical density of ink in the channel that it absorbs most."""
-EDGE_DENSITY = 0.12
-"""Least density of the rim of a stroke, which is thinner or shares a pixel with the glass."""
+THIN_DENSITY, RIM_DENSITY = 0.2, 0.1
+"""Least density of the thinner parts of a stroke, and of its rim,"""
+RIM_UM = 32.0
+"""which is so many micrometres wide."""
 SMOOTH = 0.1
 """Most that the density of ink varies: its standard deviation over its mean."""
 LEAST_UM2 = 2_000.0
@@ -79,24 +81,25 @@ def find_ink(
     """
     channels = density(pixels, glass)
     peak = channels.max(axis=-1)
-    coloured = _of_ink(channels)
-    cores = coloured & (peak >= INK_DENSITY) & (_variation(channels, peak) <= SMOOTH)
+    coloured = _of_ink(channels) & (peak >= RIM_DENSITY)
+    cores = coloured & (peak >= THIN_DENSITY) & (_variation(peak) <= SMOOTH)
     ink = np.zeros(peak.shape, bool)
-    if not cores.any():
-        return ink
     numbers, _ = ndimage.label(cores, structure=np.ones((3, 3)))
     areas = np.bincount(numbers.ravel()) * grid.pixel_area_um2
     for number, place in enumerate(ndimage.find_objects(numbers), start=1):
-        inside = numbers[place] == number
         if areas[number] < LEAST_UM2:
             continue
-        corner = place[0].start, place[1].start
-        if _is_smooth(slide, grid, glass, np.argwhere(inside) + corner):
+        inside = numbers[place] == number
+        where = np.argwhere(inside) + np.array((place[0].start, place[1].start))
+        dense = float(np.percentile(peak[place][inside], 90)) >= INK_DENSITY
+        if dense and _is_smooth(slide, grid, glass, where):
             ink[place] |= inside
     if not ink.any():
         return ink
-    # the rest of the stroke, and its rim: a pixel half of which is something else
-    whole = ndimage.binary_propagation(ink, mask=ink | (coloured & (peak >= EDGE_DENSITY)))
+    # and the rim, but not the stained tissue of the same hue that ink may touch
+    steps = max(1, round(RIM_UM / min(grid.mpp)))
+    whole = ndimage.binary_dilation(ink, np.ones((3, 3)), iterations=steps, mask=ink | coloured)
+    # at last pixels half of which are ink, whose hue is that of the mixture
     return np.asarray(ndimage.binary_dilation(whole, np.ones((3, 3))))
 
 
@@ -111,13 +114,12 @@ def _of_ink(channels: NDArray[np.float32]) -> NDArray[np.bool_]:
     return is_blue | is_green | is_red | is_black
 
 
-def _variation(channels: NDArray[np.float32], peak: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Standard deviation of the densities around each pixel, over the largest of them: (H, W)."""
-    size = (3, 3, 1)
-    mean = ndimage.uniform_filter(channels, size)
-    square = ndimage.uniform_filter(channels * channels, size)
-    deviation = np.sqrt((square - mean * mean).clip(0).max(axis=-1))
-    return np.asarray(deviation / np.maximum(peak, 1e-6), dtype=np.float32)
+def _variation(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Standard deviation of the 3 × 3 values around each pixel, over its own: (H, W)."""
+    mean = ndimage.uniform_filter(values, 3)
+    square = ndimage.uniform_filter(values * values, 3)
+    deviation = np.sqrt((square - mean * mean).clip(0))
+    return np.asarray(deviation / np.maximum(values, 1e-6), dtype=np.float32)
 
 
 def _is_smooth(
