@@ -52,7 +52,7 @@ def test_of_a_slide_without_objects_it_is_not(tmp_path: Path, refine: str) -> No
 
 @pytest.mark.parametrize("step", [CoarsePassStarted, CoarseWindowDone])
 def test_of_an_unfinished_coarse_pass_it_is_not(tmp_path: Path, step: type) -> None:
-    slide = noise_slide(900, 900)
+    slide = noise_slide(300, 300)
     steps = ts.iter_segment(slide, FakeModel(), tmp_path / "a.zarr", tissue=False)
     next(found for found in steps if isinstance(found, step))
     steps.close()

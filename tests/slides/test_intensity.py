@@ -17,11 +17,12 @@ def cells(
     """Round cells on a noisy ground, and the mask of their pixels."""
     rng = np.random.default_rng(0)
     plane = rng.normal(GROUND, noise, (side, side))
-    y, x = np.mgrid[:side, :side]
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     mask = np.zeros((side, side), bool)
     for _ in range(count):
-        top, left = rng.integers(radius, side - radius, 2)
-        mask |= (y - top) ** 2 + (x - left) ** 2 < radius**2
+        top, left = rng.integers(radius, side - radius, 2) - radius
+        place = slice(top, top + len(y)), slice(left, left + len(x))
+        mask[place] |= y**2 + x**2 < radius**2
     plane[mask] = rng.uniform(0.5 * brightness, brightness, mask.sum())
     return np.rint(plane).astype(np.uint16), mask
 
@@ -35,16 +36,16 @@ def pyramid(plane: np.ndarray, *factors: int) -> list[np.ndarray]:
     return [plane, *coarser]
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 40, 300])
+@pytest.mark.parametrize("count", [1, 2, 10, 100])
 @pytest.mark.parametrize("factors", [(), (4, 16), (64,)], ids=str)
 def test_cells_are_not_saturated_however_rare(count: int, factors: tuple[int, ...]) -> None:
-    plane, mask = cells(2048, count)
+    plane, mask = cells(1024, count)
     slide = open_slide(pyramid(plane, *factors), mpp=0.5)
     low, high = slide.intensity_range
     assert GROUND - 4 * NOISE <= low <= GROUND
     assert 0.75 * plane.max() <= high <= plane.max()
     shown = to_8_bit(plane, (low, high))
-    assert (shown[mask] == 255).mean() < 0.4
+    assert (shown[mask] == 255).mean() < 0.35
     assert np.median(shown[~mask]) <= 2
 
 

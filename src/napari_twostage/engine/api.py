@@ -84,8 +84,8 @@ def segment(
     refine : str
         ``selected`` (the default), ``none`` (stage 1 only) or ``all``.
     region : Box, optional
-        Segment only tiles that touch this box of the slide's level 0; areas, counts and the
-        tissue are measured inside it.
+        Segment only tiles that touch this box of the slide's level 0. Areas, objects and the
+        tissue are those inside it.
     tissue : bool, optional
         True looks for tissue first, False segments everything. By default tissue is looked for on
         bright glass; of a dark field, in which dim cells would be lost, everything is segmented.

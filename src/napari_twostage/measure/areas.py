@@ -12,9 +12,6 @@ from napari_twostage.measure.objects import iter_objects
 from napari_twostage.measure.tissue_area import tissue_mm2
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from napari_twostage.geometry import Box
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
@@ -44,8 +41,7 @@ def areas(
 ) -> list[ClassArea]:
     """Measure the area of each class, in the order of ``result.classes``.
 
-    In a result of a region, pixels inside it count, and objects whose centre lies in it. The finest
-    labels are read once, a block at a time, so memory does not grow with the slide.
+    The finest labels are read once, a block at a time, so memory does not grow with the slide.
 
     Parameters
     ----------
@@ -56,26 +52,17 @@ def areas(
     progress : callable
         Called with the share done, in [0, 1], after each block.
     """
-    tissue = tissue_mm2(result) or 0.0
-    everything = result.record.parameters.region is None
-    inside = result.grid.box if everything else result.box_to_fine(result.record.measured_box)
+    tissue, pixel_mm2 = tissue_mm2(result), result.grid.pixel_area_um2 / 1e6
     pixels, refined, objects = np.zeros((3, 256), np.int64)
     if count_objects:
-        part = 1.0 if everything else 0.5
-        for found in iter_objects(
-            result, outlines=False, progress=lambda done: progress(part * done)
-        ):
-            y, x = found.centroid
-            if inside.top <= y < inside.bottom and inside.left <= x < inside.right:
-                objects[found.value] += 1
+        for found in iter_objects(result, outlines=False, progress=progress):
             pixels[found.value] += found.pixels
             refined[found.value] += found.refined_pixels
-    if not (count_objects and everything):  # objects may reach beyond the region
-        before = 0.5 if count_objects else 0.0
-        pixels, refined = _count_pixels(
-            result, inside, lambda done: progress(before + (1 - before) * done)
-        )
-    pixel_mm2 = result.grid.pixel_area_um2 / 1e6
+            objects[found.value] += 1
+    else:
+        for block in blocks(result, progress):
+            pixels += np.bincount(block.labels.ravel(), minlength=256)
+            refined += np.bincount(block.labels[block.refined], minlength=256)
     return [
         ClassArea(
             name=kind.name,
@@ -89,16 +76,3 @@ def areas(
         )
         for kind in result.classes
     ]
-
-
-def _count_pixels(
-    result: Result, inside: Box, progress: ProgressCallback
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels of each label value inside a box of the fine grid, and those of stage 2: (256,)."""
-    pixels, refined = np.zeros((2, 256), np.int64)
-    for block in blocks(result, progress):
-        part = block.box.intersect(inside).shift(-block.box.top, -block.box.left)
-        labels = block.labels[part.slices]
-        pixels += np.bincount(labels.ravel(), minlength=256)
-        refined += np.bincount(labels[block.refined[part.slices]], minlength=256)
-    return pixels, refined

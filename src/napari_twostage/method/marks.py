@@ -3,8 +3,8 @@
 Colour alone does not tell ink from stains: blue pen has the hue of Masson's blue, red pen that of
 Ponceau. Ink lies on the coverslip, out of focus, in strokes of one colour; tissue has nuclei and
 fibres. So ink is what is dense, of the hue of a pen, and smooth, on the overview as well as in
-fields read at cellular resolution. Edges of coverslips, air bubbles and dust are grey, and no
-stain is: regions that are grey as a whole are left out.
+fields read at cellular resolution. Edges of coverslips, rims of air bubbles and dust are thin
+and grey, as stained tissue is not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from napari_twostage.errors import ReadError
 from napari_twostage.geometry import Box, Grid
+from napari_twostage.method.overview import disk
 from napari_twostage.slides.view import View
 
 if TYPE_CHECKING:
@@ -32,11 +33,15 @@ RIM_UM = 32.0
 """which is so many micrometres wide."""
 SMOOTH = 0.1
 """Most that the density of ink varies: its standard deviation over its mean."""
+LEAST_SHARE = 0.1
+"""Share of a pixel beside ink from which on it counts as ink."""
 LEAST_UM2 = 2_000.0
 """Square micrometres of the smallest mark: a dot of 50 µm."""
 FIELDS = 12
 """Fields in which a mark is read at `FIELD_MPP`, micrometres per pixel, the size of cell parts."""
 FIELD_MPP = 1.0
+LINE_UM, LINE_LENGTH_UM = 100.0, 500.0
+"""Most micrometres across a line, such as the edge of a coverslip, and least along it."""
 GREY = 0.25
 """Most that the densities of the three channels of something grey differ, over their mean."""
 
@@ -99,8 +104,29 @@ def find_ink(
     # and the rim, but not the stained tissue of the same hue that ink may touch
     steps = max(1, round(RIM_UM / min(grid.mpp)))
     whole = ndimage.binary_dilation(ink, np.ones((3, 3)), iterations=steps, mask=ink | coloured)
-    # at last pixels half of which are ink, whose hue is that of the mixture
-    return np.asarray(ndimage.binary_dilation(whole, np.ones((3, 3))))
+    return np.asarray(whole | _partly(whole, pixels))
+
+
+def _partly(ink: NDArray[np.bool_], pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels beside ink that are ink in part: their colour lies between it and the next ones'."""
+    near = ndimage.binary_dilation(ink, np.ones((3, 3)))
+    ring = near & ~ink
+    rows, columns = np.nonzero(ring)
+    covered, bare = (_mean_around(mask, pixels)[rows, columns] for mask in (ink, ~near))
+    change = covered - bare
+    share = ((pixels[rows, columns] - bare) * change).sum(-1) / np.maximum(
+        (change**2).sum(-1), 1e-6
+    )
+    partly = np.zeros(ink.shape, bool)
+    partly[rows, columns] = share > LEAST_SHARE
+    return partly
+
+
+def _mean_around(mask: NDArray[np.bool_], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean colour of the pixels of a mask in the 5 × 5 around each pixel: (H, W, 3)."""
+    weight = ndimage.uniform_filter(mask.astype(np.float32), 5)
+    total = ndimage.uniform_filter(pixels * mask[..., None], (5, 5, 1))
+    return np.asarray(total / np.maximum(weight, 1e-6)[..., None], dtype=np.float32)
 
 
 def _of_ink(channels: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -150,10 +176,13 @@ def _roughness(pixels: NDArray[np.uint8], glass: NDArray[np.float32]) -> float:
     return float(channels.std(axis=0).max() / max(channels.mean(axis=0).max(), 1e-6))
 
 
-def grey_regions(
-    numbers: NDArray[np.int32], pixels: NDArray[np.float32], glass: NDArray[np.float32]
+def grey_lines(
+    numbers: NDArray[np.int32],
+    pixels: NDArray[np.float32],
+    grid: Grid,
+    glass: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
-    """Whether each region of a bright-field overview is grey as a whole, so not stained.
+    """Whether each region of a bright-field overview is long, thin and, as a whole, grey.
 
     Parameters
     ----------
@@ -161,18 +190,18 @@ def grey_regions(
         Region of each pixel, from 1; 0 outside.
     pixels : (H, W, 3) float32 array
         Overview in [0, 1].
+    grid : Grid
+        Grid of the overview.
     glass : (3,) float32 array
         RGB of empty glass.
 
     Returns
     -------
     (n + 1,) bool array
-        By number; all False on an overview without any colour.
+        By number.
     """
     count = int(numbers.max()) + 1
     grey = np.zeros(count, bool)
-    if float(np.ptp(pixels, axis=-1).max()) <= 2 / 255:
-        return grey
     channels = density(pixels, glass)
     sizes = np.maximum(np.bincount(numbers.ravel(), minlength=count), 1)
     means = np.stack(
@@ -182,4 +211,12 @@ def grey_regions(
         ]
     )
     grey[1:] = (np.ptp(means, axis=0) < GREY * means.mean(axis=0))[1:]
+    if grey.any():  # tissue may be grey, as silver stains are, but is no line
+        wide = ndimage.binary_erosion(grey[numbers], disk(LINE_UM / 2, grid), border_value=1)
+        grey[np.unique(numbers[wide])] = False
+        for number, place in enumerate(ndimage.find_objects(numbers), start=1):
+            sides = (
+                (part.stop - part.start) * mpp for part, mpp in zip(place, grid.mpp, strict=True)
+            )
+            grey[number] &= max(sides) >= LINE_LENGTH_UM
     return grey

@@ -25,10 +25,6 @@ UNSCANNED_UM = 30.0
 """Radius, in micrometres, of the smallest area of exact 0 that counts as not scanned."""
 BRIGHT = 0.4
 """Median grey level, in [0, 1], above which a slide is bright field."""
-GLASS, COLOURED = 0.75, 0.1
-"""Least level of glass in every channel, and least difference of channels in stained tissue, by
-which bright field is known on slides of which the scanner left most black."""
-
 DAMAGE_PX = 8
 """Side of the smallest box, in overview pixels, to which damage is narrowed down."""
 
@@ -92,7 +88,9 @@ def read_overview(slide: Slide, grid: Grid) -> Overview:
         pixels[damaged] = np.median(pixels[~damaged], axis=0)
     pixels /= 255
     unscanned = _wide_parts(empty, grid) if empty.any() else empty
-    return Overview(pixels, damaged, unscanned, _is_bright_field(pixels, unscanned))
+    # Every fourth row and column: enough for a median.
+    bright_field = bool(np.median(pixels[::4, ::4].mean(axis=-1)) > BRIGHT)
+    return Overview(pixels, damaged, unscanned, bright_field)
 
 
 def _wide_parts(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
@@ -103,18 +101,6 @@ def _wide_parts(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
     opened = ndimage.binary_opening(around, probe)
     height, width = mask.shape
     return np.asarray(opened[reach[0] : reach[0] + height, reach[1] : reach[1] + width])
-
-
-def _is_bright_field(pixels: NDArray[np.float32], unscanned: NDArray[np.bool_]) -> bool:
-    """Whether most is bright, or what was scanned is coloured on bright glass."""
-    if np.median(pixels[::4, ::4].mean(axis=-1)) > BRIGHT:  # every fourth: enough for a median
-        return True
-    scanned = pixels[~unscanned]
-    if not unscanned.any() or not scanned.size or np.median(scanned.mean(axis=-1)) <= BRIGHT:
-        return False
-    # not so for saturated fluorescence, which is grey or lacks a colour
-    glass = np.percentile(scanned.min(axis=-1), 98)
-    return bool(glass > GLASS and np.ptp(scanned, axis=-1).max() > COLOURED)
 
 
 def disk(radius_um: float, grid: Grid) -> NDArray[np.bool_]:

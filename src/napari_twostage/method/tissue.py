@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_twostage.errors import SlideError
-from napari_twostage.method.marks import density, find_ink, grey_regions
+from napari_twostage.method.marks import density, find_ink, grey_lines
 from napari_twostage.method.overview import disk, overview_grid, read_overview
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ SMALLEST_UM2 = 10_000.0
 """Square micrometres; smaller specks count as dust on the glass."""
 MIN_DENSITY = 0.04
 """Smallest optical density above the glass that counts as tissue; less is noise."""
+SMOOTHED_PX = 3
+"""Pixels of the overview that smoothing reaches."""
 MIN_DARK_FIELD = 0.03
 """Smallest dark-field intensity above the background that counts as tissue, in [0, 1]."""
 
@@ -217,9 +219,9 @@ def _scanned_area(overview: Overview, grid: Grid) -> Tissue:
 def _search(slide: Slide, overview: Overview, grid: Grid) -> Tissue:
     """Find tissue on an overview; see `find_tissue`."""
     if overview.bright_field:
-        tissue, left_out = _stained(slide, overview, grid)
+        tissue, sharp, left_out = _stained(slide, overview, grid)
     else:
-        tissue, left_out = _glowing(overview), _nothing()
+        (tissue, sharp), left_out = _glowing(overview), _nothing()
     if not tissue.any():
         bright, dark = "stained tissue on bright glass", "signal on a dark ground"
         kind = bright if overview.bright_field else dark
@@ -229,39 +231,51 @@ def _search(slide: Slide, overview: Overview, grid: Grid) -> Tissue:
         )
     # Unreadable pixels may be tissue: the run reports their tiles as failed, not as background.
     mask = (_with_margin(tissue, grid) & ~left_out) | overview.damaged
-    return Tissue(mask, grid, overview.bright_field, margin=mask & ~tissue, left_out=left_out)
+    return Tissue(mask, grid, overview.bright_field, margin=mask & ~sharp, left_out=left_out)
 
 
-def _stained(
-    slide: Slide, overview: Overview, grid: Grid
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Stained tissue on bright glass, and what is dark but no tissue: two (H, W) masks."""
+Masks = tuple["NDArray[np.bool_]", ...]
+
+
+def _stained(slide: Slide, overview: Overview, grid: Grid) -> Masks:
+    """Stained tissue on bright glass, the same with sharp edges, and what is dark but no tissue."""
     pixels, scanned = overview.pixels, ~overview.unscanned
     glass = np.percentile(pixels[scanned], 98, axis=0).clip(0.3).astype(np.float32)
     ink = find_ink(slide, pixels, grid, glass) & scanned
-    signal = np.asarray(
-        ndimage.gaussian_filter(density(pixels, glass).max(axis=-1), 1), dtype=np.float32
-    )
+    peak = density(pixels, glass).max(axis=-1)
+    signal = ndimage.gaussian_filter(peak, 1)
     looked_at = scanned & ~ink
-    mask = looked_at & (signal > _threshold(signal[looked_at], MIN_DENSITY))
+    threshold = _threshold(signal[looked_at], MIN_DENSITY)
+    mask = looked_at & (signal > threshold)
     numbers, count = ndimage.label(mask, structure=np.ones((3, 3)))
     areas = np.bincount(numbers.ravel(), minlength=count + 1) * grid.pixel_area_um2
     # On a small image, a speck is small relative to the image.
     kept = areas >= min(SMALLEST_UM2, 0.001 * mask.size * grid.pixel_area_um2)
     kept[0] = False
-    grey = grey_regions(numbers, pixels, glass) & kept
-    left_out = ink | grey[numbers]
+    grey = grey_lines(numbers, pixels, grid, glass) & kept
+    if np.array_equal(grey, kept):  # nothing is stained: the image has no colours
+        grey[:] = False
+    left_out = ink | _sharp(grey[numbers], peak > threshold)
     tissue = ndimage.binary_fill_holes((kept & ~grey)[numbers])
-    return tissue & ~left_out & scanned & ~overview.damaged, left_out
+    tissue &= ~left_out & scanned & ~overview.damaged
+    return tissue, _sharp(tissue, peak > threshold), left_out
 
 
-def _glowing(overview: Overview) -> NDArray[np.bool_]:
-    """Signal on a dark ground, however small: (H, W)."""
+def _glowing(overview: Overview) -> Masks:
+    """Signal on a dark ground, however small, and the same with sharp edges."""
     intensity = overview.pixels.max(axis=-1)
     background = np.median(intensity[intensity <= np.median(intensity)])
-    signal = ndimage.gaussian_filter((intensity - background).clip(0), 1)
-    tissue = np.asarray(signal > _threshold(signal, MIN_DARK_FIELD), bool)
-    return np.asarray(ndimage.binary_fill_holes(tissue)) & ~overview.damaged
+    above = (intensity - background).clip(0)
+    signal = ndimage.gaussian_filter(above, 1)
+    threshold = _threshold(signal, MIN_DARK_FIELD)
+    tissue = ndimage.binary_fill_holes(signal > threshold) & ~overview.damaged
+    return tissue, _sharp(tissue, above > threshold)
+
+
+def _sharp(tissue: NDArray[np.bool_], bare: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tissue without pixels along its edge that smoothing has added: those not in `bare`."""
+    inner = ndimage.binary_erosion(tissue, np.ones((3, 3)), iterations=SMOOTHED_PX, border_value=1)
+    return np.asarray(tissue & (inner | bare))
 
 
 def _threshold(signal: NDArray[np.float32], least: float) -> float:

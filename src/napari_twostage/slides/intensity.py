@@ -34,8 +34,8 @@ PLACES = 64
 """Places of signal that are read at the finest level."""
 PLACE_PX = (32, 256)
 """Least and longest side of what is read there: a cell."""
-WIDENED = 2.0
-"""Signal that goes so many times beyond the range of the percentiles widens it."""
+WIDENED = 1.2
+"""Signal that exceeds the range of the percentiles by this factor widens it."""
 _VALUES = 1 << 16
 
 
@@ -58,8 +58,8 @@ def measure_range(slide: Pyramid) -> tuple[float, float]:
     The 0.1 and 99.9 percentile of the coarsest level, unless signal lies far beyond them: rare
     cells cover less than 0.1 % of a slide, and a coarse level averages small ones down. So
     pixels that stand out from their surroundings by more than the noise are looked up at the finest
-    level, and where they exceed the percentiles' range twice, the range is widened to them. Single
-    hot pixels do not count.
+    level, and where they exceed the range of the percentiles, it is widened to them. Single hot
+    pixels do not count.
 
     Parameters
     ----------
@@ -81,10 +81,10 @@ def measure_range(slide: Pyramid) -> tuple[float, float]:
         bright.append(found.bright + np.int32((box.top, box.left)))
         dark.append(found.dark + np.int32((box.top, box.left)))
     low, high = _percentiles(counts)
-    peak = _typical(_brightness(slide, level, np.concatenate(bright)), 90)
+    peak = _peak(slide, level, np.concatenate(bright), bright=True)
     if peak is not None and peak - low > WIDENED * (high - low):
         high = peak
-    depth = _typical(_darkness(slide, level, np.concatenate(dark)), 10)
+    depth = _peak(slide, level, np.concatenate(dark), bright=False)
     if depth is not None and high - depth > WIDENED * (high - low):
         low = depth
     return low, max(high, low + 1)
@@ -133,24 +133,24 @@ def _extremes(values: NDArray[np.generic]) -> _Extremes:
     )
 
 
-def _brightness(slide: Pyramid, level: int, pixels: NDArray[np.int32]) -> list[float]:
-    """Brightness of places of a level at the finest one, without hot pixels."""
-    from scipy import ndimage
+def _peak(slide: Pyramid, level: int, pixels: NDArray[np.int32], *, bright: bool) -> float | None:
+    """High value, or low one, of places of a level at the finest level; None without places.
 
-    return [
-        float(np.percentile(ndimage.grey_opening(plane, (2, 2)), 99))
-        for plane in _places(slide, level, pixels)
-    ]
-
-
-def _darkness(slide: Pyramid, level: int, pixels: NDArray[np.int32]) -> list[float]:
-    """Darkness of places of a level at the finest one, without dead pixels."""
-    from scipy import ndimage
-
-    return [
-        float(np.percentile(ndimage.grey_closing(plane, (2, 2)), 1))
-        for plane in _places(slide, level, pixels)
-    ]
+    Not the extreme: a tenth of the places may be debris, and single pixels hot or dead.
+    """
+    found = []
+    for plane in _places(slide, level, pixels):
+        signed = plane.astype(np.int64) * (1 if bright else -1)
+        pairs = [
+            np.minimum(first, second).ravel()
+            for first, second in ((signed[1:], signed[:-1]), (signed[:, 1:], signed[:, :-1]))
+        ]
+        both = np.concatenate(pairs)
+        found.append(float(np.percentile(both if both.size else signed, 99.9)))
+    if not found:
+        return None
+    typical = float(np.percentile(found, 90))
+    return typical if bright else -typical
 
 
 def _places(slide: Pyramid, level: int, pixels: NDArray[np.int32]) -> Iterator[NDArray[np.generic]]:
@@ -165,8 +165,3 @@ def _places(slide: Pyramid, level: int, pixels: NDArray[np.int32]) -> Iterator[N
         box = Box.at(middle[0] - height // 2, middle[1] - width // 2, height, width)
         with suppress(ReadError):
             yield slide.read(box.clip(slide.level_shapes[0]))[..., : min(slide.channels, 3)].max(-1)
-
-
-def _typical(found: list[float], percentile: float) -> float | None:
-    """A high or low value of several places: not the extreme, which may be debris."""
-    return float(np.percentile(found, percentile)) if found else None
