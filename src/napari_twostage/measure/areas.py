@@ -52,7 +52,7 @@ def areas(
     progress : callable
         Called with the share done, in [0, 1], after each block.
     """
-    tissue, pixel_mm2 = tissue_mm2(result), result.grid.pixel_area_um2 / 1e6
+    tissue, pixel_um2 = tissue_mm2(result), result.grid.pixel_area_um2
     pixels, refined, objects = np.zeros((3, 256), np.int64)
     if count_objects:
         for found in iter_objects(result, outlines=False, progress=progress):
@@ -70,8 +70,8 @@ def areas(
             value=kind.value,
             objects=int(objects[kind.value]) if count_objects else None,
             pixels=int(pixels[kind.value]),
-            area_mm2=float(pixels[kind.value] * pixel_mm2),
-            tissue_fraction=float(pixels[kind.value] * pixel_mm2 / tissue) if tissue else 0.0,
+            area_mm2=float(pixels[kind.value] * pixel_um2 / 1e6),
+            tissue_fraction=float(pixels[kind.value] * pixel_um2 / 1e6 / tissue) if tissue else 0.0,
             refined_fraction=float(refined[kind.value] / max(1, pixels[kind.value])),
         )
         for kind in result.classes

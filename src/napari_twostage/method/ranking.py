@@ -32,23 +32,13 @@ class Ranking:
     gain : float
         Share of a tile's expected wrong pixels that refinement corrects, in [0, 1]; measured when
         the model was made (card: ``refinement_gain``).
-    unfit : str
-        Reason, known from elsewhere, why no expected Dice may be stated; empty if there is none.
+    no_dice : str
+        Reason why no expected Dice is stated; empty if it is.
     """
 
     statistics: TileStatistics
     gain: float
-    unfit: str = ""
-
-    @cached_property
-    def no_dice(self) -> str:
-        """Reason why no expected Dice is stated; empty if it is.
-
-        Where stage 1 found nothing, the ratio would be one of nothing to nearly nothing.
-        """
-        known = self.statistics
-        found = np.nansum(known.true_positives) + np.nansum(known.false_positives)
-        return self.unfit or ("" if found > 0 else "the coarse pass found no objects")
+    no_dice: str = ""
 
     @cached_property
     def order(self) -> NDArray[np.intp]:
@@ -170,13 +160,12 @@ class Ranking:
         errors_after = errors - np.concatenate([[0.0], np.cumsum(gain * wrong)])
         total = 2 * right_after + errors_after
         dice = np.divide(2 * right_after, total, out=np.ones_like(total), where=total > 0)
-        no_dice = self.no_dice
         return Curve(
             scores=statistics.score.ravel()[order],
             left=np.concatenate([[0], np.cumsum(to_do)]),
-            dice=np.full_like(dice, np.nan) if no_dice else dice,
+            dice=np.full_like(dice, np.nan) if self.no_dice else dice,
             seconds_per_tile=seconds_per_tile,
-            no_dice=no_dice,
+            no_dice=self.no_dice,
         )
 
     def plan(
@@ -202,15 +191,14 @@ class Ranking:
         left = selected[~refined.ravel()[selected]]
         after = refined.copy()
         after.reshape(-1)[left] = True
-        no_dice = self.no_dice
         return Plan(
             n_tiles=len(left),
             selected=len(selected),
             fraction=len(selected) / max(1, len(self.order)),
             estimated_seconds=None if seconds_per_tile is None else len(left) * seconds_per_tile,
-            expected_dice=None if no_dice else self.expected_dice(after),
-            expected_dice_before=None if no_dice else self.expected_dice(refined),
-            no_dice=no_dice,
+            expected_dice=None if self.no_dice else self.expected_dice(after),
+            expected_dice_before=None if self.no_dice else self.expected_dice(refined),
+            no_dice=self.no_dice,
             tiles=Tiles(left, refined.shape[1]),
             selection=selection,
         )

@@ -300,12 +300,19 @@ class Result:
     @property
     def ranking(self) -> Ranking:
         """All scored tiles as they stand, the highest score first."""
-        unfit = self.card.unfit_for(self.slide_mpp)
+        return Ranking(self._files.scores.statistics, self.card.refinement_gain, self._no_dice)
+
+    @property
+    def _no_dice(self) -> str:
+        """Reason why no expected Dice is stated; empty if it is."""
         if not self.tissue_known:
-            unfit = "no tissue was searched yet"
-        elif not self.coarse_complete:
-            unfit = "the coarse pass is unfinished"
-        return Ranking(self._files.scores.statistics, self.card.refinement_gain, unfit)
+            return "no tissue was searched yet"
+        if not self.coarse_complete:
+            return "the coarse pass is unfinished"
+        known = self._files.scores.statistics
+        if not np.nansum(known.true_positives) + np.nansum(known.false_positives):
+            return "the coarse pass found no objects"  # a ratio of nothing to nearly nothing
+        return self.card.unfit_for(self.slide_mpp)
 
     def select(self, selection: Selection, *, seconds_per_tile: float | None = None) -> Plan:
         """Turn a selection, its region on the fine grid, into a plan.
