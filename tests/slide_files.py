@@ -126,6 +126,33 @@ def write_bif(path: Path, pixels: Pixels, *, overlap: int = 0) -> Path:
     return path
 
 
+def write_philips(path: Path, pixels: Pixels, *, spacing: str, levels: int = 3) -> Path:
+    """A Philips file: levels padded to whole tiles, spacings in XML, macro and label at the end."""
+    first = [float(part.strip('"').replace(",", ".")) for part in spacing.split()]
+    texts = [spacing] + [
+        " ".join(f'"{part * 2**number:.9f}"' for part in first) for number in range(1, levels)
+    ]
+    parts = "".join(
+        '<DataObject ObjectType="PixelDataRepresentation">'
+        f'<Attribute Name="DICOM_PIXEL_SPACING">{text}</Attribute></DataObject>'
+        for text in texts
+    )
+    about = (
+        '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
+        f'<Attribute Name="PIM_DP_SCANNED_IMAGES"><Array>{parts}</Array></Attribute></DataObject>'
+    )
+    common = {"software": "Philips DP v1.0", "metadata": None, "photometric": "rgb"}
+    with tifffile.TiffWriter(path, bigtiff=True) as tif:
+        for number, level in enumerate(_pyramid(pixels, levels)):
+            rows, columns = (-side % 64 for side in level.shape[:2])
+            padded = np.pad(level, ((0, rows), (0, columns), (0, 0)), constant_values=255)
+            text = about if not number else f"level={number}"
+            tif.write(padded, description=text, tile=(64, 64), compression="zlib", **common)
+        for name in ("Macro", "Label"):
+            tif.write(np.zeros((60, 50, 3), np.uint8), description=name, **common)
+    return path
+
+
 def write_ome(
     path: Path, pixels: Pixels, *, axes: str, levels: int = 3, **metadata: object
 ) -> Path:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import napari_twostage as ts
+from napari_twostage import errors
 
 WINDOW = ("napari", "qtpy", "superqt", "magicgui", "vispy")
 HEAVY = (
@@ -53,6 +54,14 @@ def test_every_public_name_is_there_and_listed() -> None:
     for name in ts.__all__:
         assert getattr(ts, name).__name__ == name
         assert name in dir(ts)
+
+
+def test_every_error_is_public() -> None:
+    ours = [one for one in vars(errors).values() if isinstance(one, type)]
+    for one in ours:
+        if issubclass(one, errors.TwoStageError):
+            assert getattr(ts, one.__name__) is one
+            assert one.__name__ in ts.__all__
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

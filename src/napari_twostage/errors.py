@@ -268,6 +268,18 @@ def one_line(error: BaseException) -> str:
     return f"{kind}: {text}" if text else kind
 
 
+def brief(value: object, most: int = 60) -> str:
+    """A value in a message: its ``repr`` in one line, cut if it is long.
+
+    Examples
+    --------
+    >>> brief("no such name"), brief(list(range(1000)), 12)
+    ("'no such name'", '[0, 1, 2, 3,...')
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def reason_of(error: BaseException | None) -> str:
     r"""Reason for an error of ours: the message of its cause in one line, else the cause's kind.
 

@@ -52,7 +52,11 @@ def test_a_finished_result_opens_and_exports_to_the_same_bytes(
     assert seg.edit_boxes  # one stands, one was taken back
     assert hashes(seg, tmp_path) == EXPECTED["finished"]
     before = json.loads((seg.path / "record.json").read_bytes())
-    assert json.loads(json.dumps(seg.record.as_dict())) == before
+    now = json.loads(json.dumps(seg.record.as_dict()))
+    assert now["parameters"].pop("picture") == {}  # where it had a channel
+    assert before["parameters"].pop("channel") is None
+    assert now["slide"].pop("seen_from_result") is None
+    assert now == before
 
 
 @pytest.mark.parametrize("name", ["finished", "stopped"])

@@ -26,7 +26,6 @@ def test_seconds_are_per_image_and_the_warm_up_is_free() -> None:
     pauses = iter([0.2, 0.01, 0.01, 0.01, 0.01])
     timing = time_per_item({"nap": lambda _: time.sleep(next(pauses))}, [0, 0], rounds=2)["nap"]
     assert all(0.01 <= seconds.wall < 0.1 for seconds in timing.rounds)
-    assert all(seconds.cpu < 0.01 for seconds in timing.rounds)  # asleep
 
 
 def test_the_caption_tells_the_machine() -> None:

@@ -57,3 +57,12 @@ def write_ome(tmp_path: Path) -> Write:
 def write_ndpi(tmp_path: Path) -> Write:
     """See `slide_files.write_ndpi`."""
     return partial(slide_files.write_ndpi, tmp_path / "slide.ndpi")
+
+
+@pytest.fixture(scope="session")
+def dicom_copy() -> Path:
+    """CMU-1-Small-Region as DICOM: one level, a label, an overview and a thumbnail."""
+    folder = Path(__file__).parents[3] / "shared/data/wsi/cmu1_small_region_dicom"
+    if not folder.is_dir():
+        pytest.skip("the DICOM copy of CMU-1 is not beside this checkout, in shared/data")
+    return folder

@@ -41,14 +41,51 @@ def test_not_an_image(tmp_path: Path, name: str) -> None:
     refused(tmp_path / name, f"{name} .*; ")
 
 
-@pytest.mark.parametrize("suffix", [".mrxs", ".dcm"])
-def test_what_only_openslide_reads_says_so(
-    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "start", "extra"),
+    [
+        ("a.mrxs", b"\xff\xd8\xff\xe0 a thumbnail, not the slide", "openslide"),
+        ("a.svslide", b"SQLite format 3", "openslide"),
+        ("a.dcm", bytes(128) + b"DICM", "dicom"),
+        ("DICOM without an ending", bytes(128) + b"DICM", "dicom"),
+        ("a.czi", b"ZISRAWFILE", "czi"),
+        ("a.lif", b"\x70\0\0\0\x20\1\0\0\x2a", "bioio"),
+        ("a.nd2", b"\0\0\0\x0cjP  of old files", "bioio"),
+    ],
+)
+def test_what_an_extra_reads_says_so(
+    tmp_path: Path, name: str, start: bytes, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("napari_twostage.slides.formats.find_spec", lambda _: None)
-    path = tmp_path / f"slide{suffix}"
-    path.write_bytes(b"\xff\xd8\xff\xe0 a thumbnail, not the slide")
-    refused(path, "install OpenSlide: pip install")
+    (tmp_path / name).write_bytes(start)
+    refused(tmp_path / name, rf"not installed; run: pip install 'napari-twostage\[{extra}\]'")
+
+
+def test_a_folder_of_dicom_files_says_what_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_twostage.slides.formats.find_spec", lambda _: None)
+    (tmp_path / "1.2.3").write_bytes(bytes(128) + b"DICM")
+    refused(tmp_path, r"is DICOM, .*pip install 'napari-twostage\[dicom\]'")
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (".vsi", "VSI, whose pixels are in its folder; convert it to OME-Zarr with bioformats2raw"),
+        (".oir", "an Olympus OIR; convert it"),
+        (".kfb", "a KFBio slide; export it as DICOM, SVS or TIFF"),
+        (".isyntax", "a Philips iSyntax; export it"),
+        (".afi", "a list of one SVS for each channel; open one of these"),
+        (".dzi", "open the slide that it was made from"),
+    ],
+)
+@pytest.mark.parametrize("start", [b"II*\0\x08\0\0\0", b"anything"], ids=["TIFF", "other"])
+def test_a_format_that_nothing_reads_says_what_to_export(
+    tmp_path: Path, ending: str, words: str, start: bytes
+) -> None:
+    (tmp_path / f"a{ending.upper()}").write_bytes(start)
+    refused(tmp_path / f"a{ending.upper()}", words)
 
 
 def test_a_damaged_plain_image(tmp_path: Path) -> None:
@@ -120,8 +157,8 @@ def test_an_unknown_compression(tmp_path: Path) -> None:
     refused(path, "strange.tif .*compression", mpp=1)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32])
-def test_pixels_of_another_type(tmp_path: Path, dtype: type) -> None:
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_pixels_that_are_no_real_numbers(tmp_path: Path, dtype: type) -> None:
     path = tmp_path / "measured.tif"
     tifffile.imwrite(path, np.zeros((32, 32), dtype))
     refused(path, f"measured.tif has {np.dtype(dtype).name} pixels; convert it", mpp=1)

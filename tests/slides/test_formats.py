@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from importlib import import_module
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import zarr
@@ -13,13 +14,14 @@ from napari_twostage.cli.parser import main
 from napari_twostage.slides import formats
 from napari_twostage.slides.formats import FORMATS, Format
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[2]
 MODULES = {
     "tiff": "tiff",
     "ome_zarr": "ome_zarr",
     "openslide": "openslide",
+    "dicom": "dicom",
+    "czi": "czi",
+    "bioio": "bioio_images",
     "image": "plain_images",
 }
 STARTS = {
@@ -33,6 +35,10 @@ STARTS = {
     b"\xff\x4f\xff\x51\0\x2f": "jpeg2k",
     b"BM\x9a\0\0\0": "bmp",
     b"RIFF\n\x1a\0\0WEBPVP8 ": "webp",
+    bytes(128) + b"DICM": "dicom",
+    b"ZISRAWFILE" + bytes(22): "czi",
+    b"\x70\0\0\0\x20\1\0\0\x2a": "bioio",
+    b"\xda\xce\xbe\x0a\x10\0\0\0": "bioio",
 }
 
 
@@ -50,7 +56,8 @@ def test_a_format_is_found_by_its_endings_in_any_case(one: Format) -> None:
 @pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.name)
 def test_its_reader_is_a_module_and_its_extra_can_be_installed(one: Format) -> None:
     assert import_module(f"napari_twostage.slides.{MODULES[one.reader]}")
-    assert one.extra in {None, "openslide"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert one.extra is None or one.extra in project["optional-dependencies"]
 
 
 @pytest.mark.parametrize("start", STARTS)

@@ -173,6 +173,42 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
     session.close()
 
 
+@pytest.mark.parametrize("frame", FRAMES[1:])
+def test_layers_follow_a_slide_that_is_moved_later(stage, frame) -> None:
+    stage.session.edit(Box(16, 16, 48, 64))
+    stage.wait()
+    height, width = stage.session.slide.level_shapes[0]
+    for name, value in frame.items():
+        setattr(stage.slide, name, value)
+    for role in ROLES:
+        layer = getattr(stage.ours, role)
+        shape = layer.data.shapes[0] if role == "labels" else layer.data.shape
+        for corner in ((0, 0), (1, 0), (0, 1)):
+            seen = layer.data_to_world(np.array(shape) * corner - 0.5)
+            reached = np.array(stage.slide.world_to_data(seen)) + 0.5
+            assert reached == pytest.approx(np.array((height, width)) * corner, abs=16)
+            if corner == (0, 0):
+                assert reached == pytest.approx((0, 0), abs=1e-6)
+        assert layer.units == stage.slide.units
+    first = stage.slide.world_to_data(stage.ours.edit.data_to_world((-0.5, -0.5)))
+    assert np.array(first) + 0.5 == pytest.approx((16, 16), abs=1e-6)
+    stage.session.discard_edit()
+    stage.wait()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_layer_that_was_removed_comes_back_when_it_is_shown(stage, role) -> None:
+    layer = getattr(stage.ours, role)
+    stage.viewer.layers.remove(layer)
+    assert not stage.ours.is_shown(role)
+    stage.ours.show(role, visible=False)
+    assert layer not in stage.viewer.layers
+    stage.ours.show(role, visible=True)
+    assert stage.ours.is_shown(role)
+    assert layer in stage.viewer.layers
+    stage.ours.redraw()
+
+
 @pytest.mark.parametrize(("frame", "fine_mpp"), SETTINGS)
 def test_an_edit_lies_where_its_labels_lie(tmp_path, frame, fine_mpp) -> None:
     card = make_card(fine_mpp=fine_mpp, mpp_range=(fine_mpp, fine_mpp))

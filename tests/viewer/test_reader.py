@@ -236,7 +236,7 @@ def test_labels_are_shown_where_the_slide_is_gone(result, warnings) -> None:
     (result.path.parent / "cells.tif").unlink()
     (labels,) = read(result.path)
     (message,) = warnings
-    assert "without their slide: there is no file" in message
+    assert "without their slide: cells.tif is neither beside" in message
     assert "\n" not in message
     assert labels.scale == pytest.approx((0.5, 0.5))
 

@@ -214,8 +214,32 @@ def test_a_missing_pixel_size_is_asked_for_and_never_guessed(open_window) -> Non
 
 
 def test_a_known_pixel_size_is_not_asked_for(window) -> None:
-    assert not window.enabled("mpp")
     assert window.part("mpp").value() == pytest.approx(0.5)
+    assert not window.part("file_mpp").isVisible()
+
+
+def test_a_stated_pixel_size_can_be_corrected_and_taken_back(window) -> None:
+    before = window.panel.session.slide
+    window.part("mpp").setValue(0.25)
+    assert window.panel.session.slide.mpp == (0.25, 0.25)
+    shown = [label.text() for label in window.panel.slide_section.findChildren(QLabel)]
+    assert any("given by the user; the file states 0.5" in text for text in shown)
+    window.part("file_mpp").click()
+    now = window.panel.session.slide
+    assert (now.mpp, now.mpp_source) == (before.mpp, before.mpp_source)
+    assert window.part("mpp").value() == pytest.approx(0.5)
+    assert not window.part("file_mpp").isVisible()
+
+
+def test_a_scale_that_the_user_gave_the_layer_counts(open_window, write_pyramid) -> None:
+    window = open_window()
+    path = write_pyramid(noise(90, 90))
+    (layer,) = window.viewer.open(path, plugin="napari-twostage")
+    window.viewer.layers.remove(layer)
+    layer.scale = (0.25, 0.25)
+    window.viewer.add_layer(layer)
+    assert window.panel.session.slide.mpp == pytest.approx((0.25, 0.25))
+    assert window.panel.session.slide.mpp_source == "the layer's scale"
 
 
 def test_a_wrong_pixel_size_can_be_corrected(open_window) -> None:
@@ -577,3 +601,16 @@ def test_removing_the_slide_while_it_runs_stops_its_work(window) -> None:
     window.until(lambda: not workers())
     window.until(lambda: not session.busy)
     assert not window.panel._closing
+
+
+@pytest.mark.parametrize(
+    ("mpp", "said"), [(1.5, "enlarged 3×"), (0.1, "reduced 5×"), (0.6, None), (0.2, None)]
+)
+def test_a_slide_far_from_the_models_pixel_size_is_warned_of(open_window, mpp, said) -> None:
+    window = open_window()
+    window.viewer.add_image(noise(90, 90), name="bare")
+    window.part("mpp").setValue(mpp)
+    window.use(FakeModel())
+    shown = " ".join(label.text() for label in window.panel.model_section.findChildren(QLabel))
+    assert ("labels may be poor" in shown) == (said is not None)
+    assert said is None or said in shown

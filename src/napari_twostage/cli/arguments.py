@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from napari_twostage.errors import LocationError
 from napari_twostage.geometry import Box
@@ -36,6 +36,30 @@ def box(text: str) -> Box:
             f"with a height and width of at least 1; found '{text}'"
         )
     return Box.at(top, left, height, width)
+
+
+def focal_plane(text: str) -> int | Literal["max"]:
+    """Read the number of a focal plane, or ``max``."""
+    if text == "max":
+        return "max"
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"expected the number of a focal plane, or max; found '{text}'"
+        )
+    return int(text)
+
+
+def intensity(text: str) -> tuple[float, float]:
+    """Read ``low,high`` in pixel values."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise argparse.ArgumentTypeError(
+            f"expected two pixel values, black and white, such as 100,4095; found '{text}'"
+        )
+    return low, high
 
 
 def pixel_size(text: str) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from napari_twostage.cli.checking import check_result
 from napari_twostage.cli.failures import DONE, FAILED
 from napari_twostage.cli.interrupts import saving
+from napari_twostage.cli.slide_info import describe_slide
 from napari_twostage.engine.api import prepare, run_to_end, working_grid
 from napari_twostage.engine.batch import TABLE, aligned, segment_all
 from napari_twostage.engine.checks import require_inside
@@ -36,6 +37,7 @@ from napari_twostage.models.bundle import bundled_names, read_bundle
 from napari_twostage.result.result_files import is_result
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import open_slide
+from napari_twostage.slides.picture import Picture
 from napari_twostage.utils.system import describe_machine
 
 if TYPE_CHECKING:
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
     from napari_twostage.distributed import Cluster
     from napari_twostage.models.bundle import Bundle
-    from napari_twostage.slides.base import Slide
 
 VerbOutput = tuple[dict[str, Any], list[str], int]
 """A JSON-able summary, the same as lines of text, and the exit code."""
@@ -55,7 +56,8 @@ def demo(options: Namespace) -> VerbOutput:
     """Segment the sample slide and draw an overview."""
     out = options.out or Path("demo")
     options.slide, options.out = sample_slide(), out / "CMU-1-Small-Region.twostage.zarr"
-    options.region = options.mpp = options.channel = options.scheduler = options.workers = None
+    options.region = options.mpp = options.scheduler = options.workers = None
+    options.scene = options.channel = options.z = options.t = options.intensity = None
     summary, text, code = segment(options)
     picture = export(Segmentation.open(summary["out"]), out / "overview.png")
     return (
@@ -70,7 +72,7 @@ def segment(options: Namespace) -> VerbOutput:
     wanted = _run_options(options)
     model = load_model(options.model, device=options.device, precision=options.precision)
     with (
-        open_slide(options.slide, mpp=options.mpp, channel=options.channel) as slide,
+        open_slide(options.slide, mpp=options.mpp, **wanted.picture.as_dict()) as slide,
         _cluster(options) as cluster,
     ):
         seg = prepare(slide, model, options.out, wanted)
@@ -95,9 +97,20 @@ def _run_options(options: Namespace) -> RunOptions:
         region=getattr(options, "region", None),  # batch has none
         tissue=options.tissue,
         uncertainty=options.uncertainty,
-        channel=options.channel,
+        **_picture(options).as_dict(),
         overwrite=options.overwrite,
         take_over=options.take_over,
+    )
+
+
+def _picture(options: Namespace) -> Picture:
+    """What to read of a slide."""
+    return Picture(
+        scene=options.scene,
+        channel=options.channel,
+        z=options.z,
+        t=options.t,
+        intensity=options.intensity,
     )
 
 
@@ -117,7 +130,7 @@ def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
 
 def refine(options: Namespace) -> VerbOutput:
     """Refine more of a result."""
-    seg = Segmentation.open(options.result)
+    seg = Segmentation.open(options.result, slide=options.slide)
     if options.take_over:
         seg.take_over()
     seg.attach_model(
@@ -163,7 +176,7 @@ def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
 
 def write(options: Namespace) -> VerbOutput:
     """Export a result to one or more files."""
-    seg = Segmentation.open(options.result)
+    seg = Segmentation.open(options.result, slide=options.slide)
     check_targets(seg, options.targets)
     written = []
     with saving():
@@ -195,46 +208,12 @@ def info(options: Namespace) -> VerbOutput:
         seg = Segmentation.open(options.path)
         summary, lines, code = _summarised(summarise(seg))
         return {**summary, "record": seg.record.as_dict()}, lines, code
-    with open_slide(options.path, mpp=options.mpp, channel=options.channel) as slide:
-        height, width = slide.level_shapes[0]
-        summary = {
-            "name": slide.name,
-            "format": slide.format,
-            "level_shapes": [list(shape) for shape in slide.level_shapes],
-            "mpp": list(slide.mpp),
-            "mpp_source": slide.mpp_source,
-            "channels": slide.channels,
-            "dtype": str(slide.dtype),
-            "intensity_range": list(slide.intensity_range),
-            "bounds": None if slide.bounds is None else slide.bounds.as_list(),
-        }
-        text = [
-            f"slide      {slide.name} ({slide.format})",
-            f"size       {height:,} × {width:,} pixels, "
-            f"{height * slide.mpp[0] / 1000:.2f} × {width * slide.mpp[1] / 1000:.2f} mm",
-            f"pixel size {slide.mpp[0]:.4g} × {slide.mpp[1]:.4g} µm ({slide.mpp_source})",
-            f"pixels     {slide.channels} × {slide.dtype}",
-            *_more_about(slide),
-            "levels     " + ", ".join(f"{h} × {w}" for h, w in slide.level_shapes),
-        ]
+    with open_slide(options.path, mpp=options.mpp, **_picture(options).as_dict()) as slide:
+        summary, text = describe_slide(slide)
         for name in bundled_names():
             grid = working_grid(slide, read_bundle(name).card)
             text.append(f"model      {name} would work at {grid.mpp[0]:.4g} µm per pixel")
     return summary, text, DONE
-
-
-def _more_about(slide: Slide) -> list[str]:
-    """Lines about a slide that apply to some only."""
-    lines = []
-    if slide.dtype != "uint8":
-        low, high = slide.intensity_range
-        lines.append(f"intensity  {low:g} to {high:g}, shown as black and as full intensity")
-    if (box := slide.bounds) is not None:
-        lines.append(
-            f"bounds     {box.height:,} × {box.width:,} pixels from row {box.top:,}, column "
-            f"{box.left:,}: QuPath opens only these"
-        )
-    return lines
 
 
 def _machine() -> VerbOutput:

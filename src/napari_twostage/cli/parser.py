@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_twostage.cli.arguments import box, pixel_size, place
+from napari_twostage.cli.arguments import box, focal_plane, intensity, pixel_size, place
 from napari_twostage.cli.console import write_result
 from napari_twostage.cli.failures import FAILED, STOPPED, collected_messages, report
 from napari_twostage.cli.interrupts import exit_if_interrupted, stopped_line
@@ -127,6 +127,7 @@ def _add_segment(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _add_refine(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "refine", "refine more of a result")
     verb.add_argument("result", type=place)
+    _moved_slide(verb)
     _device(verb)
     _criteria(verb)
     _region(verb, "only tiles that touch this part; alone: all of them")
@@ -151,6 +152,7 @@ def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
         action="store_false",
         help="GeoJSON from the slide's corner, where QuPath would crop to the scanned area",
     )
+    _moved_slide(verb)
 
 
 def _add_batch(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -267,7 +269,22 @@ def _cluster_options(verb: argparse.ArgumentParser) -> None:
 
 def _slide_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--mpp", type=pixel_size, help="µm per pixel: 0.5, or 0.5,0.25 for y,x")
-    verb.add_argument("--channel", help="number or name of a fluorescence channel")
+    verb.add_argument("--scene", help="number or name of a scan in a file with several")
+    verb.add_argument("--channel", help="number or name of a channel; rgb for three colour planes")
+    verb.add_argument("--z", type=focal_plane, help="focal plane of a stack: a number, or max")
+    verb.add_argument("--t", type=int, help="time point of a series")
+    verb.add_argument(
+        "--intensity",
+        type=intensity,
+        metavar="LOW,HIGH",
+        help="pixel values shown as black and white, for more than 8 bits",
+    )
+
+
+def _moved_slide(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--slide", type=place, help="the slide, if it is neither beside the result nor where it was"
+    )
 
 
 def _region(verb: argparse.ArgumentParser, purpose: str) -> None:

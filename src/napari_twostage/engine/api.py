@@ -11,6 +11,7 @@ from napari_twostage.engine.checks import (
     require_executor,
     require_model,
     require_place_for_result,
+    require_progress,
     require_same,
     result_place,
 )
@@ -91,8 +92,8 @@ def segment(
         bright glass; of a dark field, in which dim cells would be lost, everything is segmented.
     uncertainty : str, optional
         ``tent``, ``entropy`` or ``neg_plogp`` instead of the model's own.
-    channel : int or str, optional
-        Channel of a fluorescence slide that is given as a path or array.
+    scene, channel, z, t, intensity : optional
+        What to read of a slide that is given as a path or array; as for `open_slide`.
     overwrite : bool
         Replace an earlier result in `out`; False by default.
     take_over : bool
@@ -110,6 +111,7 @@ def segment(
     """
     options = RunOptions.from_keywords(keywords)
     require_executor(cluster)
+    require_progress(progress)
     seg = prepare(slide, model, out, options)
     watch(run_to_end(seg, options.selection(seg.card), cluster=cluster), progress)
     return seg
@@ -153,7 +155,9 @@ def prepare(
         model do not fit.
     """
     path = result_place(out)
-    opened = slide if isinstance(slide, Slide) else open_slide(slide, channel=options.channel)
+    opened = slide if isinstance(slide, Slide) else open_slide(slide, **options.picture.as_dict())
+    for notice in opened.notices:
+        log.warning("%s: %s", opened.name, notice)
     loaded = load_model(model) if isinstance(model, str | PathLike) else model
     require_model(loaded)
     parameters = options.parameters(opened, loaded.card)
@@ -166,7 +170,8 @@ def prepare(
         if options.overwrite and not is_vacant(path):
             remove_result(path)
         if is_vacant(path):
-            record = Record.new(opened, loaded, working_grid(opened, loaded.card), parameters)
+            grid = working_grid(opened, loaded.card)
+            record = Record.new(opened, loaded, grid, parameters, path)
             made = _make(path, record)
     with storage(path):
         findings = [] if made else repair_metadata(path)

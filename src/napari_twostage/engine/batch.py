@@ -149,7 +149,7 @@ def _row_of(
 ) -> BatchRow:
     """Segment one slide; its row says why, if it fails."""
     try:
-        with open_slide(source, mpp=mpp, channel=options.channel) as slide:
+        with open_slide(source, mpp=mpp, **options.picture.as_dict()) as slide:
             return _segment_one(
                 source, slide, model, result, options, progress=progress, cluster=cluster
             )

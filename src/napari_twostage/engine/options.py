@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
-from napari_twostage.engine.checks import require_inside
-from napari_twostage.errors import SelectionError
+from napari_twostage.engine.checks import require_inside, require_picture
+from napari_twostage.errors import SelectionError, SlideError, brief
 from napari_twostage.geometry import Box
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.record import Parameters
+from napari_twostage.slides.picture import Picture
 
 if TYPE_CHECKING:
     from napari_twostage.models.card import ModelCard
@@ -29,7 +30,11 @@ class RunKeywords(TypedDict, total=False):
     region: Box | None
     tissue: bool | None
     uncertainty: str | None
+    scene: int | str | None
     channel: int | str | None
+    z: int | Literal["max"] | None
+    t: int | None
+    intensity: tuple[float, float] | None
     overwrite: bool
     take_over: bool
 
@@ -59,8 +64,16 @@ class RunOptions:
     and segments everything of a dark field."""
     uncertainty: str | None = None
     """A name in `uncertainty.MEASURES`; the model's own if None."""
+    scene: int | str | None = None
+    """Scene of a slide that is given as a path; this and what follows as for `open_slide`."""
     channel: int | str | None = None
-    """Channel of a fluorescence slide that is given as a path or array."""
+    """Channel of a slide that is given as a path or array."""
+    z: int | Literal["max"] | None = None
+    """Focal plane of a slide that is given as a path."""
+    t: int | None = None
+    """Time point of a slide that is given as a path."""
+    intensity: tuple[float, float] | None = None
+    """Pixel values shown as black and white, of a slide that is given as a path or array."""
     overwrite: bool = False
     """Replace an earlier result in the output folder."""
     take_over: bool = False
@@ -69,25 +82,35 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.region is not None and not isinstance(self.region, Box):
             raise SelectionError(
-                f"region must be a Box(top, left, bottom, right) of level 0; found {self.region!r}"
+                f"region must be a Box of level 0; found {brief(self.region)}; "
+                "pass region=Box(0, 0, 1000, 1000), say: top, left, bottom, right"
             )
         if not isinstance(self.tissue, bool | None):
             raise SelectionError(f"tissue must be True, False or None; found {self.tissue!r}")
         for name in ("overwrite", "take_over"):
             if not isinstance(getattr(self, name), bool):
-                raise SelectionError(f"{name} must be True or False; found {getattr(self, name)!r}")
-        if isinstance(self.channel, bool) or not isinstance(self.channel, int | str | None):
-            raise SelectionError(f"channel must be a number or a name; found {self.channel!r}")
-        if self.refine not in get_args(Refine):
-            raise SelectionError(f"refine must be selected, none or all; found '{self.refine}'")
+                found = brief(getattr(self, name))
+                raise SelectionError(
+                    f"{name} must be True or False; found {found}; pass {name}=True, say"
+                )
+        try:
+            _ = self.picture
+        except SlideError as error:
+            raise SelectionError(str(error)) from None
+        if not isinstance(self.refine, str) or self.refine not in get_args(Refine):
+            raise SelectionError(
+                f"refine must be 'selected', 'none' or 'all'; found {brief(self.refine)}; "
+                "leave it out for 'selected'"
+            )
         criterion = self._criterion
         if self.refine != "selected" and criterion != Selection():
             raise SelectionError(
                 f"refine='{self.refine}' leaves no room for a criterion: found {criterion}"
             )
-        if self.uncertainty is not None and self.uncertainty not in list(MEASURES):
+        known = isinstance(self.uncertainty, str) and self.uncertainty in MEASURES
+        if self.uncertainty is not None and not known:
             raise SelectionError(
-                f"uncertainty '{self.uncertainty}' is unknown; known: {', '.join(MEASURES)}"
+                f"uncertainty {brief(self.uncertainty)} is unknown; known: {', '.join(MEASURES)}"
             )
 
     @classmethod
@@ -103,6 +126,13 @@ class RunOptions:
         if unknown := [name for name in keywords if name not in known]:
             raise TypeError(f"unknown argument {', '.join(unknown)}; known: {', '.join(known)}")
         return cls(**keywords)
+
+    @property
+    def picture(self) -> Picture:
+        """What to read of a slide that is given as a path or array."""
+        return Picture(
+            scene=self.scene, channel=self.channel, z=self.z, t=self.t, intensity=self.intensity
+        )
 
     @property
     def _criterion(self) -> Selection:
@@ -121,12 +151,14 @@ class RunOptions:
         Raises
         ------
         SelectionError
-            If the region lies outside the slide.
+            If the region lies outside the slide, or the slide was opened as another picture
+            than these settings ask for.
         """
+        require_picture(slide, self.picture)
         shape = slide.level_shapes[0]
         return Parameters(
             tissue=self.tissue,
             region=None if self.region is None else require_inside(self.region, shape),
             uncertainty=self.uncertainty or card.uncertainty,
-            channel=slide.channel if self.channel is None else self.channel,
+            picture=slide.picture,
         )

@@ -173,6 +173,7 @@ def _recorded_run(
     entry = RunRecord.begin(model, selection.as_dict())
     account, error = _Account(), None
     before = int(result.refined.sum())
+    result.writer.record_slide(result.slide)
     result.writer.record_run(entry)  # a run that is killed is not taken for a finished one
     steps = _steps(result, model, wanted, focus, gate, executor)
     try:

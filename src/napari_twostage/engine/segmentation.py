@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING, Self
 
-from napari_twostage.engine.checks import require_executor, require_inside
+from napari_twostage.engine.checks import require_executor, require_inside, require_model
 from napari_twostage.engine.progress import watch
 from napari_twostage.engine.runner import run
 from napari_twostage.errors import SegmentationError, SelectionError
@@ -81,6 +81,8 @@ class Segmentation(Result):
             If the folder is no result, or slide or model are not those it was made with.
         """
         place, record = cls._read(path)
+        if model is not None:
+            require_model(model)
         seg = cls(place, record, slide=opened(record, slide), model=model)
         seg._files.tell_damage()
         return seg

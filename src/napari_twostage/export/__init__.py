@@ -6,7 +6,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from napari_twostage.errors import ExportError, UnfinishedError
+from napari_twostage.errors import ExportError, UnfinishedError, brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,6 +90,7 @@ def export(
     from napari_twostage.io.paths import locate
 
     path = locate(path)
+    _check_arguments(seg, progress)
     check_targets(seg, [path])
     write = _writer(path)
     if not crop and path.name.lower().endswith(_CROPPED):
@@ -97,6 +98,19 @@ def export(
     with replacing(path) as place:
         write(seg, place, progress or _ignore)
     return path
+
+
+def _check_arguments(seg: object, progress: object) -> None:
+    """Refuse what is no result, such as its path, and progress that cannot be called."""
+    if not hasattr(seg, "windows_done"):
+        raise ExportError(
+            f"a result was expected, as segment returns; found {brief(seg)}; "
+            "open a folder with Segmentation.open"
+        )
+    if progress is not None and not callable(progress):
+        raise ExportError(
+            f"progress must be a function of the share done; found {brief(progress)}; leave it out"
+        )
 
 
 def check_targets(seg: Result, paths: Sequence[Location]) -> None:

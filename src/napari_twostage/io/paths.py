@@ -11,18 +11,18 @@ import time
 import zipfile
 import zlib
 from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from napari_twostage.errors import LocationError
+from napari_twostage.errors import LocationError, brief
 from napari_twostage.io import files
 from napari_twostage.io.durable import sync_folder, sync_tree, write_durably
 from napari_twostage.io.url import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from os import PathLike
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -61,7 +61,8 @@ def locate(place: str | PathLike[str] | Url) -> Location:
     Raises
     ------
     LocationError
-        If a name is too long for any file or has a NUL character, or a ``file://`` URL names
+        If it is neither a path nor a URL, a name is too long for any file or has a NUL character,
+        or a ``file://`` URL names
         another machine and this one is not a Windows machine, which finds shares by the
         machine's name.
 
@@ -74,6 +75,10 @@ def locate(place: str | PathLike[str] | Url) -> Location:
     """
     if isinstance(place, Url):
         return place
+    if not isinstance(place, str | PathLike) or isinstance(os.fspath(place), bytes):
+        raise LocationError(
+            f"a path or URL was expected; found {brief(place)}; pass a text or a pathlib.Path"
+        )
     if isinstance(place, str) and place.startswith("file://"):
         return _local(Path(file_url_path(place)))
     # one letter before the colon is a drive: C://slides
@@ -284,3 +289,21 @@ def is_vacant(folder: Location) -> bool:
         return not folder.exists()
     names = {one.name for one in folder.iterdir()}
     return not names or (isinstance(folder, Url) and _UNFINISHED in names)
+
+
+def seen_from(folder: Location, place: Location | None) -> str | None:
+    """Path of a place as seen from a folder, with slashes on every system.
+
+    None by URL, from another drive of Windows, and of no place.
+
+    Examples
+    --------
+    >>> seen_from(Path("out/a.zarr"), Path("slides/a.svs"))
+    '../../slides/a.svs'
+    """
+    if not isinstance(place, Path) or not isinstance(folder, Path):
+        return None
+    try:
+        return Path(os.path.relpath(place.absolute(), folder.absolute())).as_posix()
+    except ValueError:
+        return None

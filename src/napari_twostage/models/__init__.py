@@ -5,8 +5,10 @@ Apart from training, only this package knows torch, and imports it only to compu
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING
 
+from napari_twostage.errors import ModelError, brief
 from napari_twostage.models.card import LabelClass, ModelCard
 
 if TYPE_CHECKING:
@@ -47,4 +49,14 @@ def load_model(model: str | Path, *, device: str = "auto", precision: str = "f32
     from napari_twostage.models.bundle import read_bundle
     from napari_twostage.models.model import Model
 
+    if not isinstance(model, str | PathLike) or not str(model).strip():
+        raise ModelError(
+            f"model must be a bundled name or the path of a model; found {brief(model)}; "
+            "pass 'nuclei', say"
+        )
+    for name, value, example in (("device", device, "auto"), ("precision", precision, "f32")):
+        if not isinstance(value, str):
+            raise ModelError(
+                f"{name} must be a word; found {brief(value)}; pass {name}='{example}'"
+            )
     return Model(read_bundle(model), device, precision)

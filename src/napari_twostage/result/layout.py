@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.errors import SelectionError
+from napari_twostage.errors import SelectionError, brief
 from napari_twostage.geometry import Box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_twostage.geometry import Grid, Region, Shape
     from napari_twostage.method.tiling import Tile, TileGrid
@@ -98,14 +98,13 @@ class Layout:
         Raises
         ------
         SelectionError
-            If a polygon has fewer than three vertices.
+            If it is neither, or a polygon has fewer than three vertices.
         """
         if isinstance(region, Box):
             return self.box_to_fine(region)
         y, x = self.fine.downsample
         polygons = []
-        for vertices in region:
-            points = np.asarray(vertices, float)
+        for points in _as_points(region):
             if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
                 raise SelectionError(
                     f"a polygon of shape {points.shape} was given, three or more vertices (y, x) "
@@ -118,3 +117,17 @@ class Layout:
         """A box of level 0 on the fine grid, grown to whole pixels and clipped to the slide."""
         y, x = self.fine.downsample
         return box.scaled((1 / y, 1 / x)).clip(self.fine.shape)
+
+
+def _as_points(region: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
+    """Vertices of each polygon, of any shape yet."""
+    try:
+        polygons = [np.asarray(vertices, float) for vertices in region]
+    except (TypeError, ValueError):
+        polygons = []
+    if not polygons:
+        raise SelectionError(
+            f"region must be a Box, or polygons with vertices (y, x); found {brief(region)}; "
+            "pass region=Box(0, 0, 1000, 1000), say"
+        )
+    return polygons

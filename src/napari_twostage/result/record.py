@@ -16,13 +16,15 @@ from napari_twostage.errors import (
     DamagedFileError,
     ModelError,
     SegmentationError,
+    SlideError,
     one_line,
     storage_error,
 )
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.io.files import is_unreadable
-from napari_twostage.io.paths import read_whole, write_whole
+from napari_twostage.io.paths import read_whole, seen_from, write_whole
 from napari_twostage.models.card import ModelCard
+from napari_twostage.slides.picture import WHOLE, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +54,8 @@ class SlideRecord:
     name: str
     path: str | None
     """Absolute path or URL; None for an array."""
+    seen_from_result: str | None = None
+    """Path from the result's folder; None for an array, a URL and another drive."""
     format: str
     fingerprint: str
     """Hash of its size and some of its pixels."""
@@ -64,11 +68,12 @@ class SlideRecord:
     """Part of level 0 that was scanned, to which QuPath crops the slide; None if none is stated."""
 
     @classmethod
-    def of(cls, slide: Slide) -> Self:
-        """Describe an open slide."""
+    def of(cls, slide: Slide, folder: Location) -> Self:
+        """Describe an open slide, whose result is to be in a folder."""
         return cls(
             name=slide.name,
             path=str(slide.path.absolute()) if slide.path else None,
+            seen_from_result=seen_from(folder, slide.path),
             format=slide.format,
             fingerprint=slide.fingerprint(),
             level_shapes=tuple(slide.level_shapes),
@@ -116,12 +121,8 @@ class Parameters:
     """The part of level 0 that is segmented."""
     uncertainty: str
     """A name in `uncertainty.MEASURES`."""
-    channel: int | str | None = None
-    """Channel of a fluorescence slide."""
-
-    def differing(self, others: Parameters) -> list[str]:
-        """Names of the settings that are not the same."""
-        return [f.name for f in fields(self) if getattr(self, f.name) != getattr(others, f.name)]
+    picture: Picture = WHOLE
+    """Scene, channel and plane that were read, and the range of values."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values by name."""
@@ -130,7 +131,7 @@ class Parameters:
             "tissue": self.tissue,
             "region": region,
             "uncertainty": self.uncertainty,
-            "channel": self.channel,
+            "picture": self.picture.as_dict(),
         }
 
 
@@ -252,11 +253,13 @@ class Record:
     """Lines that the journal had when the record was written, or more; 0 if that is not known."""
 
     @classmethod
-    def new(cls, slide: Slide, model: Model, fine: Grid, parameters: Parameters) -> Self:
-        """Describe a result that is about to be made."""
+    def new(
+        cls, slide: Slide, model: Model, fine: Grid, parameters: Parameters, folder: Location
+    ) -> Self:
+        """Describe a result that is about to be made in a folder."""
         return cls(
             created=_now(),
-            slide=SlideRecord.of(slide),
+            slide=SlideRecord.of(slide, folder),
             grid=fine,
             model=ModelRecord.of(model),
             card=model.card,
@@ -312,6 +315,7 @@ class Record:
             parameters = dict(values["parameters"])
             if parameters["region"] is not None:
                 parameters["region"] = Box(*parameters["region"])
+            parameters["picture"] = _picture(parameters)
             tissue = values.get("tissue")
             if tissue is not None:
                 tissue = {**tissue, "intensity_range": _pair(tissue["intensity_range"])}
@@ -327,7 +331,7 @@ class Record:
                 journal_version=int(values.get("journal_version", 1)),
                 journal_lines=int(values.get("journal_lines", 0)),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, ModelError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ModelError, SlideError) as error:
             raise DamagedFileError(source, one_line(error)) from error
 
 
@@ -386,6 +390,13 @@ def _known(kind: type[Part], values: Mapping[str, Any]) -> Part:
     """Build a part of a record; entries of later versions are ignored."""
     names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]  # a dataclass
     return kind(**{name: value for name, value in values.items() if name in names})
+
+
+def _picture(parameters: Mapping[str, Any]) -> Picture:
+    """What was read of the slide; an older record has the channel alone."""
+    values = parameters.get("picture", {"channel": parameters.get("channel")})
+    names = {entry.name for entry in fields(Picture)}
+    return Picture.from_dict({name: values[name] for name in names & values.keys()})
 
 
 def _pair(values: list[Any]) -> tuple[Any, Any]:

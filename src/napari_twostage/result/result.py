@@ -7,13 +7,13 @@ journal, nor the zarr arrays, nor the record's file.
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from os import PathLike
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_twostage.errors import LocationError, SegmentationError, SlideError
+from napari_twostage.errors import LocationError, SegmentationError, SlideError, brief
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate, remove_tree
 from napari_twostage.io.url import Url
@@ -24,7 +24,8 @@ from napari_twostage.result.check import PYRAMID, check, repair
 from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
-from napari_twostage.slides import open_slide
+from napari_twostage.result.slide_place import open_as_before, open_slide_of
+from napari_twostage.slides.base import Slide
 from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
 from napari_twostage.slides.view import View
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from napari_twostage.result.findings import Finding
     from napari_twostage.result.uncertainty_map import UncertaintyMap
     from napari_twostage.result.writer_lock import Owner
-    from napari_twostage.slides.base import Slide
 
     SlidePlace = Slide | str | Location
 
@@ -104,7 +104,7 @@ class Result:
     def _read(path: object) -> tuple[Location, Record]:
         """Location and record of a result folder."""
         if not isinstance(path, str | PathLike | Url) or not str(path).strip():
-            raise LocationError(f"expected the path or URL of a result; found {path!r}")
+            raise LocationError(f"expected the path or URL of a result; found {brief(path)}")
         place = locate(path).expanduser()
         return place, read_record(place)
 
@@ -172,7 +172,7 @@ class Result:
 
     @property
     def slide(self) -> Slide:
-        """The slide.
+        """The slide: beside the result, or where it was when it was segmented.
 
         Raises
         ------
@@ -182,12 +182,7 @@ class Result:
             If it cannot be opened.
         """
         if self._slide is None:
-            path = self.record.slide.path
-            if path is None:
-                raise SegmentationError(
-                    f"{self.path} was made from an array; open it with slide=open_slide(array, ...)"
-                )
-            return self.attach_slide(_open_as_before(self.record, path))
+            return self.attach_slide(open_slide_of(self.path, self.record))
         return self._slide
 
     def attach_slide(self, slide: Slide) -> Slide:
@@ -441,6 +436,15 @@ class Result:
         """
         self._files.lock.take_over()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by place: another process opens the folder, and its lazy labels share that."""
+        slide = self._slide
+        if slide is not None and slide.path is not None:
+            recorded = self.record.slide.path
+            slide = None if str(slide.path.absolute()) == recorded else slide
+        made = f"{self.record.created} {self.record.slide.fingerprint} {self.record.model.sha256}"
+        return _reopen, (type(self), self.path.absolute(), made, slide)
+
     def __repr__(self) -> str:
         height, width = self.grid.shape
         refined = int(self._files.log.refined.sum())
@@ -449,10 +453,30 @@ class Result:
         )
 
 
+def _reopen(kind: type[Result], path: Location, made: str, slide: Slide | None) -> Result:
+    result: Result = _shared(kind, path, made)  # type: ignore[arg-type]  # a class is hashable
+    if slide is not None:
+        result.attach_slide(slide)
+    return result
+
+
+@lru_cache(maxsize=4)
+def _shared(
+    kind: type[Result],
+    path: Location,
+    made: str,  # noqa: ARG001 - tells a result that took the place of another
+) -> Result:
+    """Result that this process has opened for chunks that came from another."""
+    return kind.open(path)
+
+
 def opened(record: Record, slide: SlidePlace | None) -> Slide | None:
     """A slide that may be given as a path, opened as it was for the result."""
-    return _open_as_before(record, slide) if isinstance(slide, str | PathLike | Url) else slide
-
-
-def _open_as_before(record: Record, place: str | Location) -> Slide:
-    return open_slide(place, mpp=record.slide.mpp, channel=record.parameters.channel)
+    if isinstance(slide, str | PathLike | Url):
+        return open_as_before(record, slide)
+    if slide is not None and not isinstance(slide, Slide):
+        raise SlideError(
+            f"a slide, or its path or URL, was expected; found {brief(slide)}; "
+            "pass slide=open_slide(...)"
+        )
+    return slide

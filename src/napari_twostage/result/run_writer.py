@@ -16,7 +16,7 @@ from napari_twostage.result.journal_events import (
     WindowDone,
 )
 from napari_twostage.result.label_store import sure_background
-from napari_twostage.result.record import TissueRecord
+from napari_twostage.result.record import SlideRecord, TissueRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_twostage.result.record import RunRecord
     from napari_twostage.result.result_files import ResultFiles
     from napari_twostage.result.tile_scores import WindowScores
+    from napari_twostage.slides.base import Slide
 
 
 class RunWriter:
@@ -164,6 +165,16 @@ class RunWriter:
     def record_run(self, run: RunRecord) -> None:
         """Put a run into the record: when it begins, and again when it ends."""
         self._files.write_record(self._files.record.with_run(run))
+
+    def record_slide(self, slide: Slide) -> None:
+        """Put the place where the slide was found into the record, if it is another one."""
+        if slide.path is None:
+            return
+        record = self._files.record
+        found = SlideRecord.of(slide, self._files.path)
+        moved = replace(record.slide, path=found.path, seen_from_result=found.seen_from_result)
+        if moved != record.slide:
+            self._files.write_record(replace(record, slide=moved))
 
     def writing(self) -> AbstractContextManager[None]:
         """Be the one writer of the folder; see `ResultFiles.writing`."""

@@ -13,6 +13,7 @@ from napari_twostage.errors import DamagedFileError, SegmentationError
 from napari_twostage.io.paths import is_vacant
 from napari_twostage.result.folder_names import SUFFIX, has_room, result_folder
 from napari_twostage.result.record import FILE, read_record
+from napari_twostage.slides import formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +87,9 @@ def _candidates(slide: Slide, bundle: Bundle) -> Iterator[Location]:
     folder = slide.path.absolute().parent if isinstance(slide.path, Path) else None
     if folder is None or not has_room(folder) or not _can_write(folder):
         folder = Path.home() / "napari-twostage"
-    stem = slide.path.name.split(".")[0] if slide.path else slide.name
-    stem = re.sub(r"[^\w.-]+", "_", stem) or "slide"
-    return _numbered(result_folder(folder, f"{stem}.{bundle.card.name}"))
+    name = formats.stem(slide.path.name) if slide.path else slide.name
+    name = re.sub(r"[^\w.-]+", "_", name) or "slide"
+    return _numbered(result_folder(folder, f"{name}.{bundle.card.name}"))
 
 
 def _can_write(folder: Path) -> bool:

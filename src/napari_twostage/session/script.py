@@ -66,8 +66,8 @@ def _open_slide(seg: Segmentation) -> str:
     y, x = seg.slide_mpp
     given = slide.mpp_source.startswith("given") or slide.path is None
     extras = f", mpp=({y}, {x})" if given else ""
-    if (channel := seg.record.parameters.channel) is not None:
-        extras += f", channel={channel!r}"
+    for name, value in seg.record.parameters.picture.as_dict().items():
+        extras += f", {name}={value!r}"
     if slide.path is None:
         return f"slide = ts.open_slide(array{extras})  # the pixels of {slide.name}"
     return f"slide = ts.open_slide({slide.path!r}{extras})"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING
 
-from napari_twostage.errors import SlideError
+from napari_twostage.errors import SlideError, brief
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
@@ -34,14 +35,34 @@ def given_pixel_size(mpp: object) -> Scale | None:
         numbers = []
     if len(numbers) not in (1, 2):
         raise SlideError(
-            f"mpp must be micrometres per pixel, a number or (y, x); found {mpp!r}; "
+            f"mpp must be micrometres per pixel, a number or (y, x); found {brief(mpp)}; "
             "pass mpp=0.5, say"
         )
     return numbers[0], numbers[-1]
 
 
-def check_source(source: object, channel: object) -> None:
-    """Refuse what names no slide, and a channel that is neither a number nor a name.
+def given_cache_bytes(cache_bytes: object) -> int:
+    """Bytes of a cache, a whole number from 0 on.
+
+    Raises
+    ------
+    SlideError
+        If it is something else.
+    """
+    if (
+        not isinstance(cache_bytes, Real)
+        or isinstance(cache_bytes, bool)
+        or not 0 <= cache_bytes < 1 << 60
+    ):
+        raise SlideError(
+            f"cache_bytes must be a number of bytes from 0 on; found {brief(cache_bytes)}; "
+            "leave it out"
+        )
+    return int(cache_bytes)
+
+
+def check_source(source: object) -> None:
+    """Refuse what names no slide.
 
     Raises
     ------
@@ -50,8 +71,6 @@ def check_source(source: object, channel: object) -> None:
     """
     if isinstance(source, str) and not source.strip():
         raise SlideError("an empty path names no slide; pass the path of a file")
-    if isinstance(channel, bool) or not isinstance(channel, int | str | None):
-        raise SlideError(f"channel must be a number or a name; found {channel!r}; pass channel=0")
 
 
 _OTHER_KINDS = (

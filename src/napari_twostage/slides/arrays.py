@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -11,19 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError, reason_of
-from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
+from napari_twostage.slides.picture import WHOLE, Picture, refuse_choices
 from napari_twostage.slides.pixel_size import resolve_mpp
+from napari_twostage.slides.sampling import sampled_fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Scale, Shape
+    from napari_twostage.geometry import Box, Scale, Shape
     from napari_twostage.io.paths import Location
 
 _COLOURS = {3, 4}
-_SAMPLES_PER_AXIS = 4
-_SAMPLE_PX = 64
 # raised by zarr, dask and their codecs on damaged chunks
 _READ_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, OSError)
 
@@ -52,7 +50,7 @@ class ArraySlide(Slide):
         Finest first: (y, x), (y, x, colours), or channels first with `channel`.
     name : str
         Display name.
-    mpp, mpp_source, format, path
+    mpp, mpp_source, format, path, picture
         As for `Slide`.
     channel : int or None
         Plane to read from arrays with channels.
@@ -69,6 +67,7 @@ class ArraySlide(Slide):
         mpp_source: str,
         format: str,  # noqa: A002 - as in Slide
         path: Location | None = None,
+        picture: Picture = WHOLE,
         channel: int | None = None,
         channel_axis: int | None = None,
     ) -> None:
@@ -85,7 +84,15 @@ class ArraySlide(Slide):
             mpp_source=mpp_source,
             format=format,
             path=path,
+            picture=picture,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by value, or by place if the arrays are a file's."""
+        if self.path is not None:
+            return super().__reduce__()
+        return _with_source, (self._arrays, self.name, self.mpp, self.mpp_source, self.picture,
+                              self.format)  # fmt: skip
 
     def tile_shape(self, level: int) -> Shape:
         """Rows and columns of a chunk; 1024 × 1024 for an array without chunks."""
@@ -99,14 +106,9 @@ class ArraySlide(Slide):
 
     @cached_property
     def _fingerprint(self) -> str:
-        facts = (self.level_shapes, self.channels, self._channel, self.dtype.str)
-        digest = hashlib.sha256(repr(facts).encode())
-        height, width = self.level_shapes[0]
-        rows, columns = min(height, _SAMPLE_PX), min(width, _SAMPLE_PX)
-        for top in np.linspace(0, height - rows, _SAMPLES_PER_AXIS).astype(int):
-            for left in np.linspace(0, width - columns, _SAMPLES_PER_AXIS).astype(int):
-                digest.update(self.read(Box.at(int(top), int(left), rows, columns)).tobytes())
-        return digest.hexdigest()
+        return sampled_fingerprint(
+            self, self.level_shapes, self.channels, self._channel, self.dtype.str
+        )
 
     def _read_inside(self, box: Box, level: int) -> NDArray[np.generic]:
         index: list[slice | int] = list(box.slices)
@@ -128,7 +130,7 @@ def open_arrays(
     *,
     name: str = "array",
     mpp: float | Scale | None = None,
-    channel: int | str | None = None,
+    picture: Picture = WHOLE,
     format: str = "array",  # noqa: A002 - as in Slide
     path: Location | None = None,
 ) -> ArraySlide:
@@ -143,8 +145,8 @@ def open_arrays(
         Display name.
     mpp : float or (float, float)
         Micrometres per pixel (y, x); required, since arrays state none.
-    channel : int, optional
-        Plane to read.
+    picture : Picture
+        Which plane to read of an array with channels.
     format, path
         As for `Slide`.
 
@@ -153,13 +155,17 @@ def open_arrays(
     SlideError
         If this is no 2-D image of 8 or 16 bit, or `mpp` is missing.
     """
-    several = isinstance(source, Sequence)
+    several = isinstance(source, Sequence) and not isinstance(source, bytes | memoryview)
     levels: list[ArrayLike] = list(source) if several else [source]  # type: ignore[list-item, arg-type]
     if not levels:
         raise SlideError(f"{name} is an empty list; pass at least one level")
     for array in levels:
         _check_array(array, name)
-    axis, index = _channel_place(levels[0].shape, channel, name)
+    try:
+        refuse_choices(picture, "scene", "z", "t")
+    except SlideError as error:
+        raise SlideError(f"{name} {error}") from None
+    axis, index = _channel_place(levels[0].shape, picture.channel, name)
     shapes = [_plane(array.shape, axis) for array in levels]
     kinds = {(str(array.dtype), len(array.shape)) for array in levels}
     shrinking = all(a[0] > b[0] and a[1] > b[1] for a, b in pairwise(shapes))
@@ -176,9 +182,19 @@ def open_arrays(
         mpp_source=source_words,
         format=format,
         path=path,
+        picture=picture,
         channel=index,
         channel_axis=axis,
     )
+
+
+def _with_source(
+    levels: Sequence[ArrayLike], name: str, mpp: Scale, mpp_source: str, picture: Picture, kind: str
+) -> ArraySlide:
+    """Make a slide of pickled arrays."""
+    slide = open_arrays(levels, name=name, mpp=mpp, picture=picture, format=kind)
+    slide.mpp_source = mpp_source
+    return slide
 
 
 def _check_array(array: ArrayLike, name: str) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box, Scale, Shape, level_factors
 from napari_twostage.slides.intensity import measure_range
 from napari_twostage.slides.lazy import dask_levels
+from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.resample import resample, source_box
+from napari_twostage.slides.scenes import scene_notice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.io.paths import Location
+    from napari_twostage.slides.scenes import Scene
 
 _SAME_RESOLUTION = 1.005
 """Factor by which a level may be coarser than asked and still be used: half a per cent is
@@ -33,7 +37,8 @@ _BAND_PX = 1 << 24
 class Slide(ABC):
     """A 2-D multiscale image, channels last; level 0 is the finest.
 
-    Reading is thread-safe. Pixels beyond the edges are the slide reflected.
+    Reading is thread-safe. Pixels beyond the edges are the slide reflected. Pickled slides are
+    opened again where they arrive: by their path, arrays by their values.
 
     Parameters
     ----------
@@ -44,7 +49,7 @@ class Slide(ABC):
     channels : int
         Values per pixel that `read` returns: 1 (grey), 3 (RGB) or 4 (RGBA).
     dtype : numpy dtype
-        ``uint8`` or ``uint16``.
+        ``uint8``, ``uint16``, or ``float32`` for all other numbers; NaN is no pixel.
     mpp : (float, float)
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
@@ -58,6 +63,12 @@ class Slide(ABC):
         follow from the shapes.
     bounds : Box, optional
         Part of level 0 that was scanned, if the format states one: QuPath opens only that.
+    picture : Picture
+        What the user chose of the file; where nothing was, what the reader chose.
+    scenes : sequence of Scene
+        Every scene of a file that may hold several; empty for others.
+    channel_names : sequence of str
+        Name of each channel that can be chosen; empty if there is nothing to choose.
     """
 
     def __init__(
@@ -73,6 +84,9 @@ class Slide(ABC):
         path: Location | None = None,
         factors: Sequence[Scale] | None = None,
         bounds: Box | None = None,
+        picture: Picture = WHOLE,
+        scenes: Sequence[Scene] = (),
+        channel_names: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.level_shapes: tuple[Shape, ...] = tuple(level_shapes)
@@ -84,8 +98,13 @@ class Slide(ABC):
         self.format = format
         self.path = path
         self.bounds = bounds
-        self.channel: int | str | None = None
-        """Channel chosen by the user from a file with several."""
+        self.picture = picture
+        self.scenes = tuple(scenes)
+        self.channel_names = tuple(channel_names)
+        self.notices: list[str] = []
+        """What a user should know of how the file was read, a sentence each."""
+        if scenes and isinstance(picture.scene, int):
+            self.notices += filter(None, [scene_notice(picture.scene, self.scenes)])
 
     def read(self, box: Box, level: int = 0) -> NDArray[np.generic]:
         """Read pixels of one level; beyond its edges the level is reflected.
@@ -148,6 +167,10 @@ class Slide(ABC):
         step = (downsample[0] / factor[0], downsample[1] / factor[1])
         if step == (1, 1) or not box.area:
             return self.read(box, level)
+        return self._resampled(box, level, step)
+
+    def _resampled(self, box: Box, level: int, step: Scale) -> NDArray[np.generic]:
+        """Read a box of a grid of `step` (y, x) pixels of a level, in bands to bound memory."""
         pixels = np.empty((*box.shape, self.channels), self.dtype)
         band_rows = max(1, int(_BAND_PX / (step[0] * step[1] * box.width)))
         for top in range(box.top, box.bottom, band_rows):
@@ -174,9 +197,10 @@ class Slide(ABC):
     def intensity_range(self) -> tuple[float, float]:
         """Values (low, high) shown as black and as full intensity; one pair for all tiles.
 
-        8-bit slides are shown as they are: (0, 255). For 16-bit slides, see
-        `intensity.measure_range`.
+        8-bit slides are shown as they are: (0, 255). For others, see `intensity.measure_range`.
         """
+        if self.picture.intensity is not None:
+            return self.picture.intensity
         return (0.0, 255.0) if self.dtype == np.uint8 else measure_range(self)
 
     def tile_shape(self, level: int) -> Shape:  # noqa: ARG002 - formats with tiles override
@@ -208,9 +232,27 @@ class Slide(ABC):
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by place: another process opens the file anew."""
+        if self.path is None:
+            raise SlideError(
+                f"{self.name} is neither a file nor an array that can be sent to another process; "
+                "open it there"
+            )
+        return reopen, (self.path.absolute(), self.mpp, self.mpp_source, self.picture)
+
     def __repr__(self) -> str:
         size = " × ".join(map(str, self.level_shapes[0]))
         return f"<{type(self).__name__} {self.name}: {size}, {len(self.level_shapes)} levels>"
+
+
+def reopen(path: Location, mpp: Scale, mpp_source: str, picture: Picture) -> Slide:
+    """Open a slide as it was when it was pickled."""
+    from napari_twostage.slides import open_slide
+
+    slide = open_slide(path, mpp=mpp, **picture.as_dict())
+    slide.mpp_source = mpp_source
+    return slide
 
 
 def reflected(start: int, stop: int, length: int) -> NDArray[np.intp]:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import groupby, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from napari_twostage.io.regular import read_regular
 
 if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
 
-Reader = Literal["tiff", "ome_zarr", "openslide", "image"]
-"""Part of this package that opens a file: `tiff`, `ome_zarr`, `openslide` or `plain_images`."""
+Reader = Literal["tiff", "ome_zarr", "dicom", "czi", "bioio", "openslide", "image"]
+"""Module of this package that opens a file: `bioio` is `bioio_images`, `image` `plain_images`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +39,14 @@ class Format:
     kind: str = ""
     """Name in the library that decodes it: tifffile's series kind, or imagecodecs' codec."""
     extra: str | None = None
-    """Extra to install, ``napari-twostage[extra]``; its module has the same name."""
+    """Extra to install, ``napari-twostage[extra]``."""
+    by_openslide: bool = False
+    """Whether OpenSlide reads it too, where the extra is not installed."""
 
 
-MAGIC_BYTES = 16
+_MODULES = {"dicom": "wsidicom", "czi": "pylibCZIrw"}
+"""Modules that the extras bring, where their names differ."""
+MAGIC_BYTES = 132
 """Length of a file's beginning that tells its format."""
 
 _TIFF = re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+")
@@ -67,8 +74,36 @@ FORMATS = (
     Format(name="MIRAX", reader="openslide", endings=(".mrxs",), extra="openslide"),
     Format(name="Hamamatsu VMS", reader="openslide", endings=(".vms", ".vmu"), extra="openslide"),
     Format(name="Sakura", reader="openslide", endings=(".svslide",), extra="openslide"),
-    Format(name="DICOM", reader="openslide", endings=(".dcm",), extra="openslide"),
-    Format(name="Zeiss CZI", reader="openslide", endings=(".czi",), extra="openslide"),
+    Format(
+        name="DICOM",
+        reader="dicom",
+        endings=(".dcm",),
+        magic=re.compile(rb".{128}DICM", re.DOTALL),
+        extra="dicom",
+        by_openslide=True,
+    ),
+    Format(
+        name="Zeiss CZI",
+        reader="czi",
+        endings=(".czi",),
+        magic=re.compile(rb"ZISRAWFILE"),
+        extra="czi",
+        by_openslide=True,
+    ),
+    Format(
+        name="Leica LIF",
+        reader="bioio",
+        endings=(".lif",),
+        magic=re.compile(rb"\x70\0\0\0.{4}\x2a", re.DOTALL),
+        extra="bioio",
+    ),
+    Format(
+        name="Nikon ND2",
+        reader="bioio",
+        endings=(".nd2",),
+        magic=re.compile(rb"\xda\xce\xbe\x0a"),
+        extra="bioio",
+    ),
     Format(
         name="PNG",
         reader="image",
@@ -95,12 +130,54 @@ FORMATS = (
 )
 """All formats; a format of OpenSlide may begin like another: a MIRAX slide's file is a JPEG."""
 
+_BY_NAME = {one.name: one for one in FORMATS}
+_LOOKED_AT = 16
+"""Files of a folder that are looked at to tell its format."""
+
 _GROUPS: dict[Reader, str] = {
     "tiff": "TIFF",
     "ome_zarr": "folders",
     "openslide": "with OpenSlide",
+    "dicom": "with wsidicom or OpenSlide",
+    "czi": "with pylibCZIrw or OpenSlide",
+    "bioio": "with bioio",
     "image": "plain images",
 }
+_TO_OPEN_FORMATS = "convert it to OME-Zarr with bioformats2raw, or to OME-TIFF with QuPath"
+_BY_VENDOR = "export it as DICOM, SVS or TIFF with the program of the scanner's maker"
+_CLOSED = {
+    ".vsi": ("an Olympus or Evident VSI, whose pixels are in its folder", _TO_OPEN_FORMATS),
+    ".ets": ("a part of an Olympus or Evident VSI", _TO_OPEN_FORMATS),
+    ".oir": ("an Olympus OIR", _TO_OPEN_FORMATS),
+    ".oib": ("an Olympus OIB", _TO_OPEN_FORMATS),
+    ".oif": ("an Olympus OIF", _TO_OPEN_FORMATS),
+    ".lof": ("a Leica LOF", _TO_OPEN_FORMATS),
+    ".xlef": ("a Leica XLEF", _TO_OPEN_FORMATS),
+    ".zvi": ("a Zeiss ZVI", _TO_OPEN_FORMATS),
+    ".ims": ("an Imaris file", _TO_OPEN_FORMATS),
+    ".dzi": ("a Deep Zoom image, pictures for web pages", "open the slide that it was made from"),
+    ".afi": ("an Aperio AFI, a list of one SVS for each channel", "open one of these SVS"),
+    ".isyntax": ("a Philips iSyntax", f"{_BY_VENDOR}, or {_TO_OPEN_FORMATS}"),
+    ".i2syntax": ("a Philips iSyntax", _BY_VENDOR),
+    ".kfb": ("a KFBio slide", _BY_VENDOR),
+    ".sdpc": ("a Sqray slide", _BY_VENDOR),
+    ".tmap": ("a UNIC slide", _BY_VENDOR),
+    ".mdsx": ("a Motic slide", _BY_VENDOR),
+    ".mds": ("a Motic slide", _BY_VENDOR),
+}
+"""Formats that are not read, by the ending of the file: their names, and what to do."""
+
+
+def refusal(name: str) -> str | None:
+    """What a file is whose format is not read, and what to do, by its name; else None.
+
+    Examples
+    --------
+    >>> refusal("slide.VSI").partition(";")[0]
+    'an Olympus or Evident VSI, whose pixels are in its folder'
+    """
+    ending = f".{name.lower().rpartition('.')[2]}"
+    return "; ".join(_CLOSED[ending]) if ending in _CLOSED else None
 
 
 def by_ending(name: str) -> Format | None:
@@ -118,21 +195,55 @@ def by_ending(name: str) -> Format | None:
     return max(fitting, key=lambda pair: len(pair[0]), default=("", None))[1]
 
 
+def stem(name: str) -> str:
+    """Name of a file without the ending of its format, or else what follows its last dot.
+
+    Examples
+    --------
+    >>> stem("Slide 1.2.OME.TIF"), stem("2026.11.05 skin.svs"), stem("notes.txt")
+    ('Slide 1.2', '2026.11.05 skin', 'notes')
+    """
+    found = by_ending(name)
+    if found is None:
+        return name.rpartition(".")[0] or name
+    length = max(len(ending) for ending in found.endings if name.lower().endswith(ending))
+    return name[:-length] or name
+
+
 def by_first_bytes(start: bytes) -> Format | None:
     """Format of a file by its first `MAGIC_BYTES` bytes; all TIFF variants share one entry."""
     return next((one for one in FORMATS if one.magic and one.magic.match(start)), None)
 
 
 def by_contents(folder: Location) -> Format | None:
-    """Format of a folder by the files in it."""
-    return next(
-        (one for one in FORMATS if any((folder / mark).exists() for mark in one.marks)), None
-    )
+    """Format of a folder by the files in it: OME-Zarr, or DICOM on this machine."""
+    for one in FORMATS:
+        if any((folder / mark).exists() for mark in one.marks):
+            return one
+    if isinstance(folder, Path):
+        first = islice((one for one in folder.iterdir() if one.is_file()), _LOOKED_AT)
+        return next((_BY_NAME["DICOM"] for file in first if is_dicom(file)), None)
+    return None
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a file begins like DICOM."""
+    try:
+        start = read_regular(file, 0, MAGIC_BYTES, MAGIC_BYTES)
+    except (OSError, ValueError):
+        return False
+    magic = _BY_NAME["DICOM"].magic
+    return magic is not None and magic.match(start) is not None
 
 
 def is_installed(extra: str | None) -> bool:
     """Whether an extra of the table is installed; None stands for formats that need none."""
-    return extra is None or find_spec(extra) is not None
+    return extra is None or find_spec(_MODULES.get(extra, extra)) is not None
+
+
+def is_readable(one: Format) -> bool:
+    """Whether what reads a format is installed."""
+    return is_installed(one.extra) or (one.by_openslide and is_installed("openslide"))
 
 
 def tiff_name(kind: str) -> str:
@@ -158,7 +269,8 @@ def viewer_patterns() -> list[str]:
     >>> viewer_patterns()[:3]
     ['*.svs', '*.ndpi', '*.scn']
     """
-    last = (ending.rpartition(".")[2] for ending in endings("tiff", "openslide"))
+    named = endings("tiff", "openslide", "dicom", "czi", "bioio")
+    last = (ending.rpartition(".")[2] for ending in named)
     return [f"*.{suffix}" for suffix in dict.fromkeys(last)]
 
 

@@ -22,6 +22,8 @@ PERCENTILES = (0.1, 99.9)
 """Percentiles of all values, which are the range of a slide that has much of everything."""
 WHOLE_LEVEL_PX = 64 << 20
 """Pixels up to which the coarsest level is read whole,"""
+MOST_VALUES = 32 << 20
+"""Pixels of the sample that the percentiles are taken from."""
 BLOCK_PX = 1024
 """in blocks of this side; of a larger one, a sample is read:"""
 SAMPLES_PER_AXIS, SAMPLE_PX = 8, 512
@@ -36,7 +38,6 @@ PLACE_PX = (32, 256)
 """Least and longest side of what is read there: a cell."""
 WIDENED = 1.2
 """Signal that exceeds the range of the percentiles by this factor widens it."""
-_VALUES = 1 << 16
 
 
 class Pyramid(TiledImage, Protocol):
@@ -64,7 +65,7 @@ def measure_range(slide: Pyramid) -> tuple[float, float]:
     Parameters
     ----------
     slide : Pyramid
-        Slide of uint16 values.
+        Slide of uint16 or float32 values; NaN does not count.
 
     Returns
     -------
@@ -72,33 +73,32 @@ def measure_range(slide: Pyramid) -> tuple[float, float]:
         ``low < high``.
     """
     level = len(slide.level_shapes) - 1
-    counts = np.zeros(_VALUES, np.int64)
-    bright, dark = [], []
-    for box in _sample_boxes(slide.level_shapes[level]):
+    boxes = list(_sample_boxes(slide.level_shapes[level]))
+    step = max(1, sum(box.area for box in boxes) // MOST_VALUES)
+    sample, bright, dark = [], [], []
+    for box in boxes:
         values = slide.read(box, level)[..., : min(slide.channels, 3)]  # the fourth is alpha
-        counts += np.bincount(values.ravel(), minlength=_VALUES)
-        found = _extremes(values)
-        bright.append(found.bright + np.int32((box.top, box.left)))
-        dark.append(found.dark + np.int32((box.top, box.left)))
-    low, high = _percentiles(counts)
+        finite = values[np.isfinite(values)] if slide.dtype.kind == "f" else values.ravel()
+        sample.append(finite[::step])
+        if finite.size:
+            usual = float(np.median(finite))
+            found = _extremes(
+                np.nan_to_num(values.max(axis=-1), nan=usual, posinf=usual, neginf=usual)
+            )
+            bright.append(found.bright + np.array((box.top, box.left), np.int32))
+            dark.append(found.dark + np.array((box.top, box.left), np.int32))
+    if not bright:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(np.concatenate(sample), PERCENTILES))
     peak = _peak(slide, level, np.concatenate(bright), bright=True)
     if peak is not None and peak - low > WIDENED * (high - low):
         high = peak
     depth = _peak(slide, level, np.concatenate(dark), bright=False)
     if depth is not None and high - depth > WIDENED * (high - low):
         low = depth
-    return low, max(high, low + 1)
-
-
-def _percentiles(counts: NDArray[np.int64]) -> tuple[float, float]:
-    """`PERCENTILES` of counted values, as `numpy.percentile` interpolates them."""
-    below = np.cumsum(counts)
-    found = []
-    for percentile in PERCENTILES:
-        position = percentile / 100 * (below[-1] - 1)
-        first, second = np.searchsorted(below, [int(position), int(np.ceil(position))], "right")
-        found.append(float(first + (second - first) * (position % 1)))
-    return found[0], found[1]
+    # a range without width would divide by 0; whole numbers differ by 1
+    least = 1.0 if slide.dtype.kind == "u" else max(abs(low) * 1e-6, 1e-30)
+    return low, max(high, low + least)
 
 
 def _sample_boxes(shape: Shape) -> Iterator[Box]:
@@ -118,16 +118,18 @@ def _extremes(values: NDArray[np.generic]) -> _Extremes:
 
     Parameters
     ----------
-    values : (h, w, C) uint16 array
+    values : (h, w) uint16 or float32 array
     """
     from scipy import ndimage
 
-    plane = values.max(axis=-1).astype(np.float32)
+    plane = values.astype(np.float32)
     above = plane - ndimage.uniform_filter(plane, LOCAL_PX, mode="reflect")
     steps = np.abs(np.diff(plane, axis=1 if plane.shape[1] > 1 else 0))
     # the median deviation of a difference of two normal values is 0.6745 √2 of theirs
     noise = float(np.median(steps)) / (0.6745 * np.sqrt(2)) if steps.size else 0.0
-    least = max(NOISES * noise, 2.0)  # two grey levels: constant ground has no noise
+    # a constant ground has no noise, but the rounding of its values
+    rounding = 2.0 if values.dtype.kind == "u" else 1e-5 * float(np.abs(plane).max())
+    least = max(NOISES * noise, rounding)
     return _Extremes(
         *(np.argwhere(mask).astype(np.int32) for mask in (above > least, above < -least))
     )
@@ -140,13 +142,15 @@ def _peak(slide: Pyramid, level: int, pixels: NDArray[np.int32], *, bright: bool
     """
     found = []
     for plane in _places(slide, level, pixels):
-        signed = plane.astype(np.int64) * (1 if bright else -1)
+        signed = plane.astype(np.float64) * (1 if bright else -1)
         pairs = [
             np.minimum(first, second).ravel()
             for first, second in ((signed[1:], signed[:-1]), (signed[:, 1:], signed[:, :-1]))
         ]
-        both = np.concatenate(pairs)
-        found.append(float(np.percentile(both if both.size else signed, 99.9)))
+        lower = np.concatenate(pairs) if signed.size > 1 else signed
+        lower = lower[np.isfinite(lower)]
+        if lower.size:
+            found.append(float(np.percentile(lower, 99.9)))
     if not found:
         return None
     typical = float(np.percentile(found, 90))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -35,6 +36,9 @@ class TiledImage(Protocol):
 
     def fingerprint(self) -> str:
         """Name of the pixels, equal for the same file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Function that opens it anew, and its arguments."""
 
 
 class LevelArray:
@@ -82,8 +86,33 @@ class LevelArray:
         part: NDArray[np.generic] = pixels[rows, columns, index[2]]
         return part
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle so that the levels and chunks of one slide share it where they arrive."""
+        opener, arguments = self._slide.__reduce__()
+        return _shared_level, (opener, arguments, self._slide.fingerprint(), self._level)
+
     def __dask_tokenize__(self) -> tuple[str, str, int]:
         return type(self).__name__, self._slide.fingerprint(), self._level
+
+
+def _shared_level(
+    opener: Callable[..., TiledImage], arguments: tuple[Any, ...], fingerprint: str, level: int
+) -> LevelArray:
+    try:
+        slide = _shared_slide(opener, arguments, fingerprint)
+    except TypeError:  # arrays, which are at hand and need no file
+        slide = opener(*arguments)
+    return LevelArray(slide, level)
+
+
+@lru_cache(maxsize=4)
+def _shared_slide(
+    opener: Callable[..., TiledImage],
+    arguments: tuple[Any, ...],
+    fingerprint: str,  # noqa: ARG001 - tells a file that took the place of another
+) -> TiledImage:
+    """Slide that this process has opened for chunks that came from another."""
+    return opener(*arguments)
 
 
 def dask_levels(slide: TiledImage) -> list[da.Array]:

@@ -1,37 +1,52 @@
-"""OME-Zarr images, versions 0.4 (zarr 2) and 0.5 (zarr 3)."""
+"""OME-Zarr images, versions 0.1 to 0.4 (zarr 2) and 0.5 (zarr 3)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import zarr
 
-from napari_twostage.errors import ReadError, SlideError, TwoStageError, reason_of
+from napari_twostage.errors import (
+    MissingPixelSizeError,
+    ReadError,
+    SlideError,
+    TwoStageError,
+    reason_of,
+)
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate
 from napari_twostage.io.url import Url
 from napari_twostage.slides.base import Slide
-from napari_twostage.slides.channels import choose_channel
-from napari_twostage.slides.ngff_metadata import Multiscale, parse_multiscale
+from napari_twostage.slides.ngff_image import choose_image
+from napari_twostage.slides.ngff_units import is_unknown
+from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.pixel_size import resolve_mpp
+from napari_twostage.slides.planes import (
+    PROJECTION,
+    as_pixels,
+    choose_focal_plane,
+    choose_time_point,
+    maximum_over,
+    pixel_type,
+)
+from napari_twostage.slides.resample import resample, source_box
 from napari_twostage.slides.tile_cache import TileCache
-from napari_twostage.slides.zarr_arrays import open_node, within_limits
+from napari_twostage.slides.zarr_gaps import ChunkGaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Scale, Shape
     from napari_twostage.io.paths import Location
-
-    Array = zarr.Array[Any]
+    from napari_twostage.slides.ngff_image import NgffImage
+    from napari_twostage.slides.scenes import Scene
 
 _CELL_PX = 512
 """Least side of the cells that are read and cached: each call of zarr costs a millisecond."""
@@ -39,8 +54,6 @@ _MOST_CELLS = 16
 """Boxes of more cells are read in one call: zarr fetches their chunks concurrently."""
 _ALONE_BYTES = 32 << 20
 """Size of chunks that are decoded one after the other, to bound the memory."""
-_CHANNELS = 1024
-"""Most channels of an image."""
 
 _SAMPLES_PER_AXIS = 4
 _SAMPLE_PX = 64
@@ -52,20 +65,21 @@ def open_ome_zarr(
     path: str | Location,
     *,
     mpp: float | Scale | None = None,
-    channel: int | str | None = None,
+    picture: Picture = WHOLE,
     cache_bytes: int = 256 << 20,
 ) -> Slide:
-    """Open the folder of one OME-Zarr image.
+    """Open the folder of an OME-Zarr image, or of several.
 
     Parameters
     ----------
     path : str, Path or Url
-        Folder of the image, or a folder written by bioformats2raw, whose first image is read.
+        Folder of an image, of a well or a plate, or one written by bioformats2raw.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0; overrides the metadata.
-    channel : int or str, optional
-        Index or label of the one channel to read. Not needed for a grey image, for RGB (three
-        8-bit channels, or three channels as last axis), or RGBA (four as last axis).
+    picture : Picture
+        What to read. Of several images the largest scan is the default. No channel is needed
+        for a grey image, for RGB (three 8-bit channels whose names or colours do not say
+        otherwise, or three as last axis), or RGBA (four as last axis).
     cache_bytes : int
         Memory for decoded chunks, which neighbouring windows share.
 
@@ -76,22 +90,57 @@ def open_ome_zarr(
     Raises
     ------
     SlideError
-        If this is no OME-Zarr image, is a stack, states no pixel size, or needs a channel.
+        If this is no OME-Zarr image, states no pixel size, or needs the choice of a channel, a
+        focal plane or a time point.
     """
     path = locate(path)
-    group = _open_group(path)
-    image = parse_multiscale(group.attrs.asdict(), path.name)
-    arrays = _open_levels(group, image, path.name)
-    stated = (image.mpp, "OME-Zarr scale") if image.mpp else None
-    size, source = resolve_mpp(mpp, stated, path.name)
+    image, scenes, picture = choose_image(path, picture)
+    try:
+        planes = _choose_planes(image, picture)
+    except SlideError as error:
+        raise SlideError(f"{path.name} {error}") from None
+    size, source = resolve_mpp(
+        mpp, _stated_size(image, path.name, given=mpp is not None), path.name
+    )
     return OmeZarrSlide(
         path,
         image,
-        arrays,
+        planes,
         mpp=size,
         mpp_source=source,
-        channel=channel,
+        picture=picture,
+        scenes=scenes,
         cache_bytes=cache_bytes,
+    )
+
+
+def _stated_size(image: NgffImage, name: str, *, given: bool) -> tuple[Scale, str] | None:
+    """The metadata's pixel size and its source, if they state one."""
+    metadata = image.metadata
+    unknown = next((unit for unit in metadata.units if is_unknown(unit)), None)
+    if unknown is not None and not given:
+        raise MissingPixelSizeError(
+            f"{name} states its pixel size in {unknown!r}, which is no unit of length that is "
+            "known; pass mpp=(y, x) in micrometres, or --mpp 0.5 on the command line"
+        )
+    return (metadata.mpp, "OME-Zarr scale") if metadata.mpp else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Planes:
+    """The planes of an image that are read."""
+
+    channel: int | tuple[int, ...]
+    """Index of a channel, or of those that are colours, in their order."""
+    z: int | Literal["max"]
+    t: int
+
+
+def _choose_planes(image: NgffImage, picture: Picture) -> _Planes:
+    return _Planes(
+        image.choose_channel(picture.channel),
+        choose_focal_plane(picture, image.length("z")),
+        choose_time_point(picture, image.length("t")),
     )
 
 
@@ -101,17 +150,17 @@ class OmeZarrSlide(Slide):
     Parameters
     ----------
     path : Path or Url
-        Folder of the image.
-    image : Multiscale
-        Metadata of the image.
-    arrays : sequence of zarr.Array
-        One per level, axes as in `image.axes`.
+        Folder that was opened.
+    image : NgffImage
+        The image in it, its metadata and arrays.
+    planes : _Planes
+        Channel, focal plane and time point.
     mpp : (float, float)
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
         Source of the pixel size, in words.
-    channel : int, str or None
-        Channel to read.
+    picture, scenes
+        As for `Slide`.
     cache_bytes : int
         Memory for decoded chunks.
     """
@@ -119,32 +168,50 @@ class OmeZarrSlide(Slide):
     def __init__(
         self,
         path: Location,
-        image: Multiscale,
-        arrays: Sequence[Array],
+        image: NgffImage,
+        planes: _Planes,
         *,
         mpp: Scale,
         mpp_source: str,
-        channel: int | str | None,
+        picture: Picture,
+        scenes: Sequence[Scene],
         cache_bytes: int,
     ) -> None:
-        self._arrays = tuple(arrays)
+        self._arrays = image.arrays
         self._cache = TileCache(cache_bytes)
         self._cache_bytes = cache_bytes
-        self._axes = image.axes
-        self._y, self._x = image.axes.index("y"), image.axes.index("x")
-        self._channel = _pick_channel(image, arrays[0], channel, path.name)
-        shapes = [(array.shape[self._y], array.shape[self._x]) for array in arrays]
+        self._planes = planes
+        self._axes = image.metadata.axes
+        self._y, self._x = image.plane
+        self._projected = range(image.length("z")) if planes.z == PROJECTION else None
         super().__init__(
             name=path.name,
-            level_shapes=shapes,
-            channels=arrays[0].shape[image.axes.index("c")] if self._channel is None else 1,
-            dtype=arrays[0].dtype.newbyteorder("="),
+            level_shapes=image.shapes,
+            channels=1 if isinstance(planes.channel, int) else len(planes.channel),
+            dtype=pixel_type(image.arrays[0].dtype),
             mpp=mpp,
             mpp_source=mpp_source,
-            format=f"OME-Zarr {image.version}",
+            format=f"OME-Zarr {image.metadata.version}",
             path=path,
-            factors=image.factors(shapes),
+            factors=image.factors,
+            picture=picture,
+            scenes=scenes,
+            channel_names=image.channel_names,
         )
+        self._gaps = self._find_gaps(image)
+
+    def _find_gaps(self, image: NgffImage) -> ChunkGaps | None:
+        if isinstance(image.place, Url) or len(image.arrays) == 1:
+            return None
+        read = {"c": self._planes.channel, "z": self._planes.z, "t": self._planes.t}
+        others = {
+            self._axes.index(axis): range(at, at + 1)
+            if isinstance(at, int)
+            else range(image.length(axis))
+            for axis, at in read.items()
+            if axis in self._axes
+        }
+        return ChunkGaps(image.place, image.arrays, image.plane, others, self.factors)
 
     def tile_shape(self, level: int) -> Shape:
         """Rows and columns of a chunk."""
@@ -180,6 +247,17 @@ class OmeZarrSlide(Slide):
         return self._read_array(cell.clip(self.level_shapes[level]), level)
 
     def _read_array(self, box: Box, level: int) -> NDArray[np.generic]:
+        pixels = self._read_stored(box, level)
+        for gap in self._gaps.within(box, level) if self._gaps else ():
+            finer = tuple(
+                a / b for a, b in zip(self.factors[level], self.factors[level - 1], strict=True)
+            )
+            step = (finer[0], finer[1])
+            source = self.read(source_box(gap, step), level - 1)
+            pixels[gap.shift(-box.top, -box.left).slices] = resample(source, gap, step)
+        return pixels
+
+    def _read_stored(self, box: Box, level: int) -> NDArray[np.generic]:
         array = self._arrays[level]
         if math.prod(array.chunks) * self.dtype.itemsize < _ALONE_BYTES:
             return self._read_part(box, level)
@@ -190,12 +268,23 @@ class OmeZarrSlide(Slide):
         return pixels
 
     def _read_part(self, box: Box, level: int) -> NDArray[np.generic]:
+        if self._projected is None:
+            return self._read_plane(box, level, self._planes.z)
+        return maximum_over(self._projected, lambda z: self._read_plane(box, level, z))
+
+    def _read_plane(self, box: Box, level: int, z: int | str) -> NDArray[np.generic]:
         rows, columns = box.slices
-        wanted: dict[str, slice | int] = {"y": rows, "x": columns}
-        wanted["c"] = slice(None) if self._channel is None else self._channel
-        index = tuple(wanted.get(axis, 0) for axis in self._axes)
+        channel = self._planes.channel
+        wanted: dict[str, slice | int | str] = {
+            "y": rows,
+            "x": columns,
+            "z": z,
+            "t": self._planes.t,
+        }
+        wanted["c"] = channel if isinstance(channel, int) else slice(None)
+        index: Any = tuple(wanted.get(axis, 0) for axis in self._axes)
         try:
-            pixels = np.asarray(self._arrays[level][index], self.dtype)
+            pixels = as_pixels(np.asarray(self._arrays[level][index]))
         except TwoStageError:
             raise
         except Exception as error:  # zarr's and its codecs' errors share no base class
@@ -205,7 +294,10 @@ class OmeZarrSlide(Slide):
             ) from error
         kept = [axis for axis in self._axes if isinstance(wanted.get(axis, 0), slice)]
         order = [kept.index(axis) for axis in ("y", "x", "c") if axis in kept]
-        return np.ascontiguousarray(pixels.transpose(order)).reshape(*box.shape, self.channels)
+        pixels = pixels.transpose(order).reshape(*box.shape, self.channels)
+        if not isinstance(channel, int) and channel != tuple(range(self.channels)):
+            pixels = pixels[..., channel]
+        return np.ascontiguousarray(pixels)
 
     def fingerprint(self) -> str:
         """SHA-256 of the geometry and of evenly spread blocks of the finest and coarsest level."""
@@ -214,7 +306,13 @@ class OmeZarrSlide(Slide):
     @cached_property
     def _fingerprint(self) -> str:
         shapes = [array.shape for array in self._arrays]
-        facts = [self._axes, shapes, str(self.dtype), self._channel]
+        stored = self._arrays[0].dtype.newbyteorder("=")
+        channel = self._planes.channel
+        # None for colours in their usual order, as in the records of older versions
+        usual = channel == tuple(range(self.channels))
+        facts: list[Any] = [self._axes, shapes, str(stored), None if usual else channel]
+        if (self._planes.z, self._planes.t) != (0, 0):
+            facts += [self._planes.z, self._planes.t]
         digest = hashlib.sha256(json.dumps(facts).encode())
         for level in sorted({0, len(self._arrays) - 1}):
             height, width = self.level_shapes[level]
@@ -227,107 +325,9 @@ class OmeZarrSlide(Slide):
     def _read_sample(self, box: Box, level: int) -> bytes:
         """Bytes of the pixels; a damaged chunk must not make the whole slide unusable."""
         try:
-            return self._read_array(box, level).tobytes()
+            return self._read_stored(box, level).tobytes()
         except ReadError:
             return b"damaged"
-
-
-def _pick_channel(
-    image: Multiscale, array: Array, channel: int | str | None, name: str
-) -> int | None:
-    """Index of the channel to read; None for all of them as colours."""
-    count = array.shape[image.axes.index("c")] if "c" in image.axes else 1
-    last = image.axes[-1] == "c"
-    colours = (count == 3 and (last or array.dtype == np.uint8)) or (count == 4 and last)
-    if channel is None and colours:
-        return None
-    stated = image.channel_names
-    names = [
-        stated[index] if index < len(stated) and stated[index] else str(index)
-        for index in range(count)
-    ]
-    try:
-        return choose_channel(channel, names) or 0
-    except SlideError as error:
-        raise SlideError(f"{name} {error}") from None
-
-
-def _open_group(path: Location) -> zarr.Group:
-    """Open the group that holds one image's metadata."""
-    if not isinstance(path, Url) and not path.exists():
-        raise SlideError(f"{path} does not exist; check the path")
-    node = open_node(path)
-    if isinstance(node, zarr.Group) and _is_collection(node.attrs.asdict()):
-        node = open_node(path / "0")
-    if isinstance(node, zarr.Group):
-        return node
-    raise SlideError(
-        f"{path.name} is a plain zarr array without OME metadata; open it with zarr "
-        "and pass the array itself, with mpp=(y, x) in micrometres"
-    )
-
-
-def _is_collection(attributes: Mapping[str, Any]) -> bool:
-    """Whether a group holds numbered images, as bioformats2raw writes them."""
-    metadata = attributes.get("ome", attributes)
-    return isinstance(metadata, dict) and "bioformats2raw.layout" in metadata
-
-
-def _open_levels(group: zarr.Group, image: Multiscale, name: str) -> list[Array]:
-    """Open the array of every level, and refuse those that cannot be a slide."""
-    arrays = []
-    for path in image.paths:
-        try:
-            array = group[path]
-        except TwoStageError:
-            raise
-        except Exception as error:  # as when pixels are read
-            raise SlideError(
-                f"level {path} of {name}, promised by its metadata, cannot be opened "
-                f"({reason_of(error)}); copy the image again"
-            ) from error
-        if not isinstance(array, zarr.Array) or array.ndim != len(image.axes):
-            raise SlideError(
-                f"level {path} of {name} is no array with axes {', '.join(image.axes)}; "
-                "its metadata and its arrays contradict each other: convert the image again"
-            )
-        arrays.append(array)
-    for array in arrays:
-        _refuse_unusable(array, image.axes, name)
-    for finer, coarser in pairwise(arrays):
-        sides = zip(image.axes, finer.shape, coarser.shape, strict=True)
-        fits = all(a >= b if axis in {"y", "x"} else a == b for axis, a, b in sides)
-        if not fits or finer.dtype != coarser.dtype:
-            raise SlideError(
-                f"the levels of {name} are not one image at ever lower resolution, finest first; "
-                "convert the image again"
-            )
-    plane = image.axes.index("y"), image.axes.index("x")
-    return [
-        within_limits(array, plane, f"level {path} of {name}")
-        for array, path in zip(arrays, image.paths, strict=True)
-    ]
-
-
-def _refuse_unusable(array: Array, axes: tuple[str, ...], name: str) -> None:
-    """Raise SlideError for stacks, empty planes and pixels that are not 8- or 16-bit."""
-    for axis, length in zip(axes, array.shape, strict=True):
-        if length == 0:
-            raise SlideError(f"{name} has no pixels: its axis {axis} is of length 0")
-        if axis == "c" and length > _CHANNELS:
-            raise SlideError(
-                f"{name} has {length} channels, at most {_CHANNELS} were expected; "
-                "save the channels of interest as an image of their own"
-            )
-        if axis not in {"c", "y", "x"} and length > 1:
-            raise SlideError(
-                f"{name} has {length} planes along {axis}, expected a single 2-D plane; "
-                f"save one {axis} plane as its own image"
-            )
-    if array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
-        raise SlideError(
-            f"{name} holds {array.dtype} pixels, expected uint8 or uint16; convert the image"
-        )
 
 
 def _spread(length: int) -> list[int]:

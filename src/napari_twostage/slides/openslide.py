@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError, reason_of
 from napari_twostage.geometry import Box
+from napari_twostage.slides.arrays import ArraySlide
 from napari_twostage.slides.base import Slide
+from napari_twostage.slides.factors import stated_factors, whole_factors
 from napari_twostage.slides.limits import check_sides
+from napari_twostage.slides.picture import COLOURS, WHOLE, Picture, refuse_choices
 from napari_twostage.slides.pixel_size import resolve_mpp
+from napari_twostage.slides.scenes import Scene, choose_scene
 from napari_twostage.slides.view import on_white
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import openslide
     from numpy.typing import NDArray
@@ -26,7 +31,9 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Scale, Shape
 
 
-def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -> Slide:
+def open_with_openslide(
+    path: str | Path, *, mpp: float | Scale | None = None, picture: Picture = WHOLE
+) -> Slide:
     """Open a slide file with the OpenSlide library.
 
     Parameters
@@ -35,6 +42,8 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
         File of any format of OpenSlide.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0; overrides the file's own.
+    picture : Picture
+        As for `Slide`.
 
     Returns
     -------
@@ -46,7 +55,8 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
     Raises
     ------
     SlideError
-        If OpenSlide is not installed, cannot open the file, or finds no pixel size.
+        If OpenSlide is not installed, cannot open the file, or finds no pixel size; or if another
+        scene, channel or plane is chosen than there is.
     """
     path = Path(path)
     try:
@@ -67,11 +77,69 @@ def open_with_openslide(path: str | Path, *, mpp: float | Scale | None = None) -
         ) from error
     try:
         _check_levels(handle, path.name)
-        size, source = resolve_mpp(mpp, _stated_mpp(handle), path.name)
+        scenes = _scenes(handle)
+        number = _choose(picture, scenes, path.name)
+        stated = None if number else _stated_mpp(handle)
+        size, source = resolve_mpp(mpp, stated, path.name)
     except SlideError:
         handle.close()
         raise
-    return OpenSlideSlide(path, handle, mpp=size, mpp_source=source)
+    if len(scenes) > 1:
+        picture = replace(picture, scene=number)
+    if number:
+        return _beside(path, handle, scenes, mpp=size, mpp_source=source, picture=picture)
+    return OpenSlideSlide(path, handle, mpp=size, mpp_source=source, picture=picture, scenes=scenes)
+
+
+def _scenes(handle: openslide.OpenSlide) -> list[Scene]:
+    """The scan, then the label, macro picture and the like."""
+    width, height = handle.dimensions
+    stated = _stated_mpp(handle)
+    scenes = [Scene("scan", (height, width), stated[0] if stated else None)]
+    for name in sorted(handle.associated_images):
+        sides = [
+            handle.properties.get(f"openslide.associated.{name}.{side}", "0")
+            for side in ("height", "width")
+        ]
+        scenes.append(Scene(name, (int(sides[0]), int(sides[1])), scan=False))
+    return scenes
+
+
+def _choose(picture: Picture, scenes: list[Scene], name: str) -> int:
+    try:
+        refuse_choices(picture, "z", "t")
+        if picture.channel != COLOURS:
+            refuse_choices(picture, "channel")
+        return choose_scene(picture.scene, scenes)
+    except SlideError as error:
+        raise SlideError(f"{name} {error}") from None
+
+
+def _beside(
+    path: Path,
+    handle: openslide.OpenSlide,
+    scenes: list[Scene],
+    *,
+    mpp: Scale,
+    mpp_source: str,
+    picture: Picture,
+) -> Slide:
+    """Slide of a label, macro picture or the like, which is read as a whole."""
+    name = scenes[int(picture.scene or 0)].name
+    with handle:
+        pixels = on_white(np.asarray(handle.associated_images[name]))
+    slide = ArraySlide(
+        [pixels],
+        name=path.name,
+        mpp=mpp,
+        mpp_source=mpp_source,
+        format=f"{name} through OpenSlide",
+        path=path,
+        picture=picture,
+        channel_axis=2,
+    )
+    slide.scenes = tuple(scenes)
+    return slide
 
 
 def _check_levels(handle: openslide.OpenSlide, name: str) -> None:
@@ -96,19 +164,31 @@ class OpenSlideSlide(Slide):
         Micrometres per pixel (y, x) of level 0.
     mpp_source : str
         Source of the pixel size, in words.
+    picture, scenes
+        As for `Slide`.
     """
 
     def __init__(
-        self, path: Path, handle: openslide.OpenSlide, *, mpp: Scale, mpp_source: str
+        self,
+        path: Path,
+        handle: openslide.OpenSlide,
+        *,
+        mpp: Scale,
+        mpp_source: str,
+        picture: Picture,
+        scenes: Sequence[Scene] = (),
     ) -> None:
         self._file = path
         self._handle = handle
         self._reopening = threading.Lock()
         self._downsamples = handle.level_downsamples
         self._properties = dict(handle.properties)
+        shapes = [(height, width) for width, height in handle.level_dimensions]
+        tiles = [self.tile_shape(level) for level in range(len(shapes))]
+        ratios = whole_factors([(ratio, ratio) for ratio in self._downsamples])
         super().__init__(
             name=path.name,
-            level_shapes=[(height, width) for width, height in handle.level_dimensions],
+            level_shapes=shapes,
             channels=3,
             dtype=np.dtype(np.uint8),
             mpp=mpp,
@@ -116,7 +196,14 @@ class OpenSlideSlide(Slide):
             format=f"{self._properties.get('openslide.vendor', 'unknown')} through OpenSlide",
             path=path,
             bounds=_stated_bounds(self._properties, handle.level_dimensions[0]),
+            factors=stated_factors(ratios, shapes, tiles),
+            picture=picture,
+            scenes=scenes if len(scenes) > 1 else (),
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = self._file.absolute(), self.mpp, self.mpp_source, self.picture
+        return _reopen, arguments
 
     def tile_shape(self, level: int) -> Shape:
         """Rows and columns of a tile, as OpenSlide states them; 1024 × 1024 if it does not."""
@@ -164,6 +251,12 @@ class OpenSlideSlide(Slide):
     def close(self) -> None:
         """Close the file."""
         self._handle.close()
+
+
+def _reopen(path: Path, mpp: Scale, mpp_source: str, picture: Picture) -> Slide:
+    slide = open_with_openslide(path, mpp=mpp, picture=picture)
+    slide.mpp_source = mpp_source
+    return slide
 
 
 def _stated_mpp(handle: openslide.OpenSlide) -> tuple[Scale, str] | None:

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.arrays import ArraySlide
+    from napari_twostage.slides.picture import Picture
 
 
 def open_image(
-    path: Location, codec: str, *, mpp: float | Scale | None, channel: int | str | None
+    path: Location, codec: str, *, mpp: float | Scale | None, picture: Picture
 ) -> ArraySlide:
     """Open a plain image.
 
@@ -29,8 +30,8 @@ def open_image(
         Codec of imagecodecs that decodes it.
     mpp : float or (float, float)
         Micrometres per pixel (y, x); the file's own value is for printing and is ignored.
-    channel : int, optional
-        Only 0, for grey images.
+    picture : Picture
+        As for `Slide`; of channels there is 0 only, for grey images.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def open_image(
         pixels,
         name=path.name,
         mpp=mpp,
-        channel=channel,
+        picture=picture,
         format=f"{codec.rstrip('8').upper()} image",
         path=path,
     )

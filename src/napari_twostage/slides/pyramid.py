@@ -17,6 +17,8 @@ from napari_twostage.io.regular import read_regular
 from napari_twostage.io.zarr_store import METADATA_BYTES, store_at
 from napari_twostage.slides.base import Slide, reflected
 from napari_twostage.slides.pyramid_check import MARKER, checksums
+from napari_twostage.slides.resample import halved
+from napari_twostage.slides.view import white
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +83,7 @@ def build_pyramid(slide: Slide, folder: str | Location) -> Iterator[float]:
     blocks = list(_blocks(slide, 2 ** len(arrays))) if arrays else []
     for done, block in enumerate(blocks, start=1):
         pixels = _read_block(slide, block, damage)
-        for step, (array, level) in enumerate(zip(arrays, _halved(pixels), strict=False), start=1):
+        for step, (array, level) in enumerate(zip(arrays, halved(pixels), strict=False), start=1):
             target = block.scaled(2.0**-step).clip((array.shape[0], array.shape[1]))
             array[target.slices] = level[: target.height, : target.width]
         if done < len(blocks):
@@ -153,7 +155,14 @@ class PyramidSlide(Slide):
                 *((base_y * 2.0**step, base_x * 2.0**step) for step in range(1, len(arrays) + 1)),
             ],
             bounds=slide.bounds,
+            picture=slide.picture,
+            scenes=slide.scenes,
+            channel_names=slide.channel_names,
         )
+        self.notices = slide.notices
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PyramidSlide, (self.base, self._arrays, self._damage)
 
     def tile_shape(self, level: int) -> Shape:
         """Rows and columns of a tile of the file, or of a chunk of an added level."""
@@ -221,21 +230,6 @@ def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-def _halved(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Average a block of (h, w, C) pixels over squares of 2, 4, 8, ... pixels, without end.
-
-    The sums stay exact integers, so that every average is rounded only once.
-    """
-    # 32 bits hold the sum of 2**12 x 2**12 8-bit pixels, 64 bits of far more 16-bit pixels
-    exact = np.dtype(np.uint32 if pixels.dtype.itemsize == 1 else np.uint64)
-    sums, area = pixels, 1
-    while True:
-        sums = np.add(sums[::2], sums[1::2], dtype=exact)
-        sums = sums[:, ::2] + sums[:, 1::2]
-        area *= 4
-        yield ((sums + exact.type(area // 2)) // exact.type(area)).astype(pixels.dtype)
-
-
 def _read_block(slide: Slide, block: Box, damage: Damage) -> NDArray[np.generic]:
     """Read a block of the smallest level as `Slide.read` does, but leave damaged tiles blank."""
     level = len(slide.level_shapes) - 1
@@ -249,7 +243,7 @@ def _read_block(slide: Slide, block: Box, damage: Damage) -> NDArray[np.generic]
     inside = Box(int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1)
     pixels: NDArray[Any] = np.zeros((*inside.shape, slide.channels), slide.dtype)
     if slide.channels > 1:  # glass is white, the background of fluorescence is black
-        pixels[...] = np.iinfo(pixels.dtype).max
+        pixels[...] = white(slide.dtype)
     for tile in inside.blocks(slide.tile_shape(level)):
         at = tile.shift(-inside.top, -inside.left)
         try:

@@ -14,7 +14,7 @@ import numpy as np
 from napari_twostage.geometry import Box, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
@@ -48,8 +48,8 @@ def resample(pixels: NDArray[np.generic], box: Box, step: Scale) -> NDArray[np.g
 
     Parameters
     ----------
-    pixels : (h, w, C) uint8 or uint16 array
-        Source pixels of ``source_box(box, step)``.
+    pixels : (h, w, C) uint8, uint16 or float32 array
+        Source pixels of ``source_box(box, step)``. NaN is no pixel: averages are of the others.
     box : Box
         Target rectangle.
     step : (float, float)
@@ -58,7 +58,7 @@ def resample(pixels: NDArray[np.generic], box: Box, step: Scale) -> NDArray[np.g
 
     Returns
     -------
-    (box.height, box.width, C) array of the source's dtype, rounded to nearest.
+    (box.height, box.width, C) array of the source's dtype; integers are rounded to nearest.
 
     Examples
     --------
@@ -67,8 +67,12 @@ def resample(pixels: NDArray[np.generic], box: Box, step: Scale) -> NDArray[np.g
     array([1, 3, 5, 7], dtype=uint8)
     """
     rows, columns = (_whole(part) for part in step)
-    if rows and columns:
+    is_float = pixels.dtype.kind == "f"
+    if rows == columns == 1:
+        return pixels
+    if rows and columns and not is_float:
         return _block_average(pixels, rows, columns)
+    weigh = _weighted_numbers if is_float else _weighted
     origin = source_box(box, step)
     across = _weights(box.left, box.right, step[1], origin.left, origin.width)
     averages = np.empty((*box.shape, pixels.shape[2]), pixels.dtype)
@@ -76,23 +80,74 @@ def resample(pixels: NDArray[np.generic], box: Box, step: Scale) -> NDArray[np.g
         band = Box(top, box.left, min(top + _BAND_ROWS, box.bottom), box.right)
         source = source_box(band, step).shift(-origin.top, 0)
         rows = _weights(band.top, band.bottom, step[0], source.top + origin.top, source.height)
-        averages[top - box.top : band.bottom - box.top] = _weighted(
+        averages[top - box.top : band.bottom - box.top] = weigh(
             pixels[source.top : source.bottom], rows, across
         )
     return averages
 
 
+def halved(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Average a block of (h, w, C) pixels over squares of 2, 4, 8, ... pixels, without end.
+
+    The sums stay exact integers, so that every average is rounded only once. Of floating-point
+    pixels those that are no number do not count.
+    """
+    if pixels.dtype.kind == "f":
+        yield from _halved_numbers(pixels)
+        return
+    # 32 bits hold the sum of 2**12 x 2**12 8-bit pixels, 64 bits of far more 16-bit pixels
+    exact = np.dtype(np.uint32 if pixels.dtype.itemsize == 1 else np.uint64)
+    sums, area = pixels, 1
+    while True:
+        sums = np.add(sums[::2], sums[1::2], dtype=exact)
+        sums = sums[:, ::2] + sums[:, 1::2]
+        area *= 4
+        yield ((sums + exact.type(area // 2)) // exact.type(area)).astype(pixels.dtype)
+
+
+def _halved_numbers(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Average floating-point pixels as `halved` does; NaN where all are NaN."""
+    valid = np.isfinite(pixels)
+    sums, counts = np.where(valid, pixels, 0).astype(np.float64), valid.astype(np.float64)
+    while True:
+        sums, counts = (
+            (one[::2, ::2] + one[1::2, ::2]) + (one[::2, 1::2] + one[1::2, 1::2])
+            for one in (sums, counts)
+        )
+        with np.errstate(invalid="ignore"):
+            yield (sums / counts).astype(pixels.dtype)
+
+
+def _weighted_numbers(
+    pixels: NDArray[np.generic], down: csr_array, across: csr_array
+) -> NDArray[Any]:
+    """Weighted means of the pixels that are numbers; NaN where there is none."""
+    valid = np.isfinite(pixels)
+    if valid.all():
+        return _sums(pixels, down, across, np.float64)
+    sums = _sums(np.where(valid, pixels, 0), down, across, np.float64)
+    weights = _sums(valid, down, across, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(weights > _EPSILON, sums / weights, np.nan))
+
+
 def _weighted(pixels: NDArray[np.generic], down: csr_array, across: csr_array) -> NDArray[Any]:
     """Apply the weights of both axes: (rows of down, rows of across, C) floats, to be truncated."""
-    height, width, channels = pixels.shape
     exact = np.float32 if pixels.dtype == np.uint8 else np.float64
+    # halves round up, as in whole blocks; storing as integers truncates
+    return np.asarray(_sums(pixels, down, across, exact) + exact(0.5))
+
+
+def _sums(
+    pixels: NDArray[Any], down: csr_array, across: csr_array, exact: type[np.floating[Any]]
+) -> NDArray[Any]:
+    """Weighted sums along both axes: (rows of down, rows of across, C)."""
+    height, width, channels = pixels.shape
     values = down.astype(exact) @ pixels.reshape(height, -1).astype(exact)
     # the sparse product works on the first axis: columns are moved there and back
     values = values.reshape(-1, width, channels).transpose(1, 0, 2).reshape(width, -1)
     values = across.astype(exact) @ values
-    values = values.reshape(across.shape[0], -1, channels).transpose(1, 0, 2)
-    # halves round up, as in whole blocks; storing as integers truncates
-    return np.asarray(values + exact(0.5))
+    return np.asarray(values.reshape(across.shape[0], -1, channels).transpose(1, 0, 2))
 
 
 def _whole(step: float) -> int:
@@ -104,8 +159,6 @@ def _whole(step: float) -> int:
 def _block_average(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.generic]:
     """Average whole blocks of pixels, in integers."""
     area = rows * columns
-    if area == 1:
-        return pixels
     # half of the area is added before dividing, to round to nearest; the sums must hold it
     room = area * (int(np.iinfo(pixels.dtype).max) + 1)
     total = np.min_scalar_type(room - 1)

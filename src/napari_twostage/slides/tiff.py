@@ -7,23 +7,33 @@ import io
 import logging
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SlideError, TwoStageError, reason_of
+from napari_twostage.errors import (
+    MissingPixelSizeError,
+    ReadError,
+    SlideError,
+    TwoStageError,
+    reason_of,
+)
+from napari_twostage.geometry import Box
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
-from napari_twostage.slides.channels import choose_channel
 from napari_twostage.slides.formats import tiff_name
+from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.pixel_size import resolve_mpp
-from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
-from napari_twostage.slides.tiff_metadata import channel_names, stated_pixel_size
+from napari_twostage.slides.resample import source_box
+from napari_twostage.slides.tiff_bare import bare_images
+from napari_twostage.slides.tiff_images import NeedsStitchingError, named_images
 from napari_twostage.slides.tiff_ome import check_ome
-from napari_twostage.slides.tiff_series import check_plane, is_rgb, main_series, pyramid_levels
+from napari_twostage.slides.tiff_picture import find_picture
+from napari_twostage.slides.tiff_planes import check_stack
 from napari_twostage.slides.tiff_tables import check_tables
 from napari_twostage.slides.tile_cache import TileCache
 
@@ -33,13 +43,16 @@ if TYPE_CHECKING:
     import tifffile
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box, Scale, Shape
+    from napari_twostage.geometry import Scale, Shape
     from napari_twostage.io.paths import Location
     from napari_twostage.slides.byte_source import PositionedFile
+    from napari_twostage.slides.tiff_picture import TiffPicture
+    from napari_twostage.slides.tiff_stack import LevelStack
 
 _IGNORED_KINDS = ("mmstack", "ndtiff", "scanimage")
 """Kinds for which tifffile opens other files, or makes up tables that the file does not hold; such
 a file is read by its tables."""
+_SLIDE_TYPES = (np.uint8, np.uint16, np.bool_)
 _SAMPLE_TILES = 32
 _SAMPLE_BYTES = 1 << 16
 
@@ -53,12 +66,10 @@ class TiffSlide(Slide):
         Location of the file.
     file : PositionedFile or RemoteFile
         Open file, closed with the slide.
-    levels : sequence of TiffLevel
-        Finest first.
-    mpp, mpp_source, format
+    found : TiffPicture
+        What is read of it.
+    mpp, mpp_source
         As for `Slide`.
-    channel : int or None
-        Channel to read from a file with several.
     cache_bytes : int
         Memory for decoded tiles.
     """
@@ -67,26 +78,29 @@ class TiffSlide(Slide):
         self,
         path: Location,
         file: PositionedFile | RemoteFile,
-        levels: Sequence[TiffLevel],
+        found: TiffPicture,
         *,
         mpp: Scale,
         mpp_source: str,
-        format: str,  # noqa: A002 - as in Slide
-        channel: int | None,
         cache_bytes: int,
     ) -> None:
         super().__init__(
             name=path.name,
-            level_shapes=[level.shape for level in levels],
-            channels=levels[0].channels,
-            dtype=levels[0].dtype,
+            level_shapes=[level.shape for level in found.levels],
+            channels=found.levels[0].channels,
+            dtype=found.levels[0].dtype,
             mpp=mpp,
             mpp_source=mpp_source,
-            format=format,
+            format=tiff_name(found.kind),
             path=path,
+            factors=found.factors,
+            picture=found.choice,
+            scenes=found.scenes,
+            channel_names=found.channel_names,
         )
-        self._tiff_levels = tuple(levels)
-        self._channel = channel
+        self.notices += found.notices
+        self._tiff_levels = found.levels
+        self._channel = found.channel
         self._cache = TileCache(cache_bytes)
         self._file = file
 
@@ -108,12 +122,12 @@ class TiffSlide(Slide):
         digest = hashlib.sha256()
         facts = (self._file.size, self._channel, self.level_shapes, self.dtype.str)
         digest.update(repr(facts).encode())
-        for level in self._tiff_levels:
-            digest.update(level.offsets.tobytes())
-            digest.update(level.counts.tobytes())
-            sample = np.unique(np.linspace(0, level.offsets.size - 1, _SAMPLE_TILES).astype(int))
-            offsets = level.offsets.ravel()[sample].tolist()
-            counts = level.counts.ravel()[sample].clip(max=_SAMPLE_BYTES).tolist()
+        for plane in (plane for level in self._tiff_levels for plane in level.planes):
+            digest.update(plane.offsets.tobytes())
+            digest.update(plane.counts.tobytes())
+            sample = np.unique(np.linspace(0, plane.offsets.size - 1, _SAMPLE_TILES).astype(int))
+            offsets = plane.offsets.ravel()[sample].tolist()
+            counts = plane.counts.ravel()[sample].clip(max=_SAMPLE_BYTES).tolist()
             if isinstance(self._file, RemoteFile):
                 self._file.fetch(zip(offsets, counts, strict=True))
             for offset, count in zip(offsets, counts, strict=True):
@@ -141,20 +155,39 @@ class TiffSlide(Slide):
         )
 
     def _read_tile(self, level: int, row: int, column: int) -> NDArray[Any]:
+        stack = self._tiff_levels[level]
+        if level and stack.lacks(row, column):
+            finer = self._read_finer(level, row, column)
+            if finer is not None:
+                return finer
         try:
-            return self._tiff_levels[level].read_tile(self._file, row, column)
+            return stack.read_tile(self._file, row, column)
         except ReadError as error:
             raise ReadError(
                 f"{self.name}: the tile in row {row}, column {column} of level {level} "
                 f"cannot be read: {error}"
             ) from error
 
+    def _read_finer(self, level: int, row: int, column: int) -> NDArray[Any] | None:
+        """Compute a tile that the file omits from the next level that has pixels there."""
+        rows, columns = self.tile_shape(level)
+        box = Box.at(row * rows, column * columns, rows, columns).clip(self.level_shapes[level])
+        for finer in range(level - 1, -1, -1):
+            step = tuple(
+                whole / part
+                for whole, part in zip(self.factors[level], self.factors[finer], strict=True)
+            )
+            source = source_box(box, (step[0], step[1])).clip(self.level_shapes[finer])
+            if source.area and self._tiff_levels[finer].has_any(source):
+                return self._resampled(box, finer, (step[0], step[1]))
+        return None
+
 
 def open_tiff(
     path: Location,
     *,
     mpp: float | Scale | None = None,
-    channel: int | str | None = None,
+    picture: Picture = WHOLE,
     cache_bytes: int = 256 << 20,
 ) -> TiffSlide:
     """Open a slide of the TIFF family.
@@ -165,8 +198,8 @@ def open_tiff(
         TIFF file.
     mpp : float or (float, float), optional
         Micrometres per pixel (y, x) of level 0; overrides the file's own.
-    channel : int or str, optional
-        Number or name of the channel to read from a file with several.
+    picture : Picture
+        What to read of a file with several scenes, channels or planes.
     cache_bytes : int
         Memory for decoded tiles.
 
@@ -179,13 +212,8 @@ def open_tiff(
     try:
         check_ome(check_tables(file, ndpi=_is_ndpi(path)), path.name)
         with _silenced_tifffile(), _tiff_file(path, file) as tif:
-            series = main_series(tif)
-            check_plane(tif, series)
-            index = _channel_index(tif, series, channel)
-            levels = [_level(tif, part, index) for part in pyramid_levels(tif, series)]
-            _check_complete(file.size, levels)
-            stated = stated_pixel_size(tif, series)
-            kind = tiff_name(series.kind)
+            found = find_picture(tif, file, picture)
+        _check_complete(file.size, found.levels)
     except SlideError as error:
         raise type(error)(f"{path.name} {error}") from error
     except TwoStageError:
@@ -195,17 +223,45 @@ def open_tiff(
             f"{path.name} is damaged or not a TIFF file ({reason_of(error)}); "
             "copy or export it again"
         ) from error
-    size, source = resolve_mpp(mpp, stated, path.name)
-    return TiffSlide(
-        path,
-        file,
-        levels,
-        mpp=size,
-        mpp_source=source,
-        format=kind,
-        channel=index,
-        cache_bytes=cache_bytes,
-    )
+    if mpp is None and found.stated is None and found.unknown_unit:
+        raise MissingPixelSizeError(
+            f"{path.name} states its pixel size in {found.unknown_unit!r}, a unit of length was "
+            "expected; pass mpp=(y, x) in micrometres, or --mpp 0.5 on the command line"
+        )
+    size, source = resolve_mpp(mpp, found.stated, path.name)
+    return TiffSlide(path, file, found, mpp=size, mpp_source=source, cache_bytes=cache_bytes)
+
+
+def is_general_image(path: Path) -> bool:
+    """Whether a TIFF is no slide but a stack, or measured values, which other viewers show.
+
+    Such a file can be opened, once a plane is chosen; damaged files are left to `open_tiff`,
+    which says what to do.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF file.
+    """
+    try:
+        with (
+            _silenced_tifffile(),
+            closing(byte_source(path)) as file,
+            _tiff_file(path, file) as tif,
+        ):
+            _, images = named_images(tif) or bare_images(tif)
+            stack = max(images, key=lambda image: (image.scan, prod(image.shape))).levels[0]
+            page = stack.keyframe
+            if set(stack.axes) - {"C"} or page.dtype not in _SLIDE_TYPES:
+                return bool(page.imagelength)
+            check_stack(stack)
+    except NeedsStitchingError:
+        return False
+    except SlideError:
+        return True
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return False
+    return False
 
 
 def _tiff_file(path: Location, file: PositionedFile | RemoteFile) -> tifffile.TiffFile:
@@ -239,42 +295,9 @@ def _silenced_tifffile() -> Iterator[None]:
         logger.removeFilter(is_of_others)
 
 
-def _channel_index(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, channel: int | str | None
-) -> int | None:
-    """Index of the channel to read; None if there is nothing to choose."""
-    page = series.keyframe
-    samples = 1 if is_rgb(page) else page.samplesperpixel
-    if samples > 1 and len(series.pages) > 1:
-        raise SlideError(
-            f"has {len(series.pages)} channels of {samples} samples each; "
-            "export the channels as separate planes"
-        )
-    count = samples * len(series.pages)
-    names = channel_names(tif, (page.imagelength, page.imagewidth), count)
-    return choose_channel(channel, names)
-
-
-def _level(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, channel: int | None
-) -> TiffLevel:
-    planes = len(series.pages)
-    page = series.pages[channel or 0 if planes > 1 else 0]
-    if page is None or page.parent is not tif:
-        raise SlideError("is spread over several files; export it as one OME-TIFF")
-    # an empty tile is glass on a bright-field slide, and dark on a fluorescence slide
-    inverted = int(series.keyframe.photometric) == 0
-    background = np.iinfo(series.keyframe.dtype).max if is_rgb(series.keyframe) else 0
-    return tiff_level(
-        page,
-        channel=channel if planes == 1 else None,
-        background=0 if inverted else background,
-    )
-
-
-def _check_complete(size: int, levels: Sequence[TiffLevel]) -> None:
+def _check_complete(size: int, levels: Sequence[LevelStack]) -> None:
     """Refuse a file that ends before its last tile."""
-    for level in levels:
+    for level in (plane for stack in levels for plane in stack.planes):
         # each alone first: the sum of two that are absurd has no place in 64 bits
         largest = max(int(level.offsets.max()), int(level.counts.max()))
         end = level.end if largest <= size else largest

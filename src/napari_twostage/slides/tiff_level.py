@@ -1,4 +1,4 @@
-"""One pyramid level of a TIFF file: positions of its tiles, and how they are decoded."""
+"""One plane of one level of a TIFF file: positions of its tiles, and how they are decoded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from napari_twostage.errors import ReadError, SlideError, TwoStageError, reason_of
 from napari_twostage.slides.limits import DECODING_BYTES
 from napari_twostage.slides.tiff_decode import JPEG2000, Decode, decoder
+from napari_twostage.slides.tiff_pixels import PixelFormat, pixel_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,21 +39,27 @@ class TiffLevel:
     tile: Shape
     """Rows and columns of a full tile; strips are tiles as wide as the level."""
     offsets: NDArray[np.int64]
-    """(planes, tile rows, tile columns) positions in the file; one plane, or one per channel
-    if the file stores the channels separately."""
+    """(planes, tile rows, tile columns) positions in the file; one plane, or one per sample that
+    is read if the file stores the samples separately."""
     counts: NDArray[np.int64]
     """Bytes of each tile; 0 if the file omits an empty tile."""
-    first_index: int
-    """The decoder's number of the first tile of the first plane."""
+    first_indices: tuple[int, ...]
+    """The decoder's number of the first tile of each plane."""
     decode: Decode
-    samples: slice
-    """Values to keep of each decoded pixel."""
-    inverted: bool
-    """Whether 0 means white."""
-    background: int
-    """Value of the pixels of empty tiles."""
-    channels: int
-    dtype: np.dtype[Any]
+    taken: tuple[int, ...] | None
+    """Values to take of each decoded pixel, in this order; None for all."""
+    format: PixelFormat
+    """Meaning of the samples that are read."""
+
+    @property
+    def channels(self) -> int:
+        """Values of each pixel."""
+        return self.format.channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return self.format.dtype
 
     @property
     def end(self) -> int:
@@ -77,28 +84,42 @@ class TiffLevel:
         ReadError
             If the tile's bytes are missing or damaged.
         """
-        _, tile_rows, tile_columns = self.offsets.shape
-        height = min(self.tile[0], self.shape[0] - row * self.tile[0])
-        width = min(self.tile[1], self.shape[1] - column * self.tile[1])
-        planes = []
-        for plane in range(len(self.offsets)):
-            count = int(self.counts[plane, row, column])
-            if not count:
-                return np.full((height, width, self.channels), self.background, self.dtype)
-            index = self.first_index + (plane * tile_rows + row) * tile_columns + column
-            try:
-                data = _read_whole(file, int(self.offsets[plane, row, column]), count)
-                pixels = self.decode(data, index)[:height, :width, self.samples]
-            except TwoStageError:
-                raise
-            except Exception as error:  # damage raises whatever the decoder's next line raises
-                raise ReadError(reason_of(error)) from error
-            if pixels.shape[:2] != (height, width):
-                found = " x ".join(map(str, pixels.shape[:2]))
-                raise ReadError(f"{height} x {width} pixels expected, {found} found")
-            planes.append(pixels)
+        if self.lacks(row, column):
+            shape = (*self.extent(row, column), self.channels)
+            return np.full(shape, self.format.background, self.dtype)
+        planes = [self._read_plane(file, plane, row, column) for plane in range(len(self.offsets))]
         pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
-        return np.invert(pixels) if self.inverted else pixels
+        return self.format.shown(pixels if self.taken is None else pixels[..., self.taken])
+
+    def lacks(self, row: int, column: int) -> bool:
+        """Whether the file omits a tile."""
+        return not self.counts[:, row, column].all()
+
+    def extent(self, row: int, column: int) -> Shape:
+        """Rows and columns of a tile inside the level."""
+        return (
+            min(self.tile[0], self.shape[0] - row * self.tile[0]),
+            min(self.tile[1], self.shape[1] - column * self.tile[1]),
+        )
+
+    def _read_plane(
+        self, file: PositionedFile | RemoteFile, plane: int, row: int, column: int
+    ) -> NDArray[Any]:
+        """Decode a tile as it is stored: (h, w, samples of the plane)."""
+        height, width = self.extent(row, column)
+        count = int(self.counts[plane, row, column])
+        index = self.first_indices[plane] + row * self.offsets.shape[2] + column
+        try:
+            data = _read_whole(file, int(self.offsets[plane, row, column]), count)
+            pixels = self.decode(data, index)[:height, :width]
+        except TwoStageError:
+            raise
+        except Exception as error:  # damage raises whatever the decoder's next line raises
+            raise ReadError(reason_of(error)) from error
+        if pixels.shape[:2] != (height, width):
+            found = " x ".join(map(str, pixels.shape[:2]))
+            raise ReadError(f"{height} x {width} pixels expected, {found} found")
+        return pixels
 
 
 def _read_whole(file: PositionedFile | RemoteFile, offset: int, count: int) -> bytes:
@@ -108,7 +129,12 @@ def _read_whole(file: PositionedFile | RemoteFile, offset: int, count: int) -> b
     return data
 
 
-def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:  # noqa: ANN401
+def tiff_level(
+    page: Any,  # noqa: ANN401 - tifffile's page or frame
+    *,
+    samples: tuple[int, ...] | None = None,
+    plane: int = 0,
+) -> TiffLevel:
     """Describe a page of an open TIFF file.
 
     Everything is read now; tifffile and its shared file handle are not needed afterwards.
@@ -117,10 +143,10 @@ def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:
     ----------
     page : tifffile.TiffPage or tifffile.TiffFrame
         Page of a supported pixel type.
-    channel : int or None
-        Sample to read if pixels are not RGB; None for all.
-    background : int
-        Value of the pixels of empty tiles.
+    samples : tuple of int, optional
+        Samples to read of a page of channels, in this order; by default its colours.
+    plane : int
+        Number of the plane, where several follow each other in the file behind one page.
 
     Raises
     ------
@@ -129,43 +155,51 @@ def tiff_level(page: Any, *, channel: int | None, background: int) -> TiffLevel:
     """
     keyframe = page.keyframe
     _check_codec(keyframe)
-    tile, offsets, counts, decode = (
-        _contiguous_strips(keyframe, page) if _is_contiguous(keyframe) else _pieces(keyframe, page)
-    )
+    if _is_contiguous(keyframe):
+        tile, offsets, counts, decode = _contiguous_strips(keyframe, page, plane)
+    elif plane:
+        raise SlideError("keeps several compressed planes behind one page; export them again")
+    else:
+        tile, offsets, counts, decode = _pieces(keyframe, page)
     if min(tile) < 1:
         raise SlideError(f"states tiles of {tile[0]} x {tile[1]} pixels; write the file again")
-    height, width = keyframe.imagelength, keyframe.imagewidth
-    grid = (-(-height // tile[0]), -(-width // tile[1]))
-    planes = keyframe.samplesperpixel if keyframe.planarconfig == 2 else 1
-    samples = 1 if keyframe.planarconfig == 2 else keyframe.samplesperpixel
-    if len(offsets) < planes * grid[0] * grid[1] or len(counts) != len(offsets):
+    shape = (keyframe.imagelength, keyframe.imagewidth)
+    grid = (-(-shape[0] // tile[0]), -(-shape[1] // tile[1]))
+    kept = pixel_format(keyframe, samples)
+    stored_planes = keyframe.samplesperpixel if keyframe.planarconfig == 2 else 1
+    places, sizes = _tables(keyframe, (stored_planes, *grid), tile, offsets, counts)
+    planes = kept.samples if stored_planes > 1 else (0,)
+    all_taken = stored_planes > 1 or kept.samples == tuple(range(keyframe.samplesperpixel))
+    return TiffLevel(
+        shape=shape,
+        tile=tile,
+        offsets=places[list(planes)],
+        counts=np.where(places > 0, sizes, 0)[list(planes)],
+        first_indices=tuple(one * grid[0] * grid[1] for one in planes),
+        decode=decode,
+        taken=None if all_taken else kept.samples,
+        format=kept,
+    )
+
+
+def _tables(
+    page: tifffile.TiffPage,
+    table: tuple[int, int, int],
+    tile: Shape,
+    offsets: list[int],
+    counts: list[int],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions and bytes of all tiles, (planes, rows, columns) each."""
+    cells = prod(table)
+    if len(offsets) < cells or len(counts) != len(offsets):
         raise SlideError(
-            f"lists {len(offsets)} tiles where {planes * grid[0] * grid[1]} are expected; "
+            f"lists {len(offsets)} tiles where {cells} are expected; "
             "the file is damaged: write it again"
         )
-    table = (planes, *grid)
-    cells = planes * grid[0] * grid[1]
-    first = 0
     places = np.array(offsets[:cells], np.int64).reshape(table)
     sizes = np.array(counts[:cells], np.int64).reshape(table)
-    _check_pieces(keyframe, tile, places, sizes)
-    if channel is not None and planes > 1:
-        first = channel * grid[0] * grid[1]
-        places, sizes, planes = places[channel : channel + 1], sizes[channel : channel + 1], 1
-    one_sample = channel is not None and samples > 1
-    return TiffLevel(
-        shape=(height, width),
-        tile=tile,
-        offsets=places,
-        counts=np.where(places > 0, sizes, 0),
-        first_index=first,
-        decode=decode,
-        samples=slice(channel, (channel or 0) + 1) if one_sample else slice(None),
-        inverted=keyframe.photometric == 0,
-        background=background,
-        channels=1 if one_sample else samples * planes,
-        dtype=np.dtype(keyframe.dtype.name),
-    )
+    _check_pieces(page, tile, places, sizes)
+    return places, sizes
 
 
 def _check_codec(page: tifffile.TiffPage) -> None:
@@ -205,12 +239,12 @@ def _check_pieces(
 
 
 def _is_contiguous(page: tifffile.TiffPage) -> bool:
-    """Whether rows are contiguous in the file as in memory, whatever its strips."""
-    return bool(page.is_contiguous) and not page.is_tiled
+    """Whether rows are in the file as they are in memory, whatever its strips."""
+    return bool(page.is_final) and not page.is_tiled
 
 
 def _contiguous_strips(
-    keyframe: tifffile.TiffPage, page: tifffile.TiffPage
+    keyframe: tifffile.TiffPage, page: tifffile.TiffPage, plane: int
 ) -> tuple[Shape, list[int], list[int], Decode]:
     """Cut an uncompressed plane into strips of our own: many files have one strip for all."""
     planes = keyframe.samplesperpixel if keyframe.planarconfig == 2 else 1
@@ -219,14 +253,15 @@ def _contiguous_strips(
     dtype = np.dtype(keyframe.parent.byteorder + np.dtype(keyframe.dtype).char)
     row_bytes = width * samples * dtype.itemsize
     rows = max(1, min(height, _STRIP_BYTES // row_bytes))
-    end, size = page.dataoffsets[0] + height * row_bytes * planes, keyframe.parent.filehandle.size
+    first = page.dataoffsets[0] + plane * height * row_bytes * planes
+    end, size = first + height * row_bytes * planes, keyframe.parent.filehandle.size
     if end > size:
         raise SlideError(
             f"is truncated: its tiles reach to byte {end:,}, the file has {size:,}; copy it again"
         )
     starts = np.arange(0, height, rows)
     lengths = np.minimum(rows, height - starts) * row_bytes
-    plane_starts = page.dataoffsets[0] + np.arange(planes)[:, None] * height * row_bytes
+    plane_starts = first + np.arange(planes)[:, None] * height * row_bytes
 
     def decode(data: bytes, _: int) -> NDArray[Any]:
         pixels = np.frombuffer(data, dtype).reshape(-1, width, samples)

@@ -33,7 +33,7 @@ class View:
     def read(self, box: Box) -> NDArray[np.uint8]:
         """Read pixels; beyond the edges the slide is reflected.
 
-        Grey becomes RGB, RGBA is laid over white, and 16 bit becomes 8 bit by the slide's
+        Grey becomes RGB, RGBA is laid over white, and all but 8 bit becomes 8 bit by the slide's
         intensity range.
 
         Parameters
@@ -67,8 +67,8 @@ def to_8_bit(
 
     Parameters
     ----------
-    pixels : uint8 or uint16 array
-        8-bit pixels pass through.
+    pixels : uint8, uint16 or float32 array
+        8-bit pixels pass through; NaN becomes 0.
     intensity_range : (float, float)
         Values that become 0 and 255.
 
@@ -81,8 +81,14 @@ def to_8_bit(
         return pixels.astype(np.uint8, copy=False)
     low, high = intensity_range
     scaled = (pixels.astype(np.float32) - low) * (255 / (high - low))
+    np.nan_to_num(scaled, copy=False, nan=0, posinf=255, neginf=0)
     shown: NDArray[np.uint8] = np.rint(scaled.clip(0, 255)).astype(np.uint8)
     return shown
+
+
+def white(dtype: np.dtype[Any]) -> float:
+    """Value of empty glass; NaN for floating-point pixels, whose range the file does not state."""
+    return float("nan") if dtype.kind == "f" else int(np.iinfo(dtype).max)
 
 
 def on_white(pixels: NDArray[Any]) -> NDArray[Any]:

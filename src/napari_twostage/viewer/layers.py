@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_twostage.method.steps import ChipRefined
+from napari_twostage.viewer.aligned_layers import AlignedLayers
+from napari_twostage.viewer.colormaps import TISSUE, UNCERTAINTY, class_colormap
 from napari_twostage.viewer.label_blocks import LabelBlocks
 from napari_twostage.viewer.settings import METADATA_KEY
 from napari_twostage.viewer.tile_overlay import (
@@ -25,7 +26,6 @@ from napari_twostage.viewer.tile_overlay import (
 )
 from napari_twostage.viewer.tissue_outline import draw_outline
 from napari_twostage.viewer.tolerant_reader import TROUBLE
-from napari_twostage.viewer.transforms import layer_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,19 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psygnal import SignalInstance
 
-    from napari_twostage.geometry import Box
+    from napari_twostage.geometry import Box, Grid
     from napari_twostage.method.steps import ChipFailed, CoarseWindowDone
-    from napari_twostage.models import LabelClass
     from napari_twostage.result.result import Result
     from napari_twostage.session import Patch, Session
-    from napari_twostage.viewer.transforms import LayerTransform
 
-# transparent where stage 1 is certain; turquoise differs from H&E, DAB and common label colours
-_UNCERTAINTY_COLORMAP = Colormap(
-    [[0, 0.9, 0.8, 0], [0, 0.9, 0.8, 0.25], [0, 0.85, 0.85, 0.6], [0, 0.7, 0.9, 0.8]],
-    name="uncertainty",
-)
-_TISSUE = Colormap([[0.2, 0.3, 0.4, 0], [0.2, 0.3, 0.4, 1]], name="tissue outline")
 _PIXELS_ONLY = {"extent": False, "thumbnail": False, "highlight": False}
 """Arguments of `Layer.refresh` if only pixels have changed."""
 
@@ -68,6 +60,7 @@ class ResultLayers:
         self._viewer = viewer
         self._slide_layer = slide_layer
         self._session = session
+        self._aligned = AlignedLayers(slide_layer)
         self._label_blocks: LabelBlocks | None = None
         self.labels: Labels | None = None
         self.uncertainty: Image | None = None
@@ -128,10 +121,26 @@ class ResultLayers:
         if self.labels is not None and self._result is not None:
             self.labels.colormap = class_colormap(self._result.classes, self._hidden)
 
+    def is_shown(self, role: str) -> bool:
+        """Whether a layer is in the viewer, and visible: ``labels``, ``uncertainty`` and so on."""
+        layer: Layer | None = getattr(self, role)
+        return layer is not None and layer.visible and layer in self._viewer.layers
+
+    def show(self, role: str, *, visible: bool) -> None:
+        """Show or hide a layer; one that the user has removed is added again."""
+        layer: Layer | None = getattr(self, role)
+        if layer is None:
+            return
+        layer.visible = visible
+        if visible and layer not in self._viewer.layers:
+            self._add(layer)
+            self._stale |= {"uncertainty", "tiles", "labels"}
+
     def close(self) -> None:
         """Disconnect from the session and remove the layers."""
         for signal, slot in self._connections:
             signal.disconnect(slot)
+        self._aligned.close()
         self._remove_all()
 
     # -- signals of the session ---------------------------------------------------------------
@@ -220,7 +229,6 @@ class ResultLayers:
         ]
         for layer, _ in self._before_edit:
             layer.visible = False
-        place = layer_transform(self._slide_layer, result.grid, patch.box)
         names = {0: "background", **{c.value: c.name for c in result.classes}}
         self.edit = Labels(
             patch.labels.copy(),
@@ -229,8 +237,9 @@ class ResultLayers:
             opacity=0.6,
             features={"index": list(names), "class": list(names.values())},
             metadata=self._metadata("edit"),
-            **place,
+            **self._aligned.place(result.grid, patch.box),
         )
+        self._aligned.keep(self.edit, result.grid, patch.box)
         self._viewer.add_layer(self.edit)
         self.edit.selected_label = result.classes[0].value
         self.edit.mode = "paint"
@@ -272,8 +281,9 @@ class ResultLayers:
             colormap=class_colormap(result.classes, self._hidden),
             opacity=0.5,
             metadata=self._metadata("labels"),
-            **layer_transform(self._slide_layer, result.grid),
+            **self._aligned.place(result.grid),
         )
+        self._aligned.keep(labels, result.grid)
         labels.editable = False  # painting is only possible through "Edit here"
         self._add(labels)
         self.labels = labels
@@ -281,8 +291,8 @@ class ResultLayers:
     def _add_uncertainty(self, result: Result) -> None:
         self.uncertainty = self._add_image(
             "uncertainty", np.zeros_like(result.uncertainty_map.pixels),
-            layer_transform(self._slide_layer, result.uncertainty_map.grid),
-            colormap=_UNCERTAINTY_COLORMAP, interpolation2d="linear", contrast_limits=(0, 255),
+            result.uncertainty_map.grid,
+            colormap=UNCERTAINTY, interpolation2d="linear", contrast_limits=(0, 255),
         )  # fmt: skip
 
     def _add_tiles(self, result: Result) -> None:
@@ -290,28 +300,29 @@ class ResultLayers:
         cells = result.grid.coarser(result.card.tile_px // self.tile_overlay.cells_per_tile)
         self.tiles = self._add_image(
             "tiles", np.zeros(cells.shape, np.uint8),
-            layer_transform(self._slide_layer, cells), colormap=tile_colormap(),
+            cells, colormap=tile_colormap(),
             interpolation2d="nearest", contrast_limits=(0, OVERLAY_MAX),
         )  # fmt: skip
 
     def _add_tissue(self, result: Result) -> None:
         outline, grid = draw_outline(*result.tissue_mask)
         self.tissue = self._add_image(
-            "tissue", outline, layer_transform(self._slide_layer, grid), colormap=_TISSUE,
+            "tissue", outline, grid, colormap=TISSUE,
             interpolation2d="linear", contrast_limits=(0, 255),
         )  # fmt: skip
 
     def _add_image(
-        self, role: str, pixels: NDArray[np.generic], place: LayerTransform, **options: object
+        self, role: str, pixels: NDArray[np.generic], grid: Grid, **options: object
     ) -> Image:
         layer = Image(
             pixels,
             name=f"{self._slide_layer.name} {role}",
             blending="translucent",
             metadata=self._metadata(role),
-            **place,
+            **self._aligned.place(grid),
             **options,
         )
+        self._aligned.keep(layer, grid)
         self._add(layer)
         return layer
 
@@ -334,18 +345,11 @@ class ResultLayers:
         self._stale.clear()
 
     def _remove(self, layer: Layer | None) -> None:
-        if layer is not None and layer in self._viewer.layers:
+        if layer is None:
+            return
+        self._aligned.forget(layer)
+        if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
-
-
-def class_colormap(
-    classes: tuple[LabelClass, ...], hidden: set[int] | frozenset[int] = frozenset()
-) -> DirectLabelColormap:
-    """Colormap of the classes; the background and hidden classes are transparent."""
-    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    for entry in classes:
-        colors[entry.value] = "transparent" if entry.value in hidden else entry.color
-    return DirectLabelColormap(color_dict=colors)
 
 
 def _refresh(layer: Layer) -> None:

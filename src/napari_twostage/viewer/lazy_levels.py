@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_twostage.geometry import Box
 from napari_twostage.session.advice import advise
+from napari_twostage.slides.view import white
 from napari_twostage.viewer.tolerant_reader import TolerantReader
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class _SlideReader:
         self._warned = False
         self._grey = slide.channels == 1
         # empty glass is white, the background of fluorescence is black
-        blank = 0 if self._grey else 256**slide.dtype.itemsize - 1
+        blank = 0 if self._grey else white(slide.dtype)
         self._reader = TolerantReader(blank, slide.dtype, (slide.channels,), self._tell)
 
     def read(self, read: ReadBox, tile: Shape, box: Box) -> NDArray[np.generic]:

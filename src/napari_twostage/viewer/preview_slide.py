@@ -108,7 +108,10 @@ class PreviewSlide(Slide):
             pixels = self._slide.read(self._patch(top, left, cell), len(self._slide.factors) - 1)
         except ReadError:
             return np.zeros(self.channels)
-        return np.asarray(pixels.mean(axis=(0, 1)))
+        valid = np.isfinite(pixels)
+        count = valid.sum(axis=(0, 1))
+        sums = np.where(valid, pixels, 0).sum(axis=(0, 1), dtype=np.float64)
+        return np.asarray(np.where(count > 0, sums / np.maximum(count, 1), np.nan))
 
     def _patch(self, top: int, left: int, cell: int) -> Box:
         """Patch in the middle of a cell, clipped to one file tile."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_twostage.errors import MissingPixelSizeError, SlideError, TwoStageError
 from napari_twostage.io.paths import is_folder, locate
 from napari_twostage.result.record import FILE as RECORD
+from napari_twostage.result.slide_place import open_slide_of
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import formats, open_slide
 from napari_twostage.viewer.lazy_levels import label_levels, slide_levels
@@ -52,19 +54,28 @@ def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
             return read_result
         return read_slide if formats.by_contents(place) and not _is_zarr_array(place) else None
     found = formats.by_ending(place.name)
-    if found is None or found.reader not in {"tiff", "openslide"}:
+    if found is None or found.reader in {"ome_zarr", "image"}:
         return None
+    from napari_twostage.slides.tiff import is_general_image
+
     if (
         place.suffix.lower() in _SHARED_SUFFIXES
         and isinstance(place, Path)
-        and _is_other_image(place)
+        and is_general_image(place)
     ):
         return None
-    return read_slide if formats.is_installed(found.extra) else None
+    return read_slide if formats.is_readable(found) else None
 
 
-def read_slide(path: str) -> list[LayerData]:
+def read_slide(path: str, scene: int | None = None) -> list[LayerData]:
     """Layers of a slide: one image layer, or one for each of several channels.
+
+    Parameters
+    ----------
+    path : str
+        File, folder or URL.
+    scene : int, optional
+        Number of the scene to read of a file with several; by default the largest scan.
 
     Raises
     ------
@@ -73,9 +84,9 @@ def read_slide(path: str) -> list[LayerData]:
     """
     _show_scale_bar()
     try:
-        return [_slide_layer(*_open(path))]
+        return [_slide_layer(*_open(path, scene))]
     except SlideError:
-        layers = _channel_layers(path)
+        layers = _channel_layers(path, scene)
         if not layers:
             raise
         return layers
@@ -106,40 +117,40 @@ def sample_skin() -> list[LayerData]:
     return read_slide(str(sample_slide()))
 
 
-def _open(path: str, channel: int | None = None) -> tuple[Slide, bool]:
+def _open(path: str, scene: int | None, channel: int | None = None) -> tuple[Slide, bool]:
     """Slide, and whether its pixel size is known; if not, it is set to 1."""
+    opening = partial(open_slide, path, scene=scene, channel=channel)
     cache = display_cache_bytes()
     try:
-        return open_slide(path, channel=channel, cache_bytes=cache), True
+        return opening(cache_bytes=cache), True
     except MissingPixelSizeError:
-        return open_slide(path, mpp=1.0, channel=channel, cache_bytes=cache), False
+        return opening(mpp=1.0, cache_bytes=cache), False
 
 
 def _slide_of(result: Result) -> Slide:
     """Slide of a result, opened for display; raises if it is not the one that was segmented."""
-    recorded = result.record.slide
-    if recorded.path is None:
+    if result.record.slide.path is None:
         raise SlideError(f"{result.name} was an array; add it as a layer first")
-    slide = open_slide(
-        recorded.path,
-        mpp=result.slide_mpp,
-        channel=result.record.parameters.channel,
-        cache_bytes=display_cache_bytes(),
-    )
-    return result.attach_slide(slide)
+    cache = display_cache_bytes()
+    return result.attach_slide(open_slide_of(result.path, result.record, cache_bytes=cache))
 
 
-def _channel_layers(path: str) -> list[LayerData]:
+def _channel_layers(path: str, scene: int | None) -> list[LayerData]:
     """A layer for each channel; empty if the slide fails to open for another reason."""
     layers: list[LayerData] = []
     with suppress(SlideError):  # raised after the last channel
         while True:
-            slide, mpp_known = _open(path, len(layers))
+            slide, mpp_known = _open(path, scene, len(layers))
             data, options, kind = _slide_layer(slide, mpp_known=mpp_known)
-            options["name"] += f" channel {len(layers)}"
+            options["name"] += f" {_channel_name(slide, len(layers))}"
             options["blending"] = "additive"
             layers.append((data, options, kind))
     return layers
+
+
+def _channel_name(slide: Slide, number: int) -> str:
+    name = slide.channel_names[number] if number < len(slide.channel_names) else str(number)
+    return f"channel {number}" if name == str(number) else name
 
 
 def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) -> LayerData:
@@ -151,7 +162,7 @@ def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) 
             "tiles; zoom in to see every pixel"
         )
     options: dict[str, Any] = {
-        "name": _stem(slide.name),
+        "name": formats.stem(slide.name) + _scene_name(slide),
         "scale": slide.mpp,
         "units": ("um", "um") if mpp_known else ("pixel", "pixel"),
         "multiscale": True,
@@ -171,7 +182,7 @@ def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) 
 
 
 def _labels_layer(result: Result) -> LayerData:
-    from napari_twostage.viewer.layers import class_colormap
+    from napari_twostage.viewer.colormaps import class_colormap
 
     options = {
         "name": f"{result.name} labels",
@@ -194,28 +205,13 @@ def _is_zarr_array(folder: Location) -> bool:
         return False  # zarr 2, or damaged: open_slide says what to do
 
 
-def _is_other_image(path: Path) -> bool:
-    """Whether a TIFF is an image of another kind: readable, but not a 2-D slide."""
-    from tifffile import TiffFile
-
-    from napari_twostage.slides.tiff_series import NeedsStitchingError, check_plane, main_series
-
-    try:
-        with TiffFile(path) as tif:
-            series = main_series(tif)
-            try:
-                check_plane(tif, series)
-            except NeedsStitchingError:
-                return False
-            except SlideError:
-                return bool(series.keyframe.imagelength)
-    except (SlideError, OSError, ValueError, KeyError, IndexError, TypeError):
-        return False  # damaged: open_slide says what to do
-    return False
-
-
-def _stem(name: str) -> str:
-    return Path(name).stem.removesuffix(".ome")
+def _scene_name(slide: Slide) -> str:
+    """What tells a scene's layer from those of other scenes; empty where there are none."""
+    number = slide.picture.scene
+    if sum(scene.scan for scene in slide.scenes) < 2 or not isinstance(number, int):
+        return ""
+    name = slide.scenes[number].name
+    return f" scene {number}" if name == str(number) else f" {name}"
 
 
 def _warn(message: str) -> None:

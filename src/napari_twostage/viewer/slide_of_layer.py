@@ -5,9 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_twostage.errors import MissingPixelSizeError, SlideError
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.arrays import open_arrays
+from napari_twostage.slides.picture import Picture
 from napari_twostage.viewer.settings import METADATA_KEY, display_cache_bytes
 
 if TYPE_CHECKING:
@@ -45,12 +48,12 @@ def slide_of_layer(
     """
     _check_is_plane(layer)
     ours = layer.metadata.get(METADATA_KEY, {})
-    if ours.get("role") == "slide" and mpp is None and ours["mpp_known"]:
-        slide: Slide = ours["slide"]
-        return slide
     found = mpp_of_layer(layer)
+    own: Slide | None = ours["slide"] if ours.get("role") == "slide" else None
+    if own is not None and mpp is None and ours["mpp_known"] and _is_size_of(own, found):
+        return own
     size, mpp_source = found if mpp is None and found else (mpp, "given by the user")
-    opened = _from_file(layer, size, channel)
+    opened = _from_file(layer, size, own.picture if own else Picture(channel=channel))
     if opened is None:
         if size is None:
             raise MissingPixelSizeError(
@@ -85,6 +88,11 @@ def mpp_of_layer(layer: Layer) -> tuple[Scale, str] | None:
     return (y, x), "the layer's scale"
 
 
+def _is_size_of(slide: Slide, found: tuple[Scale, str] | None) -> bool:
+    """Whether a layer still has the scale that its slide gave it; a user may have set another."""
+    return found is None or np.allclose(found[0], slide.mpp, rtol=1e-6)
+
+
 def _check_is_plane(layer: Layer) -> None:
     """Raise a SlideError unless the layer is a 2-D image."""
     from napari.layers import Image
@@ -99,14 +107,13 @@ def _check_is_plane(layer: Layer) -> None:
         )
 
 
-def _from_file(layer: Any, mpp: float | Scale | None, channel: int | None) -> Slide | None:  # noqa: ANN401 - an Image
+def _from_file(layer: Any, mpp: float | Scale | None, picture: Picture) -> Slide | None:  # noqa: ANN401 - an Image
     """Layer's file as a slide, which is faster to read; None if it holds other pixels."""
     if not layer.source.path:
         return None
     with suppress(SlideError):
-        slide = open_slide(
-            layer.source.path, mpp=mpp, channel=channel, cache_bytes=display_cache_bytes()
-        )
+        cache = display_cache_bytes()
+        slide = open_slide(layer.source.path, mpp=mpp, cache_bytes=cache, **picture.as_dict())
         shape = tuple(layer.data.shape)
         if slide.level_shapes[0] == shape[:2] and slide.channels == (*shape, 1)[2]:
             return slide

@@ -41,7 +41,7 @@ class TolerantReader:
 
     def __init__(
         self,
-        blank: int,
+        blank: float,
         dtype: np.dtype[Any],
         channels: tuple[int, ...],
         tell: Callable[[Exception], None],

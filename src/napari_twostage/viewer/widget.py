@@ -22,6 +22,7 @@ from napari_twostage.errors import MissingPixelSizeError
 from napari_twostage.models.bundle import bundled_names
 from napari_twostage.session import Notice, Session, WayOn
 from napari_twostage.viewer.layers import ResultLayers
+from napari_twostage.viewer.other_scenes import show_scene
 from napari_twostage.viewer.panel.coarse_section import CoarseSection
 from napari_twostage.viewer.panel.correct_section import CorrectSection
 from napari_twostage.viewer.panel.display_section import DisplaySection
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
     from napari.utils.events import Event
 
+    from napari_twostage.geometry import Scale
+
 POLL_MS = 50
 """Interval, in milliseconds, at which events of the sessions are polled."""
 REDRAW_S = 0.05
@@ -57,6 +60,10 @@ class SlideContext:
     layers: ResultLayers
     mpp_missing: bool = False
     """Whether the slide waits for the user to enter a pixel size."""
+    mpp_given: bool = False
+    """Whether the user typed a pixel size."""
+    stated: tuple[Scale, str] | None = None
+    """Pixel size (y, x) of the layer or its file, and its source."""
 
 
 class TwoStageWidget(QWidget):
@@ -132,11 +139,18 @@ class TwoStageWidget(QWidget):
         self._view_changed()
         self.show_session()
 
-    def set_mpp(self, mpp: float) -> None:
-        """Set the pixel size of the chosen slide, in micrometres."""
+    def set_mpp(self, mpp: float | None) -> None:
+        """Set the pixel size of the chosen slide, in micrometres; None takes the file's."""
         layer, context = self._chosen, self._context
         if layer is not None and context is not None:
             self.do(lambda: self._set_slide(layer, context, mpp))
+
+    def choose_scene(self, number: int) -> None:
+        """Show another scene of the chosen slide's file, and choose it."""
+        layer = self._chosen
+        if layer is not None:
+            self._try(lambda: self.choose_layer(show_scene(self._viewer, layer, number)))
+            self._layers_changed()
 
     # -- building -----------------------------------------------------------------------------
 
@@ -199,8 +213,9 @@ class TwoStageWidget(QWidget):
             return
         session, context = self.session, self._context
         missing = context is not None and context.mpp_missing
+        stated = None if context is None or not context.mpp_given else context.stated
         for show in (
-            partial(self.slide_section.show_session, session, mpp_missing=missing),
+            partial(self.slide_section.show_session, session, mpp_missing=missing, stated=stated),
             partial(self.model_section.show_session, session),
             partial(self.coarse_section.show_session, session),
             partial(self.uncertainty_section.show_session, session),
@@ -319,7 +334,9 @@ class TwoStageWidget(QWidget):
             context.mpp_missing = True
             session.say("this image states no pixel size; enter it under Slide to go on")
             return
-        context.mpp_missing = False
+        context.mpp_missing, context.mpp_given = False, mpp is not None
+        if mpp is None:
+            context.stated = slide.mpp, slide.mpp_source
         session.set_slide(slide)
         result = layer.metadata.get(METADATA_KEY, {}).get("result")
         if result is not None and mpp is None:

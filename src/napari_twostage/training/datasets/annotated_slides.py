@@ -45,7 +45,11 @@ MARGIN_PX = 64
 """Background around the annotations of a slide without regions, in pixels of the grid."""
 _RANGE = (0.7, 1.4)
 _CACHE_BYTES = 64 << 20
-_SLIDE_ENDINGS = sorted(formats.endings("tiff", "ome_zarr", "openslide"), key=len, reverse=True)
+_SLIDE_ENDINGS = sorted(
+    formats.endings("tiff", "ome_zarr", "openslide", "dicom", "czi", "bioio"),
+    key=len,
+    reverse=True,
+)
 """Longer ones first: they are cut off to find the stem."""
 _POLYGONS = (".geojson", ".geojson.gz")
 _LABELS = tuple(

@@ -59,12 +59,12 @@ class DisplaySection(Section):
 
     def show_layers(self) -> None:
         """Show the current state of the layers, which napari's own controls also change."""
-        labels = self._layer("labels")
+        labels, layers = self._layer("labels"), self._host.layers
         for name, box in self._boxes.items():
             layer = self._layer(name)
             with QSignalBlocker(box):
                 box.setEnabled(layer is not None)
-                box.setChecked(layer is not None and layer.visible)
+                box.setChecked(layers is not None and layers.is_shown(name))
         for control in (self._opacity, self._outline):
             control.setEnabled(labels is not None)
         if labels is not None:
@@ -77,9 +77,8 @@ class DisplaySection(Section):
         return None if layers is None else getattr(layers, name)
 
     def _set_visible(self, name: str, *, visible: bool) -> None:
-        layer = self._layer(name)
-        if layer is not None:
-            layer.visible = visible
+        if self._host.layers is not None:
+            self._host.layers.show(name, visible=visible)
 
     def _set_opacity(self, percent: int) -> None:
         labels = self._layer("labels")

@@ -34,5 +34,8 @@ class PanelHost(Protocol):
     def choose_layer(self, layer: Image | None) -> None:
         """Choose the slide of this layer."""
 
-    def set_mpp(self, mpp: float) -> None:
-        """Set the pixel size of the chosen slide, in micrometres."""
+    def set_mpp(self, mpp: float | None) -> None:
+        """Set the pixel size of the chosen slide, in micrometres; None takes the file's."""
+
+    def choose_scene(self, number: int) -> None:
+        """Show another scene of the chosen slide's file, and choose it."""

@@ -10,6 +10,7 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_twostage.engine.api import working_grid
+from napari_twostage.engine.checks import scale_warning
 from napari_twostage.models.bundle import bundled_names, read_bundle
 from napari_twostage.viewer.panel.parts import button, form_row
 from napari_twostage.viewer.panel.section import Section
@@ -125,6 +126,11 @@ def card_details(card: ModelCard) -> str:
 
 def resampling_note(slide: Slide, card: ModelCard) -> str:
     """Note on how the slide is resampled for the model; empty if its pixel size fits."""
+    if (change := scale_warning(slide, card)) is not None:
+        return (
+            f"The slide has {slide.mpp[0]:.3g} µm/px, the model works at {card.fine_mpp:g}: it "
+            f"would be {change}, and labels may be poor. Check the pixel size."
+        )
     grid = working_grid(slide, card)
     if grid.downsample == (1.0, 1.0):
         return ""

@@ -271,6 +271,18 @@ class MessageBar(QLabel):
         super().paintEvent(event)
 
 
+def in_a_row(wide: QWidget, *others: QWidget) -> QWidget:
+    """Widgets beside each other, of which the first takes what is left of the width."""
+    row = QWidget()
+    row.setFocusProxy(wide)
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(wide, stretch=1)
+    for other in others:
+        layout.addWidget(other)
+    return row
+
+
 def form_row(name: str, field: QWidget, tooltip: str = "") -> QWidget:
     """Row of a form: name and field; names of all rows have the same width."""
     row = QWidget()

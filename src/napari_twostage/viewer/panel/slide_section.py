@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
-    QHBoxLayout,
     QLabel,
     QSizePolicy,
     QWidget,
 )
 
-from napari_twostage.viewer.panel.parts import ElidedLabel, button, form_row
+from napari_twostage.viewer.panel.parts import ElidedLabel, button, form_row, in_a_row
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
+    from napari_twostage.geometry import Scale
     from napari_twostage.session import Session
     from napari_twostage.slides.base import Slide
+    from napari_twostage.slides.scenes import Scene
     from napari_twostage.viewer.panel.host import PanelHost
 
 
@@ -53,29 +54,37 @@ class SlideSection(Section):
         self._mpp.setSpecialValueText("type it here")
         self._mpp.setSuffix(" µm/px")
         self._mpp.setKeyboardTracking(False)
+        self._mpp.setAccessibleName("Pixel size")
+        self._of_file = button(
+            "file_mpp", "File's", "Take the pixel size that the file states again", self._take_file
+        )
+        self._scene = QComboBox()
+        self._scene.setObjectName("scene")
+        self._scene.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._scenes = form_row("Scene", self._scene, "The scan to segment of a file with several")
+        self._notes = QLabel()
+        self._notes.setTextFormat(Qt.TextFormat.PlainText)
+        self._notes.setWordWrap(True)
         self._source = QLabel()
         self._source.setWordWrap(True)
         self._out = ElidedLabel()
         self.body.addWidget(form_row("Layer", self._choice, "The image layer to segment"))
+        self.body.addWidget(self._scenes)
         self.body.addWidget(form_row("Size", self._size, "Width × height of the finest level"))
-        self.body.addWidget(
-            form_row("Pixel size", self._mpp, "Micrometres per pixel (mpp) of the finest level")
-        )
+        tip = "Micrometres per pixel (mpp) of the finest level; correct it if it is wrong"
+        self.body.addWidget(form_row("Pixel size", in_a_row(self._mpp, self._of_file), tip))
         self.body.addWidget(self._source)
+        self.body.addWidget(self._notes)
         self.body.addWidget(
             form_row("Results in", self._out_row(), "Folder of the result; written while you work")
         )
         self._choice.currentIndexChanged.connect(self._chosen)
         self._mpp.valueChanged.connect(self._mpp_typed)
+        self._scene.activated.connect(self._scene_chosen)
 
     def _out_row(self) -> QWidget:
-        row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._out, stretch=1)
         tip = "Open an earlier result folder, or choose where a new one goes"
-        layout.addWidget(button("choose_out", "Choose…", tip, self._choose_out))
-        return row
+        return in_a_row(self._out, button("choose_out", "Choose…", tip, self._choose_out))
 
     def set_layers(self, layers: Sequence[Image], chosen: Image | None) -> None:
         """Set the layers to choose from, and the chosen one."""
@@ -86,12 +95,27 @@ class SlideSection(Section):
             self._choice.setEnabled(bool(layers))
             self._choice.setCurrentIndex(self._layers.index(chosen) if chosen in layers else -1)
 
-    def show_session(self, session: Session, *, mpp_missing: bool) -> None:
-        """Show the slide of a session; ask for the pixel size if it is missing."""
+    def show_session(
+        self, session: Session, *, mpp_missing: bool, stated: tuple[Scale, str] | None = None
+    ) -> None:
+        """Show the slide of a session; ask for the pixel size if it is missing.
+
+        Parameters
+        ----------
+        session : Session
+        mpp_missing : bool
+            Whether neither the user nor the file has stated the pixel size.
+        stated : ((float, float), str), optional
+            The file's own pixel size (y, x) and its source, where the user gave another.
+        """
         slide = session.slide
         with QSignalBlocker(self._mpp):
-            self._mpp.setEnabled(mpp_missing or _was_given(slide))
+            self._mpp.setEnabled(mpp_missing or slide is not None)
             self._mpp.setValue(0 if slide is None else slide.mpp[0])
+        self._of_file.setVisible(stated is not None)
+        self._show_scenes(slide)
+        self._notes.setText("" if slide is None else "\n".join(_notices(slide)))
+        self._notes.setVisible(bool(self._notes.text()))
         self._out.setText(str(session.out) if session.out else "beside the slide")
         if slide is None:
             asked = "This image states no pixel size: enter it to go on." if mpp_missing else ""
@@ -106,7 +130,8 @@ class SlideSection(Section):
             f"{width:,} × {height:,} px\n{width * x / 1000:.2f} × {height * y / 1000:.2f} mm"
         )
         anisotropic = f"; {x:.4g} µm across" if abs(x / y - 1) > 1e-3 else ""
-        self._source.setText(f"Pixel size from: {slide.mpp_source}{anisotropic}")
+        file = "" if stated is None else f"; the file states {stated[0][0]:.4g} ({stated[1]})"
+        self._source.setText(f"Pixel size from: {slide.mpp_source}{anisotropic}{file}")
         self._source.setVisible(True)
         self.set_status(f"{width:,} × {height:,} px")
 
@@ -116,6 +141,24 @@ class SlideSection(Section):
     def _mpp_typed(self, value: float) -> None:
         if value > 0:
             self._host.set_mpp(value)
+
+    def _take_file(self) -> None:
+        self._host.set_mpp(None)
+
+    def _show_scenes(self, slide: Slide | None) -> None:
+        """Offer the scans of a file that holds several."""
+        scans = [] if slide is None else [n for n, one in enumerate(slide.scenes) if one.scan]
+        self._scenes.setVisible(len(scans) > 1)
+        if slide is None or len(scans) < 2:
+            return
+        with QSignalBlocker(self._scene):
+            self._scene.clear()
+            for number in scans:
+                self._scene.addItem(_scene_text(number, slide.scenes[number]), number)
+            self._scene.setCurrentIndex(self._scene.findData(slide.picture.scene))
+
+    def _scene_chosen(self, index: int) -> None:
+        self._host.choose_scene(int(self._scene.itemData(index)))
 
     def _choose_out(self) -> None:
         start = str(self._host.session.out or "")
@@ -130,5 +173,12 @@ class SlideSection(Section):
             self._host.do(lambda: self._host.session.set_out(name))
 
 
-def _was_given(slide: Slide | None) -> bool:
-    return slide is not None and slide.mpp_source.startswith("given")
+def _notices(slide: Slide) -> list[str]:
+    """What to know of the slide; which scene is read is shown by the choice itself."""
+    several = sum(scene.scan for scene in slide.scenes) > 1
+    return [one for one in slide.notices if not (several and one.startswith("scene "))]
+
+
+def _scene_text(number: int, scene: Scene) -> str:
+    name = "" if scene.name == str(number) else f" {scene.name}"
+    return f"{number}{name}: {scene.shape[1]:,} × {scene.shape[0]:,} px"

@@ -1,0 +1,61 @@
+"""Layers of the other scenes of a slide's file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Layer
+
+from napari_twostage.viewer.reader import read_slide
+from napari_twostage.viewer.settings import METADATA_KEY
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+    from napari_twostage.slides.base import Slide
+
+
+def show_scene(viewer: napari.Viewer, layer: Image, number: int) -> Image:
+    """Show one scene of a file alone: its layer, which is made if it is not there yet.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Viewer that the layers are in.
+    layer : Image
+        Layer of another scene of the file; it is hidden.
+    number : int
+        Number of the scene.
+
+    Returns
+    -------
+    Image
+        Layer of the scene; of several channels the first.
+
+    Raises
+    ------
+    SlideError
+        If the scene cannot be opened.
+    """
+    path = str(_slide(layer).path)
+    there = [
+        other
+        for other in viewer.layers
+        if (slide := _slide(other)) is not None
+        and str(slide.path) == path
+        and slide.picture.scene == number
+    ]
+    if not there:
+        there = [viewer.add_layer(Layer.create(*data)) for data in read_slide(path, scene=number)]
+    layer.visible = False
+    for one in there:
+        one.visible = True
+    viewer.reset_view()
+    return there[0]
+
+
+def _slide(layer: Layer) -> Slide | None:
+    """The slide that our reader opened for a layer; None for other layers."""
+    slide: Slide | None = layer.metadata.get(METADATA_KEY, {}).get("slide")
+    return slide
