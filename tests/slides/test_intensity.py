@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
+import tifffile
 
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.view import to_8_bit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GROUND, NOISE = 100, 4
 
@@ -103,3 +109,19 @@ def test_percentiles_are_those_of_numpy() -> None:
         low, high = open_slide(plane, mpp=0.5).intensity_range
         expected = np.percentile(plane, [0.1, 99.9])
         assert (low, high) == pytest.approx((expected[0], max(expected[1], expected[0] + 1)))
+
+
+def test_floats_are_measured_alike_and_nan_does_not_count(tmp_path: Path) -> None:
+    plane, _ = cells(1024, 3)
+    values = (plane / 65535).astype(np.float32)
+    values[:100, :200] = np.nan
+    values[200, 300] = np.inf
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", tile=(256, 256))
+    low, high = open_slide(tmp_path / "a.tif", mpp=0.5).intensity_range
+    expected = open_slide(plane, mpp=0.5).intensity_range
+    assert (low, high) == pytest.approx(tuple(value / 65535 for value in expected), rel=0.1)
+
+
+def test_a_range_that_the_user_gives_is_taken() -> None:
+    plane, _ = cells(256, 1)
+    assert open_slide(plane, mpp=0.5, intensity=(10, 2000)).intensity_range == (10, 2000)

@@ -304,10 +304,12 @@ class Result:
             return "no tissue was searched yet"
         if not self.coarse_complete:
             return "the coarse pass is unfinished"
+        if unfit := self.card.unfit_for(self.slide_mpp):
+            return unfit
         known = self._files.scores.statistics
-        if not np.nansum(known.true_positives) + np.nansum(known.false_positives):
-            return "the coarse pass found no objects"  # a ratio of nothing to nearly nothing
-        return self.card.unfit_for(self.slide_mpp)
+        found = np.nansum(known.true_positives) + np.nansum(known.false_positives)
+        # otherwise a ratio of nothing to nearly nothing
+        return "" if found else "the coarse pass found no objects"
 
     def select(self, selection: Selection, *, seconds_per_tile: float | None = None) -> Plan:
         """Turn a selection, its region on the fine grid, into a plan.
