@@ -162,8 +162,9 @@ def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
         "tiles": plan.n_tiles,
         "fraction": plan.fraction,
         "estimated_seconds": plan.estimated_seconds,
-        "expected_dice": plan.expected_dice if known else None,
-        "expected_dice_before": plan.expected_dice_before if known else None,
+        "expected_dice": plan.expected_dice,
+        "expected_dice_before": plan.expected_dice_before,
+        "no_dice": plan.no_dice,
         "complete": there.complete,
         "missing": there.missing(),
     }
@@ -181,7 +182,7 @@ def write(options: Namespace) -> VerbOutput:
     with saving():
         for target in options.targets:
             with _bar(target.name, quiet=options.quiet) as show:
-                written.append(str(export(seg, target, progress=show)))
+                written.append(str(export(seg, target, progress=show, crop=options.crop)))
     there = completeness(seg)
     if not there.complete:
         sys.stderr.write(f"napari-twostage: {seg.path} is unfinished: {there.describe()}\n")

@@ -28,7 +28,7 @@ class RunKeywords(TypedDict, total=False):
     budget_s: float | None
     refine: Refine
     region: Box | None
-    tissue: bool
+    tissue: bool | None
     uncertainty: str | None
     scene: int | str | None
     channel: int | str | None
@@ -59,8 +59,9 @@ class RunOptions:
     """``selected``, ``none`` (stage 1 only) or ``all``."""
     region: Box | None = None
     """Segment only tiles that touch this box of the slide's level 0."""
-    tissue: bool = True
-    """Look for tissue first; False segments everything."""
+    tissue: bool | None = None
+    """True looks for tissue first, False segments everything; None looks for tissue on bright glass
+    and segments everything of a dark field."""
     uncertainty: str | None = None
     """A name in `uncertainty.MEASURES`; the model's own if None."""
     scene: int | str | None = None
@@ -84,7 +85,9 @@ class RunOptions:
                 f"region must be a Box of level 0; found {brief(self.region)}; "
                 "pass region=Box(0, 0, 1000, 1000), say: top, left, bottom, right"
             )
-        for name in ("tissue", "overwrite", "take_over"):
+        if not isinstance(self.tissue, bool | None):
+            raise SelectionError(f"tissue must be True, False or None; found {self.tissue!r}")
+        for name in ("overwrite", "take_over"):
             if not isinstance(getattr(self, name), bool):
                 found = brief(getattr(self, name))
                 raise SelectionError(

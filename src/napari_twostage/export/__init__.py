@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -36,9 +37,15 @@ _WRITERS = {
 Modules are imported when they are used: `import napari_twostage` imports this package.
 """
 
+_CROPPED = (".geojson", ".geojson.gz")
+
 
 def export(
-    seg: Result, path: str | PathLike[str] | Url, *, progress: ProgressCallback | None = None
+    seg: Result,
+    path: str | PathLike[str] | Url,
+    *,
+    progress: ProgressCallback | None = None,
+    crop: bool = True,
 ) -> Location:
     """Write a result in the format that the file name selects.
 
@@ -51,7 +58,8 @@ def export(
     path : path or URL
         Name that ends in one of
 
-        - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath;
+        - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath; see
+          `crop`;
         - ``.ome.zarr``: labels of every level, OME-Zarr 0.5, in micrometres;
         - ``.ome.tif``, ``.ome.tiff``: labels of every level, a tiled pyramidal OME-TIFF;
         - ``areas.csv``, ``objects.csv``: one row per class, one row per object;
@@ -61,6 +69,10 @@ def export(
         written to a temporary folder first.
     progress : callable, optional
         Called with the share done, in [0, 1].
+    crop : bool
+        In GeoJSON, count pixels from the corner of the scanned area (`Slide.bounds`), if the slide
+        states one, as MIRAX does: QuPath shows only that area of it. False counts from the slide's
+        corner, for QuPath with ``--no-crop``. All other formats cover the whole slide.
 
     Returns
     -------
@@ -80,8 +92,11 @@ def export(
     path = locate(path)
     _check_arguments(seg, progress)
     check_targets(seg, [path])
-    with replacing(path) as partial:
-        _writer(path)(seg, partial, progress or _ignore)
+    write = _writer(path)
+    if not crop and path.name.lower().endswith(_CROPPED):
+        write = partial(write, crop=False)
+    with replacing(path) as place:
+        write(seg, place, progress or _ignore)
     return path
 
 

@@ -31,6 +31,10 @@ QuPath stores cells and nuclei as detections, which stay fast by the million, an
 annotations, which can be edited. 100 µm × 100 µm separates clumps of nuclei from regions.
 """
 
+MEMBER, ORIGIN = "napari-twostage", "origin_px"
+"""Member of the collection with notes of ours, and its entry (x, y): the pixel of level 0 that
+positions are counted from, in files of slides that state a scanned area."""
+
 _NAMESPACE = uuid.UUID("0f6c1b5e-8d52-5a6b-9d0e-5f3f0c8f2f10")
 """Namespace of the object ids, so that they differ from those of other programs."""
 
@@ -41,7 +45,9 @@ def object_id(result: Result, item: LabelObject) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{printable(result.name)}/{item.value}/{row}/{column}")
 
 
-def write_geojson(result: Result, path: Path, progress: ProgressCallback) -> None:
+def write_geojson(
+    result: Result, path: Path, progress: ProgressCallback, *, crop: bool = True
+) -> None:
     """Write every object as one feature, in level-0 pixels (x, y).
 
     Parameters
@@ -52,26 +58,34 @@ def write_geojson(result: Result, path: Path, progress: ProgressCallback) -> Non
         File to write.
     progress : callable
         Called with the share done, in [0, 1].
+    crop : bool
+        Count pixels from the corner of the scanned area, if the slide states one: QuPath crops
+        such slides to it. The file names the corner.
     """
     with path.open("w", encoding="utf-8") as file:
-        _write(result, file, progress)
+        _write(result, file, progress, crop=crop)
 
 
-def write_geojson_gz(result: Result, path: Path, progress: ProgressCallback) -> None:
+def write_geojson_gz(
+    result: Result, path: Path, progress: ProgressCallback, *, crop: bool = True
+) -> None:
     """Write the same as `write_geojson`, compressed; equal objects give equal bytes."""
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8") as file,
     ):
-        _write(result, file, progress)
+        _write(result, file, progress, crop=crop)
 
 
-def _write(result: Result, file: TextIO, progress: ProgressCallback) -> None:
+def _write(result: Result, file: TextIO, progress: ProgressCallback, *, crop: bool) -> None:
     """Write features while blocks are read; the collection is never in memory.
 
-    What a stopped run left out follows as a member of its own, which GeoJSON permits.
+    Where pixels are counted from, and what a stopped run left out, follow as a member of their own,
+    which GeoJSON permits.
     """
+    bounds = result.record.slide.bounds
+    origin = (bounds.left, bounds.top) if crop and bounds is not None else (0, 0)
     classes = {
         kind.value: {"name": kind.name, "color": _rgb(kind.color)} for kind in result.classes
     }
@@ -79,22 +93,28 @@ def _write(result: Result, file: TextIO, progress: ProgressCallback) -> None:
     separator = "\n"
     for item in iter_objects(result, outlines=True, progress=progress):
         file.write(separator)
-        file.write(json.dumps(_feature(result, item, classes), separators=(",", ":")))
+        file.write(json.dumps(_feature(result, item, classes, origin), separators=(",", ":")))
         separator = ",\n"
     file.write("\n]")
-    if note := unfinished_note(result):
-        file.write(f',"napari-twostage":{json.dumps(note)}')
+    note = unfinished_note(result)
+    if bounds is not None:
+        note = {ORIGIN: list(origin), **note}
+    if note:
+        file.write(f',"{MEMBER}":{json.dumps(note)}')
     file.write("}\n")
 
 
 def _feature(
-    result: Result, item: LabelObject, classes: dict[int, dict[str, Any]]
+    result: Result,
+    item: LabelObject,
+    classes: dict[int, dict[str, Any]],
+    origin: tuple[int, int],
 ) -> dict[str, Any]:
     area_um2 = item.pixels * result.grid.pixel_area_um2
     return {
         "type": "Feature",
         "id": str(object_id(result, item)),
-        "geometry": _geometry(item.outline(), result.grid.downsample),
+        "geometry": _geometry(item.outline(), result.grid.downsample, origin),
         "properties": {
             "objectType": "annotation" if area_um2 >= REGION_UM2 else "detection",
             "classification": classes[item.value],
@@ -106,17 +126,19 @@ def _feature(
     }
 
 
-def _geometry(outline: Polygon, downsample: Scale) -> dict[str, Any]:
-    """Convert a polygon on the fine grid to GeoJSON at level 0."""
+def _geometry(outline: Polygon, downsample: Scale, origin: tuple[int, int]) -> dict[str, Any]:
+    """Convert a polygon on the fine grid to GeoJSON at level 0, counted from `origin` (x, y)."""
     return {
         "type": "Polygon",
-        "coordinates": [_ring(ring, downsample) for ring in (outline.exterior, *outline.interiors)],
+        "coordinates": [
+            _ring(ring, downsample, origin) for ring in (outline.exterior, *outline.interiors)
+        ],
     }
 
 
-def _ring(ring: LinearRing, downsample: Scale) -> list[list[float]]:
+def _ring(ring: LinearRing, downsample: Scale, origin: tuple[int, int]) -> list[list[float]]:
     """Convert a ring to level-0 pixels, rounded to 1e-4 pixel."""
-    points = np.asarray(ring.coords) * (downsample[1], downsample[0])
+    points = np.asarray(ring.coords) * (downsample[1], downsample[0]) - origin
     whole = np.rint(points)
     # Write whole numbers, the usual case, without ".0".
     listed = whole.astype(np.int64) if np.array_equal(points, whole) else points.round(4)

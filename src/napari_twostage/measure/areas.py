@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_twostage.measure.blocks import blocks
 from napari_twostage.measure.objects import iter_objects
-from napari_twostage.method.tiling import TileState
+from napari_twostage.measure.tissue_area import tissue_mm2
 
 if TYPE_CHECKING:
     from napari_twostage.measure.blocks import ProgressCallback
@@ -31,7 +31,7 @@ class ClassArea:
     area_mm2: float
     """Area in square millimetres."""
     tissue_fraction: float
-    """Share of the tissue, in [0, 1]; the tissue is every tile that is not `TileState.OUTSIDE`."""
+    """Share of `tissue_area.tissue_mm2`; above 1 where more than tissue is labelled."""
     refined_fraction: float
     """Share of the class's pixels that come from stage 2, in [0, 1]."""
 
@@ -52,7 +52,7 @@ def areas(
     progress : callable
         Called with the share done, in [0, 1], after each block.
     """
-    tissue = _tissue_pixels(result)
+    tissue, pixel_um2 = tissue_mm2(result), result.grid.pixel_area_um2
     pixels, refined, objects = np.zeros((3, 256), np.int64)
     if count_objects:
         for found in iter_objects(result, outlines=False, progress=progress):
@@ -70,19 +70,9 @@ def areas(
             value=kind.value,
             objects=int(objects[kind.value]) if count_objects else None,
             pixels=int(pixels[kind.value]),
-            area_mm2=float(pixels[kind.value] * result.grid.pixel_area_um2 / 1e6),
-            tissue_fraction=float(pixels[kind.value] / max(1, tissue)),
+            area_mm2=float(pixels[kind.value] * pixel_um2 / 1e6),
+            tissue_fraction=float(pixels[kind.value] * pixel_um2 / 1e6 / tissue) if tissue else 0.0,
             refined_fraction=float(refined[kind.value] / max(1, pixels[kind.value])),
         )
         for kind in result.classes
     ]
-
-
-def _tissue_pixels(result: Result) -> int:
-    """Pixels of all tiles that are not outside; the last row and column may be cut."""
-    rows, columns = (
-        np.minimum(result.tiles.tile_px, length - np.arange(count) * result.tiles.tile_px)
-        for count, length in zip(result.tiles.shape, result.grid.shape, strict=True)
-    )
-    inside = result.states != TileState.OUTSIDE
-    return int(rows @ inside @ columns)

@@ -44,7 +44,9 @@ def blocks(result: Result, progress: ProgressCallback) -> Iterator[Block]:
     """Read the finest labels block by block, row by row; each pixel is in exactly one block.
 
     Blocks away from the tissue are background and not read. Blocks next to it are read, since
-    upsampled labels may extend a few pixels beyond their tile.
+    upsampled labels may extend a few pixels beyond their tile. In a result of a region, whose tiles
+    reach beyond it, all outside the region is background: areas, counts and objects are the
+    region's.
 
     Parameters
     ----------
@@ -59,6 +61,8 @@ def blocks(result: Result, progress: ProgressCallback) -> Iterator[Block]:
     """
     tile_px = result.tiles.tile_px
     size = tile_px * max(1, BLOCK_PX // tile_px)
+    region = result.record.parameters.region
+    measured = result.grid.box if region is None else result.box_to_fine(region)
     known = result.states  # read once: a run in progress must not change it between blocks
     done = 0
     for box in result.grid.box.blocks(size):
@@ -68,7 +72,11 @@ def blocks(result: Result, progress: ProgressCallback) -> Iterator[Block]:
         )  # fmt: skip
         states = known[tiles.slices].repeat(tile_px, 0).repeat(tile_px, 1)
         near = known[tiles.grow(1).clip(known.shape).slices].any()
-        labels = result.read_labels(box, level=0) if near else np.zeros(box.shape, np.uint8)
+        labels = np.zeros(box.shape, np.uint8)
+        inside = box.intersect(measured)
+        if near and inside.area:
+            place = inside.shift(-box.top, -box.left)
+            labels[place.slices] = result.read_labels(inside, level=0)
         yield Block(box, labels, states[: box.height, : box.width])
         done += box.area
         progress(done / result.grid.box.area)
