@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PERCENTILES = (1, 2, 3, 5, 10, 50)
+LEAST_UM2 = (5.0, 8.0, 10.0)
 
 
 def main() -> None:
@@ -37,8 +38,9 @@ def main() -> None:
         lines.append(
             f"{percent:3} % are below {area:6.1f} µm², with {100 * share:.2f} % of the area"
         )
-    for least in (5.0, 8.0, 10.0):
-        lines.append(f"{100 * (areas < least).mean():.1f} % are below {least:g} µm²")
+    lines += [
+        f"{100 * (areas < least).mean():.1f} % are below {least:g} µm²" for least in LEAST_UM2
+    ]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -72,6 +72,7 @@ class FakeSegmentation:
     classes: tuple = (FakeClass("nucleus", "#2ca02c", 1), FakeClass("gland", "#d62728", 2))
     finished: bool = True
     least_object_um2: float = 0.0
+    bounds: Box | None = None
     read: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -91,7 +92,15 @@ class FakeSegmentation:
     @property
     def record(self):
         run = SimpleNamespace(finished=self.finished, plan={"tiles": 3}, planned_tiles=3, refined=1)
-        return SimpleNamespace(slide=SimpleNamespace(path=None), runs=(run,))
+        shape = tuple(round(n * d) for n, d in zip(self.plane.shape, self.downsample, strict=True))
+        slide = SimpleNamespace(path=None, bounds=self.bounds, level_shapes=(shape,))
+        parameters = SimpleNamespace(region=None)
+        box = Box(0, 0, *shape)
+        return SimpleNamespace(slide=slide, runs=(run,), parameters=parameters, measured_box=box)
+
+    @property
+    def tissue_mask(self):
+        return np.ones(self.grid.shape, bool), self.grid
 
     @property
     def tallies(self):

@@ -9,11 +9,13 @@ import uuid
 import numpy as np
 import pytest
 from rasterio.features import rasterize
+from shapely.affinity import translate
 from shapely.geometry import shape as polygon_of
 from skimage.draw import ellipse
 from tests.export.fakes import FakeSegmentation
 
 from napari_twostage.export import export
+from napari_twostage.geometry import Box
 from napari_twostage.measure import blocks as blocks_module
 from napari_twostage.measure.object_outlines import outline_objects
 from napari_twostage.measure.objects import ObjectScan
@@ -125,6 +127,27 @@ def test_gz_holds_the_same_and_nothing_of_the_clock(tmp_path):
     packed = export(seg, tmp_path / "one.geojson.gz").read_bytes()
     assert gzip.decompress(packed) == plain
     assert export(seg, tmp_path / "two.geojson.gz").read_bytes() == packed
+
+
+@pytest.mark.parametrize("ending", [".geojson", ".geojson.gz"])
+def test_positions_are_those_that_qupath_shows_of_a_slide_with_bounds(tmp_path, ending):
+    bounds = Box(600, 1000, 900, 1500)
+    whole = FakeSegmentation(nuclei(), downsample=(2.0, 1.3))
+    cropped = FakeSegmentation(nuclei(), downsample=(2.0, 1.3), bounds=bounds)
+
+    def read(seg, **options):
+        data = export(seg, tmp_path / f"out{ending}", **options).read_bytes()
+        return json.loads(gzip.decompress(data) if ending.endswith("gz") else data)
+
+    plain, shifted, uncropped = read(whole), read(cropped), read(cropped, crop=False)
+    assert "napari-twostage" not in plain
+    assert shifted["napari-twostage"] == {"origin_px": [1000, 600]}
+    assert uncropped["napari-twostage"] == {"origin_px": [0, 0]}
+    assert uncropped["features"] == plain["features"]
+    for before, after in zip(plain["features"], shifted["features"], strict=True):
+        expected = translate(polygon_of(before["geometry"]), -1000, -600)
+        assert polygon_of(after["geometry"]).equals_exact(expected, 2e-4)
+        assert after["id"] == before["id"]
 
 
 def test_nothing_found_is_an_empty_collection(tmp_path):

@@ -16,6 +16,8 @@ from napari_twostage.method.tissue import (
     Tissue,
     _otsu,
     find_tissue,
+    mask_area_mm2,
+    tissue_of,
     whole_slide_tissue,
 )
 from napari_twostage.samples import sample_slide
@@ -55,7 +57,9 @@ def test_tissue_is_found_with_its_margin_and_nothing_else(
     beyond = np.ones(SHAPE, bool)
     beyond[BLOB.grow(round(MARGIN_UM / MPP) + 8).slices] = False
     assert not mask[beyond].any()
-    assert result.area_mm2 == pytest.approx(mask.sum() * MPP**2 / 1e6)
+    alone = result.measured.repeat(2, axis=0).repeat(2, axis=1)
+    assert alone.sum() == pytest.approx(BLOB.area, rel=0.15)
+    assert not (alone & ~mask).any()
 
 
 def test_specks_go_and_holes_are_filled() -> None:
@@ -80,9 +84,11 @@ def test_an_empty_slide_is_refused_and_the_way_out_named(level: int, grain: floa
 def test_the_sample_slide_has_tissue_and_glass() -> None:
     with open_slide(sample_slide()) as slide:
         tissue = find_tissue(slide)
-        area_mm2 = np.prod(slide.level_shapes[0]) * np.prod(slide.mpp) / 1e6
+        height, width = slide.level_shapes[0]
+        area_mm2 = height * width * np.prod(slide.mpp) / 1e6
     assert tissue.bright_field
-    assert 0.3 < tissue.area_mm2 / area_mm2 < 0.98
+    measured = mask_area_mm2(tissue.measured, tissue.grid, Box(0, 0, height, width))
+    assert 0.3 < measured / area_mm2 < 0.98
 
 
 @settings(max_examples=60)
@@ -133,3 +139,68 @@ def test_the_threshold_is_that_of_scikit_image(
     signal = random.random(shape) + contrast * (random.random(shape) < 0.3)
     signal = (scale * signal).astype(np.float32)
     assert _otsu(signal) == threshold_otsu(signal)
+
+
+# -- dark field ---------------------------------------------------------------------------------
+
+
+def dim_nuclei(*, ground: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Grey fluorescence: nuclei of very different brightness on noise, and their mask."""
+    rng = np.random.default_rng(0)
+    plane = rng.normal(ground, 1.5, SHAPE)
+    mask = np.zeros(SHAPE, bool)
+    for level in np.linspace(ground + 4, 200, 30):
+        top, left = rng.integers(0, SHAPE[0] - 4), rng.integers(0, SHAPE[1] - 4)
+        plane[top : top + 3, left : left + 3] = level
+        mask[top : top + 3, left : left + 3] = True
+    return plane.clip(0, 255).astype(np.uint8), mask
+
+
+def test_a_dark_field_is_not_searched_unless_asked() -> None:
+    plane, _nuclei = dim_nuclei()
+    slide = open_slide(plane, mpp=MPP)
+    found, forced = tissue_of(slide), tissue_of(slide, search=True)
+    assert not found.bright_field
+    assert not found.searched
+    assert found.mask.all()
+    assert forced.searched
+    assert not forced.mask.all()
+    bright = tissue_of(open_slide(slide_pixels(235, 150), mpp=MPP))
+    assert bright.searched
+    assert not bright.mask.all()
+
+
+def test_only_black_that_was_not_scanned_is_left_out_of_a_dark_field() -> None:
+    plane, _nuclei = dim_nuclei()
+    canvas = np.zeros((1000, 1200), np.uint8)
+    canvas[300:700, 400:900] = plane.clip(1)
+    found = tissue_of(open_slide(canvas, mpp=MPP))
+    scanned = found.measured.repeat(2, 0).repeat(2, 1)
+    assert scanned[300:700, 400:900].all()
+    assert scanned.sum() == plane.size
+
+
+def test_signal_on_a_ground_of_exactly_nothing_is_never_left_out() -> None:
+    plane, nuclei = dim_nuclei()
+    alone = np.where(nuclei, plane, 0).astype(np.uint8)
+    found = tissue_of(open_slide(alone, mpp=MPP))
+    assert found.mask.repeat(2, 0).repeat(2, 1)[nuclei].all()
+    assert not found.mask.all()
+
+
+def test_a_square_on_a_black_canvas_is_the_area_that_was_scanned() -> None:
+    canvas = np.zeros((1000, 1200, 3), np.uint8)
+    canvas[300:700, 400:900] = slide_pixels(235, 150)
+    found = tissue_of(open_slide(canvas, mpp=MPP))
+    assert found.measured.sum() * 4 == 400 * 500
+    assert found.mask.sum() > found.measured.sum()
+
+
+def test_rare_cells_in_a_dark_field_are_found_when_asked_for() -> None:
+    plane = np.full((3000, 3000), 100, np.uint16)
+    plane[1500:1530, 1500:1530] = 3000
+    slide = open_slide(plane, mpp=0.5)
+    found = tissue_of(slide, search=True)
+    cells = found.mask.repeat(16, 0).repeat(16, 1)[:3000, :3000]
+    assert cells[1500:1530, 1500:1530].all()
+    assert cells.mean() < 0.02

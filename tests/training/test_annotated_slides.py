@@ -25,6 +25,8 @@ from napari_twostage.training.datasets.annotated_slides import pieces, training_
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_twostage.slides.base import Slide
+
 SIZE = (310, 420)
 
 
@@ -389,3 +391,42 @@ def test_a_class_may_be_called_region(root: Path) -> None:
     annotate(root / "one.geojson", polygon(50, 60, 250, 300, "Region of interest"))
     [sample] = load(root, "Region of interest")
     assert (sample.mask == 1).sum() == 200 * 240
+
+
+# -- slides that QuPath crops ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stated", [None, [0, 0], [60, 40]])
+def test_annotations_of_a_cropped_slide_lie_where_they_were_drawn(
+    root: Path, monkeypatch: pytest.MonkeyPatch, stated: list[int] | None
+) -> None:
+    bounds = Box(40, 60, 300, 400)
+
+    def cropped(path: Path, **options: int) -> Slide:
+        slide = ts.open_slide(path, **options)
+        slide.bounds = bounds
+        return slide
+
+    monkeypatch.setattr(slides_module, "open_slide", cropped)
+    left, top = (bounds.left, bounds.top) if stated is None else stated
+    file = annotate(
+        root / "one.geojson",
+        polygon(0 - left, 0 - top, SIZE[1] - left, SIZE[0] - top, "Region*"),
+        polygon(100 - left, 70 - top, 130 - left, 90 - top),
+    )
+    if stated is not None:  # as our own exports do
+        collection = json.loads(file.read_text())
+        collection["napari-twostage"] = {"origin_px": stated}
+        file.write_text(json.dumps(collection))
+    expected = np.zeros(SIZE, np.uint8)
+    expected[70:90, 100:130] = 1
+    np.testing.assert_array_equal(whole_mask(root), expected)
+
+
+@pytest.mark.parametrize("origin", [[1], "ab", [1, None], [1e300, 0], [True, 1]])
+def test_an_origin_that_is_no_pixel_is_refused(root: Path, origin: object) -> None:
+    file = annotate(root / "one.geojson", EVERYWHERE, polygon(1, 1, 9, 9))
+    collection = json.loads(file.read_text()) | {"napari-twostage": {"origin_px": origin}}
+    file.write_text(json.dumps(collection))
+    with pytest.raises(DatasetError, match=r"origin_px is .*export again"):
+        load(root)

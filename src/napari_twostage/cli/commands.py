@@ -163,8 +163,9 @@ def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
         "tiles": plan.n_tiles,
         "fraction": plan.fraction,
         "estimated_seconds": plan.estimated_seconds,
-        "expected_dice": plan.expected_dice if known else None,
-        "expected_dice_before": plan.expected_dice_before if known else None,
+        "expected_dice": plan.expected_dice,
+        "expected_dice_before": plan.expected_dice_before,
+        "no_dice": plan.no_dice,
         "complete": there.complete,
         "missing": there.missing(),
     }
@@ -182,8 +183,13 @@ def write(options: Namespace) -> VerbOutput:
     with saving():
         for target in options.targets:
             with _bar(target.name, quiet=options.quiet) as show:
-                least = options.least_area
-                path = export(seg, target, progress=show, least_object_um2=least)
+                path = export(
+                    seg,
+                    target,
+                    progress=show,
+                    crop=options.crop,
+                    least_object_um2=options.least_area,
+                )
                 written.append(str(path))
     there = completeness(seg)
     if not there.complete:

@@ -146,6 +146,12 @@ def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="*.geojson[.gz], *.parquet, *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
     )
+    verb.add_argument(
+        "--no-crop",
+        dest="crop",
+        action="store_false",
+        help="GeoJSON from the slide's corner, where QuPath would crop to the scanned area",
+    )
     _moved_slide(verb)
     _least_area(verb)
 
@@ -226,8 +232,19 @@ def _criteria(verb: argparse.ArgumentParser) -> None:
 def _run_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--refine", choices=["selected", "none", "all"], default="selected")
     verb.add_argument("--uncertainty", choices=["tent", "entropy", "neg_plogp"])
-    verb.add_argument(
-        "--no-tissue", dest="tissue", action="store_false", help="segment glass as well"
+    tissue = verb.add_mutually_exclusive_group()
+    tissue.add_argument(
+        "--tissue",
+        action="store_true",
+        default=None,
+        help="look for tissue in a dark field, too; dim cells may be lost",
+    )
+    tissue.add_argument(
+        "--no-tissue",
+        dest="tissue",
+        action="store_false",
+        default=None,
+        help="segment glass as well",
     )
     _least_area(verb)
     verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")

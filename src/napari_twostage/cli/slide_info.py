@@ -22,6 +22,7 @@ def describe_slide(slide: Slide) -> tuple[dict[str, Any], list[str]]:
         "channels": slide.channels,
         "dtype": str(slide.dtype),
         "intensity_range": [low, high],
+        "bounds": None if slide.bounds is None else slide.bounds.as_list(),
         "picture": slide.picture.as_dict(),
         "scenes": [_scene_facts(scene) for scene in slide.scenes],
         "channel_names": list(slide.channel_names),
@@ -35,6 +36,11 @@ def describe_slide(slide: Slide) -> tuple[dict[str, Any], list[str]]:
         f"pixels     {slide.channels} × {slide.dtype}, {low:g} is black and {high:g} white",
         "levels     " + ", ".join(f"{h} × {w}" for h, w in slide.level_shapes),
     ]
+    if (box := slide.bounds) is not None:
+        lines.append(
+            f"bounds     {box.height:,} × {box.width:,} pixels from row {box.top:,}, column "
+            f"{box.left:,}; QuPath shows only these"
+        )
     if len(slide.scenes) > 1:
         lines += [
             f"scene      {_scene_line(number, scene, number == slide.picture.scene)}"

@@ -85,9 +85,11 @@ def segment(
     refine : str
         ``selected`` (the default), ``none`` (stage 1 only) or ``all``.
     region : Box, optional
-        Segment only tiles that touch this box of the slide's level 0.
-    tissue : bool
-        True (the default) looks for tissue first; False segments everything.
+        Segment only tiles that touch this box of the slide's level 0. Areas, objects and the
+        tissue are those inside it.
+    tissue : bool, optional
+        True looks for tissue first, False segments everything. By default tissue is looked for on
+        bright glass; of a dark field, in which dim cells would be lost, everything is segmented.
     uncertainty : str, optional
         ``tent``, ``entropy`` or ``neg_plogp`` instead of the model's own.
     scene, channel, z, t, intensity : optional

@@ -68,7 +68,7 @@ class BatchRow:
             return row
         row |= {
             "result": self.summary["out"],
-            "tissue_mm2": round(self.summary["tissue_mm2"], 4),
+            "tissue_mm2": round(self.summary["tissue_mm2"] or 0.0, 4),
             "fraction_refined": round(self.summary["fraction_refined"], 4),
             "failed_tiles": self.summary["tiles"]["failed"],
             "seconds": round(sum(self.summary["seconds"].values()), 1),

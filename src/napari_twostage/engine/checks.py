@@ -20,6 +20,7 @@ from napari_twostage.errors import (
 )
 from napari_twostage.io.paths import is_vacant, locate, same_file
 from napari_twostage.io.url import Url
+from napari_twostage.models.card import REDUCED
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Box, Scale, Shape
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 
 ENLARGED, ENLARGED_LIMIT = 2.0, 4.0
 """Factors by which a slide may be enlarged for a model: without a warning, and at all."""
-REDUCED, REDUCED_LIMIT = 4.0, 64.0
-"""Factors by which its finest level may be reduced."""
+REDUCED_LIMIT = 64.0
+"""Factor by which its finest level may be reduced at all; without a warning, by `REDUCED`."""
 EXAMPLE = "slide.twostage.zarr"
 _SPELT = ("scene", "channel", "z", "t")
 """Settings of which the pixels tell whether they differ."""
@@ -117,6 +118,8 @@ def require_same(path: Location, record: Record, slide: Slide, wanted: Parameter
     # a choice has several spellings: its number, as text too, and its name
     if slide.fingerprint() == record.slide.fingerprint:
         differing = [name for name in differing if name not in _SPELT]
+    if same_tissue(record, wanted.tissue):
+        differing = [name for name in differing if name != "tissue"]
     listed = [f"{name} = {before[name]}, not {now[name]}" for name in differing]
     sizes = record.slide.mpp, slide.mpp
     if not all(isclose(a, b, rel_tol=1e-6) for a, b in zip(*sizes, strict=True)):
@@ -127,6 +130,14 @@ def require_same(path: Location, record: Record, slide: Slide, wanted: Parameter
             f"{path} was made with {', '.join(listed)}; "
             "choose another output folder, or overwrite it"
         )
+
+
+def same_tissue(record: Record, wanted: bool | None) -> bool:
+    """Whether a result was made as `RunOptions.tissue` asks; None takes what there is."""
+    made_with = record.parameters.tissue
+    if wanted is None or made_with == wanted:
+        return True
+    return made_with is None and record.tissue is not None and record.tissue.searched == wanted
 
 
 def _flat(parameters: Parameters) -> dict[str, Any]:

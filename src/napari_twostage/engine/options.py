@@ -29,7 +29,7 @@ class RunKeywords(TypedDict, total=False):
     budget_s: float | None
     refine: Refine
     region: Box | None
-    tissue: bool
+    tissue: bool | None
     uncertainty: str | None
     scene: int | str | None
     channel: int | str | None
@@ -61,8 +61,9 @@ class RunOptions:
     """``selected``, ``none`` (stage 1 only) or ``all``."""
     region: Box | None = None
     """Segment only tiles that touch this box of the slide's level 0."""
-    tissue: bool = True
-    """Look for tissue first; False segments everything."""
+    tissue: bool | None = None
+    """True looks for tissue first, False segments everything; None looks for tissue on bright glass
+    and segments everything of a dark field."""
     uncertainty: str | None = None
     """A name in `uncertainty.MEASURES`; the model's own if None."""
     scene: int | str | None = None
@@ -89,7 +90,9 @@ class RunOptions:
                 "pass region=Box(0, 0, 1000, 1000), say: top, left, bottom, right"
             )
         checked_least_object(self.least_object_um2)
-        for name in ("tissue", "overwrite", "take_over"):
+        if not isinstance(self.tissue, bool | None):
+            raise SelectionError(f"tissue must be True, False or None; found {self.tissue!r}")
+        for name in ("overwrite", "take_over"):
             if not isinstance(getattr(self, name), bool):
                 found = brief(getattr(self, name))
                 raise SelectionError(
@@ -99,7 +102,7 @@ class RunOptions:
             _ = self.picture
         except SlideError as error:
             raise SelectionError(str(error)) from None
-        if not isinstance(self.refine, str) or self.refine not in get_args(Refine):
+        if str(self.refine) not in get_args(Refine):
             raise SelectionError(
                 f"refine must be 'selected', 'none' or 'all'; found {brief(self.refine)}; "
                 "leave it out for 'selected'"

@@ -37,7 +37,7 @@ from napari_twostage.method.steps import (
     TilesSelected,
     Worker,
 )
-from napari_twostage.method.tissue import find_tissue, whole_slide_tissue
+from napari_twostage.method.tissue import tissue_of
 from napari_twostage.result.record import STAGES, RunRecord
 from napari_twostage.slides.pyramid import build_pyramid
 from napari_twostage.utils.threads import may_wait, pool
@@ -197,7 +197,8 @@ def _recorded_run(
             result.writer.commit()
         account.stop()
         refined = int(result.refined.sum()) - before
-        entry = replace(entry, notices=model.notices)
+        found = result.record.tissue
+        entry = replace(entry, notices=[*model.notices, *(found.notices() if found else ())])
         with _first(error):
             result.writer.record_run(
                 account.close(
@@ -269,7 +270,7 @@ def _add_levels(result: Result) -> Iterator[Step]:
 def _look_for_tissue(result: Result) -> None:
     """Find the tissue and keep it; the tiles outside a region are outside the tissue too."""
     parameters, slide = result.record.parameters, result.slide
-    tissue = find_tissue(slide) if parameters.tissue else whole_slide_tissue(slide)
+    tissue = tissue_of(slide, search=parameters.tissue)
     tiles = tissue.tiles(result.tiles, result.grid)
     region = parameters.region
     if region is not None:

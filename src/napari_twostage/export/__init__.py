@@ -41,6 +41,7 @@ Modules are imported when they are used: `import napari_twostage` imports this p
 
 _OF_OBJECTS = (".geojson", ".geojson.gz", ".parquet", ".geoparquet", "areas.csv", "objects.csv")
 """Endings of formats that hold objects."""
+_CROPPED = (".geojson", ".geojson.gz")
 
 
 def export(
@@ -48,6 +49,7 @@ def export(
     path: str | PathLike[str] | Url,
     *,
     progress: ProgressCallback | None = None,
+    crop: bool = True,
     least_object_um2: float | None = None,
 ) -> Location:
     """Write a result in the format that the file name selects.
@@ -61,7 +63,8 @@ def export(
     path : path or URL
         Name that ends in one of
 
-        - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath;
+        - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath; see
+          `crop`;
         - ``.parquet``, ``.geoparquet``: the same as GeoParquet, for geopandas, QGIS and DuckDB;
         - ``.ome.zarr``: labels of every level, OME-Zarr 0.5, in micrometres;
         - ``.ome.tif``, ``.ome.tiff``: labels of every level, a tiled pyramidal OME-TIFF;
@@ -72,6 +75,10 @@ def export(
         written to a temporary folder first.
     progress : callable, optional
         Called with the share done, in [0, 1].
+    crop : bool
+        In GeoJSON, count pixels from the corner of the scanned area (`Slide.bounds`), if the slide
+        states one, as MIRAX does: QuPath shows only that area of it. False counts from the slide's
+        corner, for QuPath with ``--no-crop``. All other formats cover the whole slide.
     least_object_um2 : float, optional
         Least area of objects in square micrometres, instead of the result's own; 0 keeps all.
         Labels are exported as they are.
@@ -97,8 +104,10 @@ def export(
     path = locate(path)
     _check_arguments(seg, progress)
     check_targets(seg, [path])
-    least = checked_least_object(least_object_um2)
     write = _writer(path)
+    if not crop and path.name.lower().endswith(_CROPPED):
+        write = partial(write, crop=False)
+    least = checked_least_object(least_object_um2)
     if least is not None and path.name.lower().endswith(_OF_OBJECTS):
         write = partial(write, least_object_um2=least)
     with replacing(path) as place:

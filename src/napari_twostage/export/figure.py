@@ -23,6 +23,7 @@ from napari_twostage.export.figure_rasters import (
 )
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import unfinished_note
+from napari_twostage.measure.tissue_area import tissue_mm2
 from napari_twostage.method.tiling import TileState
 from napari_twostage.utils.text import printable
 
@@ -131,12 +132,13 @@ def write_figure(result: Result, path: Path, progress: ProgressCallback) -> None
     from matplotlib.figure import Figure
 
     kinds = areas(result, progress=lambda done: progress(0.7 * done))
+    tissue = tissue_mm2(result)
     entries = max(len(kinds), len(STATE_COLORS))
     layout = choose_layout(result.grid.shape[0] / result.grid.shape[1], entries)
     figure = Figure(figsize=layout.size, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     panels = _Panels(result, figure, layout)
-    panels.draw_header()
+    panels.draw_header("" if tissue is None else f"tissue {_describe_area(tissue)}   ")
     panels.draw_slide()
     progress(0.8)
     panels.draw_uncertainty()
@@ -176,8 +178,8 @@ class _Panels:
         except (SlideError, SegmentationError) as error:
             self._slide, self._missing = None, str(error)
 
-    def draw_header(self) -> None:
-        """Draw the name and size of the slide, and the share of it that was refined."""
+    def draw_header(self, area: str) -> None:
+        """Draw the name and size of the slide, an area, and the share that was refined."""
         tissue = int(np.count_nonzero(self._states))
         refined = int(np.count_nonzero(self._states == TileState.REFINED))
         share = 100 * refined / max(1, tissue)
@@ -187,7 +189,7 @@ class _Panels:
             left,
             baseline,
             f"{printable(self._result.name)}   "
-            f"{self._width_um / 1000:.3g} by {self._height_um / 1000:.3g} mm   "
+            f"{self._width_um / 1000:.3g} by {self._height_um / 1000:.3g} mm   {area}"
             f"{refined} of {tissue} tissue tiles refined ({share:.3g} %)"
             + ("   UNFINISHED" if unfinished_note(self._result) else ""),
             fontsize=9,

@@ -34,15 +34,21 @@ QuPath stores cells and nuclei as detections, which stay fast by the million, an
 annotations, which can be edited. 100 µm × 100 µm separates clumps of nuclei from regions.
 """
 
-MEMBER = "napari-twostage"
-"""Member of the collection with notes of ours, which GeoJSON permits."""
+MEMBER, ORIGIN = "napari-twostage", "origin_px"
+"""Member of the collection with notes of ours, which GeoJSON permits, and its entry (x, y): the
+pixel of level 0 that positions are counted from, in files of slides that state a scanned area."""
 
 _LEVEL = 5
 """Of deflate: the sizes of 6 in half its time."""
 
 
 def write_geojson(
-    result: Result, path: Path, progress: ProgressCallback, *, least_object_um2: float | None = None
+    result: Result,
+    path: Path,
+    progress: ProgressCallback,
+    *,
+    crop: bool = True,
+    least_object_um2: float | None = None,
 ) -> None:
     """Write every object as one feature, in level-0 pixels (x, y).
 
@@ -54,16 +60,24 @@ def write_geojson(
         File to write.
     progress : callable
         Called with the share done, in [0, 1].
+    crop : bool
+        Count pixels from the corner of the scanned area, if the slide states one: QuPath crops
+        such slides to it. The file names the corner.
     least_object_um2 : float, optional
         Least area of objects in square micrometres, instead of the result's own.
     """
     with path.open("wb") as file:
-        for text, _ in _parts(result, progress, least_object_um2, pack=False):
+        for text, _ in _parts(result, progress, least_object_um2, crop=crop, pack=False):
             file.write(text)
 
 
 def write_geojson_gz(
-    result: Result, path: Path, progress: ProgressCallback, *, least_object_um2: float | None = None
+    result: Result,
+    path: Path,
+    progress: ProgressCallback,
+    *,
+    crop: bool = True,
+    least_object_um2: float | None = None,
 ) -> None:
     """Write the same as `write_geojson`, compressed; equal objects give equal bytes.
 
@@ -72,7 +86,7 @@ def write_geojson_gz(
     checksum, size = zlib.crc32(b""), 0
     with path.open("wb") as file:
         file.write(_GZIP_HEAD)
-        for text, packed in _parts(result, progress, least_object_um2, pack=True):
+        for text, packed in _parts(result, progress, least_object_um2, crop=crop, pack=True):
             checksum, size = zlib.crc32(text, checksum), size + len(text)
             file.write(packed)
         file.write(zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS).flush())
@@ -90,19 +104,27 @@ def _packed(text: bytes) -> bytes:
 
 
 def _parts(
-    result: Result, progress: ProgressCallback, least_object_um2: float | None, *, pack: bool
+    result: Result,
+    progress: ProgressCallback,
+    least_object_um2: float | None,
+    *,
+    crop: bool,
+    pack: bool,
 ) -> Iterator[tuple[bytes, bytes]]:
     """Parts of the file while blocks are traced, as text and, if wanted, compressed.
 
-    The collection is never in memory. What it leaves out follows as a member of its own.
+    The collection is never in memory. Where pixels are counted from, and what it leaves out, follow
+    as a member of its own.
     """
     encode = _packed if pack else bytes
 
     def part(text: str) -> tuple[bytes, bytes]:
         return text.encode(), encode(text.encode())
 
+    bounds = result.record.slide.bounds
+    origin = (bounds.left, bounds.top) if crop and bounds is not None else (0, 0)
     scan = ObjectScan(result, least_object_um2, members=True)
-    features = _Features(result)
+    features = _Features(result, origin)
     yield part('{"type":"FeatureCollection","features":[')
     separator = part("\n")
     for made in outline_objects(
@@ -111,15 +133,17 @@ def _parts(
         yield separator
         yield made
         separator = part(",\n")
-    note = {**left_out_note(scan), **unfinished_note(result)}
+    counted_from = {} if bounds is None else {ORIGIN: list(origin)}
+    note = {**counted_from, **left_out_note(scan), **unfinished_note(result)}
     yield part("\n]" + (f',"{MEMBER}":{json.dumps(note)}' if note else "") + "}\n")
 
 
 class _Features:
     """Text of features, many at once."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, origin: tuple[int, int]) -> None:
         self._result = result
+        self._origin = origin
         self._kinds = {
             kind.value: json.dumps(
                 {"name": kind.name, "color": _rgb(kind.color)}, separators=(",", ":")
@@ -132,7 +156,7 @@ class _Features:
         area_um2 = objects.pixels * self._result.grid.pixel_area_um2
         values = zip(
             object_ids(self._result, objects),
-            _geometries(simplified(outlines), self._result.grid.downsample),
+            _geometries(simplified(outlines), self._result.grid.downsample, self._origin),
             objects.value.tolist(),
             area_um2.tolist(),
             (objects.refined / objects.pixels).tolist(),
@@ -147,11 +171,11 @@ class _Features:
         )
 
 
-def _geometries(outlines: Polygons, downsample: Scale) -> list[str]:
-    """GeoJSON of polygons on the fine grid, in pixels of level 0."""
+def _geometries(outlines: Polygons, downsample: Scale, origin: tuple[int, int]) -> list[str]:
+    """GeoJSON of polygons on the fine grid, in pixels of level 0 counted from `origin` (x, y)."""
     import shapely
 
-    texts = shapely.to_geojson(at_level_0(outlines, downsample)).tolist()
+    texts = shapely.to_geojson(at_level_0(outlines, downsample, origin)).tolist()
     # Whole numbers, the usual case, are written without ".0".
     return [text.replace(".0,", ",").replace(".0]", "]") for text in texts]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_twostage.measure.merge import LABELS
 from napari_twostage.measure.objects import ObjectScan
-from napari_twostage.method.tiling import TileState
+from napari_twostage.measure.tissue_area import tissue_mm2
 
 if TYPE_CHECKING:
     from napari_twostage.measure.blocks import ProgressCallback
@@ -38,7 +38,7 @@ class ClassArea:
     left_out_mm2: float
     """Area of the regions that are no objects, in square millimetres."""
     tissue_fraction: float
-    """Share of the tissue, in [0, 1]; the tissue is every tile that is not `TileState.OUTSIDE`."""
+    """Share of `tissue_area.tissue_mm2`; above 1 where more than tissue is labelled."""
     refined_fraction: float
     """Share of the class's pixels that come from stage 2, in [0, 1]."""
 
@@ -81,7 +81,7 @@ def areas(
         pixels += np.bincount(value, found.regions.pixels, LABELS).astype(np.int64)
         refined += np.bincount(value, found.regions.refined, LABELS).astype(np.int64)
         objects += np.bincount(value, minlength=LABELS)
-    tissue, pixel_um2 = _tissue_pixels(result), result.grid.pixel_area_um2
+    tissue, pixel_um2 = tissue_mm2(result), result.grid.pixel_area_um2
     return [
         ClassArea(
             name=kind.name,
@@ -93,18 +93,8 @@ def areas(
             pixels=int(pixels[kind.value]),
             area_mm2=float(pixels[kind.value] * pixel_um2 / 1e6),
             left_out_mm2=float(scan.left_out_pixels[kind.value] * pixel_um2 / 1e6),
-            tissue_fraction=float(pixels[kind.value] / max(1, tissue)),
+            tissue_fraction=float(pixels[kind.value] * pixel_um2 / 1e6 / tissue) if tissue else 0.0,
             refined_fraction=float(refined[kind.value] / max(1, pixels[kind.value])),
         )
         for kind in result.classes
     ]
-
-
-def _tissue_pixels(result: Result) -> int:
-    """Pixels of all tiles that are not outside; the last row and column may be cut."""
-    rows, columns = (
-        np.minimum(result.tiles.tile_px, length - np.arange(count) * result.tiles.tile_px)
-        for count, length in zip(result.tiles.shape, result.grid.shape, strict=True)
-    )
-    inside = result.states != TileState.OUTSIDE
-    return int(rows @ inside @ columns)

@@ -52,7 +52,9 @@ def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[n
     """Read the finest labels of a block.
 
     Blocks away from the tissue are background and not read. Blocks next to it are read, since
-    upsampled labels may extend a few pixels beyond their tile.
+    upsampled labels may extend a few pixels beyond their tile. In a result of a region, whose tiles
+    reach beyond it, all outside the region is background: areas, counts and objects are the
+    region's.
 
     Parameters
     ----------
@@ -67,5 +69,10 @@ def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[n
     -------
     (box.height, box.width) uint8 array
     """
-    near = is_near_tissue(result, box, states)
-    return result.read_labels(box, level=0) if near else np.zeros(box.shape, np.uint8)
+    region = result.record.parameters.region
+    measured = box if region is None else box.intersect(result.box_to_fine(region))
+    labels = np.zeros(box.shape, np.uint8)
+    if measured.area and is_near_tissue(result, box, states):
+        place = measured.shift(-box.top, -box.left)
+        labels[place.slices] = result.read_labels(measured, level=0)
+    return labels

@@ -86,7 +86,9 @@ def simplified(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
     return found
 
 
-def at_level_0(outlines: NDArray[np.object_], downsample: Scale) -> NDArray[np.object_]:
+def at_level_0(
+    outlines: NDArray[np.object_], downsample: Scale, origin: tuple[int, int] = (0, 0)
+) -> NDArray[np.object_]:
     """Outlines in pixels of the slide's level 0, rounded to 1e-4 pixel.
 
     Parameters
@@ -95,14 +97,16 @@ def at_level_0(outlines: NDArray[np.object_], downsample: Scale) -> NDArray[np.o
         Outlines on the fine grid.
     downsample : (float, float)
         Level-0 pixels per pixel of the fine grid (y, x).
+    origin : (int, int)
+        Pixel of level 0 (x, y) to count from.
     """
     import shapely
 
-    if downsample == (1.0, 1.0):
+    if downsample == (1.0, 1.0) and origin == (0, 0):
         return outlines
     scale = downsample[1], downsample[0]
     moved: NDArray[np.object_] = shapely.transform(
-        outlines, lambda points: (points * scale).round(4)
+        outlines, lambda points: (points * scale - origin).round(4)
     )
     return moved
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import completeness
+from napari_twostage.measure.tissue_area import tissue_mm2
 from napari_twostage.method.tiling import TileState
 from napari_twostage.result.record import STAGES
 
@@ -20,15 +21,18 @@ def summarise(result: Result) -> dict[str, Any]:
     -------
     dict
         Slide, model, pixel sizes in micrometres (y, x), seconds per stage over all runs, numbers
-        of tiles by state, share of tissue tiles refined, expected Dice (None before the coarse
-        pass is complete), areas in square millimetres, the reasons of failed tiles, whether the
-        result is complete, and what is missing, as values and in one line.
+        of tiles by state, share of tissue tiles refined, expected Dice (None if ``no_dice`` says
+        why it is not stated), areas in square millimetres, the reasons of failed tiles, whether
+        the result is complete, and what is missing, as values and in one line. ``tissue_mm2`` is
+        the tissue that areas of classes are shares of, inside the region if there is one;
+        ``tissue_slide_mm2`` is that of the whole slide.
     """
     there = completeness(result)
     states = result.states
     tissue = int((states != TileState.OUTSIDE).sum())
+    region = result.record.parameters.region
     refined = result.refined
-    tissue_record = result.record.tissue
+    found, ranking = result.record.tissue, result.ranking
     return {
         "slide": result.name,
         "out": str(result.path),
@@ -47,10 +51,14 @@ def summarise(result: Result) -> dict[str, Any]:
             "failed": len(result.failures),
         },
         "fraction_refined": int(refined.sum()) / max(1, tissue),
-        "expected_dice": (
-            round(result.ranking.expected_dice(refined), 4) if there.coarse_complete else None
-        ),
-        "tissue_mm2": 0.0 if tissue_record is None else tissue_record.area_mm2,
+        "expected_dice": None if ranking.no_dice else round(ranking.expected_dice(refined), 4),
+        "no_dice": ranking.no_dice,
+        "tissue_mm2": tissue_mm2(result),
+        "tissue_slide_mm2": None if found is None else found.slide_mm2,
+        "tissue_searched": None if found is None else found.searched,
+        "left_out_mm2": None if found is None else found.left_out_mm2,
+        "region": None if region is None else region.as_list(),
+        "notices": [] if found is None else found.notices(),
         "classes": [
             {
                 "name": area.name,
@@ -75,8 +83,9 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Format the dict of `summarise` as text, one line per fact."""
     seconds, tiles = summary["seconds"], summary["tiles"]
     height, width = summary["mpp"]
-    dice = summary["expected_dice"]
-    so_far = " so far" if dice is None else ""
+    dice, missing = summary["expected_dice"], summary["missing"]
+    so_far = " so far" if {"tissue", "coarse_windows"} & missing.keys() else ""
+    quality = f"unknown: {summary['no_dice']}" if dice is None else f"expected Dice {dice:.2f}"
     text = [
         f"slide      {summary['slide']}",
         f"model      {summary['model']}",
@@ -84,13 +93,14 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         f"time       {_described(seconds)}",
         f"refined    {tiles['refined']:,} of {tiles['tissue']:,} tissue tiles "
         f"({summary['fraction_refined']:.1%}){so_far}",
-        f"quality    {'unknown' if dice is None else f'expected Dice {dice:.2f}'}",
-        f"tissue     {summary['tissue_mm2']:.4g} mm²",
+        f"quality    {quality}",
+        f"tissue     {_tissue(summary)}{so_far}",
     ]
+    text += [f"note       {notice}" for notice in summary["notices"]]
     text += [f"area       {_class_line(kind)}{so_far}" for kind in summary["classes"]]
     if tiles["failed"]:
         text.append(f"failed     {tiles['failed']:,} tiles: {summary['failures'][0]}")
-    if summary["missing"]:
+    if missing:
         text.append(f"UNFINISHED {summary['missing_described']}")
     return text
 
@@ -99,6 +109,18 @@ def _class_line(kind: dict[str, Any]) -> str:
     """Area and objects of a class, and what was left out."""
     line = f"{kind['name']} {kind['area_mm2']:.4g} mm², {kind['objects']:,} objects"
     return f"{line}, {kind['left_out_described']}" if kind["left_out"] else line
+
+
+def _tissue(summary: dict[str, Any]) -> str:
+    """Area of the tissue, and of what."""
+    if summary["tissue_mm2"] is None:
+        return "not searched"
+    area, slide = f"{summary['tissue_mm2']:.4g} mm²", summary["tissue_slide_mm2"]
+    if slide is None:
+        return f"{area}, with the margin that version 0.1 counted"
+    if summary["region"] is None:
+        return area
+    return f"{area} in the region, {slide:.4g} mm² on the slide"
 
 
 def _described(seconds: dict[str, float]) -> str:

@@ -32,10 +32,13 @@ class Ranking:
     gain : float
         Share of a tile's expected wrong pixels that refinement corrects, in [0, 1]; measured when
         the model was made (card: ``refinement_gain``).
+    no_dice : str
+        Reason why no expected Dice is stated; empty if it is.
     """
 
     statistics: TileStatistics
     gain: float
+    no_dice: str = ""
 
     @cached_property
     def order(self) -> NDArray[np.intp]:
@@ -160,8 +163,9 @@ class Ranking:
         return Curve(
             scores=statistics.score.ravel()[order],
             left=np.concatenate([[0], np.cumsum(to_do)]),
-            dice=dice,
+            dice=np.full_like(dice, np.nan) if self.no_dice else dice,
             seconds_per_tile=seconds_per_tile,
+            no_dice=self.no_dice,
         )
 
     def plan(
@@ -192,8 +196,9 @@ class Ranking:
             selected=len(selected),
             fraction=len(selected) / max(1, len(self.order)),
             estimated_seconds=None if seconds_per_tile is None else len(left) * seconds_per_tile,
-            expected_dice=self.expected_dice(after),
-            expected_dice_before=self.expected_dice(refined),
+            expected_dice=None if self.no_dice else self.expected_dice(after),
+            expected_dice_before=None if self.no_dice else self.expected_dice(refined),
+            no_dice=self.no_dice,
             tiles=Tiles(left, refined.shape[1]),
             selection=selection,
         )

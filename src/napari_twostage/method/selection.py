@@ -7,7 +7,7 @@ threshold, a larger fraction or a longer budget contains every tile of a stricte
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
@@ -106,10 +106,13 @@ class Forecast:
     """`selected` over all scored tiles, in [0, 1]."""
     estimated_seconds: float | None
     """Seconds for `n_tiles` at the speed measured on this machine; None if not measured."""
-    expected_dice: float
-    """Expected Dice of the whole result after refinement; see `ranking.Ranking.expected_dice`."""
-    expected_dice_before: float
-    """Expected Dice of the result as it is now."""
+    expected_dice: float | None
+    """Expected Dice of the whole result after refinement; see `ranking.Ranking.expected_dice`.
+    None if `no_dice` says why it is not stated."""
+    expected_dice_before: float | None
+    """Expected Dice of the result as it is now; None as above."""
+    no_dice: str = field(default="", kw_only=True)
+    """Reason why no expected Dice is stated; empty if it is."""
 
     def describe(self) -> str:
         """Text: ``1,240 tiles · 3.1 % of tissue · about 40 s · expected Dice 0.91 → 0.94``."""
@@ -117,7 +120,12 @@ class Forecast:
         parts = [tiles, f"{100 * self.fraction:.1f} % of tissue"]
         if self.estimated_seconds:
             parts.append(f"about {describe_seconds(self.estimated_seconds)}")
-        parts.append(f"expected Dice {self.expected_dice_before:.2f} → {self.expected_dice:.2f}")
+        if self.no_dice:
+            parts.append(f"effect unknown: {self.no_dice}")
+        else:
+            parts.append(
+                f"expected Dice {self.expected_dice_before:.2f} → {self.expected_dice:.2f}"
+            )
         return " · ".join(parts)
 
 
@@ -140,9 +148,11 @@ class Curve:
     left: NDArray[np.intp]
     """Number of tiles left to refine among the first 0, 1, ... n: (n + 1,)."""
     dice: NDArray[np.float64]
-    """Expected Dice once the first 0, 1, ... n are refined: (n + 1,)."""
+    """Expected Dice once the first 0, 1, ... n are refined: (n + 1,); NaN if it is not stated."""
     seconds_per_tile: float | None
     """Seconds to refine one tile, measured on this machine; None if not measured."""
+    no_dice: str = ""
+    """Reason why no expected Dice is stated; empty if it is."""
 
     @property
     def seconds(self) -> NDArray[np.floating] | None:
@@ -162,8 +172,9 @@ class Curve:
             selected=count,
             fraction=count / max(1, len(self.scores)),
             estimated_seconds=None if seconds is None else left * seconds,
-            expected_dice=float(self.dice[count]),
-            expected_dice_before=float(self.dice[0]),
+            expected_dice=None if self.no_dice else float(self.dice[count]),
+            expected_dice_before=None if self.no_dice else float(self.dice[0]),
+            no_dice=self.no_dice,
         )
 
 

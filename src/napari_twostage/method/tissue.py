@@ -1,56 +1,63 @@
-"""Tissue mask of a slide, from an overview: the area worth segmenting."""
+"""Tissue of a slide, from an overview: the area worth segmenting, and its size."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from napari_twostage.errors import ReadError, SlideError
-from napari_twostage.geometry import Grid
-from napari_twostage.slides.view import View
+from napari_twostage.errors import SlideError
+from napari_twostage.method.marks import density, find_ink, grey_lines
+from napari_twostage.method.overview import disk, overview_grid, read_overview
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_twostage.geometry import Box, Grid
+    from napari_twostage.method.overview import Overview
     from napari_twostage.method.tiling import TileGrid
     from napari_twostage.slides.base import Slide
 
-OVERVIEW_MPP = 8.0
-"""Micrometres per overview pixel: coarser than nuclei, finer than tissue edges need for tiles."""
-OVERVIEW_PX = 4_000_000
-"""Most pixels of an overview; larger slides get a coarser one."""
 MARGIN_UM = 30.0
 """Micrometres by which tissue is dilated, so that pale edges and single cells keep a margin."""
 SMALLEST_UM2 = 10_000.0
 """Square micrometres; smaller specks count as dust on the glass."""
 MIN_DENSITY = 0.04
 """Smallest optical density above the glass that counts as tissue; less is noise."""
+SMOOTHED_PX = 3
+"""Pixels of the overview that smoothing reaches."""
 MIN_DARK_FIELD = 0.03
 """Smallest dark-field intensity above the background that counts as tissue, in [0, 1]."""
 
-DAMAGE_PX = 8
-"""Side of the smallest box, in overview pixels, to which damage is narrowed down."""
+
+def _nothing() -> NDArray[np.bool_]:
+    return np.zeros((1, 1), bool)
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """Tissue mask over a whole slide."""
+    """Tissue masks over a whole slide; all are (H, W), or (1, 1) where nothing is True."""
 
     mask: NDArray[np.bool_]
-    """True on tissue: (H, W)."""
+    """True where tiles are computed: on tissue and on its margin."""
     grid: Grid
-    """Pixel grid of the mask."""
+    """Pixel grid of the masks."""
     bright_field: bool
     """True for stained tissue on bright glass, False for signal on a dark background."""
+    searched: bool = True
+    """False if all that was scanned counts as tissue."""
+    margin: NDArray[np.bool_] = field(default_factory=_nothing)
+    """True where `mask` is no tissue, but close to it, or damaged."""
+    left_out: NDArray[np.bool_] = field(default_factory=_nothing)
+    """True on pen marks, edges of coverslips and dust."""
 
     @property
-    def area_mm2(self) -> float:
-        """Area of the tissue in square millimetres."""
-        return float(self.mask.sum()) * self.grid.pixel_area_um2 / 1e6
+    def measured(self) -> NDArray[np.bool_]:
+        """True on tissue alone."""
+        return self.mask & ~self.margin
 
     def tiles(self, tiles: TileGrid, fine: Grid) -> NDArray[np.bool_]:
         """Mask of the tiles that contain tissue: (rows, columns) of tiles.
@@ -85,12 +92,95 @@ class Tissue:
         return np.asarray(inside > 0)
 
 
+def mask_area_mm2(mask: NDArray[np.bool_], grid: Grid, box: Box) -> float:
+    """Area of a mask inside a box of level 0, in square millimetres.
+
+    Parameters
+    ----------
+    mask : (H, W) bool array
+        Or (1, 1), if it is False everywhere.
+    grid : Grid
+        Grid of the mask; its last pixels may extend beyond the slide.
+    box : Box
+        Part of the slide's level 0 that counts; it cuts pixels.
+    """
+    if not mask.any():
+        return 0.0
+    edges = np.array([box.top, box.bottom]), np.array([box.left, box.right])
+    return float(mask_areas(mask, grid, edges).sum()) * grid.pixel_area_um2 / 1e6
+
+
+def mask_areas(
+    mask: NDArray[np.bool_],
+    grid: Grid,
+    edges: tuple[NDArray[np.floating | np.integer], NDArray[np.floating | np.integer]],
+) -> NDArray[np.float64]:
+    """Area of a mask in each cell between rows and columns of level 0, in pixels of the mask.
+
+    Parameters
+    ----------
+    mask : (H, W) bool array
+    grid : Grid
+        Grid of the mask.
+    edges : (m + 1,) and (n + 1,) arrays
+        Rising rows and columns of level 0, which may cut pixels of the mask.
+
+    Returns
+    -------
+    (m, n) float64 array
+    """
+    # The integral image of a mask is linear within each pixel along either axis, so its values at
+    # any edges are exact by linear interpolation.
+    total = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.float64)
+    total[1:, 1:] = mask.cumsum(0, dtype=np.int64).cumsum(1)
+    rows, columns = (
+        np.clip(np.asarray(edge, float) / step, 0, length)
+        for edge, step, length in zip(edges, grid.downsample, mask.shape, strict=True)
+    )
+    total = _lines_at(total, rows)
+    total = _lines_at(total.T, columns).T
+    return np.asarray(np.diff(np.diff(total, axis=0), axis=1))
+
+
+def _lines_at(values: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of an array at fractional positions, interpolated linearly."""
+    before = np.minimum(positions.astype(np.intp), len(values) - 2)
+    weight = (positions - before)[:, None]
+    return values[before] * (1 - weight) + values[before + 1] * weight
+
+
+def tissue_of(slide: Slide, *, search: bool | None = None) -> Tissue:
+    """Find the part of a slide to segment.
+
+    Parameters
+    ----------
+    slide : Slide
+        Its coarsest level should be small: see `slides.pyramid`.
+    search : bool, optional
+        True looks for tissue, False takes the whole slide. None, the default, looks for stained
+        tissue on bright glass, and takes all that was scanned of a dark field: dim cells cannot be
+        told from the ground on an overview.
+
+    Raises
+    ------
+    SlideError
+        See `find_tissue`.
+    """
+    if search is False:
+        return whole_slide_tissue(slide)
+    grid = overview_grid(slide)
+    overview = read_overview(slide, grid)
+    if search is None and not overview.bright_field:
+        return _scanned_area(overview, grid)
+    return _search(slide, overview, grid)
+
+
 def find_tissue(slide: Slide) -> Tissue:
     """Find tissue on an overview of a slide.
 
     The signal is the optical density above the glass (bright field) or the intensity above the
-    background (dark field), cut at Otsu's threshold. Specks are then dropped, holes filled, and
-    the rest dilated by a margin.
+    background (dark field), cut at Otsu's threshold. Pen marks and what is grey are left out,
+    specks dropped and holes filled (bright field), and the rest gets a margin.
 
     Parameters
     ----------
@@ -100,7 +190,7 @@ def find_tissue(slide: Slide) -> Tissue:
     Returns
     -------
     Tissue
-        Damaged pixels count as tissue.
+        Damaged pixels belong to its margin.
 
     Raises
     ------
@@ -108,86 +198,91 @@ def find_tissue(slide: Slide) -> Tissue:
         If no tissue is found, or no pixel can be read.
     """
     grid = overview_grid(slide)
-    pixels, damaged = _overview(View(slide, grid))
-    # Every fourth row and column: enough for a median.
-    bright_field = bool(np.median(pixels[::4, ::4].mean(axis=-1)) > 0.4)
-    signal = _density(pixels) if bright_field else _dark_field_signal(pixels)
-    least = MIN_DENSITY if bright_field else MIN_DARK_FIELD
-    threshold = _otsu(signal) if np.ptp(signal) > 0 else math.inf
-    # With little glass, Otsu splits tissue into light and dark: never cut far above the noise.
-    mask = signal > min(max(threshold, least), 3 * least)
-    mask = _tidy(mask, grid)
-    if not mask.any():
-        kind = "stained tissue on bright glass" if bright_field else "signal on a dark ground"
+    return _search(slide, read_overview(slide, grid), grid)
+
+
+def whole_slide_tissue(slide: Slide) -> Tissue:
+    """Tissue mask that covers the whole slide."""
+    grid = overview_grid(slide)
+    return Tissue(np.ones(grid.shape, bool), grid, bright_field=True, searched=False)
+
+
+def _scanned_area(overview: Overview, grid: Grid) -> Tissue:
+    """All of a slide but what was not scanned."""
+    scanned = ~overview.unscanned
+    if not scanned.any():
+        scanned[:] = True
+    mask = _with_margin(scanned, grid)
+    return Tissue(mask, grid, bright_field=False, searched=False, margin=mask & ~scanned)
+
+
+def _search(slide: Slide, overview: Overview, grid: Grid) -> Tissue:
+    """Find tissue on an overview; see `find_tissue`."""
+    if overview.bright_field:
+        tissue, sharp, left_out = _stained(slide, overview, grid)
+    else:
+        (tissue, sharp), left_out = _glowing(overview), _nothing()
+    if not tissue.any():
+        bright, dark = "stained tissue on bright glass", "signal on a dark ground"
+        kind = bright if overview.bright_field else dark
         raise SlideError(
             f"{slide.name}: found no tissue; expected {kind}; to segment all of it, "
             "pass tissue=False, or --no-tissue on the command line"
         )
     # Unreadable pixels may be tissue: the run reports their tiles as failed, not as background.
-    return Tissue(mask | damaged, grid, bright_field)
+    mask = (_with_margin(tissue, grid) & ~left_out) | overview.damaged
+    return Tissue(mask, grid, overview.bright_field, margin=mask & ~sharp, left_out=left_out)
 
 
-def overview_grid(slide: Slide, mpp: float = OVERVIEW_MPP, pixels: int = OVERVIEW_PX) -> Grid:
-    """Pixel grid of an overview of a slide.
-
-    Parameters
-    ----------
-    slide : Slide
-        Slide to view.
-    mpp : float
-        Micrometres per pixel to aim at.
-    pixels : int
-        Most pixels to aim at; takes precedence over `mpp`.
-    """
-    height, width = slide.level_shapes[0]
-    wanted = max(mpp / math.sqrt(slide.mpp[0] * slide.mpp[1]), math.sqrt(height * width / pixels))
-    factor = max(1, round(wanted))
-    step = max(slide.factors[slide.level_for((factor, factor))])
-    if step == round(step):  # averaging whole pixels of a stored level is much faster
-        factor = round(step) * max(1, math.ceil(wanted / step - 0.1))
-    level0 = Grid((height, width), (1.0, 1.0), slide.mpp)
-    return level0.coarser(factor)
+Masks = tuple["NDArray[np.bool_]", ...]
 
 
-def _overview(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read all of a view: pixels (H, W, 3) in [0, 1], and the mask of damaged ones (H, W)."""
-    pixels = np.zeros((*view.grid.shape, 3), np.float32)
-    damaged = np.zeros(view.grid.shape, bool)
-    left = [view.grid.box]
-    while left:
-        box = left.pop()
-        try:
-            pixels[box.slices] = view.read(box)
-        except ReadError as error:
-            side = max(box.shape) // 2
-            if side >= DAMAGE_PX:  # narrow the damage down
-                left.extend(box.blocks(side))
-                continue
-            damaged[box.slices] = True
-            if damaged.all():
-                raise SlideError(f"no part of it can be read; copy it again: {error}") from error
-    if damaged.any():
-        pixels[damaged] = np.median(pixels[~damaged], axis=0)
-    pixels /= 255
-    return pixels, damaged
+def _stained(slide: Slide, overview: Overview, grid: Grid) -> Masks:
+    """Stained tissue on bright glass, the same with sharp edges, and what is dark but no tissue."""
+    pixels, scanned = overview.pixels, ~overview.unscanned
+    glass = np.percentile(pixels[scanned], 98, axis=0).clip(0.3).astype(np.float32)
+    ink = find_ink(slide, pixels, grid, glass) & scanned
+    peak = density(pixels, glass).max(axis=-1)
+    signal = ndimage.gaussian_filter(peak, 1)
+    looked_at = scanned & ~ink
+    threshold = _threshold(signal[looked_at], MIN_DENSITY)
+    mask = looked_at & (signal > threshold)
+    numbers, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    areas = np.bincount(numbers.ravel(), minlength=count + 1) * grid.pixel_area_um2
+    # On a small image, a speck is small relative to the image.
+    kept = areas >= min(SMALLEST_UM2, 0.001 * mask.size * grid.pixel_area_um2)
+    kept[0] = False
+    grey = grey_lines(numbers, pixels, grid, glass) & kept
+    if np.array_equal(grey, kept):  # nothing is stained: the image has no colours
+        grey[:] = False
+    left_out = ink | _sharp(grey[numbers], peak > threshold)
+    tissue = ndimage.binary_fill_holes((kept & ~grey)[numbers])
+    tissue &= ~left_out & scanned & ~overview.damaged
+    return tissue, _sharp(tissue, peak > threshold), left_out
 
 
-def _density(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Optical density of the most absorbed channel, relative to the glass: (H, W)."""
-    glass = np.percentile(pixels.reshape(-1, 3), 98, axis=0).clip(0.3).astype(np.float32)
-    passed = pixels[..., 0] / glass[0]
-    for channel in (1, 2):
-        np.minimum(passed, pixels[..., channel] / glass[channel], out=passed)
-    density = -np.log10(passed.clip(1 / 255, 1))
-    return np.asarray(ndimage.gaussian_filter(density, 1), dtype=np.float32)
-
-
-def _dark_field_signal(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intensity above the background, the median of the darker half of the pixels: (H, W)."""
-    intensity = pixels.max(axis=-1)
+def _glowing(overview: Overview) -> Masks:
+    """Signal on a dark ground, however small, and the same with sharp edges."""
+    intensity = overview.pixels.max(axis=-1)
     background = np.median(intensity[intensity <= np.median(intensity)])
-    signal = (intensity - background).clip(0)
-    return np.asarray(ndimage.gaussian_filter(signal, 1), dtype=np.float32)
+    above = (intensity - background).clip(0)
+    signal = ndimage.gaussian_filter(above, 1)
+    threshold = _threshold(signal, MIN_DARK_FIELD)
+    tissue = ndimage.binary_fill_holes(signal > threshold) & ~overview.damaged
+    return tissue, _sharp(tissue, above > threshold)
+
+
+def _sharp(tissue: NDArray[np.bool_], bare: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tissue without pixels along its edge that smoothing has added: those not in `bare`."""
+    inner = ndimage.binary_erosion(tissue, np.ones((3, 3)), iterations=SMOOTHED_PX, border_value=1)
+    return np.asarray(tissue & (inner | bare))
+
+
+def _threshold(signal: NDArray[np.float32], least: float) -> float:
+    """Value above which a signal is tissue; infinite where the signal is constant."""
+    otsu = _otsu(signal) if signal.size and np.ptp(signal) > 0 else math.inf
+    # With little glass, Otsu splits tissue into light and dark: never cut far above the noise.
+    return min(max(otsu, least), 3 * least)
 
 
 def _otsu(signal: NDArray[np.float32], bins: int = 256) -> float:
@@ -205,27 +300,7 @@ def _otsu(signal: NDArray[np.float32], bins: int = 256) -> float:
     return float(centres[np.argmax(between)])
 
 
-def _tidy(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
-    """Drop specks, fill holes and add the margin."""
-    regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    areas = np.bincount(regions.ravel(), minlength=count + 1) * grid.pixel_area_um2
-    # On a small image, a speck is small relative to the image.
-    smallest = min(SMALLEST_UM2, 0.001 * mask.size * grid.pixel_area_um2)
-    keep = areas >= smallest
-    keep[0] = False
-    filled = ndimage.binary_fill_holes(keep[regions])
+def _with_margin(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
+    """Add `MARGIN_UM` around a mask."""
     # The margin is a few pixels wide: a distance transform would take eight times as long.
-    return np.asarray(ndimage.binary_dilation(filled, _disk(MARGIN_UM, grid)))
-
-
-def _disk(radius_um: float, grid: Grid) -> NDArray[np.bool_]:
-    """Mask of the pixels within a radius of the central one."""
-    reach_y, reach_x = (int(radius_um / mpp) for mpp in grid.mpp)
-    y, x = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
-    return np.asarray((y * grid.mpp[0]) ** 2 + (x * grid.mpp[1]) ** 2 <= radius_um**2)
-
-
-def whole_slide_tissue(slide: Slide) -> Tissue:
-    """Tissue mask that covers the whole slide."""
-    grid = overview_grid(slide)
-    return Tissue(np.ones(grid.shape, bool), grid, bright_field=True)
+    return np.asarray(ndimage.binary_dilation(mask, disk(MARGIN_UM, grid)))

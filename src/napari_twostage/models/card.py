@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from napari_twostage.errors import ModelError, one_line
 from napari_twostage.models.card_rules import check_card
 from napari_twostage.utils.values import shown
+
+if TYPE_CHECKING:
+    from napari_twostage.geometry import Scale
 
 Part = TypeVar("Part")
 
 FORMAT = 1
 LONGEST_CARD = 1 << 20
 """Bytes of a card's text."""
+REDUCED = 4.0
+"""Factor by which slides are reduced for a model without a warning."""
 
 Uncertainty = Literal["tent", "entropy", "neg_plogp"]
 """Name of a measure in `method.uncertainty.MEASURES`."""
@@ -122,6 +127,25 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         check_card(self)
+
+    def unfit_for(self, mpp: Scale) -> str:
+        """Reason why measured quality says nothing about a slide; empty if there is none.
+
+        Parameters
+        ----------
+        mpp : (float, float)
+            Micrometres per pixel (y, x) of the slide's level 0. Smaller pixels are averaged, as in
+            training, up to `REDUCED` times; larger ones lack the detail.
+        """
+        if max(mpp) > self.mpp_range[1]:
+            return f"pixels of {max(mpp):.3g} µm are larger than the model's, {self._range}"
+        if self.fine_mpp > REDUCED * min(mpp):
+            return f"pixels of {min(mpp):.3g} µm are far smaller than the model's, {self._range}"
+        return ""
+
+    @property
+    def _range(self) -> str:
+        return f"{self.mpp_range[0]:.3g} to {self.mpp_range[1]:.3g} µm"
 
     def to_json(self) -> str:
         """Write the card as text that `from_json` reads."""

@@ -55,6 +55,13 @@ SURE = 16.0
 """Logit of a certain label."""
 
 
+def sure_background(outputs: int) -> NDArray[np.float16]:
+    """Logits of a pixel that is background for certain: (outputs, 1, 1)."""
+    logits = np.zeros((outputs, 1, 1), np.float16)
+    logits[0] = -SURE if outputs == 1 else SURE
+    return logits
+
+
 class LabelStore:
     """Pixels of one result: written chunk by chunk, composed on reading.
 
@@ -263,9 +270,7 @@ class LabelStore:
         logits = self.read_logits(box)
         missing = np.isnan(logits)
         if missing.any():
-            background = np.zeros((len(logits), 1, 1), np.float16)
-            background[0] = -SURE if len(logits) == 1 else SURE
-            logits = np.where(missing, background, logits)
+            logits = np.where(missing, sure_background(len(logits)), logits)
         return logits
 
     def _thinned(self, place: Box, coarse: NDArray[np.uint8] | None = None) -> Thinned:

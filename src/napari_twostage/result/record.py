@@ -64,6 +64,8 @@ class SlideRecord:
     """Micrometres per pixel (y, x) of level 0."""
     mpp_source: str
     """The origin of the pixel size: a tag of the file, or the user."""
+    bounds: Box | None = None
+    """Part of level 0 that was scanned, to which QuPath crops the slide; None if none is stated."""
 
     @classmethod
     def of(cls, slide: Slide, folder: Location) -> Self:
@@ -77,7 +79,14 @@ class SlideRecord:
             level_shapes=tuple(slide.level_shapes),
             mpp=slide.mpp,
             mpp_source=slide.mpp_source,
+            bounds=slide.bounds,
         )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values by name; bounds only if there are some."""
+        values = asdict(self)
+        values.pop("bounds")
+        return values if self.bounds is None else {**values, "bounds": self.bounds.as_list()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +115,8 @@ class ModelRecord:
 class Parameters:
     """Settings that decide a result's coarse pass; runs with others need another folder."""
 
-    tissue: bool = True
-    """Whether to look for tissue first."""
+    tissue: bool | None = None
+    """Whether to look for tissue first; None looks on bright glass alone."""
     region: Box | None = None
     """The part of level 0 that is segmented."""
     uncertainty: str
@@ -131,12 +140,39 @@ class TissueRecord:
     """The tissue that was found."""
 
     searched: bool
-    """False where the whole slide, or region, was taken for tissue."""
+    """False where all that was scanned was taken for tissue."""
     bright_field: bool
     area_mm2: float
+    """Tissue inside the region that is segmented, else of the slide, without the margin around it;
+    in results of version 0.1 of the whole slide, with the margin."""
     tiles: int
     intensity_range: tuple[float, float]
     """Pixel values shown as black and white, for slides of more than 8 bits."""
+    slide_mm2: float | None = None
+    """Tissue of the whole slide, as `area_mm2`; None in results of version 0.1."""
+    left_out_mm2: float | None = None
+    """Pen marks, coverslip edges and dust in the region, else on the slide; None if there are
+    none."""
+
+    @property
+    def has_margin(self) -> bool:
+        """Whether `area_mm2` counts the margin, as version 0.1 did."""
+        return self.slide_mm2 is None
+
+    def notices(self) -> list[str]:
+        """What a user should know about the tissue, a line each."""
+        lines = []
+        if self.left_out_mm2:
+            lines.append(
+                f"{self.left_out_mm2:.2g} mm² of pen marks, coverslip edges or dust left out"
+            )
+        if not self.searched and not self.bright_field:
+            lines.append("dark field: all that was scanned is segmented, no tissue was looked for")
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values by name, without those that are not known."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +269,12 @@ class Record:
             journal_version=2,
         )
 
+    @property
+    def measured_box(self) -> Box:
+        """Part of level 0 that figures are of: the region that is segmented, else the slide."""
+        height, width = self.slide.level_shapes[0]
+        return self.parameters.region or Box(0, 0, height, width)
+
     def with_run(self, run: RunRecord) -> Self:
         """Add a run that begins, or replace its entry when it ends."""
         same = bool(self.runs) and run.token is not None and self.runs[-1].token == run.token
@@ -243,7 +285,7 @@ class Record:
         values: dict[str, Any] = {
             "format": FORMAT,
             "created": self.created,
-            "slide": asdict(self.slide),
+            "slide": self.slide.as_dict(),
             "grid": asdict(self.grid),
             "model": asdict(self.model),
             "card": json.loads(self.card.to_json()),
@@ -254,7 +296,7 @@ class Record:
             values["journal_version"] = self.journal_version
             values["journal_lines"] = self.journal_lines
         if self.tissue is not None:
-            values["tissue"] = asdict(self.tissue)
+            values["tissue"] = self.tissue.as_dict()
         if self.least_object_um2 is not None:
             values["least_object_um2"] = self.least_object_um2
         return values
@@ -272,6 +314,8 @@ class Record:
             slide, grid = dict(values["slide"]), values["grid"]
             slide["level_shapes"] = tuple(map(_pair, slide["level_shapes"]))
             slide["mpp"] = _pair(slide["mpp"])
+            if slide.get("bounds") is not None:
+                slide["bounds"] = Box(*slide["bounds"])
             parameters = dict(values["parameters"])
             if parameters["region"] is not None:
                 parameters["region"] = Box(*parameters["region"])

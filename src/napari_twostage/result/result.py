@@ -302,7 +302,21 @@ class Result:
     @property
     def ranking(self) -> Ranking:
         """All scored tiles as they stand, the highest score first."""
-        return Ranking(self._files.scores.statistics, self.card.refinement_gain)
+        return Ranking(self._files.scores.statistics, self.card.refinement_gain, self._no_dice)
+
+    @property
+    def _no_dice(self) -> str:
+        """Reason why no expected Dice is stated; empty if it is."""
+        if not self.tissue_known:
+            return "no tissue was searched yet"
+        if not self.coarse_complete:
+            return "the coarse pass is unfinished"
+        if unfit := self.card.unfit_for(self.slide_mpp):
+            return unfit
+        known = self._files.scores.statistics
+        found = np.nansum(known.true_positives) + np.nansum(known.false_positives)
+        # otherwise a ratio of nothing to nearly nothing
+        return "" if found else "the coarse pass found no objects"
 
     def select(self, selection: Selection, *, seconds_per_tile: float | None = None) -> Plan:
         """Turn a selection, its region on the fine grid, into a plan.

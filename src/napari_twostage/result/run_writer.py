@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.geometry import Box
+from napari_twostage.method.tissue import mask_area_mm2
 from napari_twostage.result.journal_events import (
     PyramidFlushed,
     TilesFailed,
     TilesRefined,
     WindowDone,
 )
+from napari_twostage.result.label_store import sure_background
 from napari_twostage.result.record import SlideRecord, TissueRecord
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box
+    from napari_twostage.geometry import Grid
     from napari_twostage.method.tiling import Tile
     from napari_twostage.method.tissue import Tissue
     from napari_twostage.result.record import RunRecord
@@ -46,14 +49,18 @@ class RunWriter:
         self, tissue: Tissue, tiles: NDArray[np.bool_], intensity_range: tuple[float, float]
     ) -> None:
         """Keep the tissue, and the tiles that follow from it."""
+        record = self._files.record
+        slide, measured = Box(0, 0, *record.slide.level_shapes[0]), record.measured_box
         found = TissueRecord(
-            searched=self._files.record.parameters.tissue,
+            searched=tissue.searched,
             bright_field=tissue.bright_field,
-            area_mm2=tissue.area_mm2,
+            area_mm2=mask_area_mm2(tissue.measured, tissue.grid, measured),
             tiles=int(tiles.sum()),
             intensity_range=intensity_range,
+            slide_mm2=mask_area_mm2(tissue.measured, tissue.grid, slide),
+            left_out_mm2=mask_area_mm2(tissue.left_out, tissue.grid, measured) or None,
         )
-        self._files.write_record(replace(self._files.record, tissue=found))
+        self._files.write_record(replace(record, tissue=found))
         self._files.scores.save_tissue(tissue, tiles)
 
     def write_window(
@@ -66,7 +73,7 @@ class RunWriter:
         core : Box
             The window's own coarse pixels, inside the slide.
         logits : (K, core.height, core.width) float16 array
-            Calibrated logits; kept for tiles with tissue only.
+            Calibrated logits; kept for tiles with tissue only. Pen marks become background.
         unreadable : mapping of tile to str
             Tiles whose pixels could not be read, and why.
 
@@ -79,6 +86,8 @@ class RunWriter:
         """
         layout, tissue = self._files.layout, self._files.scores.tissue
         logits = logits.copy()
+        if (marks := self._marks(core, layout.coarse)) is not None:
+            logits[:, marks] = sure_background(len(logits))[:, 0]
         for tile in layout.tiles.touching(layout.fine_box(core)):
             if not tissue[tile] or tile in unreadable:
                 place = layout.coarse_box(tile).shift(-core.top, -core.left)
@@ -106,12 +115,36 @@ class RunWriter:
         self._files.scores.save_statistics()
 
     def squares(self, core: Box, labels: NDArray[np.uint8]) -> dict[Tile, NDArray[np.uint8]]:
-        """Labels of a chip's core, by tile: full squares, also beyond the slide's edge."""
+        """Labels of a chip's core, by tile: full squares, also beyond the slide's edge.
+
+        Pen marks become background.
+        """
         size = self._files.layout.tiles.tile_px
+        if (marks := self._marks(core, self._files.layout.fine)) is not None:
+            labels = np.where(marks, 0, labels).astype(np.uint8)
         return {
             (box.top // size, box.left // size): labels[box.shift(-core.top, -core.left).slices]
             for box in core.blocks(size)
         }
+
+    def _marks(self, box: Box, grid: Grid) -> NDArray[np.bool_] | None:
+        """Pixels of a box on a grid whose centres lie on pen marks and the like; None if none."""
+        found = self._files.scores.left_out
+        if found is None:
+            return None
+        mask, over = found
+        rows, columns = (
+            ((np.arange(*edges) + 0.5) * step / size).astype(int).clip(0, length - 1)
+            for edges, step, size, length in zip(
+                ((box.top, box.bottom), (box.left, box.right)),
+                grid.downsample,
+                over.downsample,
+                mask.shape,
+                strict=True,
+            )
+        )
+        inside = mask[np.ix_(rows, columns)]
+        return inside if inside.any() else None
 
     def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
         """Write the refined labels of a tile's full square; `record_refined` makes them count."""

@@ -19,7 +19,7 @@ from napari_twostage.result.uncertainty_map import UncertaintyMap
 from napari_twostage.utils.threads import shared_property
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -43,6 +43,9 @@ STATISTICS_ON_DISK = {
 
 The names in the file are those of version 0.1: results of every version stay readable.
 """
+
+MARGIN, LEFT_OUT = "margin", "left_out"
+"""Masks in ``tissue.npz`` that version 0.1 did not write; (1, 1) if they are False everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +103,36 @@ class TileScores:
 
     @property
     def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
-        """Tissue as a mask (H, W), and the mask's grid; once `tissue_known`."""
+        """Tissue as a mask (H, W), and the mask's grid; once `tissue_known`.
+
+        Without the margin around it; version 0.1 kept it with the margin only.
+        """
         with _damage(self._tissue_file):
             saved = load_arrays(self._tissue_file)
-            mask = np.asarray(saved["mask"], bool)
-            mpp, downsample = (_pair(saved[name]) for name in ("mpp", "downsample"))
-            height, width = mask.shape
-            return mask, Grid((height, width), downsample, mpp)
+            mask, grid = _mask_and_grid(saved)
+            if MARGIN in saved:
+                mask = mask & ~_mask_like(saved[MARGIN], mask)
+            return mask, grid
+
+    @cached_property
+    def left_out(self) -> tuple[NDArray[np.bool_], Grid] | None:
+        """Pen marks and the like as a mask (H, W), and its grid; None if there are none."""
+        with _damage(self._tissue_file):
+            saved = load_arrays(self._tissue_file)
+            mask, grid = _mask_and_grid(saved)
+            found = _mask_like(saved[LEFT_OUT], mask) if LEFT_OUT in saved else None
+            return None if found is None or not found.any() else (found, grid)
 
     def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
         """Save the tissue, and the tiles that follow from it."""
         grid = {"mpp": tissue.grid.mpp, "downsample": tissue.grid.downsample}
-        save_arrays(self._tissue_file, tiles=tiles, mask=tissue.mask, **grid)
+        masks = {"mask": tissue.mask, MARGIN: tissue.margin, LEFT_OUT: tissue.left_out}
+        save_arrays(self._tissue_file, tiles=tiles, **masks, **grid)
 
     def forget_tissue(self) -> None:
         """Look for the tissue's file again, which was set aside."""
         self._seen.discard(self._tissue_file)
-        for name in ("tissue", "windows_needed"):
+        for name in ("tissue", "windows_needed", "left_out"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -219,6 +235,21 @@ def _damage(file: Location) -> Iterator[None]:
         if is_unreadable(error):
             raise DamagedFileError(file, error.strerror or "") from error
         raise
+
+
+def _mask_and_grid(saved: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.bool_], Grid]:
+    """The mask of ``tissue.npz`` that has the margin, and the grid of all masks in it."""
+    mask = np.asarray(saved["mask"], bool)
+    mpp, downsample = (_pair(saved[name]) for name in ("mpp", "downsample"))
+    height, width = mask.shape
+    return mask, Grid((height, width), downsample, mpp)
+
+
+def _mask_like(saved: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Another mask of the same shape, or of one False pixel."""
+    if saved.shape != (1, 1) or saved.any():
+        _require_shape(saved, mask.shape)
+    return np.asarray(saved, bool)
 
 
 def _require_shape(array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -33,8 +33,8 @@ def script(seg: Segmentation) -> str:
     record, parameters = seg.record, seg.record.parameters
     lines = ["import napari_twostage as ts", "", _open_slide(seg)]
     options = ['refine="none"', "progress=True"]
-    if not parameters.tissue:
-        options.append("tissue=False")
+    if parameters.tissue is not None:
+        options.append(f"tissue={parameters.tissue}")
     if parameters.uncertainty != seg.card.uncertainty:
         options.append(f"uncertainty={parameters.uncertainty!r}")
     if (region := parameters.region) is not None:

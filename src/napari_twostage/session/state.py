@@ -191,8 +191,12 @@ class SessionState:
         row, column = divmod(tile, seg.tiles.shape[1])
         return seg.tiles.box((row, column)).scaled(seg.grid.downsample)
 
-    def set_options(self, *, tissue_only: bool = True, uncertainty: str | None = None) -> None:
+    def set_options(
+        self, *, tissue_only: bool | None = None, uncertainty: str | None = None
+    ) -> None:
         """Choose how the next coarse pass works; a result made otherwise is left as it is.
+
+        `tissue_only` is `RunOptions.tissue`.
 
         Raises
         ------

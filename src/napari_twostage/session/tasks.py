@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from napari_twostage.engine.api import prepare, run_to_end
+from napari_twostage.engine.checks import same_tissue
 from napari_twostage.export import export
 from napari_twostage.io.paths import is_vacant
 from napari_twostage.measure.areas import areas
@@ -171,7 +172,9 @@ def coarse(
     if seg.failures:
         yield _failed(list(seg.failures.values()))
     else:
-        yield Notice(f"coarse pass done in {time.monotonic() - started:.1f} s")
+        found = seg.record.tissue
+        said = [f"coarse pass done in {time.monotonic() - started:.1f} s"]
+        yield Notice("; ".join(said + (found.notices() if found else [])))
     yield curve_of(seg, model.seconds_per_tile)
 
 
@@ -256,7 +259,7 @@ def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[objec
 def _made_with(seg: Segmentation, options: RunOptions) -> bool:
     made_with = seg.record.parameters
     uncertainty = options.uncertainty or seg.card.uncertainty
-    return made_with.tissue == options.tissue and made_with.uncertainty == uncertainty
+    return same_tissue(seg.record, options.tissue) and made_with.uncertainty == uncertainty
 
 
 def _failed(reasons: list[str]) -> Notice:

@@ -10,13 +10,14 @@ import numpy as np
 
 from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box, Scale, Shape, level_factors
+from napari_twostage.slides.intensity import measure_range
 from napari_twostage.slides.lazy import dask_levels
 from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.resample import resample, source_box
 from napari_twostage.slides.scenes import scene_notice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     import dask.array as da
@@ -31,11 +32,6 @@ invisible, and the next finer level would cost four to sixteen times the pixels.
 
 _BAND_PX = 1 << 24
 """Source pixels resampled at once; bounds the memory of strong reductions."""
-
-_PERCENTILES = (0.1, 99.9)
-_WHOLE_LEVEL_PX = 16 << 20
-_BLOCKS_PER_AXIS, _BLOCK_PX = 8, 512
-"""Sample of a coarsest level larger than `_WHOLE_LEVEL_PX`, for the intensity range."""
 
 
 class Slide(ABC):
@@ -65,6 +61,8 @@ class Slide(ABC):
     factors : sequence of (float, float), optional
         Level-0 pixels per pixel (y, x) of each level, if the format states them; else they
         follow from the shapes.
+    bounds : Box, optional
+        Part of level 0 that was scanned, if the format states one: QuPath opens only that.
     picture : Picture
         What the user chose of the file; where nothing was, what the reader chose.
     scenes : sequence of Scene
@@ -85,6 +83,7 @@ class Slide(ABC):
         format: str,  # noqa: A002 - the key of the record
         path: Location | None = None,
         factors: Sequence[Scale] | None = None,
+        bounds: Box | None = None,
         picture: Picture = WHOLE,
         scenes: Sequence[Scene] = (),
         channel_names: Sequence[str] = (),
@@ -98,6 +97,7 @@ class Slide(ABC):
         self.mpp_source = mpp_source
         self.format = format
         self.path = path
+        self.bounds = bounds
         self.picture = picture
         self.scenes = tuple(scenes)
         self.channel_names = tuple(channel_names)
@@ -197,29 +197,11 @@ class Slide(ABC):
     def intensity_range(self) -> tuple[float, float]:
         """Values (low, high) shown as black and as full intensity; one pair for all tiles.
 
-        8-bit slides are shown as they are: (0, 255). For others, the 0.1 and 99.9 percentile of
-        the coarsest level; if that has more than 16 Mpx, of a regular sample. NaN does not count.
+        8-bit slides are shown as they are: (0, 255). For others, see `intensity.measure_range`.
         """
         if self.picture.intensity is not None:
             return self.picture.intensity
-        if self.dtype == np.uint8:
-            return 0.0, 255.0
-        level = len(self.level_shapes) - 1
-        colours = min(self.channels, 3)  # the fourth is alpha
-        sample = np.concatenate(
-            [
-                self.read(box, level)[..., :colours].ravel()
-                for box in _sample_boxes(self.level_shapes[level])
-            ]
-        )
-        if self.dtype.kind == "f":
-            sample = sample[np.isfinite(sample)]
-        if not sample.size:
-            return 0.0, 1.0
-        low, high = (float(value) for value in np.percentile(sample, _PERCENTILES))
-        # a range without width would divide by 0; whole numbers differ by 1
-        least = 1.0 if self.dtype.kind == "u" else max(abs(low) * 1e-6, 1e-30)
-        return low, max(high, low + least)
+        return (0.0, 255.0) if self.dtype == np.uint8 else measure_range(self)
 
     def tile_shape(self, level: int) -> Shape:  # noqa: ARG002 - formats with tiles override
         """Rows and columns that the file stores as one piece at `level`."""
@@ -287,15 +269,3 @@ def reflected(start: int, stop: int, length: int) -> NDArray[np.intp]:
         return np.zeros(stop - start, np.intp)
     position = np.arange(start, stop) % (2 * (length - 1))
     return np.minimum(position, 2 * (length - 1) - position)
-
-
-def _sample_boxes(shape: Shape) -> Iterator[Box]:
-    """The whole plane, or evenly spread blocks of it if it is large."""
-    height, width = shape
-    if height * width <= _WHOLE_LEVEL_PX:
-        yield Box(0, 0, height, width)
-        return
-    rows, columns = min(height, _BLOCK_PX), min(width, _BLOCK_PX)
-    for top in np.linspace(0, height - rows, _BLOCKS_PER_AXIS).astype(int):
-        for left in np.linspace(0, width - columns, _BLOCKS_PER_AXIS).astype(int):
-            yield Box.at(int(top), int(left), rows, columns)

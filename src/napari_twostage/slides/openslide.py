@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError, reason_of
+from napari_twostage.geometry import Box
 from napari_twostage.slides.arrays import ArraySlide
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.factors import stated_factors, whole_factors
@@ -22,12 +23,12 @@ from napari_twostage.slides.scenes import Scene, choose_scene
 from napari_twostage.slides.view import on_white
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import openslide
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box, Scale, Shape
+    from napari_twostage.geometry import Scale, Shape
 
 
 def open_with_openslide(
@@ -48,7 +49,8 @@ def open_with_openslide(
     -------
     Slide
         8-bit RGB over OpenSlide's whole plane, white outside the scanned area, so that
-        positions are those of other software that does not crop.
+        positions are those of other software that does not crop. `Slide.bounds` is the area
+        that others crop to.
 
     Raises
     ------
@@ -193,6 +195,7 @@ class OpenSlideSlide(Slide):
             mpp_source=mpp_source,
             format=f"{self._properties.get('openslide.vendor', 'unknown')} through OpenSlide",
             path=path,
+            bounds=_stated_bounds(self._properties, handle.level_dimensions[0]),
             factors=stated_factors(ratios, shapes, tiles),
             picture=picture,
             scenes=scenes if len(scenes) > 1 else (),
@@ -266,3 +269,17 @@ def _stated_mpp(handle: openslide.OpenSlide) -> tuple[Scale, str] | None:
     except ValueError:
         return None
     return (mpp, "OpenSlide mpp") if min(mpp) > 0 else None
+
+
+def _stated_bounds(properties: Mapping[str, str], size: tuple[int, int]) -> Box | None:
+    """The scanned part of level 0, of (width, height) pixels, as OpenSlide states it; else None."""
+    try:
+        left, top, width, height = (
+            int(properties[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height")
+        )
+    except (KeyError, ValueError):
+        return None
+    if min(width, height) < 1:
+        return None
+    inside = Box.at(top, left, height, width).clip((size[1], size[0]))
+    return inside if inside.area else None

@@ -154,6 +154,7 @@ class PyramidSlide(Slide):
                 *slide.factors,
                 *((base_y * 2.0**step, base_x * 2.0**step) for step in range(1, len(arrays) + 1)),
             ],
+            bounds=slide.bounds,
             picture=slide.picture,
             scenes=slide.scenes,
             channel_names=slide.channel_names,

@@ -50,11 +50,14 @@ class View:
         ReadError
             If the file is damaged.
         """
-        pixels = self.slide.read_at(box, self.grid.downsample)
+        return self.shown(self.slide.read_at(box, self.grid.downsample))
+
+    def shown(self, pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Convert pixels of the slide as `read` does: (h, w, C) to (h, w, 3)."""
         if self.slide.channels == _RGBA:
             pixels = on_white(pixels)
-        shown = to_8_bit(pixels, self.slide.intensity_range)
-        return np.repeat(shown, _RGB, axis=2) if self.slide.channels == _GREY else shown
+        grey_or_rgb = to_8_bit(pixels, self.slide.intensity_range)
+        return np.repeat(grey_or_rgb, _RGB, axis=2) if self.slide.channels == _GREY else grey_or_rgb
 
 
 def to_8_bit(

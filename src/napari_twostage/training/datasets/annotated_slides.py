@@ -16,7 +16,7 @@ from napari_twostage.training.datasets.label_images import LabelImage
 from napari_twostage.training.datasets.qupath import (
     Drawing,
     is_region,
-    read_features,
+    read_annotations,
     region_bounds,
 )
 from napari_twostage.training.datasets.samples import DatasetError, Samples
@@ -105,16 +105,17 @@ def slide_samples(
         raise DatasetError(f"{root}: mpp is {mpp}; name micrometres per pixel above 0")
     pairs = annotated_slides(root)
     # of both sides of the split: classes must have the same meaning on both
-    features = {path: read_features(path) for _, path in pairs if path.name.endswith(_POLYGONS)}
+    drawn = {path: read_annotations(path) for _, path in pairs if path.name.endswith(_POLYGONS)}
     if not classes.names:
-        _refuse_several(root, features)
+        _refuse_several(root, [one.features for one in drawn.values()])
     readers = {}
     for slide_path, path in choose_split(pairs, split, seed, root):
         slide = _open(slide_path)
         view = View(slide, training_grid(slide, mpp))
         annotation: Annotation
-        if path in features:
-            annotation, areas = _polygons(path, features[path], classes, view.grid)
+        if path in drawn:
+            features = drawn[path].on_slide(slide.bounds)
+            annotation, areas = _polygons(path, features, classes, view.grid)
         else:
             annotation = LabelImage(path, slide, classes)
             areas = [_around(path, annotation.bounds(), view.grid)]
@@ -191,9 +192,9 @@ def _open(path: Path) -> Slide:
         raise DatasetError(f"{path} cannot be used: {error}") from error
 
 
-def _refuse_several(root: Path, features: dict[Path, list[Feature]]) -> None:
+def _refuse_several(root: Path, features: list[list[Feature]]) -> None:
     """Raise if several named classes would silently become one."""
-    names = {f.name for found in features.values() for f in found if not is_region(f, ())}
+    names = {f.name for found in features for f in found if not is_region(f, ())}
     if len(names - {None}) > 1:
         listed = ", ".join(shown(name)[1:-1] for name in sorted(name for name in names if name))
         raise DatasetError(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
+from shapely import affinity
 from shapely.geometry import shape
 
 from napari_twostage.errors import one_line, reason_of
+from napari_twostage.export.geojson import MEMBER, ORIGIN
 from napari_twostage.io.limited import gunzip_limited, read_limited
 from napari_twostage.training.datasets.samples import DatasetError
 from napari_twostage.utils.values import shown
@@ -58,7 +60,33 @@ class Feature:
     """Classification, or None."""
 
 
-def read_features(path: Path) -> list[Feature]:
+@dataclass(frozen=True)
+class Annotations:
+    """Features of one file."""
+
+    features: list[Feature]
+    origin: tuple[float, float] | None
+    """Pixel (x, y) of level 0 that positions are counted from, if the file states it."""
+
+    def on_slide(self, bounds: Box | None) -> list[Feature]:
+        """Features in pixels of the whole level 0.
+
+        Parameters
+        ----------
+        bounds : Box or None
+            `Slide.bounds`: QuPath crops such slides, so positions are counted from its corner,
+            unless the file states another.
+        """
+        x, y = self.origin or ((bounds.left, bounds.top) if bounds is not None else (0, 0))
+        if not x and not y:
+            return self.features
+        return [
+            replace(feature, geometry=affinity.translate(feature.geometry, x, y))
+            for feature in self.features
+        ]
+
+
+def read_annotations(path: Path) -> Annotations:
     """Read a ``.geojson`` or ``.geojson.gz`` file.
 
     Raises
@@ -72,11 +100,25 @@ def read_features(path: Path) -> list[Feature]:
         document = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is no readable GeoJSON: {reason_of(error)[:150]}") from error
+    origin = _stated_origin(path, document)
     if isinstance(document, dict):  # a collection, or one feature; older versions write a list
         document = document.get("features", [document])
     if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
         raise DatasetError(f"{path} holds no list of features; export it from QuPath as GeoJSON")
-    return [_feature(path, number, entry) for number, entry in enumerate(document, start=1)]
+    features = [_feature(path, number, entry) for number, entry in enumerate(document, start=1)]
+    return Annotations(features, origin)
+
+
+def _stated_origin(path: Path, document: object) -> tuple[float, float] | None:
+    """Pixel (x, y) that an export of ours is counted from; None in files of others."""
+    member = document.get(MEMBER) if isinstance(document, dict) else None
+    found = member.get(ORIGIN) if isinstance(member, dict) else None
+    if found is None:
+        return None
+    numbers = isinstance(found, list) and [type(value) in (int, float) for value in found]
+    if numbers != [True, True] or not all(abs(value) <= FARTHEST for value in found):
+        raise DatasetError(f"{path}: {ORIGIN} is {shown(found)}, expected two pixels; export again")
+    return found[0], found[1]
 
 
 def _feature(path: Path, number: int, entry: dict[str, Any]) -> Feature:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from magicgui.widgets import CheckBox, ComboBox, Container
+from magicgui.widgets import ComboBox, Container
 
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.session import RunState, Session
@@ -13,6 +13,9 @@ from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from napari_twostage.viewer.panel.host import PanelHost
+
+SEARCHES = {"automatic": None, "tissue only": True, "whole slide": False}
+"""Choices of the panel to `RunOptions.tissue`."""
 
 
 class CoarseSection(Section):
@@ -27,19 +30,20 @@ class CoarseSection(Section):
     def __init__(self, host: PanelHost) -> None:
         super().__init__("Coarse", 3)
         self._host = host
-        self._tissue_only = CheckBox(
-            name="tissue_only",
-            label="tissue only",
-            value=True,
-            tooltip="Find the tissue first and leave the rest of the glass out",
+        self._search = ComboBox(
+            name="tissue",
+            choices=list(SEARCHES),
+            tooltip="Whether to find the tissue first and leave the rest of the slide out. "
+            "Automatic: on bright glass, but not in a dark field, where dim cells would be lost",
         )
+        self._search.native.setAccessibleName("Search for tissue")
         self._measure = ComboBox(
             name="uncertainty",
             choices=list(MEASURES),
             tooltip="How doubt is measured from the probabilities of stage 1",
         )
         self._measure.native.setAccessibleName("Uncertainty measure")
-        self._options = Container(widgets=[self._tissue_only, self._measure], labels=True)
+        self._options = Container(widgets=[self._search, self._measure], labels=True)
         self._options.margins = (0, 0, 0, 0)
         self.run = session_button(
             host, "run_coarse", "Coarse",
@@ -58,7 +62,9 @@ class CoarseSection(Section):
         started = session.seg is not None and session.seg.tissue_known
         self.run.setText("Coarse" if not started or session.coarse_done else "Go on with Coarse")
         self._updating = True
-        self._tissue_only.value = session.options.tissue
+        self._search.value = next(
+            words for words, tissue in SEARCHES.items() if tissue is session.options.tissue
+        )
         if session.card is not None:
             self._measure.value = session.options.uncertainty or session.card.uncertainty
         self._updating = False
@@ -68,7 +74,7 @@ class CoarseSection(Section):
     def _changed(self) -> None:
         if not self._updating:
             self._host.session.set_options(
-                tissue_only=self._tissue_only.value,
+                tissue_only=SEARCHES[str(self._search.value)],
                 uncertainty=str(self._measure.value),
             )
 

@@ -77,12 +77,12 @@ class UncertaintySection(Section):
             self.set_status("")
             return
         self._summary.setText(f"{_wrong_px_line(session.expected_wrong_px)}{forecast.describe()}")
-        if forecast.estimated_seconds is not None:
+        if forecast.estimated_seconds is not None and forecast.expected_dice is not None:
             self._quality.set_point(forecast.estimated_seconds, forecast.expected_dice)
         self.set_status(f"threshold {session.threshold:.3f}")
 
     def _draw_quality(self, curve: Curve | None) -> None:
-        if curve is None or curve.seconds is None:
+        if curve is None or curve.seconds is None or curve.no_dice:
             self._quality.set_curve([], [])
         else:
             self._quality.set_curve(curve.seconds, curve.dice)
