@@ -273,19 +273,24 @@ def _refined(runs: Runs, refined: NDArray[np.bool_], tile_px: int) -> Numbers:
 def _measure_borders(runs: Runs, numbers: Numbers) -> Borders:
     """Borders inside a block; those along its edges are measured with its neighbours."""
     beside = np.flatnonzero(runs.column > 0)  # a run's border with the one before it
-    ahead, other_ahead = _turns(runs)
-    crossing = numbers[runs.above] != numbers[runs.below]
-    none = np.zeros(int(np.count_nonzero(crossing)), np.int64)
-    return join_borders(
-        Borders(
-            first=np.concatenate([numbers[beside - 1], numbers[runs.above[crossing]]]),
-            second=np.concatenate([numbers[beside], numbers[runs.below[crossing]]]),
-            horizontal=np.concatenate([np.zeros_like(beside), runs.width[crossing]]),
-            vertical=np.concatenate([np.ones_like(beside), none]),
-            corners=np.concatenate([ahead[beside], none]),
-            other_corners=np.concatenate([other_ahead[beside], none]),
-        )
-    )
+    before, after = _turns(runs)
+    low, high, swapped = _ordered(numbers[beside - 1], numbers[beside])
+    before, after = before[beside], after[beside]
+    corners = np.where(swapped, after, before)
+    edges = np.broadcast_to(np.int64(1), len(beside))
+    vertical = _added_up(low, high, [edges, corners, before + after - corners])
+    upper, lower = numbers[runs.above], numbers[runs.below]
+    crossing = np.flatnonzero(upper != lower)
+    low, high, _ = _ordered(upper[crossing], lower[crossing])
+    horizontal = _added_up(low, high, [runs.width[crossing]])
+    # few are left by now, so the rest costs little
+    beyond, none = np.zeros((2, len(horizontal[0]))), np.zeros(len(vertical[0]))
+    columns = [
+        [vertical[0], vertical[1], none, *vertical[2:]],
+        [horizontal[0], horizontal[1], horizontal[2], *beyond, beyond[0]],
+    ]
+    both = [np.concatenate(parts).astype(np.int64) for parts in zip(*columns, strict=True)]
+    return join_borders(Borders(*both))
 
 
 def _turns(runs: Runs) -> tuple[Numbers, Numbers]:
@@ -303,9 +308,12 @@ def _turns(runs: Runs) -> tuple[Numbers, Numbers]:
     value, above, below = runs.value, runs.above, runs.below
     both = runs.begins_above & runs.begins_below
     upper, lower = int(runs.begins_above.sum()), int(runs.begins_below.sum())
+    meet = np.flatnonzero(both)
+    above, below = above[meet], below[meet]
     turns = []
     for back in (1, 0):
-        turn = ~(both & (value[above - back] == value[below - back]))
+        turn = np.ones(len(both), np.int64)
+        turn[meet] = value[above - back] != value[below - back]
         counted = np.zeros(len(value), np.int64)
         counted[:upper] += turn[runs.begins_above]
         counted[len(value) - lower :] += turn[runs.begins_below]
@@ -326,26 +334,34 @@ def join_borders(borders: Borders) -> Borders:
     Borders
         Every pair once, the lower number first.
     """
-    swapped = borders.first > borders.second
-    low = np.where(swapped, borders.second, borders.first)
-    high = np.where(swapped, borders.first, borders.second)
-    amounts = (
-        borders.horizontal,
-        borders.vertical,
-        np.where(swapped, borders.other_corners, borders.corners),
-        np.where(swapped, borders.corners, borders.other_corners),
-    )
-    # Most regions lie in one other: its border is added up without sorting.
+    low, high, swapped = _ordered(borders.first, borders.second)
+    corners = np.where(swapped, borders.other_corners, borders.corners)
+    other_corners = borders.corners + borders.other_corners - corners
+    amounts = [borders.horizontal, borders.vertical, corners, other_corners]
+    return Borders(*_added_up(low, high, amounts))
+
+
+def _ordered(one: Numbers, other: Numbers) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+    """Lower and higher number of each pair, and whether the other one is the lower."""
+    return np.minimum(one, other), np.maximum(one, other), one > other
+
+
+def _added_up(low: Numbers, high: Numbers, amounts: Sequence[Numbers]) -> list[Numbers]:
+    """Add up amounts of equal pairs: the lower numbers, the higher ones, and the sums.
+
+    Most regions lie in one other: the sums of its border are found without sorting.
+    """
     count = int(high.max(initial=-1)) + 1
     usual = np.full(count, -1)
     usual[high] = low
     alike = usual[high] == low
     owners = np.flatnonzero(usual >= 0)
-    simple = [_sums(high[alike], amount[alike], count)[owners] for amount in amounts]
-    pairs, which = np.unique(low[~alike] * count + high[~alike], return_inverse=True)
-    rest = [_sums(which, amount[~alike], len(pairs)) for amount in amounts]
-    return Borders(
+    simple = [_sums(high, np.where(alike, one, 0), count)[owners] for one in amounts]
+    rest = np.flatnonzero(~alike)
+    pairs, which = np.unique(low[rest] * count + high[rest], return_inverse=True)
+    others = [_sums(which, one[rest], len(pairs)) for one in amounts]
+    return [
         np.concatenate([usual[owners], pairs // max(1, count)]),
         np.concatenate([owners, pairs % max(1, count)]),
-        *(np.concatenate(parts) for parts in zip(simple, rest, strict=True)),
-    )
+        *(np.concatenate(parts) for parts in zip(simple, others, strict=True)),
+    ]
