@@ -148,3 +148,27 @@ def test_a_batch_needs_a_folder(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("a file")
     with pytest.raises(StorageError, match="notes"):
         next(segment_all([tmp_path / "a"], FakeModel(), tmp_path / "notes", RunOptions()))
+
+
+@pytest.mark.parametrize(
+    ("made", "searched", "wanted", "same"),
+    [
+        (None, True, None, True),
+        (True, True, None, True),  # as version 0.1 did by default
+        (False, False, None, False),
+        (None, True, True, True),
+        (None, False, True, False),
+        (None, False, False, True),
+        (True, True, False, False),
+        (False, False, False, True),
+    ],
+)
+def test_a_search_for_tissue_is_gone_on_with_if_it_would_be_the_same(
+    made: bool | None, searched: bool, wanted: bool | None, same: bool
+) -> None:
+    found = TissueRecord(
+        searched=searched, bright_field=False, area_mm2=1, tiles=1, intensity_range=(0, 1)
+    )
+    parameters = Parameters(tissue=made, uncertainty="tent")
+    record = cast("Record", SimpleNamespace(parameters=parameters, tissue=found))
+    assert same_tissue(record, wanted) is same
