@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.proofs.helpers import write_tiff
 
 from napari_twostage import segment
 from napari_twostage.engine.batch import TABLE, segment_all
+from napari_twostage.engine.checks import same_tissue
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import (
     ClusterError,
@@ -26,6 +28,7 @@ from napari_twostage.errors import (
     TwoStageError,
 )
 from napari_twostage.method.selection import Selection
+from napari_twostage.result.record import Parameters, Record, TissueRecord
 from napari_twostage.slides import open_slide
 
 SETTINGS: dict[str, Any] = {"tissue": False, "refine": "none"}
