@@ -101,8 +101,8 @@ def test_a_chunk_that_cannot_be_computed_is_a_read_error() -> None:
         (np.zeros((9, 9), np.uint8), {}, "states no pixel size"),
         (np.zeros((9, 9), np.uint8), {"mpp": 0}, "no pixel size"),
         (np.zeros((9, 9), np.uint8), {"mpp": 1, "channel": 3}, "one channel"),
-        (np.zeros((9, 9), np.float32), {"mpp": 1}, "float32 pixels"),
-        (np.zeros((9, 9), bool), {"mpp": 1}, "bool pixels"),
+        (np.zeros((9, 9), complex), {"mpp": 1}, "complex128 pixels"),
+        (np.zeros((9, 9), "M8[s]"), {"mpp": 1}, "datetime64.* pixels"),
         (np.zeros((0, 9), np.uint8), {"mpp": 1}, "no pixels"),
         (np.zeros((30, 90, 99), np.uint8), {"mpp": 1}, "30 channels"),
         (np.zeros((30, 90, 99), np.uint8), {"mpp": 1, "channel": "DAPI"}, "30 channels"),
@@ -144,3 +144,27 @@ def test_plain_images_are_slides_of_one_level(
     assert (slide.path, slide.name) == (path, path.name)
     assert slide.format.endswith("image")
     np.testing.assert_array_equal(slide.read(Box(0, 0, 50, 70)), pixels)
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint32", "int64", "float16", "float32", ">f8"])
+def test_other_numbers_are_read_as_float32(kind):
+    pixels = (np.arange(600).reshape(20, 30) - 100 * (kind[0] != "u")).astype(kind)
+    slide = open_slide(pixels, mpp=1)
+    assert slide.dtype == np.float32
+    np.testing.assert_array_equal(slide.read(Box(0, 0, 20, 30))[..., 0], pixels.astype(np.float32))
+
+
+def test_masks_of_true_and_false_are_black_and_white():
+    mask = np.eye(9, dtype=bool)
+    slide = open_slide(mask, mpp=1)
+    np.testing.assert_array_equal(slide.read(Box(0, 0, 9, 9))[..., 0], np.where(mask, 255, 0))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_three_planes_are_colours_if_the_user_says_so(first):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    given = np.moveaxis(pixels, -1, 0) if first else pixels
+    slide = open_slide(given, mpp=1, channel="rgb")
+    np.testing.assert_array_equal(slide.read(Box(3, 5, 30, 40)), pixels[3:30, 5:40])
+    with pytest.raises(SlideError, match="channels"):
+        open_slide(np.zeros((5, 40, 50), np.uint8), mpp=1, channel="rgb")

@@ -72,7 +72,10 @@ def test_a_folder_of_dicom_files_says_what_reads_it(
 @pytest.mark.parametrize(
     ("ending", "words"),
     [
-        (".vsi", "VSI, whose pixels are in its folder; convert it to OME-Zarr with bioformats2raw"),
+        (
+            ".vsi",
+            "pixels are in the folder _a_ beside it; convert it to OME-Zarr with bioformats2raw",
+        ),
         (".oir", "an Olympus OIR; convert it"),
         (".kfb", "a KFBio slide; export it as DICOM, SVS or TIFF"),
         (".isyntax", "a Philips iSyntax; export it"),

@@ -91,6 +91,12 @@ def test_fields_of_a_plate_and_of_a_well_are_scenes(tmp_path: Path) -> None:
     assert len(open_slide(folder / "A" / "1").scenes) == 2
 
 
+def test_a_plate_without_its_wells_says_so(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.attrs["plate"] = {"wells": [{"path": "A/1"}]}
+    refused(tmp_path / "a.zarr", "is a plate, but none of the images.*a.zarr/A/1/0, say")
+
+
 def test_several_images_of_one_group_are_scenes(tmp_path: Path) -> None:
     small, large = picture(60, 70), picture(80, 90)
     folder = write_ngff(tmp_path / "a.zarr", [planes_first(small)], "cyx", name="small")

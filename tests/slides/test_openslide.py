@@ -15,6 +15,7 @@ import napari_twostage as ts
 from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.slides.openslide import open_with_openslide
+from napari_twostage.slides.picture import Picture
 from napari_twostage.slides.tiff import open_tiff
 
 APERIO = "Aperio Image Library v11\r\n500x500 [0,0 500x500] (256x256) JPEG/YCC Q=80"
@@ -80,6 +81,27 @@ def test_what_was_not_scanned_is_white(tmp_path, tiles):
     np.testing.assert_array_equal(pixels[256:, 256:], jpeg8_decode(tiles[3])[:244, :244])
     assert (pixels[:256, 256:] == 255).all()
     assert (pixels[256:, :256] == 255).all()
+
+
+def test_the_label_and_the_macro_picture_are_scenes(real_slide):
+    with open_with_openslide(real_slide) as slide, openslide.OpenSlide(real_slide) as other:
+        names = [scene.name for scene in slide.scenes]
+        assert names == ["scan", *sorted(other.associated_images)]
+        assert [scene.scan for scene in slide.scenes] == [True, *[False] * (len(names) - 1)]
+        assert not slide.notices
+        for name, image in other.associated_images.items():
+            beside = open_with_openslide(real_slide, mpp=5, picture=Picture(scene=name))
+            assert beside.level_shapes == (slide.scenes[names.index(name)].shape,)
+            whole = beside.read(Box(0, 0, *beside.level_shapes[0]))
+            np.testing.assert_array_equal(whole, np.asarray(image.convert("RGB")))
+    with pytest.raises(MissingPixelSizeError):
+        open_with_openslide(real_slide, picture=Picture(scene="label"))
+
+
+@pytest.mark.parametrize("choice", [{"z": 1}, {"t": 1}, {"channel": 1}, {"channel": "DAPI"}])
+def test_there_is_one_plane_to_choose(real_slide, choice):
+    with pytest.raises(SlideError, match=r"svs has one .* was asked for; leave out"):
+        open_with_openslide(real_slide, picture=Picture(**choice))
 
 
 def test_threads_read_what_one_thread_reads(real_slide):

@@ -207,7 +207,7 @@ def test_what_only_openslide_reads_is_to_be_downloaded(tmp_path: Path) -> None:
     (tmp_path / "a.mrxs").write_bytes(b"\xff\xd8\xff" + bytes(99))
     with (
         web_server(tmp_path) as server,
-        pytest.raises(SlideError, match="not read by URL; download"),
+        pytest.raises(SlideError, match="not read by URL; download it"),
     ):
         open_slide(f"{server.url}/a.mrxs")
 

@@ -339,5 +339,5 @@ def test_an_olympus_index_is_no_slide(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scan.vsi"
     tifffile.imwrite(path, tissue()[:64, :64], photometric="rgb")
     path.write_bytes(content or path.read_bytes())
-    with pytest.raises(SlideError, match=r"scan.vsi is an Olympus .* VSI, .*OME-TIFF"):
+    with pytest.raises(SlideError, match=r"scan.vsi is an Olympus .*index.*_scan_ .*OME-TIFF"):
         open_slide(path, mpp=0.5)

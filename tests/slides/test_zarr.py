@@ -257,6 +257,10 @@ def series(folder, pixels):
     write(folder, [np.repeat(pixels, 4, axis=0)])
 
 
+def complex_numbers(folder, pixels):
+    write(folder, [pixels.astype(np.complex64)])
+
+
 def missing_level(folder, pixels):
     write(folder, [pixels, pixels[..., ::2, ::2]])
     (folder / "s1" / "zarr.json").unlink()
@@ -302,8 +306,9 @@ def absent(_folder, _):
         (plain_array, "plain zarr array.*pass the array itself, with mpp="),
         (plain_group, "no valid OME-Zarr.*'multiscales' is missing.*pass its zarr array itself"),
         (no_scale, "'coordinateTransformations' is missing"),
-        (stack, "2 focal planes; choose one with z=0"),
-        (series, "4 time points; choose one with t=0"),
+        (stack, "2 focal planes; choose one with z="),
+        (series, "4 time points; choose one with t="),
+        (complex_numbers, "complex64 pixels, integers or real numbers were expected"),
         (missing_level, "level s1 of a.zarr, promised"),
         (growing_levels, "ever lower resolution"),
         (zero_sized, "no pixels"),

@@ -97,7 +97,7 @@ class RunOptions:
             _ = self.picture
         except SlideError as error:
             raise SelectionError(str(error)) from None
-        if not isinstance(self.refine, str) or self.refine not in get_args(Refine):
+        if str(self.refine) not in get_args(Refine):
             raise SelectionError(
                 f"refine must be 'selected', 'none' or 'all'; found {brief(self.refine)}; "
                 "leave it out for 'selected'"

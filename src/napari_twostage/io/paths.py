@@ -61,10 +61,9 @@ def locate(place: str | PathLike[str] | Url) -> Location:
     Raises
     ------
     LocationError
-        If it is neither a path nor a URL, a name is too long for any file or has a NUL character,
-        or a ``file://`` URL names
-        another machine and this one is not a Windows machine, which finds shares by the
-        machine's name.
+        If it is neither a path nor a URL; a name is too long for any file or has a NUL character;
+        or a ``file://`` URL names another machine and this one is not a Windows machine, which
+        finds shares by the machine's name.
 
     Examples
     --------
@@ -75,7 +74,7 @@ def locate(place: str | PathLike[str] | Url) -> Location:
     """
     if isinstance(place, Url):
         return place
-    if not isinstance(place, str | PathLike) or isinstance(os.fspath(place), bytes):
+    if not _is_path(place):
         raise LocationError(
             f"a path or URL was expected; found {brief(place)}; pass a text or a pathlib.Path"
         )
@@ -85,6 +84,10 @@ def locate(place: str | PathLike[str] | Url) -> Location:
     if not isinstance(place, str) or not re.match(r"[^/\\:]{2,}://", place):
         return _local(Path(place))
     return Url(place.rstrip("/"))
+
+
+def _is_path(place: object) -> bool:
+    return isinstance(place, str | PathLike) and not isinstance(os.fspath(place), bytes)
 
 
 def file_url_path(url: str, *, windows: bool = os.name == "nt") -> str:

@@ -49,7 +49,7 @@ def load_model(model: str | Path, *, device: str = "auto", precision: str = "f32
     from napari_twostage.models.bundle import read_bundle
     from napari_twostage.models.model import Model
 
-    if not isinstance(model, str | PathLike) or not str(model).strip():
+    if not _names_something(model):
         raise ModelError(
             f"model must be a bundled name or the path of a model; found {brief(model)}; "
             "pass 'nuclei', say"
@@ -60,3 +60,7 @@ def load_model(model: str | Path, *, device: str = "auto", precision: str = "f32
                 f"{name} must be a word; found {brief(value)}; pass {name}='{example}'"
             )
     return Model(read_bundle(model), device, precision)
+
+
+def _names_something(model: object) -> bool:
+    return isinstance(model, str | PathLike) and bool(str(model).strip())

@@ -49,16 +49,14 @@ def given_cache_bytes(cache_bytes: object) -> int:
     SlideError
         If it is something else.
     """
-    if (
-        not isinstance(cache_bytes, Real)
-        or isinstance(cache_bytes, bool)
-        or not 0 <= cache_bytes < 1 << 60
-    ):
+    real = isinstance(cache_bytes, Real) and cache_bytes not in (True, False)
+    number = float(cache_bytes) if real else -1.0  # type: ignore[arg-type]  # real is a number
+    if not 0 <= number < 1 << 60:
         raise SlideError(
             f"cache_bytes must be a number of bytes from 0 on; found {brief(cache_bytes)}; "
             "leave it out"
         )
-    return int(cache_bytes)
+    return int(number)
 
 
 def check_source(source: object) -> None:

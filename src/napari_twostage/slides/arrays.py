@@ -11,8 +11,9 @@ import numpy as np
 
 from napari_twostage.errors import ReadError, SlideError, reason_of
 from napari_twostage.slides.base import Slide
-from napari_twostage.slides.picture import WHOLE, Picture, refuse_choices
+from napari_twostage.slides.picture import COLOURS, WHOLE, Picture, refuse_choices
 from napari_twostage.slides.pixel_size import resolve_mpp
+from napari_twostage.slides.planes import as_pixels, pixel_type
 from napari_twostage.slides.sampling import sampled_fingerprint
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class ArraySlide(Slide):
             name=name,
             level_shapes=[_plane(array.shape, channel_axis) for array in levels],
             channels=levels[0].shape[channel_axis or 0] if colours else 1,
-            dtype=np.dtype(levels[0].dtype).newbyteorder("="),
+            dtype=pixel_type(np.dtype(levels[0].dtype)),
             mpp=mpp,
             mpp_source=mpp_source,
             format=format,
@@ -116,12 +117,14 @@ class ArraySlide(Slide):
             chosen = slice(None) if self._channel is None else self._channel
             index.insert(self._channel_axis, chosen)
         try:
-            pixels = np.array(self._arrays[level][tuple(index)], self.dtype)
+            pixels = as_pixels(np.array(self._arrays[level][tuple(index)]))
         except _READ_ERRORS as error:
             raise ReadError(
                 f"{self.name}: rows {box.top} to {box.bottom}, columns {box.left} to {box.right} "
                 f"of level {level} cannot be read: {reason_of(error)}"
             ) from error
+        if self.channels > 1 and self._channel_axis == 0:
+            return np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
         return pixels.reshape(*box.shape, self.channels)
 
 
@@ -139,8 +142,8 @@ def open_arrays(
     Parameters
     ----------
     source : array-like or sequence of array-like
-        uint8 or uint16: (y, x), RGB(A) as (y, x, 3 or 4), or with `channel` any three axes,
-        channels first or last.
+        (y, x), RGB(A) as (y, x, 3 or 4), or with `channel` any three axes, channels first or
+        last. Pixels other than uint8 and uint16 are read as float32.
     name : str
         Display name.
     mpp : float or (float, float)
@@ -153,7 +156,7 @@ def open_arrays(
     Raises
     ------
     SlideError
-        If this is no 2-D image of 8 or 16 bit, or `mpp` is missing.
+        If this is no 2-D image, or `mpp` is missing.
     """
     several = isinstance(source, Sequence) and not isinstance(source, bytes | memoryview)
     levels: list[ArrayLike] = list(source) if several else [source]  # type: ignore[list-item, arg-type]
@@ -215,16 +218,14 @@ def _check_array(array: ArrayLike, name: str) -> None:
         )
     if not all(array.shape):
         raise SlideError(f"{name} has no pixels: its shape is {tuple(array.shape)}; pass another")
-    if _dtype_name(array) not in {"uint8", "uint16"}:
-        raise SlideError(f"{name} has {array.dtype} pixels; convert it to uint8 or uint16 of numpy")
-
-
-def _dtype_name(array: ArrayLike) -> str:
-    """Name of a numpy type; of a type of another library its own, as of a tensor."""
     try:
-        return str(np.dtype(array.dtype).newbyteorder("="))
-    except TypeError:
-        return str(array.dtype)
+        pixel_type(np.dtype(array.dtype))
+    except TypeError:  # of another library, such as a tensor's
+        raise SlideError(
+            f"{name} has {array.dtype} pixels of another library; pass it as an array of numpy"
+        ) from None
+    except SlideError as error:
+        raise SlideError(f"{name} {error}") from None
 
 
 def _channel_place(
@@ -235,9 +236,11 @@ def _channel_place(
         if channel not in {None, 0, "0"}:
             raise SlideError(f"{name} has one channel, {channel!r} was asked for; leave it out")
         return None, None
-    if channel is None and shape[2] in _COLOURS:
+    if channel in {None, COLOURS} and shape[2] in _COLOURS:
         return 2, None
     axis = 2 if shape[2] < shape[0] else 0
+    if channel == COLOURS and shape[axis] == 3:
+        return axis, None
     if channel is None and shape[axis] == 1:
         return axis, 0
     if channel is None or not str(channel).isdecimal() or int(channel) >= shape[axis]:

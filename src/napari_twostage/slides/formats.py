@@ -146,7 +146,10 @@ _GROUPS: dict[Reader, str] = {
 _TO_OPEN_FORMATS = "convert it to OME-Zarr with bioformats2raw, or to OME-TIFF with QuPath"
 _BY_VENDOR = "export it as DICOM, SVS or TIFF with the program of the scanner's maker"
 _CLOSED = {
-    ".vsi": ("an Olympus or Evident VSI, whose pixels are in its folder", _TO_OPEN_FORMATS),
+    ".vsi": (
+        "an Olympus or Evident index (VSI), whose pixels are in the folder _{stem}_ beside it",
+        _TO_OPEN_FORMATS,
+    ),
     ".ets": ("a part of an Olympus or Evident VSI", _TO_OPEN_FORMATS),
     ".oir": ("an Olympus OIR", _TO_OPEN_FORMATS),
     ".oib": ("an Olympus OIB", _TO_OPEN_FORMATS),
@@ -173,11 +176,12 @@ def refusal(name: str) -> str | None:
 
     Examples
     --------
-    >>> refusal("slide.VSI").partition(";")[0]
-    'an Olympus or Evident VSI, whose pixels are in its folder'
+    >>> refusal("slide.OIR")
+    'an Olympus OIR; convert it to OME-Zarr with bioformats2raw, or to OME-TIFF with QuPath'
     """
-    ending = f".{name.lower().rpartition('.')[2]}"
-    return "; ".join(_CLOSED[ending]) if ending in _CLOSED else None
+    stem, _, ending = name.rpartition(".")
+    closed = _CLOSED.get(f".{ending.lower()}")
+    return "; ".join(closed).replace("{stem}", stem) if closed else None
 
 
 def by_ending(name: str) -> Format | None:

@@ -73,8 +73,10 @@ def find_images(place: Location) -> list[ImagePlace]:
     else:
         raise _no_image(place, metadata)
     if not found:
+        kind, inside = ("plate", "A/1/0") if "plate" in metadata else ("collection of images", "0")
         raise SlideError(
-            f"{place.name} is a collection of images that lists none; convert the slide again"
+            f"{place.name} is a {kind}, but none of the images that it lists is there; copy it "
+            f"again, or open the folder of one image: {place.name}/{inside}, say"
         )
     if len(found) > _IMAGES:
         raise SlideError(

@@ -117,6 +117,11 @@ def open_ome_zarr(
 def _stated_size(image: NgffImage, name: str, *, given: bool) -> tuple[Scale, str] | None:
     """The metadata's pixel size and its source, if they state one."""
     metadata = image.metadata
+    if metadata.scales is None and not given:
+        raise MissingPixelSizeError(
+            f"{name} is OME-Zarr {metadata.version}, which states no pixel size; pass mpp=(y, x) "
+            "in micrometres, or --mpp 0.5 on the command line"
+        )
     unknown = next((unit for unit in metadata.units if is_unknown(unit)), None)
     if unknown is not None and not given:
         raise MissingPixelSizeError(

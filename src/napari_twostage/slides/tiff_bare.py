@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _PAGE_NAME = 285
 _NAME_CHARACTERS = 40
+_PICTURES = 64
+"""Pages up to which a file may hold several pictures; more are the planes of a stack."""
 
 
 def bare_images(tif: tifffile.TiffFile) -> tuple[str, list[TiffImage]]:
@@ -58,7 +60,8 @@ def _split(series: list[tifffile.TiffPageSeries]) -> list[tifffile.TiffPageSerie
     A label may happen to have the layout of a level.
     """
     largest = max(series, key=lambda one: one.keyframe.imagelength * one.keyframe.imagewidth)
-    if largest.kind != "generic" or len(largest.pages) > 1:
+    pages = sum(len(one.pages) for one in series)
+    if largest.kind != "generic" or len(largest.pages) > 1 or pages > _PICTURES:
         return series
     return [
         type(one)([page], page.shape, page.dtype, page.axes, kind=one.kind)

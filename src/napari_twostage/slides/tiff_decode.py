@@ -25,6 +25,8 @@ _JPEG = {6, 7, 34892, 33007}
 _APERIO_JPEG2000_YCBCR = 33003
 _END_MARK = b"\xff\xd9"
 """End of every JPEG and JPEG 2000 stream."""
+_SCAN_MARK = b"\xff\xda"
+"""Begin of the coded data of a JPEG stream; JPEG 2000 has none."""
 _PROMISED_PX = 1 << 22
 """Pixels that the header of any tile may promise; above, at most `_PROMISED_TILES` tiles."""
 _PROMISED_TILES = 2
@@ -78,7 +80,8 @@ def _check_promise(data: bytes, tile: Shape) -> None:
 
 def _check_end(data: bytes) -> None:
     """Refuse a truncated stream: decoders fill the missing part with grey and do not fail."""
-    if not data.endswith(_END_MARK) and _END_MARK not in data[-4096:]:
+    # what follows the end is padding; in coded data, no byte with this value follows 0xFF
+    if data.rfind(_END_MARK) <= data.rfind(_SCAN_MARK):
         raise ReadError("its JPEG stream ends early")
 
 

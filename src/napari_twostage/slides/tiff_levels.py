@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from napari_twostage.errors import SlideError
 from napari_twostage.slides.tiff_factors import possible_factors, stated_by_resolution
@@ -53,7 +52,7 @@ class LevelFinder:
         first, *coarser = image.levels
         if not image.scan:
             return [(first, (1.0, 1.0))]
-        numbered = sorted(enumerate(coarser, start=1), key=lambda one: -np.prod(one[1].shape))
+        numbered = sorted(enumerate(coarser, start=1), key=lambda one: -prod(one[1].shape))
         stated = [image.stated(n) for n, _ in numbered]
         candidates = [stack for _, stack in numbered]
         return self._settled(first, candidates, stated, sure=image.sure)
@@ -74,22 +73,21 @@ class LevelFinder:
         levels of none, are no scans.
         """
         left = dict(enumerate(images))
-        for number in sorted(left, key=lambda n: -np.prod(images[n].shape)):
+        areas = [prod(one.shape) for one in images]
+        by_size = sorted(left, key=lambda n: -areas[n])
+        for number in by_size:
             image = left.get(number)
             if image is None or not image.scan or len(image.levels) > 1:
                 continue
-            smaller = {
-                other: one.levels[0]
-                for other, one in left.items()
-                if other != number
-                and len(one.levels) == 1
-                and np.prod(one.shape) < np.prod(image.shape)
-            }
-            ordered = sorted(smaller.items(), key=lambda one: -np.prod(one[1].shape))
-            stacks = [stack for _, stack in ordered]
+            smaller = [
+                other
+                for other in by_size
+                if other in left and areas[other] < areas[number] and len(left[other].levels) == 1
+            ]
+            stacks = [left[other].levels[0] for other in smaller]
             found = self._settled(image.levels[0], stacks, [None] * len(stacks), sure=False)
             kept = {id(stack) for stack, _ in found}
-            for other, stack in ordered:
+            for other, stack in zip(smaller, stacks, strict=True):
                 if id(stack) in kept:
                     del left[other]
             left[number] = replace(

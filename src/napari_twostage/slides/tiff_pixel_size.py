@@ -107,6 +107,8 @@ def unknown_unit(image: TiffImage) -> str | None:
 def _by_maker(tif: tifffile.TiffFile, image: TiffImage) -> StatedSize | None:
     if image.about is not None:
         return _leica(image) if image.about.find("{*}view") is not None else _ome(image)
+    if not image.scan:
+        return None
     if tif.is_svs:
         return _aperio(image)
     if tif.is_bif:
@@ -127,7 +129,7 @@ def _checked(y: float, x: float, source: str) -> StatedSize | None:
 
 def _aperio(image: TiffImage) -> StatedSize | None:
     found = re.search(r"\bMPP\s*=\s*([0-9.,]+(?:[eE][-+]?\d+)?)", image.keyframe.description)
-    size = number(found[1].rstrip(",.")) if found and image.scan else 0.0
+    size = number(found[1].rstrip(",.")) if found else 0.0
     return _checked(size, size, "Aperio MPP")
 
 
@@ -159,7 +161,7 @@ def _philips(tif: tifffile.TiffFile) -> StatedSize | None:
 
 def _perkin_elmer(image: TiffImage) -> StatedSize | None:
     size = number(tag_text(image.keyframe.description, "PixelSizeMicrons"))
-    return _checked(size, size, "QPTIFF PixelSizeMicrons") if image.scan else None
+    return _checked(size, size, "QPTIFF PixelSizeMicrons")
 
 
 def _ome(image: TiffImage) -> StatedSize | None:

@@ -73,6 +73,7 @@ class ResultLayers:
         self._stale: set[str] = set()
         self._hidden: set[int] = set()
         self._before_edit: list[tuple[Layer, bool]] = []
+        self._set_aside: list[Layer] = []
         self._connections: list[tuple[SignalInstance, Callable[..., None]]] = [
             (session.events.result_changed, self._result_changed),
             (session.events.tissue_found, self._tissue_found),
@@ -135,6 +136,18 @@ class ResultLayers:
         if visible and layer not in self._viewer.layers:
             self._add(layer)
             self._stale |= {"uncertainty", "tiles", "labels"}
+
+    def set_aside(self) -> None:
+        """Hide all layers until `bring_back`: their slide is not looked at."""
+        self._set_aside = [layer for layer in self._all if layer.visible]
+        for layer in self._set_aside:
+            layer.visible = False
+
+    def bring_back(self) -> None:
+        """Show the layers that `set_aside` has hidden."""
+        for layer in self._set_aside:
+            layer.visible = True
+        self._set_aside = []
 
     def close(self) -> None:
         """Disconnect from the session and remove the layers."""
@@ -246,7 +259,8 @@ class ResultLayers:
         self._viewer.layers.selection.active = self.edit
 
     def _edit_ended(self) -> None:
-        self._remove(self.edit)
+        if self.edit is not None:
+            self._remove(self.edit)
         self.edit = None
         for layer, visible in self._before_edit:
             if layer in self._viewer.layers:
@@ -336,17 +350,22 @@ class ResultLayers:
     def _metadata(self, role: str) -> dict[str, Any]:
         return {METADATA_KEY: {"role": role, "result": self._result.path if self._result else None}}
 
+    @property
+    def _all(self) -> list[Layer]:
+        """Layers that there are, the uppermost first."""
+        found = (self.edit, self.tissue, self.tiles, self.uncertainty, self.labels)
+        return [layer for layer in found if layer is not None]
+
     def _remove_all(self) -> None:
-        for layer in (self.edit, self.tissue, self.tiles, self.uncertainty, self.labels):
+        for layer in self._all:
             self._remove(layer)
+        self._set_aside = []
         self.edit = self.tissue = self.tiles = self.uncertainty = self.labels = None
         self._label_blocks = self.tile_overlay = None
         self._pending.clear()
         self._stale.clear()
 
-    def _remove(self, layer: Layer | None) -> None:
-        if layer is None:
-            return
+    def _remove(self, layer: Layer) -> None:
         self._aligned.forget(layer)
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)

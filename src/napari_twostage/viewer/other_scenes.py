@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Layer
 
+from napari_twostage.errors import SlideError
 from napari_twostage.viewer.reader import read_slide
 from napari_twostage.viewer.settings import METADATA_KEY
 
@@ -36,18 +37,23 @@ def show_scene(viewer: napari.Viewer, layer: Image, number: int) -> Image:
     Raises
     ------
     SlideError
-        If the scene cannot be opened.
+        If the scene cannot be opened, or the layer is none of our reader's.
     """
-    path = str(_slide(layer).path)
+    shown = _slide(layer)
+    path = None if shown is None else shown.path
+    if path is None:
+        raise SlideError(f"layer {layer.name} is no file that was opened here; it has one scene")
     there = [
         other
         for other in viewer.layers
         if (slide := _slide(other)) is not None
-        and str(slide.path) == path
+        and slide.path == path
         and slide.picture.scene == number
     ]
     if not there:
-        there = [viewer.add_layer(Layer.create(*data)) for data in read_slide(path, scene=number)]
+        there = [
+            viewer.add_layer(Layer.create(*data)) for data in read_slide(str(path), scene=number)
+        ]
     layer.visible = False
     for one in there:
         one.visible = True

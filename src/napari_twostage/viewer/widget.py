@@ -147,10 +147,17 @@ class TwoStageWidget(QWidget):
 
     def choose_scene(self, number: int) -> None:
         """Show another scene of the chosen slide's file, and choose it."""
-        layer = self._chosen
-        if layer is not None:
-            self._try(lambda: self.choose_layer(show_scene(self._viewer, layer, number)))
-            self._layers_changed()
+        layer, before = self._chosen, self._context
+        if layer is None or before is None:
+            return
+        self._try(partial(self._change_scene, layer, before, number))
+        self._layers_changed()
+
+    def _change_scene(self, layer: Image, before: SlideContext, number: int) -> None:
+        shown = show_scene(self._viewer, layer, number)
+        before.layers.set_aside()
+        self.choose_layer(shown)
+        self._contexts[shown].layers.bring_back()
 
     # -- building -----------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ _THUMBNAIL_PX = 2048
 def use_slide(path: str | Path, *, mpp: float | None = None, channel: int | None = None) -> None:
     """Open a slide as `info` and a run do, and read from each level."""
     words = Namespace(path=locate(path), mpp=mpp, channel=channel, check=False, repair=False)
-    info(words)
+    info(Namespace(**vars(words), scene=None, z=None, t=None, intensity=None))
     with open_slide(path, mpp=mpp, channel=channel) as slide:
         _check_facts(slide)
         slide.fingerprint()
