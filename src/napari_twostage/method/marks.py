@@ -33,6 +33,8 @@ RIM_UM = 32.0
 """which is so many micrometres wide."""
 SMOOTH = 0.1
 """Most that the density of ink varies: its standard deviation over its mean."""
+NOISE, DENSEST = 3.0, 1.4
+"""Standard deviation of noise, in grey levels, and density beyond which there is only noise."""
 LEAST_SHARE = 0.1
 """Share of a pixel beside ink from which on it counts as ink."""
 LEAST_UM2 = 2_000.0
@@ -171,9 +173,15 @@ def _is_smooth(
 
 
 def _roughness(pixels: NDArray[np.uint8], glass: NDArray[np.float32]) -> float:
-    """Standard deviation of the densities of a field, over the largest mean of a channel."""
-    channels = density(pixels / np.float32(255), glass).reshape(-1, 3)
-    return float(channels.std(axis=0).max() / max(channels.mean(axis=0).max(), 1e-6))
+    """Standard deviation of the densities of a field beyond noise, over the largest mean of them.
+
+    Noise of a camera or of JPEG, `NOISE` grey levels, is `NOISE` / (level × ln 10) in density.
+    """
+    levels = np.maximum(pixels.reshape(-1, 3).astype(np.float32), 1)
+    channels = np.minimum(density(levels / 255, glass), DENSEST)
+    noise = (NOISE / (levels * np.log(10))) ** 2
+    rough = (channels.var(axis=0) - noise.mean(axis=0)).clip(0).max() ** 0.5
+    return float(rough / max(channels.mean(axis=0).max(), 1e-6))
 
 
 def grey_lines(
