@@ -32,6 +32,7 @@ class CoarseSection(Section):
         self._host = host
         self._search = ComboBox(
             name="tissue",
+            label="Tissue",
             choices=list(SEARCHES),
             tooltip="Whether to find the tissue first and leave the rest of the slide out. "
             "Automatic: on bright glass, but not in a dark field, where dim cells would be lost",
@@ -39,6 +40,7 @@ class CoarseSection(Section):
         self._search.native.setAccessibleName("Search for tissue")
         self._measure = ComboBox(
             name="uncertainty",
+            label="Uncertainty",
             choices=list(MEASURES),
             tooltip="How doubt is measured from the probabilities of stage 1",
         )
