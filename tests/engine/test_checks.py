@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from tests.fakes import MPP, FakeModel, noise, noise_slide
 from tests.proofs.helpers import write_tiff
 
 from napari_twostage import segment
 from napari_twostage.engine.batch import TABLE, segment_all
+from napari_twostage.engine.checks import require_picture
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import (
     ClusterError,
@@ -27,6 +29,7 @@ from napari_twostage.errors import (
 )
 from napari_twostage.method.selection import Selection
 from napari_twostage.slides import open_slide
+from napari_twostage.slides.picture import Picture
 
 SETTINGS: dict[str, Any] = {"tissue": False, "refine": "none"}
 
@@ -148,3 +151,17 @@ def test_a_batch_needs_a_folder(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("a file")
     with pytest.raises(StorageError, match="notes"):
         next(segment_all([tmp_path / "a"], FakeModel(), tmp_path / "notes", RunOptions()))
+
+
+def test_a_scene_is_asked_for_by_name_or_number(tmp_path: Path) -> None:
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for name in ("left", "right"):
+            facts = {"axes": "YXS", "Name": name, "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+            tif.write(noise(40, 50), photometric="rgb", metadata=facts)
+    with open_slide(path, scene="right") as slide:
+        for choice in ("right", 1, None):
+            require_picture(slide, Picture(scene=choice))
+        for choice in ("left", 0):
+            with pytest.raises(SelectionError, match=f"scene = {choice!r} was asked for"):
+                require_picture(slide, Picture(scene=choice))
