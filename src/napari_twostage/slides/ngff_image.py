@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,21 @@ class NgffImage:
         """Rows and columns of each level."""
         y, x = self.plane
         return [(array.shape[y], array.shape[x]) for array in self.arrays]
+
+    @property
+    def notices(self) -> list[str]:
+        """What a user should know of how the metadata were understood."""
+        scales = self.metadata.scales
+        if scales is None:
+            return []
+        believed = all(
+            math.isclose(mine, part / full, rel_tol=1e-9)
+            for factor, scale in zip(self.factors, scales, strict=True)
+            for mine, part, full in zip(factor, scale, scales[0], strict=True)
+        )
+        if believed:
+            return []
+        return ["the scales of the levels contradict their sizes, which are believed"]
 
     @property
     def factors(self) -> tuple[Scale, ...]:

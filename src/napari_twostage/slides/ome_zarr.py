@@ -211,6 +211,7 @@ class OmeZarrSlide(Slide):
             scenes=scenes,
             channel_names=image.channel_names,
         )
+        self.notices += image.notices
         self._gaps = self._find_gaps(image)
 
     def _find_gaps(self, image: NgffImage) -> ChunkGaps | None:
