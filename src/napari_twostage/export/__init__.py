@@ -11,14 +11,14 @@ from napari_twostage.errors import ExportError, UnfinishedError, brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from os import PathLike
-    from pathlib import Path
 
     from napari_twostage.io.paths import Location
     from napari_twostage.io.url import Url
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
-    Writer = Callable[[Result, Path, ProgressCallback], None]
+    Writer = Callable[..., None]
+    """Called with the result, the path to write to, the progress callback, and its options."""
 
 __all__ = ["check_targets", "export"]
 

@@ -146,7 +146,7 @@ def _lines_at(values: NDArray[np.float64], positions: NDArray[np.float64]) -> ND
     """Rows of an array at fractional positions, interpolated linearly."""
     before = np.minimum(positions.astype(np.intp), len(values) - 2)
     weight = (positions - before)[:, None]
-    return values[before] * (1 - weight) + values[before + 1] * weight
+    return np.asarray(values[before] * (1 - weight) + values[before + 1] * weight)
 
 
 def tissue_of(slide: Slide, *, search: bool | None = None) -> Tissue:
