@@ -55,6 +55,15 @@ def test_all_readers_read_the_same_tiles(tmp_path: Path) -> None:
     assert all(float(row["CPU ms"]) > 0 for row in rows)
 
 
+def test_measuring_says_of_each_goal_whether_it_was_met(tmp_path: Path) -> None:
+    done = run("measuring", "--quick", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    tasks = {row["task"]: row for row in rows_of(tmp_path / "measuring.csv")}
+    assert len(tasks) == 8
+    assert float(tasks["objects.geojson"]["file, MB"]) > 0
+    assert (tmp_path / "measuring.md").read_text().count("Goal: ") == 4
+
+
 def test_a_slide_without_jpeg_tiles_is_refused_in_a_line(tmp_path: Path) -> None:
     done = run("reading", ROOT / "sample_data" / "img2d.tif", "--quick", "--out", tmp_path)
     assert done.returncode == 1

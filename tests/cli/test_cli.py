@@ -74,6 +74,36 @@ def test_info_describes_a_result_and_the_machine(
     assert "nuclei" in answer(capsys, "info")["models"]
 
 
+def test_the_least_area_is_the_models_or_the_one_asked_for(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def objects(*arguments: object) -> list[dict[str, str]]:
+        answer(capsys, "export", result, tmp_path / "objects.csv", *arguments)
+        with (tmp_path / "objects.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    (nuclei,) = answer(capsys, "info", result)["classes"]
+    assert nuclei["least_object_um2"] == 8
+    assert nuclei["left_out_described"].endswith("below 8 µm² left out")
+    assert len(objects()) == nuclei["objects"]
+    every = objects("--least-area", "0")
+    assert len(every) == nuclei["objects"] + nuclei["left_out"]
+    assert 0 < len(objects("--least-area", "40")) < nuclei["objects"]
+    assert main(["export", str(result), str(tmp_path / "objects.csv"), "--least-area", "-1"]) == 2
+    assert "0 to 1e+06 µm²; found -1.0; 0 keeps all" in capsys.readouterr().err
+
+
+def test_segment_keeps_the_least_area_in_the_record(
+    crop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.zarr"
+    summary = answer(capsys, "segment", crop, "--out", out, *FRACTION, "--least-area", "30")
+    assert summary["classes"][0]["least_object_um2"] == 30
+    found = answer(capsys, "info", out)
+    assert found["record"]["least_object_um2"] == 30
+    assert found["classes"] == summary["classes"]
+
+
 def test_models_lists_cards(capsys: pytest.CaptureFixture[str]) -> None:
     names = [card["name"] for card in answer(capsys, "models")["models"]]
     assert "nuclei" in names

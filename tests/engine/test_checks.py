@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import tifffile
 from tests.fakes import MPP, FakeModel, noise, noise_slide
 from tests.proofs.helpers import write_tiff
 
 from napari_twostage import segment
 from napari_twostage.engine.batch import TABLE, segment_all
-from napari_twostage.engine.checks import same_tissue
+from napari_twostage.engine.checks import require_picture, same_tissue
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import (
     ClusterError,
@@ -30,6 +31,7 @@ from napari_twostage.errors import (
 from napari_twostage.method.selection import Selection
 from napari_twostage.result.record import Parameters, Record, TissueRecord
 from napari_twostage.slides import open_slide
+from napari_twostage.slides.picture import Picture
 
 SETTINGS: dict[str, Any] = {"tissue": False, "refine": "none"}
 
@@ -175,3 +177,17 @@ def test_a_search_for_tissue_is_gone_on_with_if_it_would_be_the_same(
     parameters = Parameters(tissue=made, uncertainty="tent")
     record = cast("Record", SimpleNamespace(parameters=parameters, tissue=found))
     assert same_tissue(record, wanted) is same
+
+
+def test_a_scene_is_asked_for_by_name_or_number(tmp_path: Path) -> None:
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for name in ("left", "right"):
+            facts = {"axes": "YXS", "Name": name, "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+            tif.write(noise(40, 50), photometric="rgb", metadata=facts)
+    with open_slide(path, scene="right") as slide:
+        for choice in ("right", 1, None):
+            require_picture(slide, Picture(scene=choice))
+        for choice in ("left", 0):
+            with pytest.raises(SelectionError, match=f"scene = {choice!r} was asked for"):
+                require_picture(slide, Picture(scene=choice))

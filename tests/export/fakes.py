@@ -36,6 +36,16 @@ class FakeTiles:
         return Box.at(top, left, self.tile_px, self.tile_px).clip(self.plane)
 
 
+class NoTallies:
+    """A result whose blocks nobody has measured."""
+
+    def stamp(self, _box, _states):
+        return b""
+
+    def read(self, _box, _stamp):
+        return None
+
+
 class FakeView:
     def __init__(self, picture, grid, finest):
         step = round(grid.downsample[0] / finest.downsample[0])
@@ -61,6 +71,7 @@ class FakeSegmentation:
     path: Path = Path("fake.twostage.zarr")
     classes: tuple = (FakeClass("nucleus", "#2ca02c", 1), FakeClass("gland", "#d62728", 2))
     finished: bool = True
+    least_object_um2: float = 0.0
     bounds: Box | None = None
     read: list = field(default_factory=list)
 
@@ -90,6 +101,10 @@ class FakeSegmentation:
     @property
     def tissue_mask(self):
         return np.ones(self.grid.shape, bool), self.grid
+
+    @property
+    def tallies(self):
+        return NoTallies()
 
     # -- how much of it is there: one coarse window, which is done
     card = SimpleNamespace(coarse_core_px=1, coarse_tile_px=1)

@@ -17,7 +17,9 @@ from tests.export.fakes import FakeSegmentation
 from napari_twostage.export import export
 from napari_twostage.geometry import Box
 from napari_twostage.measure import blocks as blocks_module
-from napari_twostage.measure.objects import iter_objects
+from napari_twostage.measure.object_outlines import outline_objects
+from napari_twostage.measure.objects import ObjectScan
+from napari_twostage.measure.outlines import simplified
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +73,9 @@ def test_polygons_give_back_their_pixels(tmp_path, plane, downsample):
 
 
 def test_simplified_outlines_stay_within_half_a_pixel():
-    for item in iter_objects(FakeSegmentation(nuclei(), tile_px=64), outlines=True):
-        exact, simple = item.outline(0), item.outline()
+    scan = ObjectScan(FakeSegmentation(nuclei(), tile_px=64), members=True)
+    outlines = np.concatenate(list(outline_objects(scan, lambda _, found: found)))
+    for exact, simple in zip(outlines, simplified(outlines), strict=True):
         assert exact.boundary.hausdorff_distance(simple.boundary) < 0.5
         assert len(simple.exterior.coords) <= len(exact.exterior.coords)
 

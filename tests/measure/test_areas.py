@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,28 +38,21 @@ def test_counts_are_those_of_the_whole_plane(seg: ts.Segmentation) -> None:
     labels[:, 100:] = 0  # the tiles of the region reach beyond it
     inside = np.zeros(labels.shape, bool)
     inside[:, :100] = True
-    counted = areas(seg, count_objects=True)
+    counted = areas(seg)
     assert [(c.name, c.color, c.value) for c in counted] == [
         (kind.name, kind.color, kind.value) for kind in CLASSES
     ]
     for found in counted:
         mask = labels == found.value
         assert found.objects == label(mask)[1] > 1
+        assert (found.left_out, found.left_out_mm2) == (0, 0)
         assert found.area_mm2 == pytest.approx(mask.sum() * 0.5**2 / 1e6)
         assert found.tissue_fraction == pytest.approx(mask.sum() / inside.sum())
 
 
-def test_counting_objects_changes_no_area(seg: ts.Segmentation) -> None:
-    for counted, area in zip(areas(seg, count_objects=True), areas(seg), strict=True):
-        assert area.objects is None
-        assert area.refined_fraction > 0
-        assert replace(counted, objects=None) == area
-
-
-@pytest.mark.parametrize("count_objects", [False, True])
-def test_progress_goes_from_nothing_to_all(seg: ts.Segmentation, *, count_objects: bool) -> None:
+def test_progress_goes_from_nothing_to_all(seg: ts.Segmentation) -> None:
     shares: list[float] = []
-    areas(seg, count_objects=count_objects, progress=shares.append)
+    areas(seg, progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1
 
@@ -68,5 +60,5 @@ def test_progress_goes_from_nothing_to_all(seg: ts.Segmentation, *, count_object
 def test_a_result_without_objects_counts_none(tmp_path: Path) -> None:
     slide = ts.open_slide(np.zeros((40, 40, 3), np.uint8), mpp=0.5)
     seg = ts.segment(slide, FakeModel(), tmp_path / "o", tissue=False, refine="none")
-    (found,) = areas(seg, count_objects=True)
+    (found,) = areas(seg)
     assert (found.objects, found.area_mm2, found.tissue_fraction) == (0, 0, 0)

@@ -72,7 +72,7 @@ def test_a_region_is_measured_alone_and_all_figures_agree(tmp_path: Path, box: B
     summary = summarise(seg)
     assert summary["tissue_mm2"] == pytest.approx(inside, rel=0.03)
     assert summary["tissue_slide_mm2"] == pytest.approx(whole, rel=0.08)
-    (nucleus,) = areas(seg, count_objects=True)
+    (nucleus,) = areas(seg)
     labels = seg.read_labels(seg.grid.box)
     assert nucleus.pixels == labels[box.slices].sum() < labels.sum()
     assert nucleus.objects == regions(labels[box.slices])

@@ -8,6 +8,7 @@ import pickle
 import struct
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,6 +95,15 @@ def test_the_checksum_follows_card_and_weights(folder: Path) -> None:
     other_weights = read_bundle(folder).sha256
     write_bundle(folder, small_card(name="mine", default_threshold=0.2), {"a": torch.ones(1)})
     assert len({before, other_weights, read_bundle(folder).sha256}) == 3
+
+
+def test_the_least_area_of_objects_is_not_part_of_the_checksum(folder: Path) -> None:
+    before, text = read_bundle(folder).sha256, (folder / "card.json").read_text()
+    assert "least_object_um2" not in text  # earlier versions read the card
+    weights = read_bundle(folder).tensors()
+    write_bundle(folder, replace(read_bundle(folder).card, least_object_um2=8.0), weights)
+    assert read_bundle(folder).card.least_object_um2 == 8
+    assert read_bundle(folder).sha256 == before  # results go on, and count anew
 
 
 def test_the_bundled_model_is_found_by_its_name() -> None:

@@ -86,7 +86,7 @@ def test_an_edit_is_kept_survives_refinement_is_counted_and_is_undone_as_one(
     np.testing.assert_array_equal(seg.read_labels(place)[changed], painted[changed])
     session.measure()
     session.wait()
-    assert session.tally == areas(seg, count_objects=True)
+    assert session.tally == areas(seg)
     assert [session.tally] == recorder.all("measured")
 
     session.undo_edit()

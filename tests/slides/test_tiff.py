@@ -338,6 +338,23 @@ def test_a_damaged_tile_is_named_and_the_others_are_read(
         np.testing.assert_array_equal(slide.read(Box(128, 0, 512, 256)), expected[128:, :256])
 
 
+@pytest.mark.parametrize("padding", [b"", bytes(9000), b"\xff" * 9000])
+def test_padding_behind_a_jpeg_tile_is_no_damage(
+    tmp_path: Path, picture: Make, padding: bytes
+) -> None:
+    pixels = picture(128, 256)
+    tiles = [
+        imagecodecs.jpeg8_encode(pixels[:, x : x + 128].copy(), outcolorspace="rgb") + padding
+        for x in (0, 128)
+    ]
+    path = tmp_path / "padded.tif"
+    tifffile.imwrite(
+        path, iter(tiles), shape=pixels.shape, dtype=np.uint8, tile=(128, 128), metadata=None,
+        photometric="rgb", compression="jpeg",
+    )  # fmt: skip
+    np.testing.assert_array_equal(whole(open_slide(path, mpp=1.0)), tifffile.imread(path))
+
+
 @pytest.mark.parametrize(
     "layout", [{"tile": (256, 256), "compression": "zlib"}, {"rowsperstrip": 10**6}]
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from napari.layers import Labels
+from qtpy.QtWidgets import QLabel
 
 import napari_twostage as ts
 from napari_twostage.models.model import Model
@@ -171,7 +172,10 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     # 7. results
     window.press("measure")
     finish(window)
-    assert session.tally[0].objects > 0
+    nuclei = session.tally[0]
+    assert nuclei.objects > 0
+    shown = [label.text() for label in window.panel.findChildren(QLabel)]
+    assert f"nucleus: {nuclei.left_out:,} specks below 8 µm² left out." in shown
     out = tmp_path / "nuclei.geojson"
     session.export(out)
     finish(window)

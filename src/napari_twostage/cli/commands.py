@@ -100,6 +100,7 @@ def _run_options(options: Namespace) -> RunOptions:
         **_picture(options).as_dict(),
         overwrite=options.overwrite,
         take_over=options.take_over,
+        least_object_um2=options.least_area,
     )
 
 
@@ -182,7 +183,14 @@ def write(options: Namespace) -> VerbOutput:
     with saving():
         for target in options.targets:
             with _bar(target.name, quiet=options.quiet) as show:
-                written.append(str(export(seg, target, progress=show, crop=options.crop)))
+                path = export(
+                    seg,
+                    target,
+                    progress=show,
+                    crop=options.crop,
+                    least_object_um2=options.least_area,
+                )
+                written.append(str(path))
     there = completeness(seg)
     if not there.complete:
         sys.stderr.write(f"napari-twostage: {seg.path} is unfinished: {there.describe()}\n")

@@ -144,7 +144,7 @@ def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
         type=place,
         nargs="+",
         metavar="FILE",
-        help="*.geojson[.gz], *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
+        help="*.geojson[.gz], *.parquet, *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
     )
     verb.add_argument(
         "--no-crop",
@@ -153,6 +153,7 @@ def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
         help="GeoJSON from the slide's corner, where QuPath would crop to the scanned area",
     )
     _moved_slide(verb)
+    _least_area(verb)
 
 
 def _add_batch(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -245,8 +246,18 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         default=None,
         help="segment glass as well",
     )
+    _least_area(verb)
     verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")
     _take_over(verb)
+
+
+def _least_area(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--least-area",
+        type=float,
+        metavar="UM2",
+        help="count and export only objects of this area in µm² (default: the model's; 0: all)",
+    )
 
 
 def _take_over(verb: argparse.ArgumentParser) -> None:

@@ -99,6 +99,9 @@ def segment(
     take_over : bool
         Write a result that a process of another machine left locked, which is known to be gone;
         False by default.
+    least_object_um2 : float, optional
+        Least area of objects in square micrometres, instead of the model's own; 0 keeps all. It
+        changes what is counted and exported, and no label.
 
     Returns
     -------
@@ -180,6 +183,9 @@ def prepare(
         seg = Segmentation(path, record, slide=opened, model=loaded)
         if not made:
             findings += seg.repair()
+        least = options.least_object_um2
+        if least is not None and least != seg.least_object_um2:
+            seg.writer.record_least_object(least)
     _tell(path, findings)
     return seg
 

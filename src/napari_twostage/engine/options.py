@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 from napari_twostage.engine.checks import require_inside, require_picture
 from napari_twostage.errors import SelectionError, SlideError, brief
 from napari_twostage.geometry import Box
+from napari_twostage.measure.objects import checked_least_object
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.record import Parameters
@@ -37,6 +38,7 @@ class RunKeywords(TypedDict, total=False):
     intensity: tuple[float, float] | None
     overwrite: bool
     take_over: bool
+    least_object_um2: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +80,8 @@ class RunOptions:
     """Replace an earlier result in the output folder."""
     take_over: bool = False
     """Remove the lock that a process of another machine left, which is known to be gone."""
+    least_object_um2: float | None = None
+    """Least area of objects in square micrometres; the result's or the model's own if None."""
 
     def __post_init__(self) -> None:
         if self.region is not None and not isinstance(self.region, Box):
@@ -85,6 +89,7 @@ class RunOptions:
                 f"region must be a Box of level 0; found {brief(self.region)}; "
                 "pass region=Box(0, 0, 1000, 1000), say: top, left, bottom, right"
             )
+        checked_least_object(self.least_object_um2)
         if not isinstance(self.tissue, bool | None):
             raise SelectionError(f"tissue must be True, False or None; found {self.tissue!r}")
         for name in ("overwrite", "take_over"):

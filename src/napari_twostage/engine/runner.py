@@ -13,12 +13,13 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from concurrent.futures import wait
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.engine.tallier import Tallier
 from napari_twostage.errors import SlideError, TwoStageError
 from napari_twostage.geometry import Box
 from napari_twostage.method.pipeline import Work, no_focus, open_gate, segment_slide
@@ -156,8 +157,14 @@ def run(
     StorageError
         If the disk is full, gone or refuses; what is recorded is kept.
     """
-    with result.writer.writing():
-        yield from _recorded_run(result, model, wanted, focus, gate, executor)
+    with (
+        result.writer.writing(),
+        Tallier(result, wanted) as tallier,
+        closing(_recorded_run(result, model, wanted, focus, gate, executor)) as steps,
+    ):
+        for step in steps:
+            tallier.take(step)
+            yield step
 
 
 def _recorded_run(
@@ -167,7 +174,7 @@ def _recorded_run(
     focus: Focus,
     gate: Gate,
     executor: Executor | None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Run, and record when, how and how far."""
     selection = wanted.selection if isinstance(wanted, Plan) else wanted
     entry = RunRecord.begin(model, selection.as_dict())

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from napari_twostage.result.result import Result
 
     Writer = Callable[..., None]
-    """Called with the result, the path to write to, the progress callback, and its options."""
+    """Takes the result, the file, where to report progress, and options of the format."""
 
 __all__ = ["check_targets", "export"]
 
 _WRITERS = {
     ".geojson": "geojson.write_geojson",
     ".geojson.gz": "geojson.write_geojson_gz",
+    ".parquet": "parquet.write_parquet",
+    ".geoparquet": "parquet.write_parquet",
     ".ome.zarr": "zarr_labels.write_zarr",
     ".ome.tif": "tiff_labels.write_tiff",
     ".ome.tiff": "tiff_labels.write_tiff",
@@ -37,6 +39,8 @@ _WRITERS = {
 Modules are imported when they are used: `import napari_twostage` imports this package.
 """
 
+_OF_OBJECTS = (".geojson", ".geojson.gz", ".parquet", ".geoparquet", "areas.csv", "objects.csv")
+"""Endings of formats that hold objects."""
 _CROPPED = (".geojson", ".geojson.gz")
 
 
@@ -46,6 +50,7 @@ def export(
     *,
     progress: ProgressCallback | None = None,
     crop: bool = True,
+    least_object_um2: float | None = None,
 ) -> Location:
     """Write a result in the format that the file name selects.
 
@@ -60,6 +65,7 @@ def export(
 
         - ``.geojson``, ``.geojson.gz``: objects as polygons in level-0 pixels, for QuPath; see
           `crop`;
+        - ``.parquet``, ``.geoparquet``: the same as GeoParquet, for geopandas, QGIS and DuckDB;
         - ``.ome.zarr``: labels of every level, OME-Zarr 0.5, in micrometres;
         - ``.ome.tif``, ``.ome.tiff``: labels of every level, a tiled pyramidal OME-TIFF;
         - ``areas.csv``, ``objects.csv``: one row per class, one row per object;
@@ -73,6 +79,9 @@ def export(
         In GeoJSON, count pixels from the corner of the scanned area (`Slide.bounds`), if the slide
         states one, as MIRAX does: QuPath shows only that area of it. False counts from the slide's
         corner, for QuPath with ``--no-crop``. All other formats cover the whole slide.
+    least_object_um2 : float, optional
+        Least area of objects in square micrometres, instead of the result's own; 0 keeps all.
+        Labels are exported as they are.
 
     Returns
     -------
@@ -83,11 +92,14 @@ def export(
     ------
     ExportError
         If the ending is unknown, or `path` cannot be written or must not be replaced.
+    SelectionError
+        If `least_object_um2` is no possible area.
     UnfinishedError
         If there is nothing yet that could be written.
     """
     from napari_twostage.export.atomic import replacing
     from napari_twostage.io.paths import locate
+    from napari_twostage.measure.objects import checked_least_object
 
     path = locate(path)
     _check_arguments(seg, progress)
@@ -95,6 +107,9 @@ def export(
     write = _writer(path)
     if not crop and path.name.lower().endswith(_CROPPED):
         write = partial(write, crop=False)
+    least = checked_least_object(least_object_um2)
+    if least is not None and path.name.lower().endswith(_OF_OBJECTS):
+        write = partial(write, least_object_um2=least)
     with replacing(path) as place:
         write(seg, place, progress or _ignore)
     return path

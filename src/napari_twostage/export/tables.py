@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import io
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_twostage.export.geojson import object_id
+from napari_twostage.export.object_ids import object_ids
 from napari_twostage.io.csv_table import TableWriter
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import unfinished_note
-from napari_twostage.measure.objects import iter_objects
+from napari_twostage.measure.objects import ObjectScan, perimeters_um
 from napari_twostage.method.tiling import TileState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Scale
     from napari_twostage.measure.blocks import ProgressCallback
-    from napari_twostage.measure.regions import LabelObject
+    from napari_twostage.measure.merge import Objects
     from napari_twostage.result.result import Result
 
 AREA_COLUMNS = (
@@ -31,8 +30,14 @@ AREA_COLUMNS = (
     "percent_of_tissue",
     "objects",
     "percent_refined",
+    "least_object_um2",
+    "left_out",
+    "left_out_mm2",
 )
-"""Columns of the table of areas. A result whose run was stopped has one more: ``unfinished``."""
+"""Columns of the table of areas; ``left_out`` are the regions below the least area.
+
+A result whose run was stopped has one more: ``unfinished``.
+"""
 
 OBJECT_COLUMNS = (
     "id",
@@ -54,7 +59,9 @@ OBJECT_COLUMNS = (
 """Columns of the table of objects; ``_px`` is in level-0 pixels from the slide's top left."""
 
 
-def write_areas(result: Result, path: Path, progress: ProgressCallback) -> None:
+def write_areas(
+    result: Result, path: Path, progress: ProgressCallback, *, least_object_um2: float | None = None
+) -> None:
     """Write one row per class.
 
     Parameters
@@ -65,8 +72,10 @@ def write_areas(result: Result, path: Path, progress: ProgressCallback) -> None:
         CSV file to write.
     progress : callable
         Called with the share done, in [0, 1].
+    least_object_um2 : float, optional
+        Least area of objects in square micrometres, instead of the result's own.
     """
-    measured = areas(result, count_objects=True, progress=progress)
+    measured = areas(result, least_object_um2=least_object_um2, progress=progress)
     note = unfinished_note(result)
     more = (note["unfinished"],) if note else ()
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -81,13 +90,18 @@ def write_areas(result: Result, path: Path, progress: ProgressCallback) -> None:
                     f"{100 * kind.tissue_fraction:.4f}",
                     kind.objects,
                     f"{100 * kind.refined_fraction:.2f}",
+                    f"{kind.least_object_um2:g}",
+                    kind.left_out,
+                    f"{kind.left_out_mm2:.6f}",
                     *more,
                 )
             )
 
 
-def write_objects(result: Result, path: Path, progress: ProgressCallback) -> None:
-    """Write one row per object, while blocks are read.
+def write_objects(
+    result: Result, path: Path, progress: ProgressCallback, *, least_object_um2: float | None = None
+) -> None:
+    """Write one row per object, as objects are found.
 
     Parameters
     ----------
@@ -97,58 +111,54 @@ def write_objects(result: Result, path: Path, progress: ProgressCallback) -> Non
         CSV file to write.
     progress : callable
         Called with the share done, in [0, 1].
+    least_object_um2 : float, optional
+        Least area of objects in square micrometres, instead of the result's own.
     """
-    states = result.states
-    names = {kind.value: kind.name for kind in result.classes}
+    scan = ObjectScan(result, least_object_um2)
+    names = {kind.value: _cell(kind.name) for kind in result.classes}
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = TableWriter(file)
-        table.row(OBJECT_COLUMNS)
-        for item in iter_objects(result, outlines=True, progress=progress):
-            table.row(_row(result, item, names[item.value], states))
+        TableWriter(file).row(OBJECT_COLUMNS)
+        for found in scan.objects(progress):
+            columns = _columns(result, found, names, scan.states)
+            file.writelines(f"{','.join(cells)}\r\n" for cells in zip(*columns, strict=True))
 
 
-def _row(
-    result: Result, item: LabelObject, name: str, states: NDArray[np.uint8]
-) -> tuple[object, ...]:
-    """Make the row of one object, in the order of `OBJECT_COLUMNS`."""
-    y, x = item.centroid
+def _cell(text: str) -> str:
+    """Text as a cell, as `TableWriter` writes it."""
+    written = io.StringIO()
+    TableWriter(written).row([text])
+    return written.getvalue().removesuffix("\r\n")
+
+
+def _columns(
+    result: Result, found: Objects, names: dict[int, str], states: NDArray[np.uint8]
+) -> list[Iterable[str]]:
+    """Make the cells of some objects, column by column in the order of `OBJECT_COLUMNS`."""
+    one = found.regions
     down, across = result.grid.downsample
     mpp_y, mpp_x = result.grid.mpp
+    # a pixel's centre is at its index plus one half
+    y, x = one.row_sum / one.pixels + 0.5, one.column_sum / one.pixels + 0.5
     tile_px = result.tiles.tile_px
-    state = TileState(int(states[int(y) // tile_px, int(x) // tile_px]))
-    return (
-        object_id(result, item),
-        name,
-        f"{x * across:.2f}",
-        f"{y * down:.2f}",
-        f"{x * mpp_x:.3f}",
-        f"{y * mpp_y:.3f}",
-        f"{item.pixels * result.grid.pixel_area_um2:.3f}",
-        f"{_perimeter_um(item, result.grid.mpp):.3f}",
-        f"{item.box.left * across:.6g}",
-        f"{item.box.top * down:.6g}",
-        f"{item.box.right * across:.6g}",
-        f"{item.box.bottom * down:.6g}",
-        "yes" if item.at_edge else "no",
-        f"{item.refined_pixels / item.pixels:.4f}",
-        state.name.lower(),
-    )
-
-
-def _perimeter_um(item: LabelObject, mpp: Scale) -> float:
-    """Estimate the length of an object's border, holes included, in micrometres.
-
-    Pixel edges overestimate the length of a slope by up to 41 %. Each corner is therefore cut from
-    midpoint to midpoint of its two edges, and the mean overestimate that remains over all
-    directions is corrected by the factor π / 8 · (1 + √2) (Kulpa 1977). A disc is measured to
-    within 1 %.
-    """
-    outline = item.outline(0)
-    steps = np.zeros(2)
-    corners = 0
-    for ring in (outline.exterior, *outline.interiors):
-        points = np.asarray(ring.coords) * (mpp[1], mpp[0])
-        steps += np.abs(np.diff(points, axis=0)).sum(0)
-        corners += len(points) - 1
-    cut = (mpp[0] + mpp[1] - math.hypot(*mpp)) / 2
-    return float((steps.sum() - corners * cut) * math.pi / 8 * (1 + math.sqrt(2)))
+    state_names = {state.value: state.name.lower() for state in TileState}
+    state = states[y.astype(int) // tile_px, x.astype(int) // tile_px]
+    rows, columns = result.grid.shape
+    at_edge = (one.top == 0) | (one.left == 0) | (one.bottom == rows) | (one.right == columns)
+    perimeter = perimeters_um(found, result.grid.mpp)
+    return [
+        object_ids(result, one),
+        map(names.__getitem__, one.value.tolist()),
+        map("{:.2f}".format, (x * across).tolist()),
+        map("{:.2f}".format, (y * down).tolist()),
+        map("{:.3f}".format, (x * mpp_x).tolist()),
+        map("{:.3f}".format, (y * mpp_y).tolist()),
+        map("{:.3f}".format, (one.pixels * result.grid.pixel_area_um2).tolist()),
+        map("{:.3f}".format, perimeter.tolist()),
+        map("{:.6g}".format, (one.left * across).tolist()),
+        map("{:.6g}".format, (one.top * down).tolist()),
+        map("{:.6g}".format, (one.right * across).tolist()),
+        map("{:.6g}".format, (one.bottom * down).tolist()),
+        map(("no", "yes").__getitem__, at_edge.tolist()),
+        map("{:.4f}".format, (one.refined / one.pixels).tolist()),
+        map(state_names.__getitem__, state.tolist()),
+    ]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.measure.blocks import blocks
-from napari_twostage.measure.objects import iter_objects
+from napari_twostage.measure.merge import LABELS
+from napari_twostage.measure.objects import ObjectScan
 from napari_twostage.measure.tissue_area import tissue_mm2
 
 if TYPE_CHECKING:
@@ -18,59 +18,81 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassArea:
-    """Area of one class at the finest level."""
+    """Area of one class at the finest level: that of its objects, see `measure.objects`."""
 
     name: str
     color: str
     """``#rrggbb``"""
     value: int
     """Label value of the class."""
-    objects: int | None
-    """Number of connected regions; None if they were not counted."""
+    objects: int
+    """Number of objects."""
+    left_out: int
+    """Number of connected regions that are no objects."""
+    least_object_um2: float
+    """Area from which on a region is an object, in square micrometres; 0 if all are."""
     pixels: int
+    """Pixels of all objects, filled holes included."""
     area_mm2: float
-    """Area in square millimetres."""
+    """Area of all objects in square millimetres."""
+    left_out_mm2: float
+    """Area of the regions that are no objects, in square millimetres."""
     tissue_fraction: float
     """Share of `tissue_area.tissue_mm2`; above 1 where more than tissue is labelled."""
     refined_fraction: float
     """Share of the class's pixels that come from stage 2, in [0, 1]."""
 
+    def describe_left_out(self) -> str:
+        """Text: ``6,059 specks below 8 µm² left out``; empty if none were."""
+        if not self.left_out:
+            return ""
+        specks = f"{self.left_out:,} speck{'s' if self.left_out > 1 else ''}"
+        return f"{specks} below {self.least_object_um2:g} µm² left out"
+
 
 def areas(
-    result: Result, *, count_objects: bool = False, progress: ProgressCallback = lambda _: None
+    result: Result,
+    *,
+    least_object_um2: float | None = None,
+    progress: ProgressCallback = lambda _: None,
 ) -> list[ClassArea]:
-    """Measure the area of each class, in the order of ``result.classes``.
+    """Measure the area and count the objects of each class, in the order of ``result.classes``.
 
-    The finest labels are read once, a block at a time, so memory does not grow with the slide.
+    Blocks that a run has measured are not read again. Memory does not grow with the slide.
 
     Parameters
     ----------
     result : Result
         Result to measure.
-    count_objects : bool
-        Count connected regions as well, which takes two to three times as long.
+    least_object_um2 : float, optional
+        Least area of objects in square micrometres, instead of the result's own; 0 keeps all.
     progress : callable
         Called with the share done, in [0, 1], after each block.
+
+    Raises
+    ------
+    SelectionError
+        If `least_object_um2` is no possible area.
     """
+    scan = ObjectScan(result, least_object_um2)
+    pixels, refined, objects = np.zeros((3, LABELS), np.int64)
+    for found in scan.objects(progress):
+        value = found.regions.value
+        pixels += np.bincount(value, found.regions.pixels, LABELS).astype(np.int64)
+        refined += np.bincount(value, found.regions.refined, LABELS).astype(np.int64)
+        objects += np.bincount(value, minlength=LABELS)
     tissue, pixel_um2 = tissue_mm2(result), result.grid.pixel_area_um2
-    pixels, refined, objects = np.zeros((3, 256), np.int64)
-    if count_objects:
-        for found in iter_objects(result, outlines=False, progress=progress):
-            pixels[found.value] += found.pixels
-            refined[found.value] += found.refined_pixels
-            objects[found.value] += 1
-    else:
-        for block in blocks(result, progress):
-            pixels += np.bincount(block.labels.ravel(), minlength=256)
-            refined += np.bincount(block.labels[block.refined], minlength=256)
     return [
         ClassArea(
             name=kind.name,
             color=kind.color,
             value=kind.value,
-            objects=int(objects[kind.value]) if count_objects else None,
+            objects=int(objects[kind.value]),
+            left_out=int(scan.left_out[kind.value]),
+            least_object_um2=scan.least_object_um2,
             pixels=int(pixels[kind.value]),
             area_mm2=float(pixels[kind.value] * pixel_um2 / 1e6),
+            left_out_mm2=float(scan.left_out_pixels[kind.value] * pixel_um2 / 1e6),
             tissue_fraction=float(pixels[kind.value] * pixel_um2 / 1e6 / tissue) if tissue else 0.0,
             refined_fraction=float(refined[kind.value] / max(1, pixels[kind.value])),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +11,6 @@ from napari_twostage.geometry import Box
 from napari_twostage.method.tiling import TileState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from napari_twostage.result.result import Result
@@ -20,28 +18,38 @@ if TYPE_CHECKING:
 ProgressCallback = Callable[[float], None]
 """Callback with the share done, in [0, 1]."""
 
-BLOCK_PX = 1024
+BLOCK_PX = 1536
 """Approximate side of a block, in pixels; a block holds whole tiles, and a few megabytes."""
 
 
-class Block(NamedTuple):
-    """Whole tiles of the finest labels."""
-
-    box: Box
-    """Pixels of the block, on the fine grid."""
-    labels: NDArray[np.uint8]
-    """Class values, 0 for the background: (height, width)."""
-    states: NDArray[np.uint8]
-    """`TileState` of each pixel's tile: (height, width)."""
-
-    @property
-    def refined(self) -> NDArray[np.bool_]:
-        """True where the label comes from stage 2: (height, width)."""
-        return np.equal(self.states, TileState.REFINED)
+def block_rows(result: Result) -> list[list[Box]]:
+    """Blocks of whole tiles, row by row; each pixel of the fine grid is in exactly one."""
+    side = result.tiles.tile_px * max(1, BLOCK_PX // result.tiles.tile_px)
+    rows: dict[int, list[Box]] = {}
+    for box in result.grid.box.blocks(side):
+        rows.setdefault(box.top, []).append(box)
+    return list(rows.values())
 
 
-def blocks(result: Result, progress: ProgressCallback) -> Iterator[Block]:
-    """Read the finest labels block by block, row by row; each pixel is in exactly one block.
+def tiles_of(result: Result, box: Box) -> Box:
+    """Rows and columns of the tiles of a block."""
+    size = result.tiles.tile_px
+    return Box(box.top // size, box.left // size, -(-box.bottom // size), -(-box.right // size))
+
+
+def refined_tiles(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tiles of a block whose labels come from stage 2: (rows, columns)."""
+    return np.equal(states[tiles_of(result, box).slices], TileState.REFINED)
+
+
+def is_near_tissue(result: Result, box: Box, states: NDArray[np.uint8]) -> bool:
+    """Whether a block or a tile beside it has labels."""
+    near = tiles_of(result, box).grow(1).clip(states.shape)
+    return bool(states[near.slices].any())
+
+
+def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Read the finest labels of a block.
 
     Blocks away from the tissue are background and not read. Blocks next to it are read, since
     upsampled labels may extend a few pixels beyond their tile. In a result of a region, whose tiles
@@ -52,31 +60,19 @@ def blocks(result: Result, progress: ProgressCallback) -> Iterator[Block]:
     ----------
     result : Result
         Result to read.
-    progress : callable
-        Called with the share done, in [0, 1], after each block.
+    box : Box
+        One of `block_rows`.
+    states : (rows, columns) uint8 array
+        `TileState` of all tiles, read once: a run in progress must not change it between blocks.
 
-    Yields
-    ------
-    Block
+    Returns
+    -------
+    (box.height, box.width) uint8 array
     """
-    tile_px = result.tiles.tile_px
-    size = tile_px * max(1, BLOCK_PX // tile_px)
     region = result.record.parameters.region
-    measured = result.grid.box if region is None else result.box_to_fine(region)
-    known = result.states  # read once: a run in progress must not change it between blocks
-    done = 0
-    for box in result.grid.box.blocks(size):
-        tiles = Box(
-            box.top // tile_px, box.left // tile_px, -(-box.bottom // tile_px),
-            -(-box.right // tile_px),
-        )  # fmt: skip
-        states = known[tiles.slices].repeat(tile_px, 0).repeat(tile_px, 1)
-        near = known[tiles.grow(1).clip(known.shape).slices].any()
-        labels = np.zeros(box.shape, np.uint8)
-        inside = box.intersect(measured)
-        if near and inside.area:
-            place = inside.shift(-box.top, -box.left)
-            labels[place.slices] = result.read_labels(inside, level=0)
-        yield Block(box, labels, states[: box.height, : box.width])
-        done += box.area
-        progress(done / result.grid.box.area)
+    measured = box if region is None else box.intersect(result.box_to_fine(region))
+    labels = np.zeros(box.shape, np.uint8)
+    if measured.area and is_near_tissue(result, box, states):
+        place = measured.shift(-box.top, -box.left)
+        labels[place.slices] = result.read_labels(measured, level=0)
+    return labels

@@ -1,134 +1,162 @@
-"""Objects of a result: connected regions of one class, joined across blocks.
+"""Objects of a result: connected regions of one class, of a least area.
 
-Blocks are read row by row. An object is yielded as soon as no part of it touches an unread block,
-so memory holds only the objects that cross the current row of blocks.
+One rule holds for the panel, the tables, GeoJSON and the record. Holes of an object that are below
+the least area are filled, with whatever is in them; a region that is below it even then is no
+object, but is counted as left out. The labels themselves stay as they are.
 """
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.measure.blocks import blocks
-from napari_twostage.measure.regions import find_regions
+from napari_twostage.errors import SelectionError
+from napari_twostage.measure.members import Members
+from napari_twostage.measure.merge import Merger
+from napari_twostage.measure.tallies import tables
+from napari_twostage.models.card_rules import LEAST_OBJECT_UM2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box, Shape
-    from napari_twostage.measure.blocks import Block, ProgressCallback
-    from napari_twostage.measure.regions import LabelObject
+    from napari_twostage.geometry import Scale
+    from napari_twostage.measure.blocks import ProgressCallback
+    from napari_twostage.measure.merge import Objects
     from napari_twostage.result.result import Result
 
 
-def iter_objects(
-    result: Result, *, outlines: bool, progress: ProgressCallback = lambda _: None
-) -> Iterator[LabelObject]:
-    """Find every object of the finest labels; each is yielded once, as soon as it is complete.
+def least_pixels(least_object_um2: float, pixel_um2: float) -> int:
+    """Pixels from which on a region has at least an area.
+
+    Examples
+    --------
+    >>> least_pixels(8, 0.25), least_pixels(8.1, 0.25), least_pixels(0, 0.25)
+    (32, 33, 0)
+    """
+    return math.ceil(least_object_um2 / pixel_um2 - 1e-9)
+
+
+def checked_least_object(asked: object) -> float | None:
+    """Check a least area that somebody asked for, in square micrometres.
+
+    Returns
+    -------
+    float or None
+        The area; None if none was asked for, which leaves it to the result.
+
+    Raises
+    ------
+    SelectionError
+        If it is no number from 0 to `LEAST_OBJECT_UM2`.
+    """
+    if asked is None:
+        return None
+    if isinstance(asked, int | float) and not isinstance(asked, bool):
+        area = float(asked)
+        if 0 <= area <= LEAST_OBJECT_UM2:
+            return area
+    raise SelectionError(
+        f"the least area of objects must be 0 to {LEAST_OBJECT_UM2:g} µm²; found {asked!r}; "
+        "0 keeps all"
+    )
+
+
+class ObjectScan:
+    """Search for the objects of a result.
 
     Parameters
     ----------
     result : Result
-        Result to measure.
-    outlines : bool
-        Trace polygons as well, which takes most of the time.
-    progress : callable
-        Called with the share done, in [0, 1], after each block.
-
-    Yields
-    ------
-    LabelObject
+        Result to measure, as it is now.
+    least_object_um2 : float, optional
+        Least area in square micrometres; that of the result if None, and 0 keeps all.
+    members : bool
+        Keep which region of each block is part of which object, for `outlines`.
     """
-    front = _Front(result.grid.shape)
-    for block in blocks(result, progress):
-        yield from front.advance(block, outlines=outlines)
+
+    def __init__(
+        self, result: Result, least_object_um2: float | None = None, *, members: bool = False
+    ) -> None:
+        self.result = result
+        self.states: NDArray[np.uint8] = result.states
+        """`TileState` of every tile as the search began: (rows, columns)."""
+        asked = checked_least_object(least_object_um2)
+        self.least_object_um2 = result.least_object_um2 if asked is None else asked
+        """Least area, in square micrometres."""
+        self._members = Members() if members else None
+        self._counts: list[int] = []
+        least = least_pixels(self.least_object_um2, result.grid.pixel_area_um2)
+        self._merger = Merger(result.grid.shape, least, self._members)
+
+    def objects(self, progress: ProgressCallback = lambda _: None) -> Iterator[Objects]:
+        """Find all objects, each in one of the tables, as soon as it is complete; call it once.
+
+        Parameters
+        ----------
+        progress : callable
+            Called with the share done, in [0, 1], after each block.
+        """
+        for row in tables(self.result, self.states, progress):
+            self._counts += [len(table.regions) for _, table in row]
+            yield self._merger.take(row)
+
+    @property
+    def left_out(self) -> NDArray[np.int64]:
+        """Regions that are no objects, by label value, once all were found: (256,)."""
+        return self._merger.left_out
+
+    @property
+    def left_out_pixels(self) -> NDArray[np.int64]:
+        """Pixels of the regions that are no objects, by label value: (256,)."""
+        return self._merger.left_out_pixels
+
+    @property
+    def members(self) -> list[NDArray[np.int32]]:
+        """Object of each region of each block, once all were found; 0 for none.
+
+        Objects count from 1 in the order of the tables.
+        """
+        if self._members is None:
+            raise ValueError("the search was made without members=True")
+        ends = 1 + np.cumsum(self._counts)  # region 0 is the outside
+        return np.split(self._members.objects(), [1, *ends.tolist()])[1:-1]
 
 
-class _Front:
-    """Border between read and unread blocks, with the objects that cross it."""
+def left_out_note(scan: ObjectScan) -> dict[str, Any]:
+    """Least area and number of what a finished search left out, for a file; empty if all is kept.
 
-    def __init__(self, shape: Shape) -> None:
-        self._shape = shape
-        # Number of the open region at each pixel of the front; 0 without one.
-        self._above = np.zeros(shape[1], np.int64)
-        self._beside = np.zeros(0, np.int64)
-        self._open: dict[int, LabelObject] = {}
-        self._count = 0
-
-    def advance(self, block: Block, *, outlines: bool) -> Iterator[LabelObject]:
-        """Move past one block; yield the objects that are now complete."""
-        box = block.box
-        above = self._above[box.left : box.right].copy()
-        beside = self._beside if box.left else np.zeros(box.height, np.int64)
-
-        numbers, regions = find_regions(block, self._shape, outlines=outlines)
-        crossing = self._crossing(numbers, box)
-        given = np.zeros(len(regions) + 1, np.int64)
-        for number, region in enumerate(regions, start=1):
-            if number not in crossing:
-                yield region
-                continue
-            self._count += 1
-            given[number] = self._count
-            region.members = [self._count]
-            region.pending = crossing[number]
-            self._open[self._count] = region
-
-        self._join(above, given[numbers[0]])
-        self._join(beside, given[numbers[:, 0]])
-        self._above[box.left : box.right] = (
-            0 if box.bottom == self._shape[0] else given[numbers[-1]]
-        )
-        self._beside = given[numbers[:, -1]]
-        yield from self._release(above, beside, given)
-
-    def _crossing(self, numbers: NDArray[np.int32], box: Box) -> dict[int, int]:
-        """Count the unread blocks of each region that touches another block."""
-        rows, columns = self._shape
-        crossing: dict[int, int] = {}
-        for inner, coming, side in (
-            (box.top > 0, 0, numbers[0]),
-            (box.left > 0, 0, numbers[:, 0]),
-            (box.bottom < rows, 1, numbers[-1]),
-            (box.right < columns, 1, numbers[:, -1]),
-        ):
-            if inner:
-                for number in _distinct(side):
-                    crossing[number] = crossing.get(number, 0) + coming
-        return crossing
-
-    def _join(self, before: NDArray[np.int64], now: NDArray[np.int64]) -> None:
-        """Merge objects of one class that face each other across a border."""
-        facing = (before > 0) & (now > 0)
-        for pair in np.unique(np.stack([before[facing], now[facing]], 1), axis=0):
-            one, other = (self._open[int(number)] for number in pair)
-            if one is other or one.value != other.value:
-                continue
-            # Relabel the smaller one, so that a large object is not traversed for every block.
-            small, large = sorted((one, other), key=lambda item: len(item.members))
-            for member in small.members:
-                self._open[member] = large
-            large.absorb(small)
-
-    def _release(
-        self, above: NDArray[np.int64], beside: NDArray[np.int64], given: NDArray[np.int64]
-    ) -> Iterator[LabelObject]:
-        """Close the objects for which the block just passed was the last one."""
-        faced = chain(_distinct(above), _distinct(beside))
-        for number in faced:
-            self._open[number].pending -= 1
-        touched: Iterable[int] = {*_distinct(above), *_distinct(beside), *_distinct(given)}
-        for number in sorted(touched):
-            item = self._open.get(number)
-            if item is not None and item.pending == 0:
-                for member in item.members:
-                    del self._open[member]
-                yield item
+    Examples of its entries are ``least_object_um2: 8.0`` and ``left_out: {"nucleus": 6059}``.
+    """
+    if not scan.least_object_um2:
+        return {}
+    counts = {kind.name: int(scan.left_out[kind.value]) for kind in scan.result.classes}
+    return {"least_object_um2": scan.least_object_um2, "left_out": counts}
 
 
-def _distinct(numbers: NDArray[np.integer]) -> list[int]:
-    return [int(number) for number in np.unique(numbers) if number]
+def perimeters_um(objects: Objects, mpp: Scale) -> NDArray[np.float64]:
+    """Estimate the length of each object's border, holes included, in micrometres.
+
+    Pixel edges overestimate the length of a slope by up to 41 %. Each corner is therefore cut from
+    midpoint to midpoint of its two edges, and the mean overestimate that remains over all
+    directions is corrected by the factor π / 8 · (1 + √2) (Kulpa 1977). A disc is measured to
+    within 1 %.
+
+    Parameters
+    ----------
+    objects : Objects
+        n objects.
+    mpp : (float, float)
+        Micrometres per pixel (y, x).
+
+    Returns
+    -------
+    (n,) float array
+    """
+    steps = objects.horizontal * mpp[1] + objects.vertical * mpp[0]
+    cut = (mpp[0] + mpp[1] - math.hypot(*mpp)) / 2
+    lengths = (steps - objects.corners * cut) * (math.pi / 8 * (1 + math.sqrt(2)))
+    return np.asarray(lengths, np.float64)

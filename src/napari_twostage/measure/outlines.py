@@ -11,26 +11,38 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
-    from shapely import Polygon
+    from shapely import LinearRing, Polygon
+
+    from napari_twostage.geometry import Scale
 
 EAST, SOUTH, WEST, NORTH = range(4)
 """Headings, each a right turn from the one before; rows count downwards."""
 
 
-def trace(numbers: NDArray[np.int32], *, top: int = 0, left: int = 0) -> list[Polygon]:
+SIMPLIFY_PX = 0.49
+"""Largest distance of a simplified outline from the pixel edges, in pixels of the fine grid.
+
+The centre of a pixel is half a pixel from its edges. With a smaller tolerance no centre changes
+sides, so rasterising a simplified outline returns exactly the original pixels.
+"""
+
+
+def trace(numbers: NDArray[np.integer], *, top: int = 0, left: int = 0) -> NDArray[np.object_]:
     """Outline every region as one polygon, with its holes.
 
     Parameters
     ----------
-    numbers : (height, width) int32 array
+    numbers : (height, width) int array
         0 is background; every number from 1 to the largest is one 4-connected region.
     top, left : int
         Row and column of the first pixel, added to all coordinates.
 
     Returns
     -------
-    list of Polygon
+    (n,) array of Polygon
         Regions 1, 2, ... in pixel-edge coordinates (x, y), without points on straight lines. A
         shell starts at the top left corner of the region's first pixel and goes down. A hole starts
         at its top left corner and goes right.
@@ -43,7 +55,7 @@ def trace(numbers: NDArray[np.int32], *, top: int = 0, left: int = 0) -> list[Po
     import shapely
 
     if not numbers.any():
-        return []
+        return np.zeros(0, object)
     runs = _find_runs(numbers)
     order, lengths = _walk(runs, _following(runs, numbers))
     corners = runs.start[order]
@@ -55,22 +67,91 @@ def trace(numbers: NDArray[np.int32], *, top: int = 0, left: int = 0) -> list[Po
     # Rings come by their first corner, so a region's shell comes before its holes.
     grouped = np.argsort(owners, kind="stable")
     polygons = shapely.polygons(rings[grouped], indices=owners[grouped] - 1)
-    found: list[Polygon] = polygons.tolist()
+    found: NDArray[np.object_] = polygons
     return found
+
+
+def simplified(outlines: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Simplify outlines as far as no pixel's centre changes sides; see `SIMPLIFY_PX`.
+
+    Parts of a ring that do not meet are a pixel apart or more, so they cannot cross when each moves
+    by less than half a pixel: the fast method of Douglas and Peucker leaves a polygon of one ring
+    valid. Rings of one polygon may touch in a corner; those need the method that watches them.
+    """
+    import shapely
+
+    found: NDArray[np.object_] = shapely.simplify(outlines, SIMPLIFY_PX, preserve_topology=False)
+    several = shapely.get_num_interior_rings(outlines) > 0
+    found[several] = shapely.simplify(outlines[several], SIMPLIFY_PX)
+    return found
+
+
+def at_level_0(
+    outlines: NDArray[np.object_], downsample: Scale, origin: tuple[int, int] = (0, 0)
+) -> NDArray[np.object_]:
+    """Outlines in pixels of the slide's level 0, rounded to 1e-4 pixel.
+
+    Parameters
+    ----------
+    outlines : (n,) array of Polygon
+        Outlines on the fine grid.
+    downsample : (float, float)
+        Level-0 pixels per pixel of the fine grid (y, x).
+    origin : (int, int)
+        Pixel of level 0 (x, y) to count from.
+    """
+    import shapely
+
+    if downsample == (1.0, 1.0) and origin == (0, 0):
+        return outlines
+    scale = downsample[1], downsample[0]
+    moved: NDArray[np.object_] = shapely.transform(
+        outlines, lambda points: (points * scale - origin).round(4)
+    )
+    return moved
+
+
+def joined(parts: Sequence[Polygon]) -> Polygon:
+    """Join the parts of a region that was cut along pixel edges, as if it had not been cut.
+
+    Parameters
+    ----------
+    parts : sequence of Polygon
+        Outlines in whole pixels, as `trace` returns them.
+    """
+    import shapely
+
+    whole = shapely.union_all(parts)
+    shell = _corners(whole.exterior, down=True)
+    holes = [_corners(ring, down=False) for ring in whole.interiors]
+    return shapely.Polygon(shell, sorted(holes, key=lambda ring: (ring[0, 1], ring[0, 0])))
+
+
+def _corners(ring: LinearRing, *, down: bool) -> NDArray[np.float64]:
+    """Corners (x, y) of a ring from its top left one on, first downwards or to the right."""
+    points = np.rint(np.asarray(ring.coords)[:-1])
+    ahead = np.roll(points, -1, axis=0) - points
+    behind = points - np.roll(points, 1, axis=0)
+    points = points[(ahead * behind).sum(axis=1) == 0]  # straight on, one is along the other
+    first = int(np.lexsort((points[:, 0], points[:, 1]))[0])
+    points = np.roll(points, -first, axis=0)
+    if bool(points[1, 0] == points[0, 0]) != down:
+        points = np.roll(points[::-1], 1, axis=0)
+    return np.asarray(points, np.float64)
 
 
 class _Runs(NamedTuple):
     """Straight runs of pixel edges; corner ``row * (width + 1) + column`` is a pixel's top left."""
 
     heading: NDArray[np.intp]
-    region: NDArray[np.int32]
+    region: NDArray[np.integer]
     """Number on the left of each."""
     start: NDArray[np.intp]
     """Corner that each begins in."""
     end: NDArray[np.intp]
 
 
-def _find_runs(numbers: NDArray[np.int32]) -> _Runs:
+def _find_runs(numbers: NDArray[np.integer]) -> _Runs:
     """Find all runs, heading by heading."""
     padded = np.pad(numbers, 1)
     stride = numbers.shape[1] + 1
@@ -98,7 +179,7 @@ def _find_runs(numbers: NDArray[np.int32]) -> _Runs:
     return _Runs(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _following(runs: _Runs, numbers: NDArray[np.int32]) -> NDArray[np.intp]:
+def _following(runs: _Runs, numbers: NDArray[np.integer]) -> NDArray[np.intp]:
     """Find the run that continues each run's outline.
 
     It turns right where the pixel ahead on the right is of the region. Where two pixels of one

@@ -60,7 +60,16 @@ def summarise(result: Result) -> dict[str, Any]:
         "region": None if region is None else region.as_list(),
         "notices": [] if found is None else found.notices(),
         "classes": [
-            {"name": area.name, "area_mm2": area.area_mm2, "pixels": area.pixels}
+            {
+                "name": area.name,
+                "area_mm2": area.area_mm2,
+                "pixels": area.pixels,
+                "objects": area.objects,
+                "least_object_um2": area.least_object_um2,
+                "left_out": area.left_out,
+                "left_out_mm2": area.left_out_mm2,
+                "left_out_described": area.describe_left_out(),
+            }
             for area in areas(result)
         ],
         "failures": sorted(set(result.failures.values())),
@@ -88,12 +97,18 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         f"tissue     {_tissue(summary)}{so_far}",
     ]
     text += [f"note       {notice}" for notice in summary["notices"]]
-    text += [f"area       {c['name']} {c['area_mm2']:.4g} mm²{so_far}" for c in summary["classes"]]
+    text += [f"area       {_class_line(kind)}{so_far}" for kind in summary["classes"]]
     if tiles["failed"]:
         text.append(f"failed     {tiles['failed']:,} tiles: {summary['failures'][0]}")
     if missing:
         text.append(f"UNFINISHED {summary['missing_described']}")
     return text
+
+
+def _class_line(kind: dict[str, Any]) -> str:
+    """Area and objects of a class, and what was left out."""
+    line = f"{kind['name']} {kind['area_mm2']:.4g} mm², {kind['objects']:,} objects"
+    return f"{line}, {kind['left_out_described']}" if kind["left_out"] else line
 
 
 def _tissue(summary: dict[str, Any]) -> str:

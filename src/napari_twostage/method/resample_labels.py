@@ -40,38 +40,49 @@ def upsample(
     -------
     (K, box.height, box.width) float32 array
     """
-    rows = _neighbours(box.top, box.bottom, ratio, shape[0])
-    columns = _neighbours(box.left, box.right, ratio, shape[1])
-    source = Box(rows[0][0], columns[0][0], rows[1][-1] + 1, columns[1][-1] + 1)
+    rows = _coarse_span(box.top, box.bottom, ratio)
+    columns = _coarse_span(box.left, box.right, ratio)
+    source = Box(rows[0], columns[0], rows[1], columns[1]).clip(shape)
     values = read(source).astype(np.float32)
-    values = _mix(values, rows, source.top, axis=1)
-    return _mix(values, columns, source.left, axis=2)
+    # beyond the plane's edge the last pixel repeats
+    sides = [(source.top - rows[0], rows[1] - source.bottom)]
+    sides += [(source.left - columns[0], columns[1] - source.right)]
+    if any(map(any, sides)):
+        values = np.pad(values, [(0, 0), *sides], mode="edge")
+    values = _stretch(values, box.top, box.bottom, ratio, axis=1)
+    return _stretch(values, box.left, box.right, ratio, axis=2)
 
 
-Neighbours = tuple["NDArray[np.intp]", "NDArray[np.intp]", "NDArray[np.float32]"]
-"""Index of the coarse pixel before each fine one, of the one after, and the weight of the latter.
-
-All are (n,), for n fine pixels along one axis.
-"""
+def _coarse_span(start: int, stop: int, ratio: int) -> tuple[int, int]:
+    """First and one past the last coarse pixel that fine pixels [start, stop) lie between."""
+    return (2 * start + 1 - ratio) // (2 * ratio), (2 * stop - 1 - ratio) // (2 * ratio) + 2
 
 
-def _neighbours(start: int, stop: int, ratio: int, length: int) -> Neighbours:
-    """Coarse neighbours of fine pixels [start, stop), on an axis of `length` coarse pixels."""
-    position = (np.arange(start, stop) + 0.5) / ratio - 0.5
-    before = np.floor(position).astype(np.intp)
-    weight = (position - before).astype(np.float32)
-    return before.clip(0, length - 1), (before + 1).clip(0, length - 1), weight
-
-
-def _mix(
-    values: NDArray[np.float32], neighbours: Neighbours, first: int, axis: int
+def _stretch(
+    values: NDArray[np.float32], start: int, stop: int, ratio: int, axis: int
 ) -> NDArray[np.float32]:
-    """Interpolate along one axis of (K, H, W) values, which start at coarse pixel `first`."""
-    before, after, weight = neighbours
-    along = weight.reshape([-1 if dimension == axis else 1 for dimension in range(3)])
-    low = values.take(before - first, axis=axis)
-    high = values.take(after - first, axis=axis)
-    return np.asarray(low + (high - low) * along, dtype=np.float32)
+    """Interpolate along one axis of (K, H, W) values, which cover `_coarse_span` of it.
+
+    Fine pixels at the same place within their coarse pixel have the same weights: each such phase
+    is computed from two slices.
+    """
+    first = _coarse_span(start, stop, ratio)[0]
+    shape = list(values.shape)
+    shape[axis] = stop - start
+    stretched = np.empty(shape, np.float32)
+    steps = np.diff(values, axis=axis)
+    for offset in range(min(ratio, stop - start)):
+        fine = start + offset
+        # twice the distance, in fine pixels, from the centre of coarse pixel 0
+        before, beyond = divmod(2 * fine + 1 - ratio, 2 * ratio)
+        count = -(-(stop - fine) // ratio)
+        here = [slice(None)] * 3
+        here[axis] = slice(before - first, before - first + count)
+        there = [slice(None)] * 3
+        there[axis] = slice(offset, None, ratio)
+        weight = np.float32(beyond / (2 * ratio))
+        stretched[tuple(there)] = values[tuple(here)] + steps[tuple(here)] * weight
+    return stretched
 
 
 def thin(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

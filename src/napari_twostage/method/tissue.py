@@ -146,7 +146,8 @@ def _lines_at(values: NDArray[np.float64], positions: NDArray[np.float64]) -> ND
     """Rows of an array at fractional positions, interpolated linearly."""
     before = np.minimum(positions.astype(np.intp), len(values) - 2)
     weight = (positions - before)[:, None]
-    return np.asarray(values[before] * (1 - weight) + values[before + 1] * weight)
+    between: NDArray[np.float64] = values[before] * (1 - weight) + values[before + 1] * weight
+    return between
 
 
 def tissue_of(slide: Slide, *, search: bool | None = None) -> Tissue:

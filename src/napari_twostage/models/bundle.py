@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,8 @@ class Bundle:
     @property
     def sha256(self) -> str:
         """Hash of what decides the labels: the card and the weights."""
-        digest = hashlib.sha256(self.card.to_json().encode())
+        deciding = replace(self.card, least_object_um2=0.0)  # it changes what is counted, no label
+        digest = hashlib.sha256(deciding.to_json().encode())
         digest.update(self.weights)
         return digest.hexdigest()
 

@@ -97,6 +97,9 @@ class ModelCard:
     refinement_gain: float
     """Share of the expected wrong pixels that refining a tile corrects, measured on the same
     images."""
+    least_object_um2: float = 0.0
+    """Smallest area of an object in square micrometres; smaller regions are left out where objects
+    are counted, measured or exported, and smaller holes are filled."""
     training_data: str
     licence: str
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -146,7 +149,10 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Write the card as text that `from_json` reads."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        values = asdict(self)
+        if not self.least_object_um2:  # as cards were before they could state one
+            del values["least_object_um2"]
+        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str) -> ModelCard:

@@ -42,6 +42,8 @@ TILE_PX = 8
 """Smallest side of a tile: each has entries in several tables."""
 MPP = (0.02, 20.0)
 MPP_RANGE = (0.01, 40.0)
+LEAST_OBJECT_UM2 = 1e6
+"""Largest area below which objects may be left out: a square millimetre."""
 
 
 def check_card(card: Card) -> None:
@@ -197,6 +199,9 @@ RULES: dict[str, Callable[[Card], bool]] = {
     "temperature is 0.01 to 100": lambda card: 0.01 <= card.temperature <= 100,
     "default_threshold is in [0, 1]": lambda card: 0 <= card.default_threshold <= 1,
     "refinement_gain is in [0, 1]": lambda card: 0 <= card.refinement_gain <= 1,
+    f"least_object_um2 is 0 to {LEAST_OBJECT_UM2:g} square micrometres": lambda card: (
+        0 <= card.least_object_um2 <= LEAST_OBJECT_UM2
+    ),
     f"metrics are at most {MOST_ENTRIES} texts and finite numbers, {DEEPEST} levels deep": (
         lambda card: _are_entries(card.metrics, 1e300)
     ),

@@ -143,20 +143,25 @@ class RecordGrown:
     tissue: dict[str, Any] | None = None
     runs: tuple[dict[str, Any], ...] = ()
     """Runs that began or ended, the oldest first."""
+    least_object_um2: float | None = None
+    """Least area of objects that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """The object that `parse` reads."""
-        return {"event": "record", "tissue": self.tissue, "runs": list(self.runs)}
+        values = {"event": "record", "tissue": self.tissue, "runs": list(self.runs)}
+        least = self.least_object_um2
+        return values if least is None else {**values, "least_object_um2": least}
 
     def applied_to(self, record: dict[str, Any]) -> dict[str, Any]:
         """The copy of the record, as it is now."""
-        tissue = {} if self.tissue is None else {"tissue": self.tissue}
+        grown = {"tissue": self.tissue, "least_object_um2": self.least_object_um2}
+        changed = {name: value for name, value in grown.items() if value is not None}
         runs = list(record["runs"])
         for run in self.runs:
             if runs and run.get("token") is not None and runs[-1].get("token") == run["token"]:
                 runs.pop()  # it began then, and has ended now
             runs.append(run)
-        return {**record, **tissue, "runs": runs}
+        return {**record, **changed, "runs": runs}
 
 
 Event = (
@@ -210,7 +215,9 @@ _READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "stored": lambda values: EditStored(_number(values)),
     "lost": _lost,
     "created": lambda values: Created(dict(values["record"])),
-    "record": lambda values: RecordGrown(values["tissue"], tuple(map(dict, values["runs"]))),
+    "record": lambda values: RecordGrown(
+        values["tissue"], tuple(map(dict, values["runs"])), values.get("least_object_um2")
+    ),
 }
 
 

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from napari_twostage.method.tiling import Tile
     from napari_twostage.result.layout import Layout
 
+STRIP_PX = 64
+"""Rows that are upsampled at once: their logits stay in the processor's cache."""
 SURE = 16.0
 """Logit of a certain label."""
 
@@ -236,16 +238,32 @@ class LabelStore:
         if step >= ratio:
             return self.pyramid.read(box, step)
         fine = box.scaled(step).clip(self.layout.fine.shape)
+        if not (self._refined.any_in(fine) or self._edits.any_in(fine)):
+            return thin(self._coarse_labels(fine), step)
         labels = np.full(fine.shape, UNSET, np.uint8)
         self._refined.lay_over(labels, fine)
         self._edits.lay_over(labels, fine)
         missing = labels == UNSET
         if missing.any():
             part = Box.around(missing)
-            box = part.shift(fine.top, fine.left)
-            logits = upsample(self._known_logits, self.layout.coarse.shape, box, ratio)
-            np.copyto(labels[part.slices], likeliest(logits), where=missing[part.slices])
+            coarse = self._coarse_labels(part.shift(fine.top, fine.left))
+            np.copyto(labels[part.slices], coarse, where=missing[part.slices])
         return thin(labels, step)
+
+    def _coarse_labels(self, box: Box) -> NDArray[np.uint8]:
+        """Upsampled labels of stage 1 of a box of the fine grid."""
+        shape, ratio = self.layout.coarse.shape, self.layout.card.ratio
+        near = box.scaled(1 / ratio).grow(1).clip(shape)
+        logits = self._known_logits(near)
+
+        def read(part: Box) -> NDArray[np.float16]:
+            return logits[:, *part.shift(-near.top, -near.left).slices]
+
+        labels = np.empty(box.shape, np.uint8)
+        for strip in box.blocks((STRIP_PX, box.right)):
+            place = strip.shift(-box.top, -box.left).slices
+            labels[place] = likeliest(upsample(read, shape, strip, ratio))
+        return labels
 
     def _known_logits(self, box: Box) -> NDArray[np.float16]:
         """Logits, with certain background where there are none."""

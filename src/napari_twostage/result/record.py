@@ -247,6 +247,8 @@ class Record:
     tissue: TissueRecord | None = None
     """None before tissue detection."""
     runs: tuple[RunRecord, ...] = ()
+    least_object_um2: float | None = None
+    """Least area of objects that was asked for, in square micrometres; None for the model's own."""
     journal_version: int = 1
     """From 2 on, the journal has a copy of the record."""
     journal_lines: int = 0
@@ -295,6 +297,8 @@ class Record:
             values["journal_lines"] = self.journal_lines
         if self.tissue is not None:
             values["tissue"] = self.tissue.as_dict()
+        if self.least_object_um2 is not None:
+            values["least_object_um2"] = self.least_object_um2
         return values
 
     @classmethod
@@ -316,7 +320,7 @@ class Record:
             if parameters["region"] is not None:
                 parameters["region"] = Box(*parameters["region"])
             parameters["picture"] = _picture(parameters)
-            tissue = values.get("tissue")
+            tissue, least = values.get("tissue"), values.get("least_object_um2")
             if tissue is not None:
                 tissue = {**tissue, "intensity_range": _pair(tissue["intensity_range"])}
             return cls(
@@ -328,6 +332,7 @@ class Record:
                 parameters=_known(Parameters, parameters),
                 tissue=None if tissue is None else _known(TissueRecord, tissue),
                 runs=tuple(_known(RunRecord, run) for run in values["runs"]),
+                least_object_um2=None if least is None else float(least),
                 journal_version=int(values.get("journal_version", 1)),
                 journal_lines=int(values.get("journal_lines", 0)),
             )

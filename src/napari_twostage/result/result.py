@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from napari_twostage.method.tiling import Tile
     from napari_twostage.models.card import LabelClass
     from napari_twostage.result.findings import Finding
+    from napari_twostage.result.tally_files import TallyFiles
     from napari_twostage.result.uncertainty_map import UncertaintyMap
     from napari_twostage.result.writer_lock import Owner
 
@@ -154,6 +155,12 @@ class Result:
     def classes(self) -> tuple[LabelClass, ...]:
         """Classes of the labels; 0 is the background."""
         return self.card.classes
+
+    @property
+    def least_object_um2(self) -> float:
+        """Least area of objects in square micrometres: the one asked for, or the model's."""
+        asked = self.record.least_object_um2
+        return self.card.least_object_um2 if asked is None else asked
 
     @property
     def coarse_grid(self) -> Grid:
@@ -358,6 +365,11 @@ class Result:
     def uncertainty_map(self) -> UncertaintyMap:
         """Mean uncertainty of small cells: small enough to view a whole slide."""
         return self._files.scores.uncertainty_map
+
+    @property
+    def tallies(self) -> TallyFiles:
+        """Measurements of blocks that were kept; see `measure.tallies`."""
+        return self._files.tallies
 
     def update_pyramid(self) -> None:
         """Rebuild, in memory, the levels of `labels` that a killed run left out of date."""

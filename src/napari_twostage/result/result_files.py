@@ -32,6 +32,7 @@ from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
 from napari_twostage.result.record import FILE as RECORD
 from napari_twostage.result.record import Record, read_record, write_record
+from napari_twostage.result.tally_files import TallyFiles
 from napari_twostage.result.tile_log import TileLog
 from napari_twostage.result.tile_scores import TileScores
 from napari_twostage.result.writer_lock import FILE as LOCK
@@ -80,6 +81,7 @@ class ResultFiles:
         self.log.expect_lines(record.journal_lines)
         self._show_log()
         self.edits = Edits(path / "undo", self.store, self.log)
+        self.tallies = TallyFiles(path, self.log, self.layout.card.tile_px)
         self.store.mark_stale(self.log.stale_tiles, self.log.stale_windows)
         self.lock = WriterLock(path)
         self._tidied = False
@@ -113,7 +115,7 @@ class ResultFiles:
         elif record != self.record:
             before, now = self.record.as_dict(), record.as_dict()
             runs = tuple(run for run in now["runs"] if run not in before["runs"])
-            self.log.record(RecordGrown(now.get("tissue"), runs))
+            self.log.record(RecordGrown(now.get("tissue"), runs, now.get("least_object_um2")))
         self.log.commit()
         record = replace(record, journal_lines=self.log.lines)
         write_record(self.path, record)

@@ -176,6 +176,12 @@ class RunWriter:
         if moved != record.slide:
             self._files.write_record(replace(record, slide=moved))
 
+    def record_least_object(self, area_um2: float) -> None:
+        """Put the least area of objects into the record, in square micrometres."""
+        with self.writing():
+            record = replace(self._files.record, least_object_um2=area_um2)
+            self._files.write_record(record)
+
     def writing(self) -> AbstractContextManager[None]:
         """Be the one writer of the folder; see `ResultFiles.writing`."""
         return self._files.writing()

@@ -255,7 +255,7 @@ class ChunkFiles:
             return None
         shape, dtype = self._array.chunks, self._array.dtype
         pixels = bytearray(prod(shape) * dtype.itemsize)
-        if _frame_size(data) != len(pixels):
+        if frame_size(data) != len(pixels):
             raise DamagedFileError(self._files.path_of(index))
         if self._is_elsewhere(data, index):
             raise DamagedFileError(self._files.path_of(index), "it belongs to another place")
@@ -266,7 +266,7 @@ class ChunkFiles:
         return np.frombuffer(pixels, dtype).reshape(shape)
 
 
-def _frame_size(data: bytes) -> int:
+def frame_size(data: bytes) -> int:
     """Size of the content that the header of a zstd frame states (RFC 8878); 0 if it does not."""
     if data[:4] != _MAGIC or len(data) < _SHORTEST_HEADER:
         return 0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from napari_twostage.session.events import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+SETTLED_S = 1.0
+"""Seconds of a task before its time left is estimated."""
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class ProgressMeter:
 
     def __init__(self, changed: Callable[[Progress | None], None]) -> None:
         self._changed = changed
-        self._watch = Stopwatch()
+        self._watch, self._task_watch = Stopwatch(), Stopwatch()
         self._run: Progress | None = None
         self._task: Progress | None = None
 
@@ -90,7 +93,12 @@ class ProgressMeter:
         self._changed(self.current)
 
     def show_task(self, progress: Progress) -> None:
-        """Set the progress of the task beside the run."""
+        """Set the progress of the task beside the run, and estimate the time left."""
+        if self._task is None or self._task.stage != progress.stage:
+            self._task_watch = Stopwatch()
+        seconds, share = self._task_watch.seconds(), progress.share
+        if seconds > SETTLED_S and share > 0:
+            progress = replace(progress, seconds_left=seconds / share * (1 - share))
         self._task = progress
         self._changed(self.current)
 

@@ -39,6 +39,8 @@ def script(seg: Segmentation) -> str:
         options.append(f"uncertainty={parameters.uncertainty!r}")
     if (region := parameters.region) is not None:
         options.append(f"region=ts.Box{tuple(region.as_list())}")
+    if record.least_object_um2 is not None:
+        options.append(f"least_object_um2={record.least_object_um2!r}")
     lines += [
         f"model = ts.load_model({record.model.source!r})",
         f"seg = ts.segment(slide, model, {str(seg.path)!r}, {', '.join(options)})",

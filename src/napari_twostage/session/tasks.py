@@ -242,7 +242,7 @@ def measure(seg: Segmentation, job: Job) -> Iterator[object]:
     def report(done: float) -> None:
         job.report(Progress("measure", done, 1))
 
-    yield Measured(areas(seg, count_objects=True, progress=report))
+    yield Measured(areas(seg, progress=report))
 
 
 def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from concurrent.futures import Future
     from typing import Any
 
 
+Item = TypeVar("Item")
 Value = TypeVar("Value")
+
+MOST_THREADS = 8
+"""Threads of `in_order`: more wait for the interpreter's lock."""
 
 _garbage = threading.local()
 
@@ -76,3 +83,28 @@ class shared_property(cached_property[Value]):  # noqa: N801 - used as a decorat
                 return self
             with self._making:
                 return super().__get__(instance, owner)
+
+
+def in_order(
+    function: Callable[[Item], Value], items: Iterable[Item], *, ahead: int = 2
+) -> Generator[Value, None, None]:
+    """Call a function for each item in threads, a bounded number ahead; yield results in order.
+
+    Parameters
+    ----------
+    function : callable
+        Called from as many threads as there are processors, up to `MOST_THREADS`.
+    items : iterable
+        Arguments, one for each call.
+    ahead : int
+        Results for each thread that may wait for the consumer.
+    """
+    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    waiting: deque[Future[Value]] = deque()
+    with pool(threads, "in-order", drop_waiting=True) as workers:
+        for item in items:
+            waiting.append(workers.submit(function, item))
+            if len(waiting) > threads * ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

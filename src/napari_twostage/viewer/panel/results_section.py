@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXPORT_FORMATS = {
     "Objects for QuPath (*.geojson)": ".geojson",
     "Objects for QuPath, compressed (*.geojson.gz)": ".geojson.gz",
+    "Objects as GeoParquet (*.parquet)": ".parquet",
     "Labels as OME-Zarr (*.ome.zarr)": ".ome.zarr",
     "Labels as OME-TIFF (*.ome.tif)": ".ome.tif",
     "Areas per class (*.areas.csv)": ".areas.csv",
@@ -79,7 +80,7 @@ class ResultsSection(Section):
         note = _note(session, has_result=has_result)
         self._note.setVisible(bool(note))
         self._note.setText(note)
-        total = sum(entry.objects or 0 for entry in session.tally or [])
+        total = sum(entry.objects for entry in session.tally or [])
         self.set_status(f"{total:,} objects" if session.tally else "")
 
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
@@ -99,12 +100,7 @@ class ResultsSection(Section):
         known = {entry.value: entry for entry in tally or []}
         for value, row in self._rows.items():
             entry = known.get(value)
-            row.set_detail(
-                f"{entry.area_mm2:.3g} mm² · {100 * entry.tissue_fraction:.1f} % · "
-                f"{entry.objects:,} objects"
-                if entry
-                else ""
-            )
+            row.set_detail("" if entry is None else _described(entry))
 
     def _toggle(self, value: int, visible: bool) -> None:
         if self._host.layers is not None:
@@ -120,7 +116,9 @@ class ResultsSection(Section):
         )
         if name:
             ending = EXPORT_FORMATS.get(chosen, "")
-            known = name.lower().endswith((*EXPORT_FORMATS.values(), ".ome.tiff", ".csv"))
+            known = name.lower().endswith(
+                (*EXPORT_FORMATS.values(), ".ome.tiff", ".geoparquet", ".csv")
+            )
             self._host.do(lambda: session.export(name if known else name + ending))
 
     def _copy(self) -> None:
@@ -146,13 +144,23 @@ class ResultsSection(Section):
         window.deleteLater()
 
 
+def _described(area: ClassArea) -> str:
+    parts = [
+        f"{area.area_mm2:.3g} mm²",
+        f"{100 * area.tissue_fraction:.1f} %",
+        f"{area.objects:,} objects",
+    ]
+    return " · ".join(parts)
+
+
 def _note(session: Session, *, has_result: bool) -> str:
-    """Line above the buttons; empty if the measurements are of a whole result."""
+    """Line above the buttons: what measurements leave out; empty if that is nothing."""
     if not has_result:
         return "There is no result yet."
     missing = session.missing
     if session.tally:
-        return f"Only of what is done ({missing})." if missing else ""
+        notes = [f"{one.name}: {one.describe_left_out()}." for one in session.tally if one.left_out]
+        return " ".join([*notes, f"Only of what is done ({missing})."] if missing else notes)
     if missing:
         return f"Not complete ({missing}): measurements and exports show what is done."
     return "Measure to see areas and counts."

@@ -1,0 +1,126 @@
+"""Measuring while a run goes on: each block once the run has nothing more to do there.
+
+Blocks are measured in a thread of their own, from labels that were just written and are still in
+the system's cache. After the run, areas and objects are there at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from napari_twostage.errors import TwoStageError
+from napari_twostage.measure.blocks import block_rows, tiles_of
+from napari_twostage.measure.tallies import tally
+from napari_twostage.method.selection import NOTHING, Plan
+from napari_twostage.method.steps import (
+    ChipFailed,
+    ChipRefined,
+    CoarsePassStarted,
+    CoarseWindowDone,
+    TilesSelected,
+)
+from napari_twostage.utils.threads import pool
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.method.selection import Selection
+    from napari_twostage.method.steps import Step
+    from napari_twostage.result.result import Result
+
+log = logging.getLogger(__name__)
+
+
+class Tallier:
+    """Measures the blocks of a result during a run; a context, at whose end all are measured.
+
+    A run that is stopped leaves what is not measured yet to whoever asks for it. So does a run
+    on a cluster, whose labels are written by other machines.
+
+    Parameters
+    ----------
+    result : Result
+        Result that the run writes.
+    wanted : Selection or Plan
+        Tiles that the run is to refine.
+    """
+
+    def __init__(self, result: Result, wanted: Selection | Plan) -> None:
+        self._result = result
+        selection = wanted.selection if isinstance(wanted, Plan) else wanted
+        self._left = np.full(result.tiles.shape, True)
+        """Tiles that the run may still change."""
+        self._selected = selection == NOTHING
+        """Whether it is known which tiles are to be refined."""
+        self._waiting = [box for row in block_rows(result) for box in row]
+        self._pool: AbstractContextManager[ThreadPoolExecutor] = pool(1, "tally", drop_waiting=True)
+        self._measured: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        self._worker = self._pool.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            for future in self._measured:
+                future.result()
+        self._pool.__exit__(kind, error, trace)
+
+    def take(self, step: Step) -> None:
+        """Take a step that is written, and have measured what it leaves complete."""
+        match step:
+            case CoarsePassStarted() if self._selected:
+                self._left = self._unseen()
+                self._measure_complete()
+            case CoarseWindowDone(core=core) if self._selected:
+                place = tiles_of(self._result, self._result.layout.fine_box(core))
+                self._left[place.slices] = False
+                self._measure_complete(place)
+            case TilesSelected(plan=plan):
+                self._selected = True
+                self._left[:] = False
+                for tile in plan.tiles:
+                    self._left[tile] = True
+                self._measure_complete()
+            case ChipRefined(chip=chip) | ChipFailed(chip=chip):
+                for tile in chip.tiles:
+                    self._left[tile] = False
+                self._measure_complete(
+                    tiles_of(self._result, chip.core.clip(self._result.grid.shape))
+                )
+
+    def _unseen(self) -> np.ndarray:
+        """Tiles of the windows that stage 1 is still to see."""
+        side = self._result.card.coarse_core_px // self._result.card.coarse_tile_px
+        left = self._result.windows_left.repeat(side, 0).repeat(side, 1)
+        rows, columns = self._left.shape
+        return left[:rows, :columns].copy()
+
+    def _measure_complete(self, near: Box | None = None) -> None:
+        """Have blocks measured that are complete; only those that touch some tiles, if given."""
+        states = None
+        for box in list(self._waiting):
+            tiles = tiles_of(self._result, box).grow(1).clip(self._left.shape)
+            if near is not None and not tiles.intersect(near).area:
+                continue
+            if not self._left[tiles.slices].any():
+                self._waiting.remove(box)
+                states = self._result.states if states is None else states
+                self._measured.append(self._worker.submit(self._measure, box, states))
+
+    def _measure(self, box: Box, states: np.ndarray) -> None:
+        try:
+            tally(self._result, box, states)
+        except (OSError, TwoStageError):  # met again by whoever reads it
+            log.debug("%s: %s is not measured", self._result.path, box, exc_info=True)

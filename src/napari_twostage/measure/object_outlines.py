@@ -1,0 +1,162 @@
+"""Outlines of the objects of a result, traced block by block in threads.
+
+The objects are known before: what of a block belongs to which, with small holes filled. An object
+within one block is traced there. The parts of one that crosses blocks are joined once the last
+block that it reaches was traced.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from napari_twostage.errors import SegmentationError
+from napari_twostage.measure.blocks import block_rows, read_block
+from napari_twostage.measure.outlines import joined, trace
+from napari_twostage.measure.regions import concatenated
+from napari_twostage.measure.runs import connect, find_runs, number_regions
+from napari_twostage.utils.threads import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+    from shapely import Polygon
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.measure.blocks import ProgressCallback
+    from napari_twostage.measure.objects import ObjectScan
+    from napari_twostage.measure.regions import Regions
+    from napari_twostage.measure.runs import Runs
+
+    Numbers = NDArray[np.int64]
+    Polygons = NDArray[np.object_]
+
+Made = TypeVar("Made")
+
+SHARE_OF_SEARCH = 0.2
+"""Share of the work that is the search for objects; the rest is tracing."""
+
+
+def outline_objects(
+    scan: ObjectScan,
+    make: Callable[[Regions, Polygons], Made],
+    progress: ProgressCallback = lambda _: None,
+) -> Iterator[Made]:
+    """Find all objects and trace their outlines.
+
+    Parameters
+    ----------
+    scan : ObjectScan
+        A search with members, not yet begun.
+    make : callable
+        Is given some objects, and their outlines: an array of polygons in pixel edges (x, y) of the
+        fine grid, without points on straight lines. Called in threads.
+    progress : callable
+        Called with the share done, in [0, 1], after each block.
+
+    Yields
+    ------
+    Made
+        Results of `make`, in an order that does not depend on threads. Each object is in one.
+    """
+    found = [
+        objects.regions for objects in scan.objects(lambda done: progress(SHARE_OF_SEARCH * done))
+    ]
+    tracer = _Tracer(scan, concatenated(found), make)
+    waiting: defaultdict[int, list[Polygon]] = defaultdict(list)
+    done, plane = 0, scan.result.grid.box.area
+    with closing(in_order(tracer.trace, tracer.blocks)) as traced:
+        for number, block in enumerate(traced):
+            if block.made is not None:
+                yield block.made
+            for item, part in zip(block.crossing.tolist(), block.parts, strict=True):
+                waiting[item].append(part)
+            whole = [item for item in waiting if tracer.last[item] == number]
+            if whole:
+                outlines = np.array([joined(waiting.pop(item)) for item in whole])
+                yield make(tracer.objects.take(np.array(whole)), outlines)
+            done += tracer.blocks[number].box.area
+            progress(SHARE_OF_SEARCH + (1 - SHARE_OF_SEARCH) * done / plane)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block, and the object of each of its regions, from 1; 0 for none."""
+
+    box: Box
+    object_of: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Traced(Generic[Made]):
+    """Outlines of a block."""
+
+    made: Made | None
+    """Of the objects within the block; None if there are none."""
+    crossing: Numbers
+    """Object of each part of one that crosses blocks."""
+    parts: Polygons
+
+
+class _Tracer(Generic[Made]):
+    """Traces the objects of one block at a time."""
+
+    def __init__(
+        self, scan: ObjectScan, objects: Regions, make: Callable[[Regions, Polygons], Made]
+    ) -> None:
+        self.objects = objects
+        self._scan = scan
+        self._make = make
+        rows = block_rows(scan.result)
+        boxes = [box for row in rows for box in row]
+        self.blocks = [_Block(box, part) for box, part in zip(boxes, scan.members, strict=True)]
+        height, width, columns = rows[0][0].height, rows[0][0].width, len(rows[0])
+        first = objects.top // height * columns + objects.left // width
+        self.last = (objects.bottom - 1) // height * columns + (objects.right - 1) // width
+        """Number of the last block that each object reaches."""
+        self._within = first == self.last
+
+    def trace(self, block: _Block) -> _Traced[Made]:
+        """Trace all objects of a block."""
+        if not block.object_of.any():
+            return _Traced(None, np.zeros(0, np.int64), np.zeros(0, object))
+        runs = find_runs(read_block(self._scan.result, block.box, self._scan.states))
+        regions = number_regions(runs)
+        if regions.max() + 1 != len(block.object_of):
+            raise SegmentationError(
+                f"the labels of {self._scan.result.path} changed while they were exported; "
+                "export again once the run has ended"
+            )
+        item = block.object_of[regions]
+        part = _parts(runs, item)
+        polygons = trace(runs.paint(part), top=block.box.top, left=block.box.left)
+        owner = np.zeros(len(polygons), np.int64)
+        owner[part[part > 0] - 1] = item[part > 0] - 1
+        within = self._within[owner]
+        made = None
+        if within.any():
+            made = self._make(self.objects.take(owner[within]), polygons[within])
+        return _Traced(made, owner[~within], polygons[~within])
+
+
+def _parts(runs: Runs, item: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Number the connected parts of objects in a block from 1, by run; 0 is no object.
+
+    Holes that are filled are parts of an object, so runs of one object may lie side by side.
+    """
+    beside = np.flatnonzero((item[1:] == item[:-1]) & (runs.column[1:] > 0))
+    touching = item[runs.above] == item[runs.below]
+    number = connect(
+        len(item),
+        np.concatenate([runs.above[touching], beside]),
+        np.concatenate([runs.below[touching], beside + 1]),
+    )
+    inside = item > 0
+    part = np.zeros(len(item), np.int32)
+    part[inside] = np.unique(number[inside], return_inverse=True)[1] + 1
+    return part

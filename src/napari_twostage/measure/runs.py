@@ -1,0 +1,143 @@
+"""Runs of equal labels in the rows of a block, and where runs of two rows touch.
+
+Objects of a slide are a few pixels to thousands of them: runs are several times fewer than
+pixels, and everything that is measured of a region adds up over its runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Shape
+
+    Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs of a block, row by row; every pixel is in one.
+
+    A contact is a stretch in which one run lies above one run of the next row. A contact begins
+    wherever a run begins in either row.
+    """
+
+    shape: Shape
+    begin: Numbers
+    """Flat index of the first pixel of each: (n,)."""
+    length: Numbers
+    """Pixels of each."""
+    value: NDArray[np.integer]
+    """Label of each."""
+    above: Numbers
+    """Upper run of each contact: (m,), row by row."""
+    below: Numbers
+    """Lower run of each contact."""
+    contact: Numbers
+    """Flat index of the first pixel of each contact, in the upper row."""
+    width: Numbers
+    """Pixels of each contact."""
+    begins_above: NDArray[np.bool_]
+    """Whether the upper run begins where the contact does. In this order these are all runs but
+    those of the last row."""
+    begins_below: NDArray[np.bool_]
+    """Whether the lower run begins there. These are all runs but those of the first row."""
+
+    @property
+    def row(self) -> Numbers:
+        """Row of each run."""
+        return self.begin // self.shape[1]
+
+    @property
+    def column(self) -> Numbers:
+        """First column of each run."""
+        return self.begin % self.shape[1]
+
+    def paint(self, values: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Image (height, width) in which every run has a value of its own."""
+        return np.repeat(values, self.length).reshape(self.shape)
+
+
+def find_runs(labels: NDArray[np.integer]) -> Runs:
+    """Find the runs of a block of labels and the contacts between them.
+
+    Parameters
+    ----------
+    labels : (height, width) int array
+        At least one pixel.
+
+    Examples
+    --------
+    >>> found = find_runs(np.array([[1, 1, 0], [1, 0, 0]]))
+    >>> found.value.tolist(), found.length.tolist()
+    ([1, 0, 1, 0], [2, 1, 1, 2])
+    >>> [list(pair) for pair in zip(found.above.tolist(), found.below.tolist())]
+    [[0, 2], [0, 3], [1, 3]]
+    """
+    height, width = labels.shape
+    starts = np.ones(labels.shape, bool)
+    np.not_equal(labels[:, 1:], labels[:, :-1], out=starts[:, 1:])
+    begin = np.flatnonzero(starts)
+    contact = np.flatnonzero(starts[:-1] | starts[1:])
+    begins_above = starts[:-1].ravel()[contact]
+    begins_below = starts[1:].ravel()[contact]
+    in_first_row = int(np.count_nonzero(starts[0]))
+    return Runs(
+        shape=(height, width),
+        begin=begin,
+        length=np.diff(begin, append=height * width),
+        value=labels.ravel()[begin],
+        above=np.cumsum(begins_above) - 1,
+        below=np.cumsum(begins_below) + (in_first_row - 1),
+        contact=contact,
+        width=np.diff(contact, append=(height - 1) * width),
+        begins_above=begins_above,
+        begins_below=begins_below,
+    )
+
+
+def connect(count: int, first: NDArray[np.integer], second: NDArray[np.integer]) -> Numbers:
+    """Number the groups of items that are connected by pairs.
+
+    Parameters
+    ----------
+    count : int
+        Items.
+    first, second : (m,) int array
+        Pairs of items.
+
+    Returns
+    -------
+    (count,) int array
+        Group of each item, from 0, in the order of each group's first item.
+
+    Examples
+    --------
+    >>> connect(4, np.array([0, 3]), np.array([2, 1])).tolist()
+    [0, 1, 0, 1]
+    """
+    from scipy.sparse import coo_array, csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    ones = np.ones(len(first))
+    if len(first) and (first[1:] >= first[:-1]).all():  # sorted already, as contacts are
+        rows = np.concatenate([[0], np.cumsum(np.bincount(first, minlength=count))])
+        graph = csr_array((ones, second, rows), shape=(count, count))
+    else:
+        graph = coo_array((ones, (first, second)), shape=(count, count)).tocsr()
+    numbers = connected_components(graph, directed=False)[1]
+    return np.asarray(numbers, np.int64)
+
+
+def number_regions(runs: Runs) -> Numbers:
+    """Number the regions of equal, edge-connected pixels; the region of each run, from 0.
+
+    Background is numbered too. Regions are in the order of their first pixel.
+    """
+    same = runs.value[runs.above] == runs.value[runs.below]
+    return connect(len(runs.begin), runs.above[same], runs.below[same])

@@ -1,0 +1,59 @@
+"""Seams between blocks: which regions go on across them, and the borders along them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_twostage.measure.regions import Borders
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int64]
+
+
+class Seam(NamedTuple):
+    """Regions that face each other across a straight line between pixels, one pair to a pixel."""
+
+    first: Numbers
+    """Regions above a horizontal line, or left of a vertical one."""
+    second: Numbers
+    """Regions below, or on the right."""
+    lies: bool
+    """Whether the line is horizontal."""
+
+
+def going_on(seam: Seam, value: Numbers) -> tuple[Numbers, Numbers]:
+    """Pairs of regions that are one: those of equal values; repeats of a pair are left out."""
+    first, second, _ = seam
+    same = value[first] == value[second]
+    same[1:] &= (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    return first[same], second[same]
+
+
+def borders_along(seam: Seam, value: Numbers) -> Borders:
+    """Borders of regions that face each other, pixel by pixel, with the turns on the line.
+
+    The turns are those of `regions._turns`: a border turns where the next pair of pixels has none,
+    or has another region on that side.
+
+    Parameters
+    ----------
+    seam : Seam
+        Regions on both sides.
+    value : (n,) int array
+        Label value of each region, one that no label has for the outside.
+    """
+    first, second, lies = seam
+    parts = value[first] != value[second]
+    turns = []
+    for side in (first, second):
+        on = value[side[1:]] == value[side[:-1]]
+        turn = ~(parts[1:] & parts[:-1] & on)
+        turns.append((np.append(turn, False) + np.append(False, turn).astype(np.int64))[parts])
+    first, second = first[parts], second[parts]
+    edges, none = np.ones(len(first), np.int64), np.zeros(len(first), np.int64)
+    across, along = (edges, none) if lies else (none, edges)
+    return Borders(first, second, across, along, *turns)

@@ -1,0 +1,77 @@
+"""Tables of a result's blocks: those that a run has kept, and the others measured now."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+from napari_twostage.measure.blocks import block_rows, is_near_tissue, read_block, refined_tiles
+from napari_twostage.measure.regions import BlockTable, tabulate
+from napari_twostage.utils.threads import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.measure.blocks import ProgressCallback
+    from napari_twostage.result.result import Result
+
+    States = NDArray[np.uint8]
+    """`TileState` of every tile: (rows, columns)."""
+    Row = list[tuple[Box, BlockTable]]
+
+
+def tables(
+    result: Result, states: States, progress: ProgressCallback = lambda _: None
+) -> Generator[Row, None, None]:
+    """Tables of all blocks, a row of blocks at a time.
+
+    Parameters
+    ----------
+    result : Result
+        Result to measure.
+    states : (rows, columns) uint8 array
+        `TileState` of every tile.
+    progress : callable
+        Called with the share done, in [0, 1], after each block.
+    """
+    rows, done = block_rows(result), 0
+    boxes = [box for row in rows for box in row]
+    with closing(in_order(lambda box: _table(result, box, states), boxes)) as measured:
+        for row in rows:
+            taken: Row = []
+            for box in row:
+                taken.append((box, next(measured)))
+                done += box.area
+                progress(done / result.grid.box.area)
+            yield taken
+
+
+def tally(result: Result, box: Box, states: States) -> None:
+    """Measure a block and keep its table in the result folder, unless it is there.
+
+    Blocks away from the tissue are not kept: they are measured as fast as they are read.
+    """
+    if not is_near_tissue(result, box, states):
+        return
+    stamp = result.tallies.stamp(box, states)
+    if result.tallies.read(box, stamp) is None:
+        result.tallies.write(box, stamp, _measured(result, box, states).to_bytes())
+
+
+def _table(result: Result, box: Box, states: States) -> BlockTable:
+    kept = None
+    if is_near_tissue(result, box, states):
+        kept = result.tallies.read(box, result.tallies.stamp(box, states))
+    if kept is not None:
+        with suppress(ValueError):  # of another version, or damaged
+            return BlockTable.from_bytes(kept, box.shape)
+    return _measured(result, box, states)
+
+
+def _measured(result: Result, box: Box, states: States) -> BlockTable:
+    labels = read_block(result, box, states)
+    return tabulate(labels, refined_tiles(result, box, states), result.tiles.tile_px)[2]

@@ -1,0 +1,112 @@
+"""Measurements of blocks, kept in the result folder for as long as they fit its labels.
+
+A block's file begins with a stamp of all that its labels follow from: the states of its tiles and
+of those beside them, and the edits that touch it. The slide and the model of a result never
+change, so equal stamps mean equal labels. A file that does not fit, or is damaged, is as good as
+none: everything here can be measured again.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import zlib
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numcodecs import zstd
+
+from napari_twostage.errors import TwoStageError
+from napari_twostage.io.files import read_file, write_file
+from napari_twostage.result.zarr_chunks import frame_size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.io.paths import Location
+    from napari_twostage.result.tile_log import TileLog
+
+log = logging.getLogger(__name__)
+
+FOLDER = "tallies"
+VERSION = 1
+"""Raised whenever what is measured changes."""
+_HEAD = struct.Struct("<4sI16s")
+_MAGIC = b"TSTY"
+_MOST_BYTES, _MOST_BYTES_A_PIXEL = 4096, 200
+"""Size beyond which measurements are taken for damage: twice that of a block of noise."""
+
+
+class TallyFiles:
+    """Files of measured blocks; a result by URL has none.
+
+    Parameters
+    ----------
+    path : Path or Url
+        The result folder.
+    log : TileLog
+        Its journal.
+    tile_px : int
+        Side of a tile, in pixels.
+    """
+
+    def __init__(self, path: Location, log: TileLog, tile_px: int) -> None:
+        self._folder = path / FOLDER if isinstance(path, Path) else None
+        self._log = log
+        self._tile_px = tile_px
+
+    def stamp(self, box: Box, states: NDArray[np.uint8]) -> bytes:
+        """Digest of all that the labels of a block follow from: 16 bytes.
+
+        Parameters
+        ----------
+        box : Box
+            Pixels of the block, on the fine grid.
+        states : (rows, columns) uint8 array
+            `TileState` of each tile of the slide.
+        """
+        cells = box.scaled(1 / self._tile_px)
+        near = cells.grow(1).clip(states.shape)
+        edits = [edit.number for edit in list(self._log.edits) if edit.box.intersect(box).area]
+        words = f"{VERSION} {box.as_list()} {near.as_list()} {edits}".encode()
+        return blake2b(words + states[near.slices].tobytes(), digest_size=16).digest()
+
+    def read(self, box: Box, stamp: bytes) -> bytes | None:
+        """Measurements of a block with this stamp; None if there are none."""
+        if self._folder is None:
+            return None
+        try:
+            content = read_file(self._folder / _name(box))
+        except OSError:
+            return None
+        head, packed = content[: _HEAD.size], content[_HEAD.size :]
+        if head != _HEAD.pack(_MAGIC, zlib.crc32(packed), stamp):
+            return None
+        if not 0 < frame_size(packed) <= _MOST_BYTES_A_PIXEL * box.area + _MOST_BYTES:
+            return None
+        try:
+            return bytes(zstd.decompress(packed))
+        except (RuntimeError, ValueError):
+            return None
+
+    def write(self, box: Box, stamp: bytes, data: bytes) -> None:
+        """Keep the measurements of a block; a disk that refuses is no trouble, only slow later."""
+        if self._folder is None:
+            return
+        packed = bytes(zstd.compress(data, 1))
+        try:
+            with suppress(FileExistsError):
+                self._folder.mkdir()
+            write_file(
+                self._folder / _name(box), _HEAD.pack(_MAGIC, zlib.crc32(packed), stamp) + packed
+            )
+        except (OSError, TwoStageError):
+            log.debug("%s: measurements of %s are not kept", self._folder, box, exc_info=True)
+
+
+def _name(box: Box) -> str:
+    return f"{box.top}.{box.left}"
