@@ -85,7 +85,12 @@ def likeness(
     -1 to 1; 0 if the pixels lie outside the range of those that they would cover. None if the
     windows hold nothing but noise, or cannot be read.
     """
-    windows = _windows(fine, coarse, step, places)
+    windows = [
+        window
+        for window in _windows(fine, coarse, step, places)
+        # tiles that the file omits show nothing
+        if coarse.has_all(window) and fine.has_all(_source(window, step))
+    ]
     if not windows:
         return None
     sources = [_source(window, step) for window in windows]
