@@ -155,6 +155,22 @@ def test_ventana_tiles_that_overlap_are_not_laid_side_by_side(
         open_slide(write_bif(picture(1024, 768), overlap=18))
 
 
+def test_trestle_tiles_that_overlap_are_not_laid_side_by_side(
+    tmp_path: Path, picture: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_twostage.slides.formats.find_spec", lambda _: None)
+    path = tmp_path / "a.tif"
+    for overlaps in ("0 0", "64 64 32 32"):
+        tifffile.imwrite(
+            path, picture(256, 256), photometric="rgb", tile=(128, 128), metadata=None,
+            software="MedScan", description=f"Objective Power=20;OverlapsXY={overlaps}",
+        )  # fmt: skip
+        if overlaps == "0 0":
+            open_slide(path, mpp=1.0)
+    with pytest.raises(SlideError, match=r"a.tif has overlapping tiles; install OpenSlide"):
+        open_slide(path, mpp=1.0)
+
+
 @pytest.mark.parametrize("unit", ["µm", "nm", "mm"])
 def test_ome_tiff_with_sub_ifds(write_ome: Write, picture: Make, unit: str) -> None:
     length = {"µm": 1, "nm": 1000, "mm": 0.001}[unit]

@@ -78,9 +78,17 @@ class LevelStack:
 
     def has_any(self, box: Box) -> bool:
         """Whether the file has a tile that meets a box of the level."""
+        return bool(self._present(box).any())
+
+    def has_all(self, box: Box) -> bool:
+        """Whether the file has every tile that meets a box of the level."""
+        return bool(self._present(box).all())
+
+    def _present(self, box: Box) -> NDArray[np.bool_]:
+        """Whether the file has each tile that meets a box: (planes, rows, columns)."""
         rows, columns = self.tile
         cells = box.scaled((1 / rows, 1 / columns)).slices
-        return any(plane.counts[:, *cells].all(axis=0).any() for plane in self.planes)
+        return np.stack([plane.counts[:, *cells].all(axis=0) for plane in self.planes])
 
     def read_tile(self, file: PositionedFile | RemoteFile, row: int, column: int) -> NDArray[Any]:
         """Read and decode one tile, cut to the level: (h, w, `channels`).
