@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import tifffile
 from tests.fakes import MPP, FakeModel, noise, noise_slide
 from tests.proofs.helpers import write_tiff
 
 from napari_twostage import segment
 from napari_twostage.engine.batch import TABLE, segment_all
+from napari_twostage.engine.checks import require_picture, same_tissue
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import (
     ClusterError,
@@ -26,7 +29,9 @@ from napari_twostage.errors import (
     TwoStageError,
 )
 from napari_twostage.method.selection import Selection
+from napari_twostage.result.record import Parameters, Record, TissueRecord
 from napari_twostage.slides import open_slide
+from napari_twostage.slides.picture import Picture
 
 SETTINGS: dict[str, Any] = {"tissue": False, "refine": "none"}
 
@@ -148,3 +153,41 @@ def test_a_batch_needs_a_folder(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("a file")
     with pytest.raises(StorageError, match="notes"):
         next(segment_all([tmp_path / "a"], FakeModel(), tmp_path / "notes", RunOptions()))
+
+
+@pytest.mark.parametrize(
+    ("made", "searched", "wanted", "same"),
+    [
+        (None, True, None, True),
+        (True, True, None, True),  # as version 0.1 did by default
+        (False, False, None, False),
+        (None, True, True, True),
+        (None, False, True, False),
+        (None, False, False, True),
+        (True, True, False, False),
+        (False, False, False, True),
+    ],
+)
+def test_a_search_for_tissue_is_gone_on_with_if_it_would_be_the_same(
+    made: bool | None, searched: bool, wanted: bool | None, same: bool
+) -> None:
+    found = TissueRecord(
+        searched=searched, bright_field=False, area_mm2=1, tiles=1, intensity_range=(0, 1)
+    )
+    parameters = Parameters(tissue=made, uncertainty="tent")
+    record = cast("Record", SimpleNamespace(parameters=parameters, tissue=found))
+    assert same_tissue(record, wanted) is same
+
+
+def test_a_scene_is_asked_for_by_name_or_number(tmp_path: Path) -> None:
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for name in ("left", "right"):
+            facts = {"axes": "YXS", "Name": name, "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+            tif.write(noise(40, 50), photometric="rgb", metadata=facts)
+    with open_slide(path, scene="right") as slide:
+        for choice in ("right", 1, None):
+            require_picture(slide, Picture(scene=choice))
+        for choice in ("left", 0):
+            with pytest.raises(SelectionError, match=f"scene = {choice!r} was asked for"):
+                require_picture(slide, Picture(scene=choice))

@@ -95,5 +95,6 @@ def test_planning_and_exporting(kind: str, made: ts.Segmentation, tmp_path: Path
 
 
 def test_values_that_are_no_text_of_a_path_are_paths() -> None:
-    with ts.open_slide(Path(sample_slide()), cache_bytes=np.int64(1 << 20)) as slide:
-        assert slide.mpp == (0.499, 0.499)
+    for cache_bytes in (0, np.int64(1 << 20)):
+        with ts.open_slide(Path(sample_slide()), cache_bytes=cache_bytes) as slide:
+            assert slide.mpp == (0.499, 0.499)

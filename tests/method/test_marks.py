@@ -62,10 +62,11 @@ def stroke(pixels: np.ndarray, pen: str, *, grain: float = 2.0) -> tuple[np.ndar
     return marked.clip(0, 255).astype(np.uint8), inside
 
 
+@pytest.mark.parametrize("grain", [0.0, 6.0])
 @pytest.mark.parametrize("pen", PENS)
-def test_a_stroke_is_left_out_and_the_tissue_beside_it_is_not(pen: str) -> None:
+def test_a_stroke_is_left_out_and_the_tissue_beside_it_is_not(pen: str, grain: float) -> None:
     pixels = tissue_pixels()
-    marked, inside = stroke(pixels, pen)
+    marked, inside = stroke(pixels, pen, grain=grain)
     before, after = looked_for(pixels), looked_for(marked)
     coarse = inside.reshape(100, 16, 100, 16).mean((1, 3))
     counted = coarse[after.measured].sum()

@@ -159,7 +159,9 @@ def test_scales_are_believed_unless_sizes_contradict_them(
 ) -> None:
     levels = [picture(512, 600), picture(256, 300)]
     folder = write_ngff(tmp_path / "a.zarr", map_planes(levels), "cyx", scales=scales)
-    assert open_slide(folder).factors[1] == (factor, factor)
+    slide = open_slide(folder)
+    assert slide.factors[1] == (factor, factor)
+    assert ["contradict" in notice for notice in slide.notices] == [True] * (scales[1] != 1.0)
 
 
 def map_planes(levels: list[np.ndarray]) -> list[np.ndarray]:

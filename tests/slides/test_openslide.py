@@ -12,6 +12,7 @@ from imagecodecs import jpeg8_decode, jpeg8_encode
 from tests.fakes import FakeModel
 
 import napari_twostage as ts
+from napari_twostage.cli.slide_info import describe_slide
 from napari_twostage.errors import MissingPixelSizeError, ReadError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.slides.openslide import open_with_openslide
@@ -205,6 +206,9 @@ def test_geojson_lies_where_qupath_shows_the_scanned_area(tmp_path, picture):
     assert corner == [700, 1100]
     slide = open_with_openslide(path, mpp=0.5)
     assert slide.bounds == Box.at(*corner[::-1], *size[::-1])
+    facts, lines = describe_slide(slide)
+    assert facts["bounds"] == slide.bounds.as_list()
+    assert any("from row 1,100, column 700; QuPath shows only these" in line for line in lines)
     seg = ts.segment(slide, FakeModel(), tmp_path / "a.zarr", region=slide.bounds, tissue=False)
     slide.close()
     again = ts.Segmentation.open(tmp_path / "a.zarr")  # the record has the bounds

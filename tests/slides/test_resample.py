@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_twostage.geometry import Box
-from napari_twostage.slides.resample import resample, source_box
+from napari_twostage.slides.resample import halved, resample, source_box
 
 steps = st.one_of(st.integers(1, 5).map(float), st.floats(0.2, 6))
 
@@ -92,3 +93,17 @@ def test_the_brightest_block_does_not_overflow() -> None:
     white = np.full((64, 64, 1), 65535, np.uint16)
     assert (resample(white, Box(0, 0, 1, 1), (64, 64)) == 65535).all()
     assert (resample(white.astype(np.uint8), Box(0, 0, 4, 4), (16, 16)) == 255).all()
+
+
+def test_averages_of_numbers_pass_over_nan() -> None:
+    pixels = np.arange(64, dtype=np.float32).reshape(8, 8, 1)
+    pixels[0, 0], pixels[:4, 4:] = np.nan, np.nan
+    got = resample(pixels, Box(0, 0, 2, 2), (4, 4))[..., 0]
+    expected = [
+        [np.nanmean(pixels[:4, :4]), np.nan],
+        [pixels[4:, :4].mean(), pixels[4:, 4:].mean()],
+    ]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    first, second = (next_level[..., 0] for next_level in islice(halved(pixels), 2))
+    np.testing.assert_allclose(second, expected, rtol=1e-6)
+    assert first[0, 0] == pytest.approx(np.nanmean(pixels[:2, :2]))

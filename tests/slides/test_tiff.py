@@ -155,6 +155,22 @@ def test_ventana_tiles_that_overlap_are_not_laid_side_by_side(
         open_slide(write_bif(picture(1024, 768), overlap=18))
 
 
+def test_trestle_tiles_that_overlap_are_not_laid_side_by_side(
+    tmp_path: Path, picture: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_twostage.slides.formats.find_spec", lambda _: None)
+    path = tmp_path / "a.tif"
+    for overlaps in ("0 0", "64 64 32 32"):
+        tifffile.imwrite(
+            path, picture(256, 256), photometric="rgb", tile=(128, 128), metadata=None,
+            software="MedScan", description=f"Objective Power=20;OverlapsXY={overlaps}",
+        )  # fmt: skip
+        if overlaps == "0 0":
+            open_slide(path, mpp=1.0)
+    with pytest.raises(SlideError, match=r"a.tif has overlapping tiles; install OpenSlide"):
+        open_slide(path, mpp=1.0)
+
+
 @pytest.mark.parametrize("unit", ["µm", "nm", "mm"])
 def test_ome_tiff_with_sub_ifds(write_ome: Write, picture: Make, unit: str) -> None:
     length = {"µm": 1, "nm": 1000, "mm": 0.001}[unit]
@@ -336,6 +352,23 @@ def test_a_damaged_tile_is_named_and_the_others_are_read(
             slide.read(Box(100, 100, 300, 300))
         np.testing.assert_array_equal(slide.read(Box(0, 0, 128, 512)), expected[:128])
         np.testing.assert_array_equal(slide.read(Box(128, 0, 512, 256)), expected[128:, :256])
+
+
+@pytest.mark.parametrize("padding", [b"", bytes(9000), b"\xff" * 9000])
+def test_padding_behind_a_jpeg_tile_is_no_damage(
+    tmp_path: Path, picture: Make, padding: bytes
+) -> None:
+    pixels = picture(128, 256)
+    tiles = [
+        imagecodecs.jpeg8_encode(pixels[:, x : x + 128].copy(), outcolorspace="rgb") + padding
+        for x in (0, 128)
+    ]
+    path = tmp_path / "padded.tif"
+    tifffile.imwrite(
+        path, iter(tiles), shape=pixels.shape, dtype=np.uint8, tile=(128, 128), metadata=None,
+        photometric="rgb", compression="jpeg",
+    )  # fmt: skip
+    np.testing.assert_array_equal(whole(open_slide(path, mpp=1.0)), tifffile.imread(path))
 
 
 @pytest.mark.parametrize(

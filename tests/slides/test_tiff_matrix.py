@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Make = Callable[..., np.ndarray]
 
+HAS_LIBVIPS = find_spec("pyvips") is not None
 PIECES: dict[str, dict[str, Any]] = {
     "tiles": {"tile": (64, 80)},
     "strips": {"rowsperstrip": 7},
@@ -56,7 +58,8 @@ def seen(slide: Slide) -> np.ndarray:
 
 def by_libvips(path: Path) -> np.ndarray:
     """Pixels (h, w, C) as libvips reads them."""
-    pyvips = pytest.importorskip("pyvips")
+    import pyvips
+
     pixels: np.ndarray = pyvips.Image.new_from_file(str(path)).numpy()
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
@@ -91,7 +94,11 @@ def test_every_layout(
         np.testing.assert_array_equal(whole(slide), pixels)
         np.testing.assert_array_equal(slide.read(Box(60, 75, 101, 163)), pixels[60:101, 75:163])
     np.testing.assert_array_equal(tifffile.imread(path), stored)
-    if codec not in {"zstd", "LZMA"} and (pieces, samples) != ("tiles", "RGB in planes"):
+    read_by_libvips = codec not in {"zstd", "LZMA"} and (pieces, samples) != (
+        "tiles",
+        "RGB in planes",
+    )
+    if HAS_LIBVIPS and read_by_libvips:
         np.testing.assert_array_equal(by_libvips(path), pixels)
 
 
@@ -139,7 +146,7 @@ def test_pixels_that_are_no_number_are_black_and_do_not_count(tmp_path: Path) ->
     assert slide.intensity_range == pytest.approx(np.percentile(good, (0.1, 99.9)), rel=1e-6)
     shown = seen(slide)
     assert not shown[:, :8].any()
-    assert shown[0, 60:62, 0].tolist() == [255, 0]
+    assert shown[0, 60:62, 0].tolist() == [0, 0]
     assert shown[-1, -1].tolist() == [255] * 3
     halved = slide.read_at(Box(0, 0, 32, 32), (2.0, 2.0))[..., 0]
     blocks = values.reshape(32, 2, 32, 2).swapaxes(1, 2).reshape(32, 32, 4)

@@ -614,3 +614,29 @@ def test_a_slide_far_from_the_models_pixel_size_is_warned_of(open_window, mpp, s
     shown = " ".join(label.text() for label in window.panel.model_section.findChildren(QLabel))
     assert ("labels may be poor" in shown) == (said is not None)
     assert said is None or said in shown
+
+
+def test_the_search_for_tissue_is_a_choice_and_follows_the_session(window) -> None:
+    session, search = window.panel.session, window.panel.coarse_section.search
+    window.use(FakeModel())
+    for words, tissue in (("automatic", None), ("tissue only", True), ("whole slide", False)):
+        session.set_options(tissue_only=tissue)
+        window.panel.coarse_section.show_session(session)
+        assert search.value == words
+    search.value = "automatic"
+    assert session.options.tissue is None
+    search.value = "tissue only"
+    assert session.options.tissue is True
+    search.value = "whole slide"
+    assert session.options.tissue is False
+
+
+def test_what_is_expected_of_a_slide_without_objects_is_not_shown(open_window) -> None:
+    window = open_window()
+    window.viewer.add_image(np.zeros((90, 90, 3), np.uint8), rgb=True, name="black", **UM)
+    window.use(FakeModel())
+    window.press("run_coarse")
+    window.settle()
+    text = window.part("plan_summary").text()
+    assert "found no objects" in text
+    assert "Dice" not in text

@@ -42,8 +42,10 @@ def describe_slide(slide: Slide) -> tuple[dict[str, Any], list[str]]:
             f"{box.left:,}; QuPath shows only these"
         )
     if len(slide.scenes) > 1:
+        scans = [number for number, scene in enumerate(slide.scenes) if scene.scan]
+        read = scans[0] if slide.picture.scene is None and scans else slide.picture.scene
         lines += [
-            f"scene      {_scene_line(number, scene, number == slide.picture.scene)}"
+            f"scene      {_scene_line(number, scene, number == read)}"
             for number, scene in enumerate(slide.scenes)
         ]
     lines += [f"channel    {_channel_line(n, name)}" for n, name in enumerate(slide.channel_names)]

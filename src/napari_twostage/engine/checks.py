@@ -133,10 +133,13 @@ def require_same(path: Location, record: Record, slide: Slide, wanted: Parameter
 
 
 def same_tissue(record: Record, wanted: bool | None) -> bool:
-    """Whether a result was made as `RunOptions.tissue` asks; None takes what there is."""
+    """Whether a result was made as `RunOptions.tissue` asks.
+
+    None goes on with a search in a dark field, too, which version 0.1 made by default.
+    """
     made_with = record.parameters.tissue
     if wanted is None or made_with == wanted:
-        return True
+        return made_with is not False or wanted is False
     return made_with is None and record.tissue is not None and record.tissue.searched == wanted
 
 

@@ -33,10 +33,14 @@ RIM_UM = 32.0
 """which is so many micrometres wide."""
 SMOOTH = 0.1
 """Most that the density of ink varies: its standard deviation over its mean."""
+NOISE, DENSEST = 3.0, 1.4
+"""Standard deviation of noise, in grey levels, and density beyond which there is only noise."""
 LEAST_SHARE = 0.1
 """Share of a pixel beside ink from which on it counts as ink."""
 LEAST_UM2 = 2_000.0
 """Square micrometres of the smallest mark: a dot of 50 µm."""
+COARSEST_MPP = 2.5
+"""Micrometres per pixel beyond which a slide does not show the texture of tissue."""
 FIELDS = 12
 """Fields in which a mark is read at `FIELD_MPP`, micrometres per pixel, the size of cell parts."""
 FIELD_MPP = 1.0
@@ -64,8 +68,18 @@ def density(pixels: NDArray[np.floating], glass: NDArray[np.floating]) -> NDArra
     return np.asarray(-np.log10((pixels / glass).clip(1 / 255, 1)), dtype=np.float32)
 
 
+def peak_density(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Largest density of the three channels: (H, W, 3) to (H, W)."""
+    peak = np.maximum(channels[..., 0], channels[..., 1])  # four times as fast as max(axis=-1)
+    return np.asarray(np.maximum(peak, channels[..., 2]))
+
+
 def find_ink(
-    slide: Slide, pixels: NDArray[np.float32], grid: Grid, glass: NDArray[np.float32]
+    slide: Slide,
+    pixels: NDArray[np.float32],
+    channels: NDArray[np.float32],
+    grid: Grid,
+    glass: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
     """Find strokes of a pen on an overview.
 
@@ -73,8 +87,8 @@ def find_ink(
     ----------
     slide : Slide
         Slide of the overview; a few fields of it are read.
-    pixels : (H, W, 3) float32 array
-        Overview in [0, 1].
+    pixels, channels : (H, W, 3) float32 array
+        Overview in [0, 1], and its `density`.
     grid : Grid
         Grid of the overview.
     glass : (3,) float32 array
@@ -83,12 +97,13 @@ def find_ink(
     Returns
     -------
     (H, W) bool array
+        False everywhere on a slide whose pixels are too large to show texture.
     """
-    channels = density(pixels, glass)
-    peak = channels.max(axis=-1)
-    coloured = _of_ink(channels) & (peak >= RIM_DENSITY)
-    cores = coloured & (peak >= THIN_DENSITY) & (_variation(peak) <= SMOOTH)
+    peak = peak_density(channels)
     ink = np.zeros(peak.shape, bool)
+    if min(slide.mpp) > COARSEST_MPP:
+        return ink
+    cores = _of_ink(channels, (peak >= THIN_DENSITY) & (_variation(peak) <= SMOOTH))
     numbers, _ = ndimage.label(cores, structure=np.ones((3, 3)))
     areas = np.bincount(numbers.ravel()) * grid.pixel_area_um2
     for number, place in enumerate(ndimage.find_objects(numbers), start=1):
@@ -103,22 +118,24 @@ def find_ink(
         return ink
     # and the rim, but not the stained tissue of the same hue that ink may touch
     steps = max(1, round(RIM_UM / min(grid.mpp)))
-    whole = ndimage.binary_dilation(ink, np.ones((3, 3)), iterations=steps, mask=ink | coloured)
-    return np.asarray(whole | _partly(whole, pixels))
+    square = np.ones((3, 3))
+    rim = ndimage.binary_dilation(ink, square, iterations=steps) & (peak >= RIM_DENSITY)
+    of_ink = _of_ink(channels, rim) | ink
+    whole = ndimage.binary_dilation(ink, square, iterations=steps, mask=of_ink)
+    near = Box.around(whole).grow(4).clip(whole.shape).slices
+    whole[near] |= _partly(whole[near], pixels[near])
+    return np.asarray(whole)
 
 
 def _partly(ink: NDArray[np.bool_], pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Pixels beside ink that are ink in part: their colour lies between it and the next ones'."""
     near = ndimage.binary_dilation(ink, np.ones((3, 3)))
-    ring = near & ~ink
-    rows, columns = np.nonzero(ring)
-    covered, bare = (_mean_around(mask, pixels)[rows, columns] for mask in (ink, ~near))
+    place = np.nonzero(near & ~ink)
+    covered, bare = (_mean_around(mask, pixels)[place] for mask in (ink, ~near))
     change = covered - bare
-    share = ((pixels[rows, columns] - bare) * change).sum(-1) / np.maximum(
-        (change**2).sum(-1), 1e-6
-    )
+    share = ((pixels[place] - bare) * change).sum(-1) / np.maximum((change**2).sum(-1), 1e-6)
     partly = np.zeros(ink.shape, bool)
-    partly[rows, columns] = share > LEAST_SHARE
+    partly[place] = share > LEAST_SHARE
     return partly
 
 
@@ -129,15 +146,16 @@ def _mean_around(mask: NDArray[np.bool_], pixels: NDArray[np.float32]) -> NDArra
     return np.asarray(total / np.maximum(weight, 1e-6)[..., None], dtype=np.float32)
 
 
-def _of_ink(channels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Pixels with the hue of blue, green, red or black pen."""
-    red, green, blue = np.moveaxis(channels, -1, 0)
+def _of_ink(channels: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of a mask that have the hue of blue, green, red or black pen."""
+    red, green, blue = found = channels[where].T
     is_blue = (blue < 0.35 * red) & (green < 0.8 * red)
     is_green = (green < 0.6 * red) & (green < blue)
     is_red = (red < 0.3 * green) & (blue > 0.6 * green)
-    spread = channels.max(axis=-1) - channels.min(axis=-1)
-    is_black = spread < GREY * channels.mean(axis=-1)
-    return is_blue | is_green | is_red | is_black
+    is_black = np.ptp(found, axis=0) < GREY * found.mean(axis=0)
+    mask = where.copy()
+    mask[where] = is_blue | is_green | is_red | is_black
+    return mask
 
 
 def _variation(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -171,16 +189,19 @@ def _is_smooth(
 
 
 def _roughness(pixels: NDArray[np.uint8], glass: NDArray[np.float32]) -> float:
-    """Standard deviation of the densities of a field, over the largest mean of a channel."""
-    channels = density(pixels / np.float32(255), glass).reshape(-1, 3)
-    return float(channels.std(axis=0).max() / max(channels.mean(axis=0).max(), 1e-6))
+    """Standard deviation of the densities of a field beyond noise, over the largest mean of them.
+
+    Noise of a camera or of JPEG, `NOISE` grey levels, is `NOISE` / (level × ln 10) in density.
+    """
+    levels = np.maximum(pixels.reshape(-1, 3).astype(np.float32), 1)
+    channels = np.minimum(density(levels / 255, glass), DENSEST)
+    noise = (NOISE / (levels * np.log(10))) ** 2
+    rough = (channels.var(axis=0) - noise.mean(axis=0)).clip(0).max() ** 0.5
+    return float(rough / max(channels.mean(axis=0).max(), 1e-6))
 
 
 def grey_lines(
-    numbers: NDArray[np.int32],
-    pixels: NDArray[np.float32],
-    grid: Grid,
-    glass: NDArray[np.float32],
+    numbers: NDArray[np.int32], channels: NDArray[np.float32], grid: Grid
 ) -> NDArray[np.bool_]:
     """Whether each region of a bright-field overview is long, thin and, as a whole, grey.
 
@@ -188,12 +209,10 @@ def grey_lines(
     ----------
     numbers : (H, W) int32 array
         Region of each pixel, from 1; 0 outside.
-    pixels : (H, W, 3) float32 array
-        Overview in [0, 1].
+    channels : (H, W, 3) float32 array
+        `density` of the overview.
     grid : Grid
         Grid of the overview.
-    glass : (3,) float32 array
-        RGB of empty glass.
 
     Returns
     -------
@@ -202,7 +221,6 @@ def grey_lines(
     """
     count = int(numbers.max()) + 1
     grey = np.zeros(count, bool)
-    channels = density(pixels, glass)
     sizes = np.maximum(np.bincount(numbers.ravel(), minlength=count), 1)
     means = np.stack(
         [

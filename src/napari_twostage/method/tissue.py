@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_twostage.errors import SlideError
-from napari_twostage.method.marks import density, find_ink, grey_lines
+from napari_twostage.method.marks import density, find_ink, grey_lines, peak_density
 from napari_twostage.method.overview import disk, overview_grid, read_overview
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def _lines_at(values: NDArray[np.float64], positions: NDArray[np.float64]) -> ND
     """Rows of an array at fractional positions, interpolated linearly."""
     before = np.minimum(positions.astype(np.intp), len(values) - 2)
     weight = (positions - before)[:, None]
-    return values[before] * (1 - weight) + values[before + 1] * weight
+    between: NDArray[np.float64] = values[before] * (1 - weight) + values[before + 1] * weight
+    return between
 
 
 def tissue_of(slide: Slide, *, search: bool | None = None) -> Tissue:
@@ -241,8 +242,9 @@ def _stained(slide: Slide, overview: Overview, grid: Grid) -> Masks:
     """Stained tissue on bright glass, the same with sharp edges, and what is dark but no tissue."""
     pixels, scanned = overview.pixels, ~overview.unscanned
     glass = np.percentile(pixels[scanned], 98, axis=0).clip(0.3).astype(np.float32)
-    ink = find_ink(slide, pixels, grid, glass) & scanned
-    peak = density(pixels, glass).max(axis=-1)
+    channels = density(pixels, glass)
+    ink = find_ink(slide, pixels, channels, grid, glass) & scanned
+    peak = peak_density(channels)
     signal = ndimage.gaussian_filter(peak, 1)
     looked_at = scanned & ~ink
     threshold = _threshold(signal[looked_at], MIN_DENSITY)
@@ -252,7 +254,7 @@ def _stained(slide: Slide, overview: Overview, grid: Grid) -> Masks:
     # On a small image, a speck is small relative to the image.
     kept = areas >= min(SMALLEST_UM2, 0.001 * mask.size * grid.pixel_area_um2)
     kept[0] = False
-    grey = grey_lines(numbers, pixels, grid, glass) & kept
+    grey = grey_lines(numbers, channels, grid) & kept
     if np.array_equal(grey, kept):  # nothing is stained: the image has no colours
         grey[:] = False
     left_out = ink | _sharp(grey[numbers], peak > threshold)

@@ -10,7 +10,7 @@ from napari_twostage.result.folder_names import SUFFIX
 if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
-    from napari_twostage.result.record import RunRecord
+    from napari_twostage.result.record import Record, RunRecord
 
 _ROUNDING = 1e-6
 """Tolerance in pixels; as in `Box.scaled`."""
@@ -33,7 +33,7 @@ def script(seg: Segmentation) -> str:
     record, parameters = seg.record, seg.record.parameters
     lines = ["import napari_twostage as ts", "", _open_slide(seg)]
     options = ['refine="none"', "progress=True"]
-    if parameters.tissue is not None:
+    if not _is_default_search(record):
         options.append(f"tissue={parameters.tissue}")
     if parameters.uncertainty != seg.card.uncertainty:
         options.append(f"uncertainty={parameters.uncertainty!r}")
@@ -55,6 +55,12 @@ def script(seg: Segmentation) -> str:
     exported = str(seg.path).removesuffix(SUFFIX) + ".geojson"
     lines.append(f"ts.export(seg, {exported!r})")
     return "\n".join(lines) + "\n"
+
+
+def _is_default_search(record: Record) -> bool:
+    """Whether `segment` would search for tissue alike without being asked."""
+    wanted, found = record.parameters.tissue, record.tissue
+    return wanted is None or (wanted and (found is None or found.bright_field))
 
 
 def _remark(run: RunRecord) -> str:

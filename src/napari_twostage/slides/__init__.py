@@ -231,7 +231,7 @@ def _open_by_extra(
     if found.reader == "czi":
         from napari_twostage.slides.czi import open_czi
 
-        return open_czi(path, mpp=mpp, picture=picture)
+        return open_czi(path, mpp=mpp, picture=picture, cache_bytes=cache_bytes)
     if found.reader == "bioio":
         from napari_twostage.slides.bioio_images import open_with_bioio
 

@@ -49,7 +49,7 @@ def given_cache_bytes(cache_bytes: object) -> int:
     SlideError
         If it is something else.
     """
-    real = isinstance(cache_bytes, Real) and cache_bytes not in (True, False)
+    real = isinstance(cache_bytes, Real) and not isinstance(cache_bytes, bool)
     number = float(cache_bytes) if real else -1.0  # type: ignore[arg-type]  # real is a number
     if not 0 <= number < 1 << 60:
         raise SlideError(

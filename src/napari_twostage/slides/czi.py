@@ -50,7 +50,9 @@ _WHITE = (1.0, 1.0, 1.0)
 _BLACK = (0.0, 0.0, 0.0)
 
 
-def open_czi(path: Path, *, mpp: Scale | None, picture: Picture) -> Slide:
+def open_czi(
+    path: Path, *, mpp: Scale | None, picture: Picture, cache_bytes: int = 256 << 20
+) -> Slide:
     """Open a CZI file.
 
     Parameters
@@ -60,16 +62,19 @@ def open_czi(path: Path, *, mpp: Scale | None, picture: Picture) -> Slide:
         Micrometres per pixel (y, x) of level 0; overrides the file's own.
     picture : Picture
         Scene, channel, focal plane and time point; the largest scene by default.
+    cache_bytes : int
+        Memory for decompressed tiles.
 
     Raises
     ------
     SlideError
         If it cannot be opened, states no pixel size, or a choice is needed.
     """
-    from pylibCZIrw.czi import CziReader
+    from pylibCZIrw.czi import CacheOptions, CacheType, CziReader
 
     try:
-        reader = CziReader(str(path))
+        cache = CacheOptions(CacheType.Standard, max_memory_usage=cache_bytes)
+        reader = CziReader(str(path), cache_options=cache)
     except Exception as error:  # its library's errors share no base class
         raise SlideError(
             f"{path.name} is no readable CZI file ({reason_of(error)}); copy it again"

@@ -87,13 +87,17 @@ def _read_header(path: Path) -> DicomFile | None:
 
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        # values are parsed when they are asked for
+        stated = {tag: header.get(tag) for tag in _TAGS}
     except Exception as error:  # damage raises whatever its parser's next line raises
-        raise SlideError(f"has an unreadable file {path.name} ({reason_of(error)})") from error
-    if header.get("SOPClassUID") != WHOLE_SLIDE:
+        raise SlideError(
+            f"has an unreadable file {path.name} ({reason_of(error)}); copy it again"
+        ) from error
+    if stated["SOPClassUID"] != WHOLE_SLIDE:
         return None
     return DicomFile(
         path,
-        str(header.get("SeriesInstanceUID", "")),
-        (str(header.get("StudyInstanceUID", "")), str(header.get("ContainerIdentifier", ""))),
-        "VOLUME" in (header.get("ImageType") or ()),
+        str(stated["SeriesInstanceUID"]),
+        (str(stated["StudyInstanceUID"]), str(stated["ContainerIdentifier"])),
+        "VOLUME" in (stated["ImageType"] or ()),
     )

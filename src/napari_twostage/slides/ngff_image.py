@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ import zarr
 from napari_twostage.errors import SlideError, TwoStageError, reason_of
 from napari_twostage.slides.channels import choose_channel, colour_channels
 from napari_twostage.slides.ngff_metadata import Multiscale, parse_multiscales
-from napari_twostage.slides.ngff_scenes import ImagePlace, find_images
+from napari_twostage.slides.ngff_scenes import ImagePlace, find_images, open_group
 from napari_twostage.slides.picture import COLOURS, Picture
 from napari_twostage.slides.planes import pixel_type
 from napari_twostage.slides.scenes import Scene, choose_scene, is_beside_scan
-from napari_twostage.slides.zarr_arrays import open_node, within_limits
+from napari_twostage.slides.zarr_arrays import within_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,21 @@ class NgffImage:
         """Rows and columns of each level."""
         y, x = self.plane
         return [(array.shape[y], array.shape[x]) for array in self.arrays]
+
+    @property
+    def notices(self) -> list[str]:
+        """What a user should know of how the metadata were understood."""
+        scales = self.metadata.scales
+        if scales is None:
+            return []
+        believed = all(
+            math.isclose(mine, part / full, rel_tol=1e-9)
+            for factor, scale in zip(self.factors, scales, strict=True)
+            for mine, part, full in zip(factor, scale, scales[0], strict=True)
+        )
+        if believed:
+            return []
+        return ["the scales of the levels contradict their sizes, which are believed"]
 
     @property
     def factors(self) -> tuple[Scale, ...]:
@@ -115,9 +131,10 @@ def choose_image(place: Location, picture: Picture) -> tuple[NgffImage, list[Sce
     SlideError
         If there is no such image, or it cannot be a slide.
     """
-    places = find_images(place)
+    root = open_group(place)
+    places = find_images(place, root.attrs.asdict())
     if len(places) == 1 and picture.scene is None:
-        return _open_image(place, places[0]), [], picture
+        return _open_image(place, places[0], root), [], picture
     scenes = _describe(place, places)
     try:
         number = choose_scene(picture.scene, scenes)
@@ -161,12 +178,12 @@ def _scene(root: Location, place: ImagePlace) -> Scene:
     )
 
 
-def _open_image(root: Location, place: ImagePlace) -> NgffImage:
+def _open_image(root: Location, place: ImagePlace, group: zarr.Group | None = None) -> NgffImage:
+    """Open an image; `group` is the root's, if it is open already."""
     folder = root / place.path if place.path else root
     name = f"{root.name}/{place.path}" if place.path else root.name
-    group = open_node(folder)
-    if not isinstance(group, zarr.Group):
-        raise SlideError(f"{name} is a zarr array, the group of an image was expected")
+    if group is None or place.path:
+        group = open_group(folder)
     metadata = parse_multiscales(group.attrs.asdict(), name)[place.number]
     return NgffImage(folder, metadata, tuple(_open_levels(group, metadata, name)))
 

@@ -50,6 +50,8 @@ class Multiscale:
     """Labels of the channels; empty if none are stated."""
     channel_colours: tuple[str, ...]
     """Colours of the channels, RRGGBB in hexadecimal digits; empty if none are stated."""
+    is_labels: bool
+    """Whether the pixels are labels, a segmentation of another image."""
 
     @property
     def mpp(self) -> Scale | None:
@@ -90,11 +92,6 @@ def parse_multiscales(attributes: Mapping[str, Any], name: str) -> list[Multisca
     """
     try:
         metadata = attributes.get("ome", attributes)
-        if "image-label" in metadata:
-            raise SlideError(
-                f"{name} holds labels, a segmentation, no picture; open the image that they "
-                "belong to, the folder that has this one under labels/"
-            )
         metadata["multiscales"][0]  # the format requires one at least
         return [_parse_one(metadata, one, name) for one in _items(metadata, "multiscales")]
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -130,6 +127,7 @@ def _parse_one(metadata: Mapping[str, Any], image: Mapping[str, Any], name: str)
         units=(units[y], units[x]) if units else (None, None),
         channel_names=tuple(shown(channel.get("label") or "") for channel in channels),
         channel_colours=tuple(shown(channel.get("color") or "") for channel in channels),
+        is_labels="image-label" in metadata,
     )
 
 

@@ -38,13 +38,15 @@ class ImagePlace:
     """Number among the images that the group describes."""
 
 
-def find_images(place: Location) -> list[ImagePlace]:
+def find_images(place: Location, attributes: Mapping[str, Any]) -> list[ImagePlace]:
     """List the images of an OME-Zarr folder.
 
     Parameters
     ----------
     place : Path or Url
         Folder of an image, of a well, of a plate, or one written by bioformats2raw.
+    attributes : mapping
+        Attributes of its group.
 
     Returns
     -------
@@ -58,7 +60,6 @@ def find_images(place: Location) -> list[ImagePlace]:
     TransferError
         If a URL cannot be reached.
     """
-    attributes = group_attributes(place)
     metadata = ome_part(attributes)
     if "plate" in metadata:
         found = list(_plate_images(place, metadata["plate"]))
@@ -87,18 +88,23 @@ def find_images(place: Location) -> list[ImagePlace]:
 
 
 def group_attributes(place: Location) -> dict[str, Any]:
-    """Attributes of a zarr group.
+    """Attributes of a zarr group; see `open_group`."""
+    return dict(open_group(place).attrs.asdict())
+
+
+def open_group(place: Location) -> zarr.Group:
+    """Open a zarr group.
 
     Raises
     ------
     SlideError
-        If there is no group.
+        If there is none.
     """
     if not isinstance(place, Url) and not place.exists():
         raise SlideError(f"{place} does not exist; check the path")
     node = open_node(place)
     if isinstance(node, zarr.Group):
-        return dict(node.attrs.asdict())
+        return node
     raise SlideError(
         f"{place.name} is a plain zarr array without OME metadata; open the folder of the image "
         "that it is a level of, or pass the array itself, with mpp=(y, x) in micrometres"

@@ -67,6 +67,7 @@ def open_ome_zarr(
     mpp: float | Scale | None = None,
     picture: Picture = WHOLE,
     cache_bytes: int = 256 << 20,
+    labels: bool = False,
 ) -> Slide:
     """Open the folder of an OME-Zarr image, or of several.
 
@@ -82,6 +83,8 @@ def open_ome_zarr(
         otherwise, or three as last axis), or RGBA (four as last axis).
     cache_bytes : int
         Memory for decoded chunks, which neighbouring windows share.
+    labels : bool
+        Whether labels, a segmentation of another image, may be opened.
 
     Returns
     -------
@@ -95,6 +98,11 @@ def open_ome_zarr(
     """
     path = locate(path)
     image, scenes, picture = choose_image(path, picture)
+    if image.metadata.is_labels and not labels:
+        raise SlideError(
+            f"{path.name} holds labels, a segmentation, no picture; open the image that they "
+            "belong to, the folder that has this one under labels/"
+        )
     try:
         planes = _choose_planes(image, picture)
     except SlideError as error:
@@ -203,6 +211,7 @@ class OmeZarrSlide(Slide):
             scenes=scenes,
             channel_names=image.channel_names,
         )
+        self.notices += image.notices
         self._gaps = self._find_gaps(image)
 
     def _find_gaps(self, image: NgffImage) -> ChunkGaps | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import SlideError
-from napari_twostage.slides.tiff_images import TiffImage, is_no_scan
+from napari_twostage.slides.tiff_images import (
+    NeedsStitchingError,
+    TiffImage,
+    is_no_scan,
+)
 from napari_twostage.slides.tiff_planes import Stack
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ def bare_images(tif: tifffile.TiffFile) -> tuple[str, list[TiffImage]]:
     if not series:
         raise SlideError("holds no image, its tables may be cut off; copy it again")
     _refuse_cut_stack(tif, series[0])
+    _refuse_overlap(tif.pages.first)
     every = _split([level for one in series for level in one.levels])
     tops = [one for one in every if not one.keyframe.is_subifd]
     below: dict[int, list[Stack]] = {}
@@ -87,3 +93,10 @@ def _refuse_cut_stack(tif: tifffile.TiffFile, first: tifffile.TiffPageSeries) ->
         raise SlideError(
             f"is truncated: it states {stated} planes and has {len(tif.pages)}; copy it again"
         )
+
+
+def _refuse_overlap(page: tifffile.TiffPage) -> None:
+    """Refuse files of Trestle's MedScan whose tiles overlap."""
+    found = re.search(r"OverlapsXY\s*=\s*([\d\s]+)", page.description)
+    if found and page.software.startswith("MedScan") and any(map(int, found[1].split())):
+        raise NeedsStitchingError

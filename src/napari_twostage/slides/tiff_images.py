@@ -31,6 +31,13 @@ _MAGNIFICATION = 65421
 class NeedsStitchingError(SlideError):
     """A file with overlapping tiles: OpenSlide can place them, this reader cannot."""
 
+    def __init__(
+        self,
+        message: str = "has overlapping tiles; install OpenSlide, which places them: "
+        "pip install 'napari-twostage[openslide]'",
+    ) -> None:
+        super().__init__(message)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TiffImage:
@@ -168,8 +175,8 @@ def _aperio(tif: tifffile.TiffFile) -> list[TiffImage]:
     named = [(page, _aperio_name(page)) for page in pages]
     levels = [page for n, (page, name) in enumerate(named) if n == 0 or not name]
     others = [(page, name) for page, name in named[1:] if name]
-    # other programs flag what they add as reduced; the scanner says "->" of its levels
-    sure = all("->" in page.description or not page.is_reduced for page in levels[1:])
+    # the scanner says "1000x800 -> 500x400" of its levels; other programs may add anything
+    sure = all("->" in page.description for page in levels[1:])
     return [TiffImage(levels=tuple(by_shape(levels, "Z")), sure=sure), *_others(others)]
 
 
@@ -284,10 +291,7 @@ def _ventana(tif: tifffile.TiffFile) -> list[TiffImage]:
     if not levels:
         return []
     if _overlaps(levels[0][0]):
-        raise NeedsStitchingError(
-            "has overlapping tiles; install OpenSlide, which places them: "
-            "pip install 'napari-twostage[openslide]'"
-        )
+        raise NeedsStitchingError
     return [_by_power(levels), *_others(others)]
 
 

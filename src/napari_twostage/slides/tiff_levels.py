@@ -16,6 +16,8 @@ from napari_twostage.slides.tiff_stack import level_stack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import tifffile
+
     from napari_twostage.geometry import Scale
     from napari_twostage.slides.byte_source import PositionedFile, RemoteFile
     from napari_twostage.slides.tiff_factors import Factor
@@ -150,7 +152,8 @@ class LevelFinder:
             score, n = max(told, key=lambda one: (one[0], -one[1]))
             return options[n].scale if score >= ALIKE else None
         fitting = [one for one in options if one.certain or (sure and one.fits)]
-        return fitting[0].scale if fitting and (sure or page.is_reduced) else None
+        likely = sure or page.is_reduced or _same_tiles(first.keyframe, page)
+        return fitting[0].scale if fitting and likely else None
 
     def _likeness(
         self, finer: Level, stack: Stack, factor: Factor, smallest: Stack
@@ -174,6 +177,15 @@ def first_plane(stack: Stack) -> LevelStack:
     channels = channel_samples(stack.keyframe)
     part = Part(0, None if channels == 1 else (0,))
     return level_stack(stack, Selection((part,), (0,), 0, None))
+
+
+def _same_tiles(one: tifffile.TiffPage, other: tifffile.TiffPage) -> bool:
+    """Whether two pages are tiled alike, as the levels of a pyramid are."""
+    return bool(
+        one.is_tiled
+        and other.is_tiled
+        and (one.tilelength, one.tilewidth) == (other.tilelength, other.tilewidth)
+    )
 
 
 def _same_kind(first: Stack, stack: Stack) -> bool:

@@ -28,6 +28,8 @@ _TOLERANCE = 0.05
 """Part of the whole range by which a pixel may leave that range: compression, sharpening."""
 _SIGNAL = 0.75
 """Ratio of the spread of the means to that within them below which there is noise only."""
+_CODEC_NOISE = 3.0
+"""Grey levels of 8 bits by which compression changes glass."""
 _WINDOW_PX, _SOURCE_PX = 32, 1024
 """Sides of the windows that are compared: on the coarse level, and at most on the fine one."""
 _GRID, _CELLS, _BEST_CELLS = 3, 12, 8
@@ -85,7 +87,12 @@ def likeness(
     -1 to 1; 0 if the pixels lie outside the range of those that they would cover. None if the
     windows hold nothing but noise, or cannot be read.
     """
-    windows = _windows(fine, coarse, step, places)
+    windows = [
+        window
+        for window in _windows(fine, coarse, step, places)
+        # tiles that the file omits show nothing
+        if coarse.has_all(window) and fine.has_all(_source(window, step))
+    ]
     if not windows:
         return None
     sources = [_source(window, step) for window in windows]
@@ -99,7 +106,9 @@ def likeness(
         for grey, source, window in zip(covered, sources, windows, strict=True)
     ]
     low, high, mean, spread = (np.concatenate([one[n].ravel() for one in pooled]) for n in range(4))
-    return _correlation(np.concatenate([one.ravel() for one in found]), low, high, mean, spread)
+    blur = _CODEC_NOISE if fine.dtype == np.uint8 else 0.0
+    pixels = np.concatenate([one.ravel() for one in found])
+    return _correlation(pixels, low, high, mean, spread, blur)
 
 
 def _correlation(
@@ -108,15 +117,17 @@ def _correlation(
     high: NDArray[Any],
     mean: NDArray[Any],
     spread: NDArray[Any],
+    blur: float,
 ) -> float | None:
+    """Correlation of pixels and means; `blur` is what compression changes in either."""
     valid = np.isfinite(pixels) & np.isfinite(mean)
     if not valid.any():
         return None
     pixels, low, high, mean, spread = (one[valid] for one in (pixels, low, high, mean, spread))
-    room = _TOLERANCE * max(float(high.max() - low.min()), float(np.ptp(pixels)), 1e-6)
+    room = blur + _TOLERANCE * max(float(high.max() - low.min()), float(np.ptp(pixels)), 1e-6)
     if ((pixels >= low - room) & (pixels <= high + room)).mean() < _WITHIN:
         return 0.0
-    if mean.std() <= _SIGNAL * spread.mean() or mean.std() == 0:
+    if mean.std() <= max(_SIGNAL * spread.mean(), blur):
         return None
     if pixels.std() == 0:
         return 0.0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_twostage.errors import SlideError
+from napari_twostage.slides.planes import as_pixels, pixel_type
 from napari_twostage.slides.view import on_white
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ _YCBCR_CODECS = {6, 7, 33003, 33004, 33005, 33007, 34712, 34892}
 """Compressions whose decoders convert YCbCr to RGB."""
 _ALPHAS: dict[int, Literal["premultiplied", "plain"]] = {1: "premultiplied", 2: "plain"}
 """Meaning of the tag ExtraSamples (TIFF 6.0, section 18); 0 is an unspecified sample."""
-_AS_STORED = (np.uint8, np.uint16)
-"""Types that slides keep; others are converted to float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +52,7 @@ class PixelFormat:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels as `shown` returns them."""
-        if self.stored.kind == "b":
-            return np.dtype(np.uint8)
-        return self.stored if self.stored in _AS_STORED else np.dtype(np.float32)
+        return pixel_type(self.stored)
 
     @property
     def background(self) -> int:
@@ -67,12 +64,11 @@ class PixelFormat:
             return 0
         return int(np.iinfo(self.dtype).max)
 
-    def shown(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def shown(self, pixels: NDArray[Any]) -> NDArray[np.generic]:
         """Convert decoded samples to the slide's pixels.
 
         Samples of fewer than 8 bits are scaled to 0..255, and white-is-zero pixels are inverted
-        within their bits. Signed, 32-bit and floating-point samples become float32, which is
-        exact up to 24 bits; numbers beyond its range become NaN.
+        within their bits. All else is as in `planes.as_pixels`.
 
         Parameters
         ----------
@@ -91,12 +87,7 @@ class PixelFormat:
             pixels = self._inverted(pixels)
         if self.alpha is not None and not self.keeps_alpha:
             pixels = self._on_white(pixels)
-        if self.dtype != np.float32 or pixels.dtype == np.float32:
-            return pixels
-        with np.errstate(over="ignore"):
-            converted = pixels.astype(np.float32)
-        converted[~np.isfinite(converted)] = np.nan
-        return converted
+        return as_pixels(pixels)
 
     def _inverted(self, pixels: NDArray[Any]) -> NDArray[Any]:
         if pixels.dtype.kind == "f":

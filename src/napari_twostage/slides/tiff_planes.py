@@ -11,7 +11,7 @@ import numpy as np
 from napari_twostage.errors import SlideError
 from napari_twostage.slides.channels import choose_channel, colour_channels
 from napari_twostage.slides.limits import CHANNELS, check_sides
-from napari_twostage.slides.picture import refuse_choices
+from napari_twostage.slides.planes import PROJECTION, choose_focal_plane, choose_time_point
 from napari_twostage.slides.tiff_pixels import channel_samples, check_pixels
 
 if TYPE_CHECKING:
@@ -130,8 +130,6 @@ class Selection:
     t: int
     channel: int | None
     """Number of the channel; None for colours, or where there is only one."""
-    colours: bool = False
-    """Whether three grey channels are read as colours."""
 
     def planes(self, stack: Stack, part: Part) -> list[tuple[Page, int]]:
         """Pages and plane numbers of one part of one level, a pair for each focal plane."""
@@ -206,7 +204,10 @@ def select(
     SlideError
         If a choice is missing or not there; the message begins with its verb.
     """
-    z, t = _places(stack, "Z", picture), _places(stack, "T", picture)
+    depth = stack.size("Z")
+    chosen = choose_focal_plane(picture, depth)
+    z = tuple(range(depth)) if chosen == PROJECTION else (int(chosen),)
+    t = choose_time_point(picture, stack.size("T"))
     samples = channel_samples(stack.keyframe)
 
     def part(channel: int) -> Part:
@@ -216,28 +217,8 @@ def select(
     red_green_blue = colour_channels(picture.channel, names, colours)
     if red_green_blue is None:
         channel = choose_channel(picture.channel, names)
-        return Selection((part(channel or 0),), z, t[0], channel)
+        return Selection((part(channel or 0),), z, t, channel)
     parts = [part(channel) for channel in red_green_blue]
     if samples >= len(parts) and len({one.channel for one in parts}) == 1:  # one page has all
         parts = [Part(parts[0].channel, tuple(n % samples for n in red_green_blue))]
-    return Selection(tuple(parts), z, t[0], None, colours=True)
-
-
-def _places(stack: Stack, axis: str, picture: Picture) -> tuple[int, ...]:
-    """Places along an axis that were chosen: one, or all for ``max``."""
-    count = stack.size(axis)
-    name = axis.lower()
-    wanted = getattr(picture, name)
-    if count == 1:
-        refuse_choices(picture, name)
-        return (0,)
-    if wanted == "max":
-        return tuple(range(count))
-    if wanted is None or wanted >= count:
-        missing = "" if wanted is None else f", none of them {wanted}"
-        projection = ", or their maximum with z='max'" if axis == "Z" else ""
-        raise SlideError(
-            f"is a stack of {count} planes (axis {axis}){missing}; choose one of 0 to {count - 1} "
-            f"with {name}=, or --{name} on the command line{projection}; or export one plane"
-        )
-    return (wanted,)
+    return Selection(tuple(parts), z, t, None)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_twostage.errors import SlideError
+from napari_twostage.slides.planes import maximum_over
 from napari_twostage.slides.tiff_level import TiffLevel, tiff_level
 
 if TYPE_CHECKING:
@@ -78,9 +78,17 @@ class LevelStack:
 
     def has_any(self, box: Box) -> bool:
         """Whether the file has a tile that meets a box of the level."""
+        return bool(self._present(box).any())
+
+    def has_all(self, box: Box) -> bool:
+        """Whether the file has every tile that meets a box of the level."""
+        return bool(self._present(box).all())
+
+    def _present(self, box: Box) -> NDArray[np.bool_]:
+        """Whether the file has each tile that meets a box: (planes, rows, columns)."""
         rows, columns = self.tile
         cells = box.scaled((1 / rows, 1 / columns)).slices
-        return any(plane.counts[:, *cells].all(axis=0).any() for plane in self.planes)
+        return np.stack([plane.counts[:, *cells].all(axis=0) for plane in self.planes])
 
     def read_tile(self, file: PositionedFile | RemoteFile, row: int, column: int) -> NDArray[Any]:
         """Read and decode one tile, cut to the level: (h, w, `channels`).
@@ -93,12 +101,16 @@ class LevelStack:
         if self.lacks(row, column):
             shape = (*self.planes[0].extent(row, column), self.channels)
             return np.full(shape, self.background, self.dtype)
-        parts = [
-            # pixels that are no number are below all others
-            reduce(np.fmax, (plane.read_tile(file, row, column) for plane in part))
-            for part in self.parts
-        ]
+        parts = [_read_merged(part, file, row, column) for part in self.parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _read_merged(
+    planes: tuple[TiffLevel, ...], file: PositionedFile | RemoteFile, row: int, column: int
+) -> NDArray[Any]:
+    """Maximum over a tile of the planes that have it; of one that lacks it, there is no pixel."""
+    there = [plane for plane in planes if not plane.lacks(row, column)] or planes[:1]
+    return maximum_over(range(len(there)), lambda n: there[n].read_tile(file, row, column))
 
 
 def level_stack(stack: Stack, selection: Selection) -> LevelStack:

@@ -64,6 +64,7 @@ class PreviewSlide(Slide):
             format=slide.format,
             path=slide.path,
             factors=[*slide.factors, *((base_y * step, base_x * step) for step in steps)],
+            picture=slide.picture,
         )
         self._sample = self._read_sample()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from napari_twostage.errors import MissingPixelSizeError, TwoStageError
 from napari_twostage.geometry import Box
 from napari_twostage.slides import open_slide
+from napari_twostage.slides.ome_zarr import open_ome_zarr
 from napari_twostage.training.datasets.samples import DatasetError
 
 if TYPE_CHECKING:
@@ -105,11 +107,13 @@ class LabelImage:
 
 def _open(path: Path) -> tuple[Slide, bool]:
     """Open a label image; also return whether it states its pixel size."""
+    # labels of OME-Zarr are no slide, and are refused as one
+    opener = partial(open_ome_zarr, labels=True) if path.is_dir() else open_slide
     try:
         try:
-            image, stated = open_slide(path, cache_bytes=_CACHE_BYTES), True
+            image, stated = opener(path, cache_bytes=_CACHE_BYTES), True
         except MissingPixelSizeError:
-            image, stated = open_slide(path, mpp=1.0, cache_bytes=_CACHE_BYTES), False
+            image, stated = opener(path, mpp=1.0, cache_bytes=_CACHE_BYTES), False
     except TwoStageError as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     if image.channels != 1:

@@ -30,20 +30,22 @@ class CoarseSection(Section):
     def __init__(self, host: PanelHost) -> None:
         super().__init__("Coarse", 3)
         self._host = host
-        self._search = ComboBox(
+        self.search = ComboBox(
             name="tissue",
+            label="Tissue",
             choices=list(SEARCHES),
             tooltip="Whether to find the tissue first and leave the rest of the slide out. "
             "Automatic: on bright glass, but not in a dark field, where dim cells would be lost",
         )
-        self._search.native.setAccessibleName("Search for tissue")
+        self.search.native.setAccessibleName("Search for tissue")
         self._measure = ComboBox(
             name="uncertainty",
+            label="Uncertainty",
             choices=list(MEASURES),
             tooltip="How doubt is measured from the probabilities of stage 1",
         )
         self._measure.native.setAccessibleName("Uncertainty measure")
-        self._options = Container(widgets=[self._search, self._measure], labels=True)
+        self._options = Container(widgets=[self.search, self._measure], labels=True)
         self._options.margins = (0, 0, 0, 0)
         self.run = session_button(
             host, "run_coarse", "Coarse",
@@ -62,7 +64,7 @@ class CoarseSection(Section):
         started = session.seg is not None and session.seg.tissue_known
         self.run.setText("Coarse" if not started or session.coarse_done else "Go on with Coarse")
         self._updating = True
-        self._search.value = next(
+        self.search.value = next(
             words for words, tissue in SEARCHES.items() if tissue is session.options.tissue
         )
         if session.card is not None:
@@ -74,7 +76,7 @@ class CoarseSection(Section):
     def _changed(self) -> None:
         if not self._updating:
             self._host.session.set_options(
-                tissue_only=SEARCHES[str(self._search.value)],
+                tissue_only=SEARCHES[str(self.search.value)],
                 uncertainty=str(self._measure.value),
             )
 

@@ -56,7 +56,7 @@ class SlideSection(Section):
         self._mpp.setKeyboardTracking(False)
         self._mpp.setAccessibleName("Pixel size")
         self._of_file = button(
-            "file_mpp", "File's", "Take the pixel size that the file states again", self._take_file
+            "file_mpp", "Back to file", "Take the pixel size that the file states", self._take_file
         )
         self._scene = QComboBox()
         self._scene.setObjectName("scene")
