@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,8 @@ import napari_twostage as ts
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.measure import blocks, tallies
 from napari_twostage.measure.areas import areas
-from napari_twostage.measure.regions import BlockTable, tabulate
+from napari_twostage.measure.regions import BlockTable
+from napari_twostage.measure.tabulate import tabulate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +137,21 @@ def test_tables_survive_packing_and_nothing_else_is_taken_for_one() -> None:
             BlockTable.from_bytes(wrong, labels.shape)
     with pytest.raises(ValueError, match="not of this block"):
         BlockTable.from_bytes(packed, (50, 40))
+
+
+@pytest.mark.parametrize(
+    ("column", "number"),
+    [("value", 255), ("pixels", 0), ("refined", 10**6), ("row_sum", 10**9), ("column_sum", 10**9),
+     ("top", 39), ("first", 50), ("left", 50), ("bottom", 41), ("right", 51)],
+)  # fmt: skip
+def test_a_table_with_impossible_places_is_refused(column: str, number: int) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (40, 50)).astype(np.uint8)
+    table = tabulate(labels, np.ones((3, 4), bool), 16)[2]
+    numbers = getattr(table.regions, column).copy()
+    numbers[1] = number
+    wrong = replace(table, regions=replace(table.regions, **{column: numbers}))
+    with pytest.raises(ValueError, match="not of this block"):
+        BlockTable.from_bytes(wrong.to_bytes(), labels.shape)
 
 
 def test_the_least_area_that_was_asked_for_stays_with_the_result(tmp_path: Path) -> None:

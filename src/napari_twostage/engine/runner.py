@@ -163,7 +163,8 @@ def run(
         closing(_recorded_run(result, model, wanted, focus, gate, executor)) as steps,
     ):
         for step in steps:
-            tallier.take(step)
+            if executor is None:
+                tallier.take(step)
             yield step
 
 

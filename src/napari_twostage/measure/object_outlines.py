@@ -132,11 +132,9 @@ class _Tracer(Generic[Made]):
                 f"the labels of {self._scan.result.path} changed while they were exported; "
                 "export again once the run has ended"
             )
-        item = block.object_of[regions]
-        part = _parts(runs, item)
+        part, owner = _parts(runs, regions, block.object_of)
         polygons = trace(runs.paint(part), top=block.box.top, left=block.box.left)
-        owner = np.zeros(len(polygons), np.int64)
-        owner[part[part > 0] - 1] = item[part > 0] - 1
+        owner -= 1  # objects count from 1
         within = self._within[owner]
         made = None
         if within.any():
@@ -144,19 +142,32 @@ class _Tracer(Generic[Made]):
         return _Traced(made, owner[~within], polygons[~within])
 
 
-def _parts(runs: Runs, item: NDArray[np.int32]) -> NDArray[np.int32]:
+def _parts(
+    runs: Runs, regions: Numbers, object_of: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], Numbers]:
     """Number the connected parts of objects in a block from 1, by run; 0 is no object.
 
-    Holes that are filled are parts of an object, so runs of one object may lie side by side.
+    Holes that are filled are parts of an object, so regions of one object may lie side by side.
+
+    Returns
+    -------
+    part : (n,) int array
+        Part of each run.
+    owner : (m,) int array
+        Object of each part.
     """
-    beside = np.flatnonzero((item[1:] == item[:-1]) & (runs.column[1:] > 0))
-    touching = item[runs.above] == item[runs.below]
+    item = object_of[regions]
+    beside = np.flatnonzero((regions[1:] != regions[:-1]) & (item[1:] == item[:-1]))
+    beside = beside[runs.column[beside + 1] > 0]
+    above, below = regions[runs.above], regions[runs.below]
+    touching = np.flatnonzero((above != below) & (object_of[above] == object_of[below]))
     number = connect(
-        len(item),
-        np.concatenate([runs.above[touching], beside]),
-        np.concatenate([runs.below[touching], beside + 1]),
+        len(object_of),
+        np.concatenate([above[touching], regions[beside]]),
+        np.concatenate([below[touching], regions[beside + 1]]),
     )
-    inside = item > 0
-    part = np.zeros(len(item), np.int32)
-    part[inside] = np.unique(number[inside], return_inverse=True)[1] + 1
-    return part
+    whole = np.zeros(len(object_of), object_of.dtype)
+    whole[number] = object_of  # all of a part are of one object
+    place = np.cumsum(whole > 0)
+    part = np.where(whole > 0, place, 0).astype(np.int32)
+    return part[number][regions], whole[whole > 0].astype(np.int64)

@@ -6,6 +6,7 @@ in the corner where a run ends exactly one run of the same region begins.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -192,10 +193,17 @@ def _following(runs: _Runs, numbers: NDArray[np.integer]) -> NDArray[np.intp]:
     ahead = np.array([stride + 1, stride, 0, 1])  # of east, south, west, north, from the top left
     right = padded.ravel()[rows * stride + columns + ahead[runs.heading]] == runs.region
     turned = (runs.heading + np.where(right, 1, -1)) % 4
-    corners = (numbers.shape[0] + 1) * (numbers.shape[1] + 1)
-    beginning = np.empty(4 * corners, np.intp)  # read only where a run begins
-    beginning[runs.heading * corners + runs.start] = np.arange(len(runs.start))
-    found: NDArray[np.intp] = beginning[turned * corners + runs.end]
+    bounds = np.searchsorted(runs.heading, np.arange(5))
+    found = np.empty(len(turned), np.intp)
+    for heading, (first, last) in enumerate(pairwise(bounds.tolist())):
+        there = np.flatnonzero(turned == heading)
+        begin, end = runs.start[first:last], runs.end[there]
+        if heading in (SOUTH, NORTH):  # they are listed column by column
+            begin, end = (
+                corner % (stride - 1) * (len(numbers) + 1) + corner // (stride - 1)
+                for corner in (begin, end)
+            )
+        found[there] = first + np.searchsorted(begin, end)
     return found
 
 

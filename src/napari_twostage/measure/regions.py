@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
-from napari_twostage.measure.runs import find_runs, number_regions
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Shape
-    from napari_twostage.measure.runs import Runs
 
     Numbers = NDArray[np.int64]
+
+UNSET = 255
+"""Value that no label has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,25 @@ class Regions:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def are_inside(self, shape: Shape) -> bool:
+        """Whether all can be regions of a block of this shape."""
+        height, width = shape
+        last_row, last_column = self.bottom - 1, self.right - 1
+        possible = (
+            (self.value < UNSET)
+            & (self.refined <= self.pixels)
+            & (self.top * self.pixels <= self.row_sum)
+            & (self.row_sum <= last_row * self.pixels)
+            & (self.left * self.pixels <= self.column_sum)
+            & (self.column_sum <= last_column * self.pixels)
+            & (self.left <= self.first)
+            & (self.first <= last_column)
+            & (last_row < height)
+            & (last_column < width)
+            & (self.pixels > 0)
+        )
+        return bool(possible.all())
 
     def take(self, which: NDArray[np.integer] | NDArray[np.bool_]) -> Self:
         """Some of the regions."""
@@ -137,7 +156,7 @@ class BlockTable:
         return table
 
     def _is_of(self, shape: Shape) -> bool:
-        """Whether all columns are of the right length, and name regions that there are."""
+        """Whether all columns are of the right length, and name places and regions there are."""
         height, width = shape
         count, pairs = len(self.regions), len(self.borders.first)
         lengths = [len(column) for column in (self.top, self.bottom, self.left, self.right)]
@@ -148,13 +167,11 @@ class BlockTable:
             and all(len(column) == pairs for column in _columns(self.borders))
             and all(int(column.max(initial=0)) < count for column in named)
             and bool((self.borders.first < self.borders.second).all())
-            and int(self.regions.value.max(initial=0)) < UNSET
+            and self.regions.are_inside(shape)
             and int(self.regions.pixels.sum()) == height * width
         )
 
 
-UNSET = 255
-"""Value that no label has."""
 Table = TypeVar("Table", Regions, Borders)
 
 
@@ -190,127 +207,9 @@ def _unpacked(data: bytes) -> Iterator[Numbers]:
         place += size * count
 
 
-def tabulate(
-    labels: NDArray[np.uint8], refined: NDArray[np.bool_], tile_px: int
-) -> tuple[Runs, Numbers, BlockTable]:
-    """Find the regions of a block and measure each.
-
-    Parameters
-    ----------
-    labels : (height, width) uint8 array
-        Label values.
-    refined : (rows, columns) bool array
-        Tiles of the block that stage 2 has seen; the first one begins with the first pixel.
-    tile_px : int
-        Side of a tile, in pixels.
-
-    Returns
-    -------
-    runs : Runs
-        Runs of the block.
-    numbers : (n,) int array
-        Region of each run.
-    table : BlockTable
-        Measurements, with places counted from the block's first pixel.
-    """
-    runs = find_runs(labels)
-    numbers = number_regions(runs)
-    row, begins_row = runs.row, runs.column == 0
-    first_row, last_row = row == 0, row == runs.shape[0] - 1
-    table = BlockTable(
-        regions=_measure(runs, numbers, refined, tile_px),
-        borders=_measure_borders(runs, numbers),
-        top=numbers[first_row].repeat(runs.length[first_row]),
-        bottom=numbers[last_row].repeat(runs.length[last_row]),
-        left=numbers[begins_row],
-        right=numbers[np.roll(begins_row, -1)],
-    )
-    return runs, numbers, table
-
-
-def _measure(runs: Runs, numbers: Numbers, refined: NDArray[np.bool_], tile_px: int) -> Regions:
-    count = int(numbers.max()) + 1
-    row, column, length = runs.row, runs.column, runs.length
-    first = np.empty(count, np.int64)
-    first[numbers[::-1]] = np.arange(len(numbers))[::-1]  # the last assignment wins
-    last = np.empty(count, np.int64)
-    last[numbers] = np.arange(len(numbers))
-    left = np.full(count, runs.shape[1])
-    np.minimum.at(left, numbers, column)
-    right = np.zeros(count, np.int64)
-    np.maximum.at(right, numbers, column + length)
-    return Regions(
-        value=runs.value[first].astype(np.int64),
-        pixels=_sums(numbers, length, count),
-        refined=_sums(numbers, _refined(runs, refined, tile_px), count),
-        row_sum=_sums(numbers, length * row, count),
-        column_sum=_sums(numbers, length * (2 * column + length - 1) // 2, count),
-        top=row[first],
-        first=column[first],
-        left=left,
-        bottom=row[last] + 1,
-        right=right,
-    )
-
-
-def _sums(numbers: Numbers, amounts: NDArray[np.integer], count: int) -> Numbers:
+def sums(numbers: Numbers, amounts: NDArray[np.integer], count: int) -> Numbers:
     """Sum of amounts by number: (count,); exact up to 2**53."""
     return np.bincount(numbers, amounts, count).astype(np.int64)
-
-
-def _refined(runs: Runs, refined: NDArray[np.bool_], tile_px: int) -> Numbers:
-    """Pixels of each run that lie in refined tiles."""
-    if refined.all():
-        return runs.length
-    if not refined.any():
-        return np.zeros_like(runs.length)
-    along = refined.repeat(tile_px, axis=1)[:, : runs.shape[1]]
-    before = np.pad(np.cumsum(along, axis=1), ((0, 0), (1, 0)))
-    tile, column = runs.row // tile_px, runs.column
-    return np.asarray(before[tile, column + runs.length] - before[tile, column], np.int64)
-
-
-def _measure_borders(runs: Runs, numbers: Numbers) -> Borders:
-    """Borders inside a block; those along its edges are measured with its neighbours."""
-    beside = np.flatnonzero(runs.column > 0)  # a run's border with the one before it
-    ahead, other_ahead = _turns(runs)
-    crossing = numbers[runs.above] != numbers[runs.below]
-    none = np.zeros(int(np.count_nonzero(crossing)), np.int64)
-    return join_borders(
-        Borders(
-            first=np.concatenate([numbers[beside - 1], numbers[runs.above[crossing]]]),
-            second=np.concatenate([numbers[beside], numbers[runs.below[crossing]]]),
-            horizontal=np.concatenate([np.zeros_like(beside), runs.width[crossing]]),
-            vertical=np.concatenate([np.ones_like(beside), none]),
-            corners=np.concatenate([ahead[beside], none]),
-            other_corners=np.concatenate([other_ahead[beside], none]),
-        )
-    )
-
-
-def _turns(runs: Runs) -> tuple[Numbers, Numbers]:
-    """Turns at both ends of the border between each run and the one before it.
-
-    A border ends where the next row has none at its place: both outlines turn. If it has one, the
-    border goes straight on for those of the two sides that are one region in both rows.
-
-    Returns
-    -------
-    before, after : (n,) int arrays
-        Turns of the outline of the run before and of the run itself, 0 to 2; none are counted at
-        the block's edges. Without meaning for the first run of a row.
-    """
-    value, above, below = runs.value, runs.above, runs.below
-    both = runs.begins_above & runs.begins_below
-    upper, lower = int(runs.begins_above.sum()), int(runs.begins_below.sum())
-    turns = []
-    for back in (1, 0):
-        turn = ~(both & (value[above - back] == value[below - back]))
-        counted = np.zeros(len(value), np.int64)
-        counted[:upper] += turn[runs.begins_above]
-        counted[len(value) - lower :] += turn[runs.begins_below]
-        turns.append(counted)
-    return turns[0], turns[1]
 
 
 def join_borders(borders: Borders) -> Borders:
@@ -326,26 +225,34 @@ def join_borders(borders: Borders) -> Borders:
     Borders
         Every pair once, the lower number first.
     """
-    swapped = borders.first > borders.second
-    low = np.where(swapped, borders.second, borders.first)
-    high = np.where(swapped, borders.first, borders.second)
-    amounts = (
-        borders.horizontal,
-        borders.vertical,
-        np.where(swapped, borders.other_corners, borders.corners),
-        np.where(swapped, borders.corners, borders.other_corners),
-    )
-    # Most regions lie in one other: its border is added up without sorting.
+    low, high, swapped = ordered(borders.first, borders.second)
+    corners = np.where(swapped, borders.other_corners, borders.corners)
+    other_corners = borders.corners + borders.other_corners - corners
+    amounts = [borders.horizontal, borders.vertical, corners, other_corners]
+    return Borders(*added_up(low, high, amounts))
+
+
+def ordered(one: Numbers, other: Numbers) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+    """Lower and higher number of each pair, and whether the other one is the lower."""
+    return np.minimum(one, other), np.maximum(one, other), one > other
+
+
+def added_up(low: Numbers, high: Numbers, amounts: Sequence[Numbers]) -> list[Numbers]:
+    """Add up amounts of equal pairs: the lower numbers, the higher ones, and the sums.
+
+    Most regions lie in one other: the sums of its border are found without sorting.
+    """
     count = int(high.max(initial=-1)) + 1
     usual = np.full(count, -1)
     usual[high] = low
     alike = usual[high] == low
     owners = np.flatnonzero(usual >= 0)
-    simple = [_sums(high[alike], amount[alike], count)[owners] for amount in amounts]
-    pairs, which = np.unique(low[~alike] * count + high[~alike], return_inverse=True)
-    rest = [_sums(which, amount[~alike], len(pairs)) for amount in amounts]
-    return Borders(
+    simple = [sums(high, np.where(alike, one, 0), count)[owners] for one in amounts]
+    rest = np.flatnonzero(~alike)
+    pairs, which = np.unique(low[rest] * count + high[rest], return_inverse=True)
+    others = [sums(which, one[rest], len(pairs)) for one in amounts]
+    return [
         np.concatenate([usual[owners], pairs // max(1, count)]),
         np.concatenate([owners, pairs % max(1, count)]),
-        *(np.concatenate(parts) for parts in zip(simple, rest, strict=True)),
-    )
+        *(np.concatenate(parts) for parts in zip(simple, others, strict=True)),
+    ]

@@ -36,7 +36,7 @@ def going_on(seam: Seam, value: Numbers) -> tuple[Numbers, Numbers]:
 def borders_along(seam: Seam, value: Numbers) -> Borders:
     """Borders of regions that face each other, pixel by pixel, with the turns on the line.
 
-    The turns are those of `regions._turns`: a border turns where the next pair of pixels has none,
+    The turns are those of `tabulate._turns`: a border turns where the next pair of pixels has none,
     or has another region on that side.
 
     Parameters

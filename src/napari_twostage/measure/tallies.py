@@ -6,7 +6,8 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from napari_twostage.measure.blocks import block_rows, is_near_tissue, read_block, refined_tiles
-from napari_twostage.measure.regions import BlockTable, tabulate
+from napari_twostage.measure.regions import BlockTable
+from napari_twostage.measure.tabulate import tabulate
 from napari_twostage.utils.threads import in_order
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def tally(result: Result, box: Box, states: States) -> None:
 
     Blocks away from the tissue are not kept: they are measured as fast as they are read.
     """
-    if not is_near_tissue(result, box, states):
+    if not (result.tallies.kept and is_near_tissue(result, box, states)):
         return
     stamp = result.tallies.stamp(box, states)
     if result.tallies.read(box, stamp) is None:

@@ -59,6 +59,11 @@ class TallyFiles:
         self._log = log
         self._tile_px = tile_px
 
+    @property
+    def kept(self) -> bool:
+        """Whether measurements are kept at all."""
+        return self._folder is not None
+
     def stamp(self, box: Box, states: NDArray[np.uint8]) -> bytes:
         """Digest of all that the labels of a block follow from: 16 bytes.
 
