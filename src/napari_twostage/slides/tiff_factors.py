@@ -55,9 +55,9 @@ def possible_factors(
 
     Examples
     --------
-    >>> [one.scale for one in possible_factors((800, 600), (400, 300), (64, 64), (1, 1), None)]
+    >>> [one.scale for one in possible_factors((800, 600), (400, 300), (64, 64), (1.0, 1.0), None)]
     [(2.0, 2.0)]
-    >>> padded = possible_factors((2900, 2150), (1536, 1280), (512, 256), (1, 1), None)
+    >>> padded = possible_factors((2900, 2150), (1536, 1280), (512, 256), (1.0, 1.0), None)
     >>> next(padded).scale
     (2.0, 2.0)
     """
