@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.method.steps import PartitionStep, Step
     from napari_twostage.models.model import Model
-    from napari_twostage.result.record import RunRecord
+    from napari_twostage.result.record_parts import RunRecord
 
 WAIT_S = 60
 

@@ -6,7 +6,7 @@ import logging
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -29,9 +29,12 @@ from napari_twostage.errors import (
     TwoStageError,
 )
 from napari_twostage.method.selection import Selection
-from napari_twostage.result.record import Parameters, Record, TissueRecord
+from napari_twostage.result.record_parts import Parameters, TissueRecord
 from napari_twostage.slides import open_slide
 from napari_twostage.slides.picture import Picture
+
+if TYPE_CHECKING:
+    from napari_twostage.result.record import Record
 
 SETTINGS: dict[str, Any] = {"tissue": False, "refine": "none"}
 

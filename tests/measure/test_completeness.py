@@ -17,7 +17,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.summary import summarise, summary_lines
 from napari_twostage.method.steps import ChipRefined, CoarsePassStarted, CoarseWindowDone
-from napari_twostage.result.record import RunRecord
+from napari_twostage.result.record_parts import RunRecord
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -129,6 +129,7 @@ def test_what_there_is_one_of_is_not_chosen(tmp_path: Path, picture: Make) -> No
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, picture(30, 40), photometric="rgb", metadata=None)
     assert open_slide(path, mpp=1, z=0, t=0, channel=0, scene=0).channels == 3
+    assert open_slide(path, mpp=1, channel="rgb").channels == 3
     for choice in ({"z": 1}, {"t": 1}, {"channel": 1}, {"scene": 1}, {"channel": "DAPI"}):
         with pytest.raises(SlideError, match=r"^a.tif has one "):
             open_slide(path, mpp=1, **choice)

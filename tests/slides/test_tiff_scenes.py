@@ -324,6 +324,29 @@ def test_padded_levels(
         assert found == [1, 2, 4, 8]
 
 
+def test_a_mask_is_no_scan(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(tissue()[:300, :400], photometric="rgb", metadata=None)
+        tif.write(np.ones((300, 400), bool), subfiletype=4, photometric="mask", metadata=None)
+        tif.write(halved(tissue()[:300, :400]), subfiletype=1, photometric="rgb", metadata=None)
+    slide = open_slide(path, mpp=0.5)
+    assert slide.level_shapes == ((300, 400), (150, 200))
+    assert [scene.scan for scene in slide.scenes] == [True, False]
+
+
+def test_rounded_resolutions_state_whole_factors(tmp_path: Path) -> None:
+    pixels, path = tissue()[:899, :1427], tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for number, resolution in enumerate((20000, 5000, 1250, 312)):
+            tif.write(
+                padded(halved(pixels, 4**number), 16), photometric="rgb", metadata=None,
+                subfiletype=int(number > 0), tile=(64, 64), resolution=(resolution, resolution),
+                resolutionunit=3,
+            )  # fmt: skip
+    assert_levels_lie_right(open_slide(path), [1, 4, 16, 64])
+
+
 def test_padded_levels_of_philips(tmp_path: Path) -> None:
     pixels = padded(tissue()[:900, :1430], 64)
     path = write_philips(tmp_path / "a.tiff", pixels, spacing='"0.00025" "0.00025"', levels=5)

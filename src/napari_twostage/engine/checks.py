@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box, Scale, Shape
     from napari_twostage.io.paths import Location
     from napari_twostage.models.card import ModelCard
-    from napari_twostage.result.record import Parameters, Record
+    from napari_twostage.result.record import Record
+    from napari_twostage.result.record_parts import Parameters
     from napari_twostage.slides.base import Slide
     from napari_twostage.slides.picture import Picture
 

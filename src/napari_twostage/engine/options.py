@@ -11,7 +11,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.measure.objects import checked_least_object
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.uncertainty import MEASURES
-from napari_twostage.result.record import Parameters
+from napari_twostage.result.record_parts import Parameters
 from napari_twostage.slides.picture import Picture
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from napari_twostage.method.steps import (
     Worker,
 )
 from napari_twostage.method.tissue import tissue_of
-from napari_twostage.result.record import STAGES, RunRecord
+from napari_twostage.result.record_parts import STAGES, RunRecord
 from napari_twostage.slides.pyramid import build_pyramid
 from napari_twostage.utils.threads import may_wait, pool
 

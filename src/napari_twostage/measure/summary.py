@@ -8,7 +8,7 @@ from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.tissue_area import tissue_mm2
 from napari_twostage.method.tiling import TileState
-from napari_twostage.result.record import STAGES
+from napari_twostage.result.record_parts import STAGES
 
 if TYPE_CHECKING:
     from napari_twostage.result.result import Result

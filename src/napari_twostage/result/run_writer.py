@@ -16,7 +16,7 @@ from napari_twostage.result.journal_events import (
     WindowDone,
 )
 from napari_twostage.result.label_store import sure_background
-from napari_twostage.result.record import SlideRecord, TissueRecord
+from napari_twostage.result.record_parts import SlideRecord, TissueRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Grid
     from napari_twostage.method.tiling import Tile
     from napari_twostage.method.tissue import Tissue
-    from napari_twostage.result.record import RunRecord
+    from napari_twostage.result.record_parts import RunRecord
     from napari_twostage.result.result_files import ResultFiles
     from napari_twostage.result.tile_scores import WindowScores
     from napari_twostage.slides.base import Slide

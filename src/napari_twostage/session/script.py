@@ -10,7 +10,8 @@ from napari_twostage.result.folder_names import SUFFIX
 if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Scale
-    from napari_twostage.result.record import Record, RunRecord
+    from napari_twostage.result.record import Record
+    from napari_twostage.result.record_parts import RunRecord
 
 _ROUNDING = 1e-6
 """Tolerance in pixels; as in `Box.scaled`."""

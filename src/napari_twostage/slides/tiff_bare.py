@@ -56,7 +56,8 @@ def bare_images(tif: tifffile.TiffFile) -> tuple[str, list[TiffImage]]:
     for one in tops:
         name = _name(one)
         levels = (Stack.of_series(one), *below.get(one.keyframe.index, []))
-        images.append(TiffImage(name=name, levels=levels, scan=not is_no_scan(name)))
+        scan = not is_no_scan(name) and not one.keyframe.is_mask
+        images.append(TiffImage(name=name, levels=levels, scan=scan))
     return series[0].kind, images
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_twostage.errors import ReadError
 from napari_twostage.slides.image_headers import read_header
 from napari_twostage.slides.limits import DECODING_BYTES
+from napari_twostage.slides.tiff_jpeg import JpegPage
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Shape
@@ -52,9 +53,8 @@ def decoder(page: Any, tile: Shape) -> Decode:  # noqa: ANN401 - tifffile's page
     if keyframe.compression in _JPEG:
         return partial(
             _decode_jpeg,
-            tile=tile,
+            page=JpegPage.of(keyframe, tile, page.jpegtables),
             page_decode=keyframe.decode,
-            tables=page.jpegtables,
             header=keyframe.jpegheader,
         )
     if keyframe.compression in TIFF.IMAGE_COMPRESSIONS:
@@ -62,8 +62,8 @@ def decoder(page: Any, tile: Shape) -> Decode:  # noqa: ANN401 - tifffile's page
     return partial(_decode_any, page_decode=keyframe.decode)
 
 
-def _check_promise(data: bytes, tile: Shape) -> None:
-    """Refuse an image in a tile whose own header promises far more pixels than the tile has."""
+def _check_promise(data: bytes, tile: Shape) -> Shape:
+    """Rows and columns of an image in a tile; refuses far more pixels than the tile has."""
     header = read_header(data)
     if header is None:
         raise ReadError("its image has no whole header")
@@ -76,6 +76,7 @@ def _check_promise(data: bytes, tile: Shape) -> None:
             f"its image promises {header.height} x {header.width} pixels, "
             f"{tile[0]} x {tile[1]} were expected"
         )
+    return header.height, header.width
 
 
 def _check_end(data: bytes) -> None:
@@ -108,15 +109,16 @@ def _decode_jpeg(
     data: bytes,
     index: int,
     *,
-    tile: Shape,
+    page: JpegPage,
     page_decode: Callable[..., Any],
-    tables: bytes | None,
     header: bytes | None,
 ) -> NDArray[Any]:
     if header is None:  # NDPI, which has one, cuts streams at restart markers, without end marks
         _check_end(data)
-    _check_promise(header or data, tile)
-    (pixels,) = page_decode(data, index, jpegtables=tables, jpegheader=header)[0]
+    size = _check_promise(header or data, page.tile)
+    if header is None and page.is_padded(size, index):
+        return page.decode_padded(data)
+    (pixels,) = page_decode(data, index, jpegtables=page.tables, jpegheader=header)[0]
     return np.asarray(pixels)
 
 

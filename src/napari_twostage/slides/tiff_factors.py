@@ -20,6 +20,8 @@ _STEPS = (2, 3, 4, 5, 6, 8, 10, 16)
 """Factors between neighbouring levels that padding may hide."""
 _PADDED_PX = 64
 """Rows or columns that a level may be padded by, if it states its factor and has no tiles."""
+_ROUNDED = 0.004
+"""Relative difference of a stated factor from the whole number that was meant."""
 _SAME_SHAPE = 0.02
 """Relative difference of the ratios of height and width up to which they may be one."""
 
@@ -55,19 +57,21 @@ def possible_factors(
 
     Examples
     --------
-    >>> [one.scale for one in possible_factors((800, 600), (400, 300), (64, 64), (1, 1), None)]
+    >>> [one.scale for one in possible_factors((800, 600), (400, 300), (64, 64), (1.0, 1.0), None)]
     [(2.0, 2.0)]
-    >>> padded = possible_factors((2900, 2150), (1536, 1280), (512, 256), (1, 1), None)
+    >>> padded = possible_factors((2900, 2150), (1536, 1280), (512, 256), (1.0, 1.0), None)
     >>> next(padded).scale
     (2.0, 2.0)
     """
     (whole,) = level_factors([full, level])[1:]
     is_whole = whole[0] == whole[1] == round(whole[0])
     has_stated = stated is not None and _explains(full, level, tile, stated)
-    if stated is not None and has_stated:
-        yield Factor(stated, certain=not is_whole or whole == stated)
-    if is_whole and (not has_stated or whole != stated):
-        yield Factor(whole, certain=not has_stated)
+    # sizes and resolutions are rounded: what they state is the whole number beside it
+    agree = stated is not None and is_whole and _alike(stated, whole)
+    if stated is not None and has_stated and not agree:
+        yield Factor(stated, certain=not is_whole)
+    if is_whole:
+        yield Factor(whole, certain=agree or not has_stated)
     if is_whole or has_stated:
         return
     ratio = (full[0] / level[0], full[1] / level[1])
@@ -116,6 +120,10 @@ def _explains(full: Shape, level: Shape, tile: Shape, scale: Scale) -> bool:
     )
 
 
+def _alike(one: Scale, other: Scale) -> bool:
+    return all(abs(a / b - 1) <= _ROUNDED for a, b in zip(one, other, strict=True))
+
+
 def _fills_tiles(full: Shape, level: Shape, tile: Shape, scale: Scale) -> bool:
     """Whether a level is exactly as large as the whole tiles that its factor needs."""
     return all(
@@ -126,4 +134,5 @@ def _fills_tiles(full: Shape, level: Shape, tile: Shape, scale: Scale) -> bool:
 
 def _rounded(factor: float) -> float:
     """A factor that is a whole number but for the rounding of resolutions."""
-    return float(round(factor)) if abs(factor / round(factor) - 1) < 1e-3 else factor
+    whole = float(round(factor))
+    return whole if whole and abs(factor / whole - 1) <= _ROUNDED else factor

@@ -11,8 +11,9 @@ import numpy as np
 from napari_twostage.errors import SlideError
 from napari_twostage.slides.channels import choose_channel, colour_channels
 from napari_twostage.slides.limits import CHANNELS, check_sides
+from napari_twostage.slides.picture import COLOURS
 from napari_twostage.slides.planes import PROJECTION, choose_focal_plane, choose_time_point
-from napari_twostage.slides.tiff_pixels import channel_samples, check_pixels
+from napari_twostage.slides.tiff_pixels import channel_samples, check_pixels, is_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,9 +215,12 @@ def select(
         place, sample = divmod(channel, samples)
         return Part(place, None if samples == 1 else (sample,))
 
-    red_green_blue = colour_channels(picture.channel, names, colours)
+    wanted = picture.channel
+    if len(names) == 1 and is_rgb(stack.keyframe) and str(wanted).lower() == COLOURS:
+        wanted = None  # they are colours anyway
+    red_green_blue = colour_channels(wanted, names, colours)
     if red_green_blue is None:
-        channel = choose_channel(picture.channel, names)
+        channel = choose_channel(wanted, names)
         return Selection((part(channel or 0),), z, t, channel)
     parts = [part(channel) for channel in red_green_blue]
     if samples >= len(parts) and len({one.channel for one in parts}) == 1:  # one page has all
