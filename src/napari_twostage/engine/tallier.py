@@ -72,10 +72,12 @@ class Tallier:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            for future in self._measured:
-                future.result()
-        self._pool.__exit__(kind, error, trace)
+        try:
+            if error is None:
+                for future in self._measured:
+                    future.result()
+        finally:  # also if the wait is interrupted
+            self._pool.__exit__(kind, error, trace)
 
     def take(self, step: Step) -> None:
         """Take a step that is written, and have measured what it leaves complete."""
