@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -77,8 +79,14 @@ def test_a_channel_is_a_number_or_a_name(channel: Any) -> None:
         ("lfs.svs", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         ("a.svs.gz", gzip.compress(b"II*\0"), "unpack it"),
         ("a.ome.zarr.zip", b"PK\x03\x04 and more than that", "unpack it"),
+        ("a.svs.bz2", bz2.compress(b"II*\0"), "bzip2; unpack it"),
+        ("a.svs.xz", lzma.compress(b"II*\0"), "xz; unpack it"),
+        ("a.rar", b"Rar!\x1a\x07\x01\0", "unpack it"),
+        ("._a.svs", b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "open the slide itself"),
+        ("annex.svs", b"/annex/objects/SHA256E-s12--34.svs\n", "git annex get"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n", "HDF5"),
+        ("error.svs", b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "server's error"),
     ],
-    ids=["web page", "LFS", "gzip", "zip"],
 )
 def test_files_of_other_kinds_are_called_by_their_names(
     tmp_path: Path, name: str, data: bytes, words: str

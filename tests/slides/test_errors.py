@@ -83,7 +83,9 @@ def test_a_folder_of_dicom_files_says_what_reads_it(
         (".dzi", "open the slide that it was made from"),
     ],
 )
-@pytest.mark.parametrize("start", [b"II*\0\x08\0\0\0", b"anything"], ids=["TIFF", "other"])
+@pytest.mark.parametrize(
+    "start", [b"II*\0\x08\0\0\0", b"anything", b"<?xml version="], ids=["TIFF", "other", "XML"]
+)
 def test_a_format_that_nothing_reads_says_what_to_export(
     tmp_path: Path, ending: str, words: str, start: bytes
 ) -> None:

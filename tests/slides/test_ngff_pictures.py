@@ -149,6 +149,14 @@ def test_padded_levels_lie_where_their_scale_says(tmp_path: Path, side: int, ver
     np.testing.assert_allclose(found.astype(int), expected, atol=2)
 
 
+def test_levels_padded_by_more_than_a_chunk_lie_where_their_scale_says(tmp_path: Path) -> None:
+    levels = [picture(1100, 1300), padded(halved(picture(1100, 1300)), 1024)]
+    folder = write_ngff(tmp_path / "a.zarr", map_planes(levels), "cyx", chunk=128)
+    slide = open_slide(folder)
+    assert slide.level_shapes[1] == (1024, 1024)
+    assert slide.factors == ((1.0, 1.0), (2.0, 2.0))
+
+
 @pytest.mark.parametrize(
     ("scales", "factor"),
     [((0.5, 1.0), 2.0), ((0.5, 0.5), 2.0), ((0.5, 0.25), 2.0), ((0.5, 5.0), 2.0)],
@@ -287,6 +295,15 @@ def test_three_channels_are_colours_unless_something_speaks_against_it(
     np.testing.assert_array_equal(
         whole(open_slide(folder)), np.moveaxis(stored[list(order)], 0, -1)
     )
+
+
+def test_blue_green_and_red_without_names_are_fluorescence(tmp_path: Path) -> None:
+    stored = planes_first(picture(60, 70))
+    omero = named("", "", "", colours=RGB[::-1])
+    folder = write_ngff(tmp_path / "a.zarr", [stored], "cyx", omero=omero)
+    refused(folder, "3 channels; choose one of 0")
+    colours = whole(open_slide(folder, channel="rgb"))
+    np.testing.assert_array_equal(colours, np.moveaxis(stored[::-1], 0, -1))
 
 
 def test_a_channel_is_chosen_by_name_in_any_case(tmp_path: Path) -> None:

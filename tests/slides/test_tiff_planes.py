@@ -213,6 +213,15 @@ def test_fluorescence_is_not_taken_for_colours(
     np.testing.assert_array_equal(whole(slide), np.moveaxis(planes, 0, -1))
 
 
+def test_blue_green_and_red_without_names_are_fluorescence(tmp_path: Path) -> None:
+    planes = stack((3, 40, 50))
+    path = write_three(tmp_path / "a.tif", planes, [], [BLUE, GREEN, RED])
+    with pytest.raises(SlideError, match="3 channels; choose one of"):
+        open_slide(path, mpp=1)
+    colours = whole(open_slide(path, mpp=1, channel="rgb"))
+    np.testing.assert_array_equal(colours, np.moveaxis(planes[::-1], 0, -1))
+
+
 def test_16_bit_channels_shown_in_red_green_and_blue_are_no_colours(tmp_path: Path) -> None:
     path = write_three(tmp_path / "a.tif", stack((3, 40, 50), np.uint16), [], [RED, GREEN, BLUE])
     with pytest.raises(SlideError, match="3 channels"):

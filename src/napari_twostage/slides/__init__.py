@@ -102,11 +102,11 @@ def _open(
     if is_folder(path):
         return _open_folder(path, mpp, picture, cache_bytes)
     start = _first_bytes(path)
-    if kind := other_kind(start):
-        raise SlideError(f"{path.name} is {kind}")
     closed = formats.refusal(path.name)
     if closed and not _has_plugin(path):
         raise SlideError(f"{path.name} is {closed}")
+    if not closed and (kind := other_kind(start)):
+        raise SlideError(f"{path.name} is {kind}")
     found = formats.by_first_bytes(start)
     if found and found.reader == "tiff" and not closed:
         return _open_tiff(path, mpp, picture, cache_bytes)

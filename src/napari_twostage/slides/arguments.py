@@ -77,6 +77,17 @@ _OTHER_KINDS = (
     (b"PK\x03\x04", "a zip archive; unpack it and open what is in it"),
     (b"PK\x05\x06", "an empty zip archive; get the file again"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it and open what is in it"),
+    (b"Rar!", "a rar archive; unpack it and open what is in it"),
+    (b"BZh", "packed with bzip2; unpack it"),
+    (b"\xfd7zXZ\0", "packed with xz; unpack it"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd; unpack it"),
+    (
+        b"\x00\x05\x16\x07",
+        "notes that macOS puts beside a slide; open the slide itself",
+    ),
+    (b"/annex/objects/", "a pointer of git-annex, not the file itself; get it: git annex get"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file; convert it to OME-TIFF or OME-Zarr"),
+    (b"<?xml", "a text in XML, perhaps a server's error; download the slide again"),
     (b"%PDF", "a PDF; a slide or image was expected"),
 )
 _PAGE = (b"<!doctype", b"<html", b"<head")

@@ -113,6 +113,9 @@ def colour_channels(
     told = _told_by_names(names)
     if told is None:
         told = _told_by_colours(colours)
+        # blue, green, red is how fluorescence is listed, by wavelength
+        if channel is None and told and told != (0, 1, 2):
+            return None
     if told:
         return told
     return (0, 1, 2) if channel is not None or (assumed and told is None) else None

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _ROUNDING_PX = 1.0 + 1e-6
 """How far a level's size may be from the one that its stated factor leads to."""
+_MOST = 2.0
+"""How far a stated factor may be from the ratio of padded sizes."""
 _WHOLE = 0.01
 """Share by which a stated factor may differ from a whole number that it is rounded to."""
 
@@ -22,9 +24,9 @@ def stated_factors(
 ) -> tuple[Scale, ...]:
     """Factors that a file states if the sizes of its levels do not contradict them.
 
-    They tell the truth also where a level is padded to whole tiles. They are not believed where
-    sizes differ by more, as those of writers that repeat the pixel size of level 0 on every
-    level; then the sizes tell.
+    They tell the truth also where a level is padded, to whole tiles or more. They are not believed
+    where a whole number explains the sizes better, or where both differ by 2 times or more, as
+    those of writers that repeat the pixel size of level 0 on every level; then the sizes tell.
 
     Parameters
     ----------
@@ -81,4 +83,8 @@ def _explains(
     excess = length - shapes[0][axis] / factor
     # either level may be padded: this one, or the finest
     padding = tiles[level][axis] if excess > 0 else tiles[0][axis] / factor
-    return abs(excess) < padding + _ROUNDING_PX
+    if abs(excess) < padding + _ROUNDING_PX:
+        return True
+    ratio = shapes[0][axis] / length
+    whole = abs(shapes[0][axis] / round(ratio) - length) < _ROUNDING_PX if ratio >= 1 else False
+    return not whole and 1 / _MOST < factor / ratio < _MOST
