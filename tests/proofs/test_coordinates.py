@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def features_of(seg: Segmentation, path: Path) -> list[dict[str, Any]]:
-    return json.loads(export(seg, path).read_text())["features"]
+    return json.loads(export(seg, path, least_object_um2=0).read_text())["features"]
 
 
 def drawn(
