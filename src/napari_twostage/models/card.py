@@ -19,8 +19,8 @@ LONGEST_CARD = 1 << 20
 Uncertainty = Literal["tent", "entropy", "neg_plogp"]
 """Name of a measure in `method.uncertainty.MEASURES`."""
 ObjectTarget = Literal["none", "distance", "boundary"]
-"""Meaning of the networks' object output: there is none; how deep inside its object a pixel lies, from 0 at the
-edge to 1 in the middle; or how likely it lies on the object's edge."""
+"""Meaning of the networks' object output: there is none; how deep inside its object a pixel lies,
+from 0 at the edge to 1 in the middle; or how likely it lies on the object's edge."""
 Stage = Literal["coarse", "refine"]
 """One of the two networks, by the name of `TwoStage`'s method."""
 

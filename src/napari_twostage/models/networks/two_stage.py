@@ -152,8 +152,17 @@ class TwoStage(nn.Module):
         return maps
 
     def part(self, maps: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Part a network's outputs (N, K + 1, H, W) into logits (N, K, H, W) and the object output
-        (N, H, W); there may be no object output."""
+        """Part a network's outputs into logits and object output, if there is one.
+
+        Parameters
+        ----------
+        maps : (N, K + 1, H, W) tensor
+            All outputs; K without an object output.
+
+        Returns
+        -------
+        (N, K, H, W) tensor, and (N, H, W) tensor or None
+        """
         return (maps[:, :-1], maps[:, -1]) if self.objects else (maps, None)
 
     def refine(self, images: Tensor, halo: int = 0) -> Tensor:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_twostage.errors import TwoStageError
-from napari_twostage.training.datasets.stains import StainProfile
+
+if TYPE_CHECKING:
+    from napari_twostage.training.datasets.stains import StainProfile
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """An image (H, W, 3) and its mask (H, W)."""

@@ -32,7 +32,9 @@ class ObjectQuality(NamedTuple):
     @property
     def f1(self) -> float:
         """F1 at an IoU of 0.5; 1 if there are no objects at all."""
-        return 2 * self.matched / (self.predicted + self.true) if self.predicted + self.true else 1.0
+        return (
+            2 * self.matched / (self.predicted + self.true) if self.predicted + self.true else 1.0
+        )
 
     @property
     def panoptic_quality(self) -> float:

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -52,13 +53,13 @@ def make_draw(
     """Build the function from a step to its batch."""
     if config.whole_images is not None:
         return partial(_draw_whole, samples, config.whole_images, stage.batch, seed)
-    weights = draw_weights(samples, config.data.bright_field_weight)
+    weights = _LazyWeights(samples, config.data.bright_field_weight)
     return partial(_draw_crops, samples, weights, config, stage, seed)
 
 
 def _draw_crops(
     samples: Sequence[Sample],
-    weights: NDArray[np.float64],
+    weights: _LazyWeights,
     config: TrainConfig,
     stage: StageConfig,
     seed: int,
@@ -66,7 +67,7 @@ def _draw_crops(
 ) -> Batch:
     return draw_crops(
         samples,
-        weights,
+        weights.get(),
         size_px=stage.crop_px,
         count=stage.batch,
         augmentation=config.augmentation,
@@ -132,6 +133,23 @@ def draw_crops(
 def _stacked(planes: Sequence[NDArray[np.float32] | None]) -> Tensor | None:
     given = [plane for plane in planes if plane is not None]
     return torch.from_numpy(np.stack(given)) if given else None
+
+
+class _LazyWeights:
+    """What `draw_weights` gives, once a batch is drawn: it may have to open every image."""
+
+    def __init__(self, samples: Sequence[Sample], bright_field_weight: float) -> None:
+        self._samples = samples
+        self._bright_field_weight = bright_field_weight
+        self._lock = Lock()
+        self._weights: NDArray[np.float64] | None = None
+
+    def get(self) -> NDArray[np.float64]:
+        """Probability of drawing each sample; the threads of `prefetch` wait for the first."""
+        with self._lock:
+            if self._weights is None:
+                self._weights = draw_weights(self._samples, self._bright_field_weight)
+            return self._weights
 
 
 def draw_weights(samples: Sequence[Sample], bright_field_weight: float) -> NDArray[np.float64]:

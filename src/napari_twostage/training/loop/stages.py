@@ -171,9 +171,7 @@ def _whole_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
     ]
 
 
-def coarse_at_full_size(
-    module: TwoStage, ratio: float, coarse: Predict | None = None
-) -> Predict:
+def coarse_at_full_size(module: TwoStage, ratio: float, coarse: Predict | None = None) -> Predict:
     """Build stage 1 as a function from fine images to logits at the fine pixel size.
 
     Images are reduced by the ratio; logits are enlarged bilinearly.
@@ -221,9 +219,7 @@ def _pad(images: Tensor, multiple: int) -> Tensor:
     return filled.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _both_and_compare(
-    module: TwoStage, batch: Batch, _: np.random.Generator
-) -> Compared:
+def _both_and_compare(module: TwoStage, batch: Batch, _: np.random.Generator) -> Compared:
     """Concatenate both outputs, so that their losses weigh the same."""
     coarse, refined = module.run_both(batch.images)
     both = torch.cat([enlarge(coarse, batch.images.shape[1:3]), refined])
@@ -235,12 +231,11 @@ def _predict_and_compare(
 ) -> Compared:
     predicted = trim(maps(batch.images), halo_px)
     logits, object_logits = module.part(predicted)
-    masks, soft, objects = (
+    soft, objects = (
         part if part is None else trim(part, halo_px)
-        for part in (batch.masks, batch.soft_targets, batch.objects)
+        for part in (batch.soft_targets, batch.objects)
     )
-    assert masks is not None
-    return Compared(logits, masks, soft, object_logits, objects)
+    return Compared(logits, trim(batch.masks, halo_px), soft, object_logits, objects)
 
 
 def _coarse_and_compare(module: TwoStage, batch: Batch, _: np.random.Generator) -> Compared:

@@ -46,8 +46,8 @@ def open_samples(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Seq
     if not len(training) or (config.card is not None and not len(validation)):
         raise DatasetError(
             f"{root} has {len(training) + len(validation)} images to train on, of which "
-            f"validation_fraction = {config.data.validation_fraction:g} holds out {len(validation)}; training needs "
-            "some, and so does calibrating: add images, or change the fraction"
+            f"validation_fraction = {config.data.validation_fraction:g} holds out "
+            f"{len(validation)}; training needs some, and so does calibrating: add images, or change the fraction"
         )
     if config.whole_images is None:
         return training, validation
