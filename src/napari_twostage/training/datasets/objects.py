@@ -52,7 +52,8 @@ def split_at_necks(mask: NDArray[np.generic]) -> NDArray[np.int32]:
     """
     regions, count = ndimage.label(mask)
     if not count or np.all(mask):
-        return regions.astype(np.int32)
+        one: NDArray[np.int32] = regions.astype(np.int32)
+        return one
     depth = ndimage.distance_transform_edt(mask)
     smooth = ndimage.gaussian_filter(depth, 1.0)
     radius = float(np.median(ndimage.maximum(depth, regions, range(1, count + 1))))
@@ -88,7 +89,8 @@ def object_target(
         return np.where((depth > 0) & (depth * zoom <= EDGE_PX), 255, 0).astype(np.uint8)
     highest = ndimage.maximum(depth, instances, np.arange(instances.max() + 1))
     scale = np.divide(255.0, highest, out=np.zeros(len(highest)), where=np.asarray(highest) > 0)
-    return np.rint(depth * scale[instances] * (instances > 0)).astype(np.uint8)
+    target: NDArray[np.uint8] = np.rint(depth * scale[instances]).astype(np.uint8)
+    return target
 
 
 def _depth(instances: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -44,7 +44,10 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device."""
-        return Batch(*(part if part is None else part.to(device) for part in self))
+        soft, objects = (
+            part if part is None else part.to(device) for part in (self.soft_targets, self.objects)
+        )
+        return Batch(self.images.to(device), self.masks.to(device), soft, objects)
 
 
 def make_draw(

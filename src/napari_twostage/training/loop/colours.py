@@ -81,7 +81,7 @@ def _restain(
     All of it, and the gamma, is linear in optical density: density · matrix − offset.
     """
     white = new = np.ones(3) if own is None else own.white
-    matrix = np.eye(3)
+    matrix: NDArray[np.floating] = np.eye(3)
     if own and other and rng.random() < augmentation.stain_transfer:
         matrix, new = transfer_matrix(own, other), other.white
     if rng.random() < CHANGED_SHARE:
@@ -97,7 +97,8 @@ def _restain(
 
 def _rounded(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Values in [0, 1] as 8-bit, clipped."""
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    values: NDArray[np.uint8] = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return values
 
 
 def _degrade(

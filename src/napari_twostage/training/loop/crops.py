@@ -82,9 +82,13 @@ def cut_crop(
         fit(part_of(sample.image)),
         _largest(shares),
         bright,
-        None if objects is None else fit(part_of(objects)) / np.float32(255),
-        None if soft is None else np.stack([fit(part_of(p)) for p in soft]) / np.float32(255),
+        None if objects is None else _shares(fit(part_of(objects))),
+        None if soft is None else _shares(np.stack([fit(part_of(plane)) for plane in soft])),
     )
+
+
+def _shares(plane: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return plane.astype(np.float32) / np.float32(255)
 
 
 def _largest(shares: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
@@ -92,7 +96,9 @@ def _largest(shares: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
     if len(shares) == 1:
         return (shares[0] > 127).astype(np.int64)
     planes = np.stack(shares).astype(np.int16)
-    return np.concatenate([255 - planes.sum(axis=0, keepdims=True), planes]).argmax(axis=0)
+    every = np.concatenate([255 - planes.sum(axis=0, keepdims=True), planes])
+    largest: NDArray[np.int64] = every.argmax(axis=0).astype(np.int64)
+    return largest
 
 
 def _place(

@@ -47,7 +47,8 @@ def open_samples(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Seq
         raise DatasetError(
             f"{root} has {len(training) + len(validation)} images to train on, of which "
             f"validation_fraction = {config.data.validation_fraction:g} holds out "
-            f"{len(validation)}; training needs some, and so does calibrating: add images, or change the fraction"
+            f"{len(validation)}; training needs some, and so does calibrating: "
+            "add images, or change the fraction"
         )
     if config.whole_images is None:
         return training, validation
@@ -70,7 +71,8 @@ def open_fold(config: TrainConfig, root: Path) -> Samples:
 def _open_sets(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Sequence[Sample]]:
     """Images of all sets to train on, and those held out, whole groups of each set."""
     data = config.data
-    kept, held = [], []
+    kept: list[Source] = []
+    held: list[Source] = []
     for entry in data.sets:
         folder = root / entry.folder
         samples = load_dataset(
