@@ -100,7 +100,7 @@ def test_context_changes_what_stage_2_says_and_is_not_trained_through(
     outcome = {}
     for context in ("true", "false"):
         _, module, stages = set_up(tmp_path, text, f"network.context={context}")
-        logits, target = stages[1].forward(stages[1].draw(0), np.random.default_rng(0))
+        logits, target, *_ = stages[1].forward(stages[1].draw(0), np.random.default_rng(0))
         assert logits.shape == (len(logits), 1, *target.shape[1:])
         compute_loss(logits, target, LossConfig()).backward()
         assert all(p.grad is None for p in module.stage1.parameters())
@@ -131,7 +131,7 @@ def test_a_batch_depends_on_its_step_alone(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_so_many_tiles_of_each_image_are_trained_on(tmp_path: Path, count: int) -> None:
     _, _, stages = set_up(tmp_path, WHOLE, f"tiles.count={count}")
-    logits, target = stages[1].forward(stages[1].draw(0), np.random.default_rng(0))
+    logits, target, *_ = stages[1].forward(stages[1].draw(0), np.random.default_rng(0))
     assert logits.shape == (2 * count, 1, 16, 16)
     assert target.shape == (2 * count, 16, 16)
 
@@ -175,7 +175,7 @@ def test_resampling_reads_as_averaging_does(tmp_path: Path, ratio: int) -> None:
 def test_single_models_read_any_size_at_any_ratio(tmp_path: Path, ratio: float) -> None:
     changes = ("kind=single", f"network.ratio={ratio}", "stage1.crop_px=72")
     _, module, stages = set_up(tmp_path, CROPS, *changes)
-    logits, target = stages[0].forward(stages[0].draw(0), RNG)
+    logits, target, *_ = stages[0].forward(stages[0].draw(0), RNG)
     assert logits.shape == (2, 1, 72, 72)
     assert target.shape == (2, 72, 72)
     with torch.inference_mode():
@@ -220,7 +220,7 @@ def test_crops_that_networks_cannot_halve_are_refused(
 def test_both_stages_learn_from_both_outputs(tmp_path: Path, second: tuple[str, ...]) -> None:
     _, module, stages = set_up(tmp_path, CROPS, "kind=joint", *second)
     assert [stage.name for stage in stages] == ["joint"]
-    logits, target = stages[0].forward(stages[0].draw(0), RNG)
+    logits, target, *_ = stages[0].forward(stages[0].draw(0), RNG)
     assert logits.shape == (4, 1, 64, 64)
     assert torch.equal(target[:2], target[2:])
     module.zero_grad()

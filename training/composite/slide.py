@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_twostage.geometry import Box
 from napari_twostage.training.datasets import DatasetError
-from napari_twostage.training.loop.crops import is_bright_field
+from napari_twostage.training.datasets.stains import is_bright_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

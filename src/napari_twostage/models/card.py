@@ -23,6 +23,9 @@ REDUCED = 4.0
 
 Uncertainty = Literal["tent", "entropy", "neg_plogp"]
 """Name of a measure in `method.uncertainty.MEASURES`."""
+ObjectTarget = Literal["none", "distance", "boundary"]
+"""Meaning of the networks' object output: there is none; how deep inside its object a pixel lies,
+from 0 at the edge to 1 in the middle; or how likely it lies on the object's edge."""
 Stage = Literal["coarse", "refine"]
 """One of the two networks, by the name of `TwoStage`'s method."""
 
@@ -84,6 +87,8 @@ class ModelCard:
     coarse_halo_px: int
     context: bool
     """Whether stage 2 adds stage 1's penultimate features."""
+    objects: ObjectTarget = "none"
+    """Meaning of one more output of the networks, which tells touching objects apart."""
     mergeable: bool = False
     """Whether the receptive field fits in the halo, so that chips may be merged."""
     mean: tuple[float, float, float]

@@ -81,6 +81,7 @@ def draft_card(config: TrainConfig, data: Path) -> ModelCard:
         coarse_window_px=stated.coarse_window_px,
         coarse_halo_px=stated.coarse_halo_px,
         context=network.context,
+        objects=network.objects,
         mean=network.mean,
         std=network.std,
         uncertainty=stated.uncertainty,

@@ -81,10 +81,11 @@ def build_two_stage(card: ModelCard) -> TwoStage:
         If the architecture is unknown, an option does not fit, or stage 2's windows cannot be
         halved as often as a network needs.
     """
-    stage1 = build_network({**card.architecture, "outputs": card.outputs})
+    outputs = card.outputs + (card.objects != "none")
+    stage1 = build_network({**card.architecture, "outputs": outputs})
     module = TwoStage(
         stage1,
-        build_network({**(card.fine_architecture or card.architecture), "outputs": card.outputs})
+        build_network({**(card.fine_architecture or card.architecture), "outputs": outputs})
         if card.refiner is None
         else build_refiner(card.refiner, card.outputs, stage1),
         ratio=card.ratio,
@@ -92,6 +93,7 @@ def build_two_stage(card: ModelCard) -> TwoStage:
         context=card.context,
         mean=card.mean,
         std=card.std,
+        objects=card.objects != "none",
     )
     if card.window_px % module.window_multiple:
         raise ModelError(

@@ -65,6 +65,8 @@ class TwoStage(nn.Module):
         Whether stage 2 adds Model 1's penultimate features to its own.
     mean, std : three floats
         Mean and standard deviation of each channel, in pixel values divided by 255.
+    objects : bool
+        Whether the last of the networks' outputs tells objects apart; the others are logits.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class TwoStage(nn.Module):
         context: bool,
         mean: Sequence[float],
         std: Sequence[float],
+        objects: bool = False,
     ) -> None:
         super().__init__()
         if context and not isinstance(stage2, LocalRefiner):
@@ -99,6 +102,7 @@ class TwoStage(nn.Module):
         self.ratio = ratio
         self.fine_ratio = fine_ratio
         self.context = context
+        self.objects = objects
         # the card holds them, so they are not part of the weights, and real in a module of shapes
         for name, values in (("mean", mean), ("std", std)):
             channels = torch.tensor(values, dtype=torch.float32, device="cpu").view(1, 3, 1, 1)
@@ -140,8 +144,26 @@ class TwoStage(nn.Module):
         (N, K, H - 2 halo, W - 2 halo) float tensor
             Logits: one for a single class against the background, else one per class.
         """
-        logits: Tensor = self.stage1(self.normalise(images), halo)
-        return logits
+        return self.part(self.coarse_maps(images, halo))[0]
+
+    def coarse_maps(self, images: Tensor, halo: int = 0) -> Tensor:
+        """Stage 1 with all of its outputs; see `coarse` and `part`."""
+        maps: Tensor = self.stage1(self.normalise(images), halo)
+        return maps
+
+    def part(self, maps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Part a network's outputs into logits and object output, if there is one.
+
+        Parameters
+        ----------
+        maps : (N, K + 1, H, W) tensor
+            All outputs; K without an object output.
+
+        Returns
+        -------
+        (N, K, H, W) tensor, and (N, H, W) tensor or None
+        """
+        return (maps[:, :-1], maps[:, -1]) if self.objects else (maps, None)
 
     def refine(self, images: Tensor, halo: int = 0) -> Tensor:
         """Stage 2; depends on the window's pixels only.
@@ -161,6 +183,10 @@ class TwoStage(nn.Module):
         (N, K, H - 2 halo, W - 2 halo) float tensor
             Logits, as `coarse` gives them.
         """
+        return self.part(self.refine_maps(images, halo))[0]
+
+    def refine_maps(self, images: Tensor, halo: int = 0) -> Tensor:
+        """Stage 2 with all of its outputs; see `refine` and `part`."""
         if isinstance(self.stage2, LocalRefiner):
             return trim(self.run_both(images)[1], halo)
         if self.context:

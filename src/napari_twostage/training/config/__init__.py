@@ -4,6 +4,7 @@ from napari_twostage.training.config.image_sections import (
     Augmentation,
     ClassConfig,
     DataConfig,
+    SetConfig,
     TilesConfig,
     WholeImages,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "DataConfig",
     "LossConfig",
     "NetworkConfig",
+    "SetConfig",
     "StageConfig",
     "TilesConfig",
     "TrainConfig",

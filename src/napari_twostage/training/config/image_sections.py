@@ -24,6 +24,26 @@ class ClassConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetConfig:
+    """One of several data sets that a run learns from."""
+
+    folder: str
+    """Folder below the run's data."""
+    layout: str = "manifest"
+    mpp: float | None = None
+    """Micrometres per pixel of its images, which are resampled to the model's; None: images are
+    taken as they are, whatever their pixel size."""
+    weight: float = 1.0
+    """Share of the crops, relative to the other sets."""
+    by_group: bool = False
+    """Draw every group (slide, organ, patient) of the manifest alike, not every image."""
+
+    def __post_init__(self) -> None:
+        require(self.weight > 0, "weight must be positive")
+        require(self.mpp is None or self.mpp > 0, "mpp must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Selection of images, and how often each is drawn."""
 
@@ -45,9 +65,17 @@ class DataConfig:
     classes: tuple[ClassConfig, ...] = ()
     """Empty: one foreground class, as the layout defines it."""
     mpp: float | None = None
-    """Micrometres per pixel at which slides are read."""
+    """Micrometres per pixel at which slides are read, and to which sets are resampled."""
+    sets: tuple[SetConfig, ...] = ()
+    """Data sets below the run's data, learnt together; empty: the folder itself is the set."""
+    foreground_share: float = 0.0
+    """Share of the crops that are placed on foreground; the others fall anywhere."""
 
     def __post_init__(self) -> None:
+        sized = any(entry.mpp is not None for entry in self.sets)
+        require(not sized or self.mpp is not None, "sets that state an mpp need the model's mpp")
+        require(not (self.sets and self.folds), "folds need a single set")
+        require(0 <= self.foreground_share <= 1, "foreground_share must be in [0, 1]")
         require(0 <= self.validation_fraction < 1, "validation_fraction must be in [0, 1)")
         require(self.folds == 0 or self.folds >= 2, "folds must be 0 for none, or 2 and more")
         require(0 <= self.fold < max(1, self.folds), "fold must be one of the folds, from 0")
@@ -73,10 +101,26 @@ class Augmentation:
     gamma: float = 0.35
     stain: float = 0.25
     """Relative change of each stain's density, on bright-field images."""
+    stain_transfer: float = 0.0
+    """Share of the bright-field crops that take the stains and the white of another image."""
+    white: tuple[float, float] = (0.0, 0.0)
+    """Range of the white that bright-field images get, in [0, 1]: that of the light and the camera
+    differs more between laboratories than stains do. Zeros: it is left as it is."""
     grey: float = 0.1
     """Share of crops that lose their colours."""
     blur: float = 0.1
     """Share of crops that are slightly blurred."""
+    blur_px: float = 0.0
+    """Largest standard deviation of a Gaussian blur; 0: the mean of 3 × 3 pixels."""
+    jpeg: float = 0.0
+    """Share of crops that are compressed, at a quality of 30 to 90."""
+    noise: float = 0.0
+    """Largest standard deviation of added noise, in values of [0, 1]."""
+
+    @property
+    def needs_stains(self) -> bool:
+        """Whether the stains of bright-field images have to be known."""
+        return self.stain_transfer > 0 or max(self.white) > 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari_twostage.models.card import Uncertainty  # noqa: TC001 - read at runtime
+from napari_twostage.models.card import (  # noqa: TC001 - read at runtime
+    ObjectTarget,
+    Uncertainty,
+)
 from napari_twostage.training.config.image_sections import (
     Augmentation,
     DataConfig,
@@ -49,6 +52,8 @@ class NetworkConfig:
     """Fine pixels per side of a stage 2 pixel, at most `ratio`; its logits are enlarged."""
     refiner: dict[str, Any] | None = None
     """Options of a `LocalRefiner`, trained jointly in place of a second network."""
+    objects: ObjectTarget = "none"
+    """Target of one more output, which tells touching objects apart; see `datasets.objects`."""
 
     def __post_init__(self) -> None:
         require(self.ratio >= 1, "ratio must be 1 or more")
@@ -64,6 +69,8 @@ class StageConfig:
 
     batch: int
     learning_rate: float
+    halo_px: int = 0
+    """Rim of a crop that is context and not part of the loss, as in the engine's windows."""
     steps: int = 0
     epochs: int = 0
     """Passes over all images, in place of `steps`."""
@@ -76,12 +83,17 @@ class StageConfig:
     average: float = 0.99
     """Decay per step of the running average of the weights, which the run keeps; 0 keeps the
     last weights."""
+    average_last: float = 0.0
+    """Share of the steps, the last ones, whose weights are averaged alike; 0: by `average`."""
 
     def __post_init__(self) -> None:
         require(self.batch >= 1, "batch must be 1 or more")
         require(self.learning_rate > 0, "learning_rate must be positive")
         require((self.steps > 0) != (self.epochs > 0), "give either steps or epochs, positive")
         require(0 <= self.average < 1, "average must be in [0, 1)")
+        require(0 <= self.average_last <= 1, "average_last must be in [0, 1]")
+        fits = 0 <= 2 * self.halo_px <= self.crop_px
+        require(fits, "halo_px must be 0 or more, and leave something of the crop")
 
     def count_steps(self, images: int) -> int:
         """Steps of the stage for this number of images; the very last batch is filled up."""
@@ -97,6 +109,8 @@ class LossConfig:
     """Focal loss: weight of the foreground, against 1 − alpha of the background."""
     gamma: float = 2.0
     """Focal loss: exponent that reduces the weight of confident pixels."""
+    objects: float = 1.0
+    """Weight of the object output's loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +168,11 @@ class TrainConfig:
         require(0 <= self.distillation <= 1, "distillation must be in [0, 1]")
         crops = self.whole_images is None and self.kind != "joint"
         require(crops or not self.distillation, "distillation needs crops, and no joint training")
+        require(
+            not (self.distillation and self.data.sets), "distillation needs a single set of images"
+        )
+        objects = self.network.objects != "none"
+        require(crops or not objects, "objects need crops, and no joint training")
         listed = [stage for stage in (self.stage1, self.stage2) if stage is not None]
         if self.kind == "two_stage":
             require(self.stage2 is not None, "kind two_stage needs a [stage2]")

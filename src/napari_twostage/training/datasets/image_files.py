@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_twostage.training.datasets.samples import Pair
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """Errors that Pillow raises on unreadable files."""
 _HALF = 128
 
@@ -61,7 +61,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             if image.has_transparency_data:
                 return np.asarray(on_white(np.asarray(image.convert("RGBA"))), np.uint8)
             return np.asarray(image.convert("RGB"))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise _unreadable(path, error) from error
 
 
@@ -155,14 +155,14 @@ def read_values(path: Path) -> NDArray[np.integer]:
             if image.mode in ("1", "L", "P") or image.mode.startswith("I"):
                 return np.asarray(image).astype(np.int64)
             return np.asarray(image.convert("RGB"))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise _unreadable(path, error) from error
 
 
 def _open(path: Path) -> Image.Image:
     try:
         return Image.open(path)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_twostage.errors import TwoStageError
+
+if TYPE_CHECKING:
+    from napari_twostage.training.datasets.stains import StainProfile
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """An image (H, W, 3) and its mask (H, W)."""
@@ -30,6 +33,12 @@ class Sample:
     """(H, W) uint8: 0 for the background, 1 to K for the classes."""
     soft_targets: NDArray[np.uint8] | None = None
     """(K, H, W) uint8: a teacher's class probabilities, times 255."""
+    objects: NDArray[np.uint8] | None = None
+    """(H, W) uint8: target of the networks' object output, times 255."""
+    zoom: float = 1.0
+    """Pixels of the model per pixel of the image, along a side."""
+    stains: StainProfile | None = None
+    """Stains of a bright-field image, if augmentation needs them."""
 
 
 class Samples(Sequence[Sample]):
@@ -81,6 +90,8 @@ class CachedSamples(Sequence[Sample]):
         self._samples = samples
         self._left = limit_bytes
         self._cached: dict[int, Sample] = {}
+        self.weights = getattr(samples, "weights", np.ones(len(samples)))
+        """(len(samples),) how often each is to be drawn, relative to others."""
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -95,7 +106,7 @@ class CachedSamples(Sequence[Sample]):
         sample = self._cached.get(index)
         if sample is None:
             sample = self._samples[index]
-            planes = (sample.image, sample.mask, sample.soft_targets)
+            planes = (sample.image, sample.mask, sample.soft_targets, sample.objects)
             size = sum(plane.nbytes for plane in planes if plane is not None)
             if size <= self._left:
                 self._left -= size

@@ -6,13 +6,16 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from napari_twostage.training.datasets.resize import resize_image, resize_mask
-from napari_twostage.training.loop.crops import cut_crop, is_bright_field, recolour
+from napari_twostage.training.datasets.stains import is_bright_field
+from napari_twostage.training.loop.colours import recolour
+from napari_twostage.training.loop.crops import cut_crop
 from napari_twostage.training.loop.whole_images import augment_image
 
 if TYPE_CHECKING:
@@ -36,11 +39,15 @@ class Batch(NamedTuple):
     """(N, H, W) int64 class values."""
     soft_targets: Tensor | None = None
     """(N, K, H, W) float class probabilities of a teacher, without the background."""
+    objects: Tensor | None = None
+    """(N, H, W) float target of the object output, in [0, 1]."""
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device."""
-        soft = None if self.soft_targets is None else self.soft_targets.to(device)
-        return Batch(self.images.to(device), self.masks.to(device), soft)
+        soft, objects = (
+            part if part is None else part.to(device) for part in (self.soft_targets, self.objects)
+        )
+        return Batch(self.images.to(device), self.masks.to(device), soft, objects)
 
 
 def make_draw(
@@ -49,13 +56,13 @@ def make_draw(
     """Build the function from a step to its batch."""
     if config.whole_images is not None:
         return partial(_draw_whole, samples, config.whole_images, stage.batch, seed)
-    weights = _draw_weights(samples, config.data.bright_field_weight)
+    weights = _LazyWeights(samples, config.data.bright_field_weight)
     return partial(_draw_crops, samples, weights, config, stage, seed)
 
 
 def _draw_crops(
     samples: Sequence[Sample],
-    weights: NDArray[np.float64],
+    weights: _LazyWeights,
     config: TrainConfig,
     stage: StageConfig,
     seed: int,
@@ -63,12 +70,13 @@ def _draw_crops(
 ) -> Batch:
     return draw_crops(
         samples,
-        weights,
+        weights.get(),
         size_px=stage.crop_px,
         count=stage.batch,
         augmentation=config.augmentation,
         rng=np.random.default_rng((seed, step)),
         classes=max(1, len(config.data.classes)),
+        foreground_share=config.data.foreground_share,
     )
 
 
@@ -81,6 +89,7 @@ def draw_crops(
     augmentation: Augmentation,
     rng: np.random.Generator,
     classes: int = 1,
+    foreground_share: float = 0.0,
 ) -> Batch:
     """Draw a batch of augmented crops.
 
@@ -95,24 +104,63 @@ def draw_crops(
     rng : Generator
     classes : int
         Highest value that masks can have.
+    foreground_share : float
+        Share of the crops that are placed on foreground.
     """
-    chosen = rng.choice(len(samples), size=count, p=weights)
-    crops = [cut_crop(samples[index], size_px, augmentation, rng, classes) for index in chosen]
-    images = np.stack([recolour(crop.image, augmentation, rng) for crop in crops])
-    masks = np.stack([crop.mask for crop in crops])
-    soft = [crop.soft_targets for crop in crops if crop.soft_targets is not None]
+    chosen = [samples[index] for index in rng.choice(len(samples), size=count, p=weights)]
+    crops = [
+        cut_crop(sample, size_px, augmentation, rng, classes, foreground_share=foreground_share)
+        for sample in chosen
+    ]
+    # of other images of the batch, which are in memory already
+    stains = [sample.stains for sample in chosen if sample.stains is not None]
+    images = [
+        recolour(
+            crop.image,
+            augmentation,
+            rng,
+            bright_field=crop.bright_field,
+            own=sample.stains,
+            other=stains[rng.integers(len(stains))] if stains else None,
+        )
+        for crop, sample in zip(crops, chosen, strict=True)
+    ]
     return Batch(
-        torch.from_numpy(images),
-        torch.from_numpy(masks),
-        torch.from_numpy(np.stack(soft)) if soft else None,
+        torch.from_numpy(np.stack(images)),
+        torch.from_numpy(np.stack([crop.mask for crop in crops])),
+        _stacked([crop.soft_targets for crop in crops]),
+        _stacked([crop.objects for crop in crops]),
     )
 
 
-def _draw_weights(samples: Sequence[Sample], bright_field_weight: float) -> NDArray[np.float64]:
-    if bright_field_weight == 1:
-        return np.full(len(samples), 1 / len(samples))  # without opening an image
-    bright = np.array([is_bright_field(sample.image) for sample in samples])
-    weights = np.where(bright, bright_field_weight, 1.0)
+def _stacked(planes: Sequence[NDArray[np.float32] | None]) -> Tensor | None:
+    given = [plane for plane in planes if plane is not None]
+    return torch.from_numpy(np.stack(given)) if given else None
+
+
+class _LazyWeights:
+    """What `draw_weights` gives, once a batch is drawn: it may have to open every image."""
+
+    def __init__(self, samples: Sequence[Sample], bright_field_weight: float) -> None:
+        self._samples = samples
+        self._bright_field_weight = bright_field_weight
+        self._lock = Lock()
+        self._weights: NDArray[np.float64] | None = None
+
+    def get(self) -> NDArray[np.float64]:
+        """Probability of drawing each sample; the threads of `prefetch` wait for the first."""
+        with self._lock:
+            if self._weights is None:
+                self._weights = draw_weights(self._samples, self._bright_field_weight)
+            return self._weights
+
+
+def draw_weights(samples: Sequence[Sample], bright_field_weight: float) -> NDArray[np.float64]:
+    """Probability of drawing each sample: its set's, and more or less if it is bright field."""
+    weights = np.asarray(getattr(samples, "weights", np.ones(len(samples))))
+    if bright_field_weight != 1:  # else no image need be opened
+        bright = np.array([is_bright_field(sample.image) for sample in samples])
+        weights = weights * np.where(bright, bright_field_weight, 1.0)
     return np.asarray(weights / weights.sum())
 
 

@@ -1,13 +1,13 @@
-"""Random crops, augmented the way microscopes and stains vary."""
+"""Random crops: placed, scaled, turned; `colours.recolour` changes their colours."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from skimage.color import hed2rgb, rgb2hed
-from torch.nn import functional
+from PIL import Image
+
+from napari_twostage.training.datasets.stains import is_bright_field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from napari_twostage.training.config import Augmentation
     from napari_twostage.training.datasets import Sample
 
+BILINEAR = Image.Resampling.BILINEAR
+
 
 class Crop(NamedTuple):
     """A crop before its colours are augmented."""
 
-    image: NDArray[np.float32]
-    """(S, S, 3), in [0, 1]."""
+    image: NDArray[np.uint8]
+    """(S, S, 3)."""
     mask: NDArray[np.int64]
     """(S, S) class values."""
+    bright_field: bool
+    objects: NDArray[np.float32] | None
+    """(S, S) target of the object output, in [0, 1]."""
     soft_targets: NDArray[np.float32] | None
     """(K, S, S) class probabilities of a teacher, in [0, 1]."""
-
-
-def is_bright_field(image: NDArray[np.generic]) -> bool:
-    """Whether an image, with values up to 255, is bright field: stained tissue on white."""
-    return bool(image.mean() > 115)
 
 
 def cut_crop(
@@ -38,6 +38,8 @@ def cut_crop(
     augmentation: Augmentation,
     rng: np.random.Generator,
     classes: int,
+    *,
+    foreground_share: float = 0.0,
 ) -> Crop:
     """Cut a random square, scale it to `size_px`, turn and mirror it; the mask follows.
 
@@ -45,68 +47,71 @@ def cut_crop(
     ----------
     sample : Sample
     size_px : int
-        Side of the crop.
+        Side of the crop in pixels of the model.
     augmentation : Augmentation
     rng : Generator
     classes : int
         Highest value that the mask can have.
+    foreground_share : float
+        Probability that the square is placed to hold a random foreground pixel, if there is any.
     """
     bright = is_bright_field(sample.image)
     low, high = np.log(augmentation.bright_field_scale if bright else augmentation.scale)
-    side = round(size_px / float(np.exp(rng.uniform(low, high))))
-    height, width = sample.mask.shape
-    below, right = max(0, side - height), max(0, side - width)
-    # symmetric padding may repeat, so images smaller than half the crop work too
-    top = rng.integers(0, max(height, side) - side + 1)
-    left = rng.integers(0, max(width, side) - side + 1)
+    side = max(1, round(size_px / (sample.zoom * float(np.exp(rng.uniform(low, high))))))
+    top, left = _place(sample.mask, side, foreground_share, rng)
+    turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
 
-    def cut(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        padding = ((0, below), (0, right), (0, 0))[: plane.ndim]
-        padded = np.pad(plane, padding, mode="symmetric") if below or right else plane
-        return padded[top : top + side, left : left + side]
+    def part_of(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        part = plane[top : top + side, left : left + side]
+        missing = [(0, side - length) for length in part.shape[:2]]
+        if any(after for _, after in missing):
+            # symmetric padding may repeat, so images smaller than half the crop work too
+            part = np.pad(part, [*missing, (0, 0)][: plane.ndim], mode="symmetric")
+        return part
+
+    def fit(part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        small = Image.fromarray(np.ascontiguousarray(part)).resize((size_px, size_px), BILINEAR)
+        turned = np.rot90(np.asarray(small), turns)
+        return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
 
     # one plane per class: class values cannot be interpolated, their shares can
-    planes = 255 * (cut(sample.mask)[..., None] == np.arange(1, classes + 1)).astype(np.uint8)
-    given = sample.soft_targets
-    soft = [] if given is None else [cut(given.transpose(1, 2, 0))]
-    both = np.concatenate([cut(sample.image), planes, *soft], axis=-1)
-    both = np.rot90(both, int(rng.integers(4)))
-    if rng.random() < 0.5:
-        both = both[:, ::-1]
-    tensor = torch.from_numpy(np.ascontiguousarray(both)).permute(2, 0, 1)[None].float() / 255
-    resized = functional.interpolate(
-        tensor, size=(size_px, size_px), mode="bilinear", antialias=True
-    )
-    pixels = resized[0].permute(1, 2, 0).numpy()
-    shares = pixels[..., 3 : 3 + classes]
-    background = 1 - shares.sum(axis=-1, keepdims=True)
+    mask, objects, soft = part_of(sample.mask), sample.objects, sample.soft_targets
+    values = range(1, classes + 1)
+    shares = [fit((mask == value).view(np.uint8) * np.uint8(255)) for value in values]
     return Crop(
-        pixels[..., :3],
-        np.concatenate([background, shares], axis=-1).argmax(axis=-1),
-        np.ascontiguousarray(pixels[..., 3 + classes :].transpose(2, 0, 1)) if soft else None,
+        fit(part_of(sample.image)),
+        _largest(shares),
+        bright,
+        None if objects is None else _shares(fit(part_of(objects))),
+        None if soft is None else _shares(np.stack([fit(part_of(plane)) for plane in soft])),
     )
 
 
-def recolour(
-    image: NDArray[np.float32], augmentation: Augmentation, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Vary stain, colour, contrast, brightness and sharpness of a (S, S, 3) image in [0, 1]."""
-    bright_field = is_bright_field(255 * image)
-    if bright_field and rng.random() < 0.7:
-        density = rgb2hed(image)
-        density *= 1 + rng.uniform(-augmentation.stain, augmentation.stain, size=3)
-        image = hed2rgb(density).astype(np.float32)
-    if rng.random() < augmentation.grey:
-        image = np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1)
-    image = np.clip(image, 0, 1) ** np.exp(rng.uniform(-augmentation.gamma, augmentation.gamma))
-    gain = 1 + rng.uniform(-augmentation.contrast, augmentation.contrast)
-    middle = image.mean() if bright_field else image.min()
-    image = (image - middle) * gain + middle
-    darkest = -augmentation.brightness if bright_field else 0.0
-    image = image + rng.uniform(darkest, augmentation.brightness)
-    if rng.random() < augmentation.blur:
-        tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).permute(2, 0, 1)
-        image = (
-            functional.avg_pool2d(tensor, 3, 1, 1, count_include_pad=False).permute(1, 2, 0).numpy()
-        )
-    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+def _shares(plane: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return plane.astype(np.float32) / np.float32(255)
+
+
+def _largest(shares: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
+    """Class of the largest share of each pixel; shares are times 255, the rest is background."""
+    if len(shares) == 1:
+        return (shares[0] > 127).astype(np.int64)
+    planes = np.stack(shares).astype(np.int16)
+    every = np.concatenate([255 - planes.sum(axis=0, keepdims=True), planes])
+    largest: NDArray[np.int64] = every.argmax(axis=0).astype(np.int64)
+    return largest
+
+
+def _place(
+    mask: NDArray[np.uint8], side: int, foreground_share: float, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Top and left of a square of a given side, at random, or around a foreground pixel."""
+    last = [max(0, length - side) for length in mask.shape]
+    if foreground_share and rng.random() < foreground_share:
+        found = np.flatnonzero(mask)
+        if len(found):
+            pixel = np.unravel_index(found[rng.integers(len(found))], mask.shape)
+            start = [int(place) - int(rng.integers(side)) for place in pixel]
+            top, left = (min(max(0, s), most) for s, most in zip(start, last, strict=True))
+            return top, left
+    top, left = (int(rng.integers(0, most + 1)) for most in last)
+    return top, left

@@ -74,6 +74,11 @@ def distillation_loss(logits: Tensor, soft_targets: Tensor) -> Tensor:
     return entropy + _dice_loss(logits, soft_targets, smooth=1.0)
 
 
+def object_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of (N, H, W) logits of the object output against a target in [0, 1]."""
+    return functional.binary_cross_entropy_with_logits(logits, target)
+
+
 def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     """One minus the Dice coefficient of probabilities, averaged over images and classes.
 

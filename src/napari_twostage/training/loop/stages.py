@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn import functional
 
+from napari_twostage.models.networks.base import trim
 from napari_twostage.models.networks.refiner import enlarge
 from napari_twostage.models.networks.two_stage import TwoStage, coarsen
 from napari_twostage.training.config import ConfigError
@@ -34,8 +35,23 @@ if TYPE_CHECKING:
     from napari_twostage.training.config import StageConfig, TilesConfig, TrainConfig
     from napari_twostage.training.datasets import Sample
 
-    Forward = Callable[[Batch, np.random.Generator], tuple[Tensor, Tensor]]
+    Forward = Callable[[Batch, np.random.Generator], "Compared"]
     Predict = Callable[[Tensor], Tensor]
+
+
+class Compared(NamedTuple):
+    """Output of a network, and what it should be."""
+
+    logits: Tensor
+    """(M, K, h, w)."""
+    masks: Tensor
+    """(M, h, w) class values."""
+    soft_targets: Tensor | None = None
+    """(M, K, h, w) class probabilities of a teacher."""
+    object_logits: Tensor | None = None
+    """(M, h, w)."""
+    objects: Tensor | None = None
+    """(M, h, w) target of the object output, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class Stage:
     draw: Callable[[int], Batch]
     """Function from a step to its batch."""
     forward: Forward
-    """Function from a batch to logits (M, K, h, w) and targets (M, h, w)."""
+    """Function from a batch to its logits and targets."""
     predict: Predict
     """Function from fine uint8 images (N, H, W, 3) to logits (N, K, H, W)."""
     multiple_px: int = 1
@@ -104,16 +120,28 @@ def _crop_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
         both = partial(_both_and_compare, module)
         return [_Part("joint", module, both, module.refine, fine_px)]
     coarse, coarse_px = coarse_at_full_size(module, ratio), module.stage1.stride * math.ceil(ratio)
+    maps = coarse_at_full_size(module, ratio, module.coarse_maps)
     if ratio == 1:  # otherwise a crop is padded after it is reduced
         _require_whole("stage1", config.stage1, coarse_px)
     if config.stage2 is not None:
         _require_whole("stage2", config.stage2, fine_px)
     return [
-        _Part("stage1", module.stage1, partial(_predict_and_compare, coarse), coarse, coarse_px),
+        _Part(
+            "stage1",
+            module.stage1,
+            partial(_predict_and_compare, module, maps, config.stage1.halo_px),
+            coarse,
+            coarse_px,
+        ),
         _Part(
             "stage2",
             module.stage2,
-            partial(_predict_and_compare, module.refine),
+            partial(
+                _predict_and_compare,
+                module,
+                module.refine_maps,
+                config.stage2.halo_px if config.stage2 else 0,
+            ),
             module.refine,
             fine_px,
         ),
@@ -143,7 +171,7 @@ def _whole_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
     ]
 
 
-def coarse_at_full_size(module: TwoStage, ratio: float) -> Predict:
+def coarse_at_full_size(module: TwoStage, ratio: float, coarse: Predict | None = None) -> Predict:
     """Build stage 1 as a function from fine images to logits at the fine pixel size.
 
     Images are reduced by the ratio; logits are enlarged bilinearly.
@@ -153,15 +181,18 @@ def coarse_at_full_size(module: TwoStage, ratio: float) -> Predict:
     module : TwoStage
     ratio : float
         1 or more; may be fractional, and need not be the module's.
+    coarse : callable, optional
+        Function from coarse images to the maps that are enlarged; `module.coarse` by default.
     """
+    stage1 = coarse or module.coarse
 
     def predict(images: Tensor) -> Tensor:
         small = _reduce(images, ratio)
         height, width = small.shape[1:3]
-        logits = module.coarse(_pad(small, module.stage1.stride))
+        logits = stage1(_pad(small, module.stage1.stride))
         return enlarge(logits[..., :height, :width], images.shape[1:3])
 
-    return module.coarse if ratio == 1 else predict
+    return stage1 if ratio == 1 else predict
 
 
 def _reduce(images: Tensor, ratio: float) -> Tensor:
@@ -188,26 +219,29 @@ def _pad(images: Tensor, multiple: int) -> Tensor:
     return filled.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _both_and_compare(
-    module: TwoStage, batch: Batch, _: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def _both_and_compare(module: TwoStage, batch: Batch, _: np.random.Generator) -> Compared:
     """Concatenate both outputs, so that their losses weigh the same."""
     coarse, refined = module.run_both(batch.images)
     both = torch.cat([enlarge(coarse, batch.images.shape[1:3]), refined])
-    return both, torch.cat([batch.masks, batch.masks])
+    return Compared(both, torch.cat([batch.masks, batch.masks]))
 
 
 def _predict_and_compare(
-    predict: Callable[[Tensor], Tensor], batch: Batch, _: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    return predict(batch.images), batch.masks
+    module: TwoStage, maps: Predict, halo_px: int, batch: Batch, _: np.random.Generator
+) -> Compared:
+    predicted = trim(maps(batch.images), halo_px)
+    logits, object_logits = module.part(predicted)
+    soft, objects = (
+        part if part is None else trim(part, halo_px)
+        for part in (batch.soft_targets, batch.objects)
+    )
+    return Compared(logits, trim(batch.masks, halo_px), soft, object_logits, objects)
 
 
-def _coarse_and_compare(
-    module: TwoStage, batch: Batch, _: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def _coarse_and_compare(module: TwoStage, batch: Batch, _: np.random.Generator) -> Compared:
     logits = module.coarse(coarsen(batch.images, module.ratio))
-    return logits, coarsen_masks(batch.masks, module.ratio, max(2, logits.shape[1]))
+    masks = coarsen_masks(batch.masks, module.ratio, max(2, logits.shape[1]))
+    return Compared(logits, masks)
 
 
 def coarsen_masks(masks: Tensor, ratio: int, values: int) -> Tensor:
@@ -220,7 +254,7 @@ def coarsen_masks(masks: Tensor, ratio: int, values: int) -> Tensor:
 
 def _tiles_and_compare(
     module: TwoStage, config: TilesConfig, batch: Batch, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+) -> Compared:
     ratio = module.ratio
     coarse = forward_coarse(module, batch.images)
     scores = score_tiles(coarse.logits, ratio, config.uncertainty)
@@ -230,4 +264,4 @@ def _tiles_and_compare(
         take_images(batch.images, chosen, ratio),
         take_tiles(coarse.features, chosen, ratio),
     )
-    return logits, take_tiles(batch.masks[:, None], chosen, ratio)[:, 0]
+    return Compared(logits, take_tiles(batch.masks[:, None], chosen, ratio)[:, 0])

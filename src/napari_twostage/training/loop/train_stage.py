@@ -15,7 +15,11 @@ from tqdm import tqdm
 from napari_twostage.io.files import replace_file
 from napari_twostage.models.backends.choice import multiplies
 from napari_twostage.training.loop.batches import prefetch
-from napari_twostage.training.loop.losses import compute_loss, distillation_loss
+from napari_twostage.training.loop.losses import (
+    compute_loss,
+    distillation_loss,
+    object_loss,
+)
 from napari_twostage.training.loop.validate import validate
 from napari_twostage.training.run.log import RunLog
 from napari_twostage.training.run.run_folder import load_weights, save_weights
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from napari_twostage.training.config import StageConfig, TrainConfig
     from napari_twostage.training.datasets import Sample
     from napari_twostage.training.loop.batches import Batch
-    from napari_twostage.training.loop.stages import Stage
+    from napari_twostage.training.loop.stages import Compared, Stage
 
 LOG_EVERY = 10
 CHECKPOINT_EVERY = 100
@@ -55,9 +59,7 @@ def train_stage(
         load_weights(stage.network, final)
         stage.network.eval()
         return
-    average = AveragedModel(
-        stage.network, multi_avg_fn=get_ema_multi_avg_fn(stage.config.average), use_buffers=True
-    )
+    average = AveragedModel(stage.network, use_buffers=True)
     optimiser = make_optimiser(stage)
     checkpoint = Checkpoint(out / f"{stage.name}.checkpoint.pt", stage.network, average, optimiser)
     first, seconds = checkpoint.resume(device)
@@ -69,9 +71,10 @@ def train_stage(
     steps = range(first, stage.steps)
     for step, batch in zip(steps, prefetch(stage.draw, steps), strict=True):
         losses.append(train_step(stage, config, batch.to(device), optimiser, step))
+        done, last = step + 1, step + 1 == stage.steps
+        average.multi_avg_fn = get_ema_multi_avg_fn(average_decay(stage, done))
         average.update_parameters(stage.network)
         bar.update()
-        done, last = step + 1, step + 1 == stage.steps
         if done % LOG_EVERY == 0 or done % VALIDATE_EVERY == 0 or last:
             # only here: reading a loss waits for the GPU
             loss = float(torch.stack(losses).mean())
@@ -103,16 +106,38 @@ def train_step(
     half = config.precision == "bf16" and is_fast_in_bf16(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         # a generator of its own, independent of the one that drew the batch
-        logits, target = stage.forward(batch, np.random.default_rng((stage.seed, step, 1)))
-    loss = compute_loss(logits.float(), target, config.loss)
-    if batch.soft_targets is not None:
-        share = config.distillation
-        soft_loss = distillation_loss(logits.float(), batch.soft_targets)
-        loss = (1 - share) * loss + share * soft_loss
+        compared = stage.forward(batch, np.random.default_rng((stage.seed, step, 1)))
+    loss = total_loss(compared, config)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
     return loss.detach()
+
+
+def total_loss(compared: Compared, config: TrainConfig) -> Tensor:
+    """Loss of the classes, mixed with a teacher's if there is one, plus that of the objects."""
+    logits = compared.logits.float()
+    loss = compute_loss(logits, compared.masks, config.loss)
+    if compared.soft_targets is not None:
+        share = config.distillation
+        soft_loss = distillation_loss(logits, compared.soft_targets)
+        loss = (1 - share) * loss + share * soft_loss
+    if compared.object_logits is not None and compared.objects is not None:
+        loss = loss + config.loss.objects * object_loss(
+            compared.object_logits.float(), compared.objects
+        )
+    return loss
+
+
+def average_decay(stage: Stage, done: int) -> float:
+    """Share of the averaged weights that stays after a step, the `done`-th.
+
+    A share of 1 − 1/n at the n-th step of an average weighs all of its steps alike.
+    """
+    if not stage.config.average_last:
+        return stage.config.average
+    counted = done - math.floor(stage.steps * (1 - stage.config.average_last))
+    return 1 - 1 / max(1, counted)
 
 
 def is_fast_in_bf16(device: torch.device) -> bool:

@@ -33,7 +33,11 @@ def validate(
     with torch.inference_mode():
         for sample in samples:
             logits = predict_whole(
-                stage.predict, sample.image, multiple=stage.multiple_px, device=device
+                stage.predict,
+                sample.image,
+                multiple=stage.multiple_px,
+                halo_px=stage.config.halo_px,
+                device=device,
             )
             scores.append(mean_dice(labels(logits), sample.mask, max(1, len(logits) - 1)))
     stage.network.load_state_dict(trained)
@@ -45,12 +49,26 @@ def predict_whole(
     image: NDArray[np.uint8],
     *,
     multiple: int = 64,
+    halo_px: int = 0,
     device: torch.device | str = "cpu",
 ) -> NDArray[np.float32]:
-    """Logits (K, H, W) of a whole image as one window, padded by reflection to `multiple`."""
+    """Logits (K, H, W) of a whole image as one window, padded by reflection.
+
+    Parameters
+    ----------
+    predict : callable
+        Function from (1, H, W, 3) images to logits.
+    image : (H, W, 3) uint8 array
+    multiple : int
+        Divisor of the window's sides.
+    halo_px : int
+        Width of the rim that a network trained with a halo never learnt to label.
+    device : torch.device or str
+    """
     height, width = image.shape[:2]
-    pad = [(0, -height % multiple), (0, -width % multiple), (0, 0)]
-    padded = np.pad(image, pad, mode="symmetric")
+    pads = [(halo_px, halo_px + -(length + 2 * halo_px) % multiple) for length in (height, width)]
+    padded = np.pad(image, [*pads, (0, 0)], mode="symmetric")
     logits = predict(torch.from_numpy(padded)[None].to(device))[0]
-    result: NDArray[np.float32] = logits[:, :height, :width].float().cpu().numpy()
+    inner = logits[:, halo_px : halo_px + height, halo_px : halo_px + width]
+    result: NDArray[np.float32] = inner.float().cpu().numpy()
     return result

@@ -14,6 +14,12 @@ from napari_twostage.training.datasets import (
     hold_out,
     load_dataset,
 )
+from napari_twostage.training.datasets.mixed import (
+    AtModelSize,
+    MixedSamples,
+    Source,
+    hold_out_groups,
+)
 from napari_twostage.training.datasets.resize import resize_samples
 
 if TYPE_CHECKING:
@@ -32,13 +38,17 @@ def open_samples(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Seq
     DatasetError
         If the folder does not match the configured layout, or has too few images.
     """
-    samples = _sides(config, root)[0]
-    training, validation = hold_out(samples, config.data.validation_fraction, config.seed)
+    if config.data.sets:
+        training, validation = _open_sets(config, root)
+    else:
+        samples = _sides(config, root)[0]
+        training, validation = hold_out(samples, config.data.validation_fraction, config.seed)
     if not len(training) or (config.card is not None and not len(validation)):
         raise DatasetError(
-            f"{root} has {len(samples)} images to train on, of which validation_fraction = "
-            f"{config.data.validation_fraction:g} holds out {len(validation)}; training needs "
-            "some, and so does calibrating: add images, or change the fraction"
+            f"{root} has {len(training) + len(validation)} images to train on, of which "
+            f"validation_fraction = {config.data.validation_fraction:g} holds out "
+            f"{len(validation)}; training needs some, and so does calibrating: "
+            "add images, or change the fraction"
         )
     if config.whole_images is None:
         return training, validation
@@ -58,10 +68,53 @@ def open_fold(config: TrainConfig, root: Path) -> Samples:
     return _sides(config, root)[1]
 
 
+def _open_sets(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Images of all sets to train on, and those held out, whole groups of each set."""
+    data = config.data
+    kept: list[Source] = []
+    held: list[Source] = []
+    for entry in data.sets:
+        folder = root / entry.folder
+        samples = load_dataset(
+            entry.layout,
+            folder,
+            data.split,
+            seed=data.seed,
+            mpp=data.mpp,
+            classes=[kind.text for kind in data.classes],
+        )
+        known = _known_groups(entry.layout, folder)
+        owners = [known.get(name, name) for name in samples.names]
+        for side, indices in zip(
+            (kept, held),
+            hold_out_groups(owners, data.validation_fraction, config.seed),
+            strict=True,
+        ):
+            side.append(
+                Source(
+                    folder,
+                    samples.pick(indices),
+                    zoom=1.0 if entry.mpp is None or data.mpp is None else entry.mpp / data.mpp,
+                    weight=entry.weight,
+                    groups=tuple(owners[index] for index in indices) if entry.by_group else None,
+                )
+            )
+    training = MixedSamples(
+        kept,
+        objects=config.network.objects,
+        stains=config.augmentation.needs_stains,
+    )
+    return training, AtModelSize(MixedSamples(held))
+
+
 def name_groups(config: TrainConfig, root: Path, samples: Samples) -> list[str]:
     """Group of each image, kept on one side of a split: from the manifest, else its own name."""
-    known = groups(root) if config.data.layout == "manifest" else {}
+    known = _known_groups(config.data.layout, root)
     return [known.get(name, name) for name in samples.names]
+
+
+def _known_groups(layout: str, root: Path) -> dict[str, str]:
+    return groups(root) if layout == "manifest" else {}
 
 
 def _sides(config: TrainConfig, root: Path) -> tuple[Samples, Samples]:

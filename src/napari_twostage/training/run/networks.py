@@ -56,6 +56,7 @@ def build_initial_networks(config: TrainConfig, *, weights: str | None = None) -
         context=network.context,
         mean=network.mean,
         std=network.std,
+        objects=network.objects != "none",
     )
 
 
@@ -82,7 +83,8 @@ def prepare_inference(module: TwoStage, device: str = "cpu") -> TwoStage:
 
 def _build(config: TrainConfig, chosen: Mapping[str, Any], weights: str) -> Network:
     name = config.network.architecture
-    options: dict[str, Any] = {"name": name, "outputs": config.data.outputs, **chosen}
+    outputs = config.data.outputs + (config.network.objects != "none")
+    options: dict[str, Any] = {"name": name, "outputs": outputs, **chosen}
     if weights == "published":
         weights = PUBLISHED.get(name, "imagenet")
     if weights == "random":
