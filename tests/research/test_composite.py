@@ -88,7 +88,7 @@ def test_one_command_composes_segments_and_compares(
     folders = ["--data", str(tmp_path / "data"), "--dense", str(run)]
     size = ["--side", str(CELL_PX), "--share", "1", "--rounds", "1", "--split", "train"]
     out = ["--out", str(tmp_path / "out"), "--thresholds", "0.01", "0.9"]
-    assert main([*folders, *size, *out]) == 0
+    assert main([*folders, *size, *out, "--ground", "bright"]) == 0
     (table,) = (tmp_path / "out").glob("composite_*.csv")
     with table.open(newline="") as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
@@ -102,5 +102,5 @@ def test_one_command_composes_segments_and_compares(
     assert float(rows["two stages, threshold 0.01"]["tiles refined (%)"]) > 0
     same = {rows[name]["Dice (%)"] for name in ("stage 1 only", "two stages, threshold 0.9")}
     assert len(same) == 1
-    assert main([*folders, *size, *out, "--ground", "bright"]) == 2
+    assert main([*folders, *size, *out, "--ground", "dark"]) == 2
     assert "--ground" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 from napari_twostage.training.config import ConfigError, load_config
 from napari_twostage.training.datasets.classes import Classes
 from napari_twostage.training.datasets.manifest import manifest_samples
-from napari_twostage.training.datasets.qupath import read_features
+from napari_twostage.training.datasets.qupath import read_annotations
 from napari_twostage.training.datasets.samples import DatasetError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ ANNOTATIONS = {
 def test_annotations(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "a.geojson"
     path.write_bytes(ANNOTATIONS[fault])
-    assert "a.geojson" in refusal(DatasetError, read_features, path)
+    assert "a.geojson" in refusal(DatasetError, read_annotations, path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "bomb"])
@@ -95,7 +95,7 @@ def test_packed_annotations(tmp_path: Path, damage: str, monkeypatch: pytest.Mon
         packed[12:20] = b"\xff" * 8
     path = tmp_path / "a.geojson.gz"
     path.write_bytes(packed)
-    assert "a.geojson.gz" in refusal(DatasetError, read_features, path)
+    assert "a.geojson.gz" in refusal(DatasetError, read_annotations, path)
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     for name in ("a.toml", "a.geojson"):
         os.mkfifo(tmp_path / name)
     assert "no regular file" in refusal(ConfigError, load_config, tmp_path / "a.toml")
-    assert "no regular file" in refusal(DatasetError, read_features, tmp_path / "a.geojson")
+    assert "no regular file" in refusal(DatasetError, read_annotations, tmp_path / "a.geojson")
