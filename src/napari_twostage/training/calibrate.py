@@ -175,13 +175,27 @@ def _negative_log_likelihood(logits: NDArray[np.floating], truth: NDArray[np.uin
 def choose_threshold(outcomes: list[Outcome], cost: Cost) -> float:
     """Highest affordable threshold that loses at most `LOSS_ALLOWED` against refining everything.
 
+    It must do so on each data set, where there are several: they differ in what refining brings.
     If there is none, the lowest affordable one is chosen; if none is affordable, as for a hardly
     trained model, the highest of all.
     """
-    everything = _mean_dice(outcomes, -1.0)
+    sets = _by_source(outcomes)
+    everything = [_mean_dice(each, -1.0) for each in sets]
     affordable = [t for t in THRESHOLDS if cost.relative(outcomes, t) <= COST_ALLOWED]
-    good = [t for t in affordable if _mean_dice(outcomes, t) >= everything - LOSS_ALLOWED]
+    good = [
+        t
+        for t in affordable
+        if all(
+            _mean_dice(each, t) >= best - LOSS_ALLOWED
+            for each, best in zip(sets, everything, strict=True)
+        )
+    ]
     return float(max(good) if good else min(affordable, default=THRESHOLDS[-1]))
+
+
+def _by_source(outcomes: list[Outcome]) -> list[list[Outcome]]:
+    names = sorted({outcome.sample.source for outcome in outcomes})
+    return [[one for one in outcomes if one.sample.source == name] for name in names]
 
 
 def refinement_gain(outcomes: list[Outcome], threshold: float) -> float:

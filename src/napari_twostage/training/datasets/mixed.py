@@ -86,6 +86,7 @@ class MixedSamples(Sequence[Sample]):
         return replace(
             sample,
             objects=target,
+            source=source.root.name,
             zoom=source.zoom,
             stains=estimate_stains(sample.image) if bright else None,
         )

@@ -35,6 +35,8 @@ class Sample:
     """(K, H, W) uint8: a teacher's class probabilities, times 255."""
     objects: NDArray[np.uint8] | None = None
     """(H, W) uint8: target of the networks' object output, times 255."""
+    source: str = ""
+    """Name of its data set, where a run learns from several."""
     zoom: float = 1.0
     """Pixels of the model per pixel of the image, along a side."""
     stains: StainProfile | None = None
