@@ -157,6 +157,8 @@ class ModelCard:
         values = asdict(self)
         if not self.least_object_um2:  # as cards were before they could state one
             del values["least_object_um2"]
+        if self.objects == "none":
+            del values["objects"]
         return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
