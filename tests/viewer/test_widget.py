@@ -180,12 +180,16 @@ def test_images_that_others_opened_are_slides(open_window, make, options) -> Non
     assert window.part("status").kind == "info"
 
 
-@pytest.mark.parametrize(
-    "data", [np.zeros((50, 60), np.float32), np.zeros((5, 50, 60), np.uint8)], ids=["float", "3-D"]
-)
-def test_images_that_are_no_slide_are_refused_in_one_line(open_window, data) -> None:
+def test_floating_point_pixels_are_a_slide(open_window) -> None:
     window = open_window()
-    window.viewer.add_image(data, name="odd", **({} if data.ndim == 3 else UM))
+    window.viewer.add_image(np.zeros((50, 60), np.float32), name="odd", **UM)
+    window.use(FakeModel())
+    window.until(lambda: window.enabled("run_coarse"))
+
+
+def test_images_that_are_no_slide_are_refused_in_one_line(open_window) -> None:
+    window = open_window()
+    window.viewer.add_image(np.zeros((5, 50, 60), np.uint8), name="odd")
     assert window.part("status").kind == "error"
     assert "odd" in window.status or "float" in window.status
     assert "\n" not in window.status
