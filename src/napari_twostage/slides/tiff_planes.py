@@ -51,8 +51,8 @@ class Stack:
         SlideError
             If the file states other planes than it has.
         """
-        axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
-        kept = [(axis, size) for axis, size in zip(axes, shape, strict=True) if axis not in "YXS"]
+        named = zip(series.axes, series.shape, strict=True)  # without some axes of length 1
+        kept = [(axis, size) for axis, size in named if axis not in "YXS"]
         pages = tuple(series.pages[: len(series.pages)])
         samples = series.keyframe.samplesperpixel
         # channels may be the samples of each page
