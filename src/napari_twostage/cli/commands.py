@@ -105,7 +105,7 @@ def _run_options(options: Namespace) -> RunOptions:
 
 
 def _picture(options: Namespace) -> Picture:
-    """What to read of a slide."""
+    """Picture of a slide that the words of the command line ask for."""
     return Picture(
         scene=options.scene,
         channel=options.channel,

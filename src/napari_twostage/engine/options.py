@@ -134,7 +134,7 @@ class RunOptions:
 
     @property
     def picture(self) -> Picture:
-        """What to read of a slide that is given as a path or array."""
+        """Picture of a slide that is given as a path or array."""
         return Picture(
             scene=self.scene, channel=self.channel, z=self.z, t=self.t, intensity=self.intensity
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +43,24 @@ class Source:
     """Group of each sample, if every group is drawn alike; else every sample is."""
 
 
-class MixedSamples(Sequence[Sample]):
+class _MadeSamples(Sequence[Sample]):
+    """Samples that are made each time they are indexed; a slice is a list of them."""
+
+    @abstractmethod
+    def _sample(self, index: int) -> Sample:
+        """Make one sample."""
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return self._sample(index)
+
+
+class MixedSamples(_MadeSamples):
     """Samples of several sets, one after another, with what a run needs of each.
 
     Parameters
@@ -69,13 +87,7 @@ class MixedSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def _sample(self, index: int) -> Sample:
         source, place = self._places[index]
         sample = source.samples[place]
         target = None
@@ -127,7 +139,7 @@ def _instances(root: Path, sample: Sample) -> NDArray[np.int32]:
     return read_instances(path) if path.is_file() else split_at_necks(sample.mask)
 
 
-class AtModelSize(Sequence[Sample]):
+class AtModelSize(_MadeSamples):
     """Samples resampled to the model's pixel size, to be read whole."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
@@ -136,13 +148,7 @@ class AtModelSize(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def _sample(self, index: int) -> Sample:
         sample = self._samples[index]
         if sample.zoom == 1:
             return sample
