@@ -9,20 +9,19 @@ and grey, as stained tissue is not.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from napari_twostage.errors import ReadError
-from napari_twostage.geometry import Box, Grid
+from napari_twostage.geometry import Box
+from napari_twostage.method.fields import Fields
 from napari_twostage.method.overview import disk
-from napari_twostage.slides.view import View
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_twostage.geometry import Grid
     from napari_twostage.slides.base import Slide
 
 INK_DENSITY = 0.45
@@ -42,8 +41,7 @@ LEAST_UM2 = 2_000.0
 COARSEST_MPP = 2.5
 """Micrometres per pixel beyond which a slide does not show the texture of tissue."""
 FIELDS = 12
-"""Fields in which a mark is read at `FIELD_MPP`, micrometres per pixel, the size of cell parts."""
-FIELD_MPP = 1.0
+"""Fields in which a region is read at the resolution of cells."""
 LINE_UM, LINE_LENGTH_UM = 100.0, 500.0
 """Most micrometres across a line, such as the edge of a coverslip, and least along it."""
 GREY = 0.25
@@ -112,7 +110,7 @@ def find_ink(
         inside = numbers[place] == number
         where = np.argwhere(inside) + np.array((place[0].start, place[1].start))
         dense = float(np.percentile(peak[place][inside], 90)) >= INK_DENSITY
-        if dense and _is_smooth(slide, grid, glass, where):
+        if dense and roughness(slide, grid, glass, where) <= SMOOTH:
             ink[place] |= inside
     if not ink.any():
         return ink
@@ -166,26 +164,30 @@ def _variation(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(deviation / np.maximum(values, 1e-6), dtype=np.float32)
 
 
-def _is_smooth(
+def roughness(
     slide: Slide, grid: Grid, glass: NDArray[np.float32], pixels: NDArray[np.intp]
-) -> bool:
-    """Whether a mark has no texture at the resolution of cells, in most of a few fields.
+) -> float:
+    """Texture of a region at the resolution of cells: the median of that of a few fields.
 
     Parameters
     ----------
+    slide : Slide
+        Slide to read the fields of.
+    grid : Grid
+        Grid of the overview.
+    glass : (3,) float32 array
+        RGB of empty glass.
     pixels : (n, 2) int array
-        Rows and columns of the mark on the overview.
+        Rows and columns of the region on the overview.
+
+    Returns
+    -------
+    float
+        Standard deviation of densities over their mean; infinite if no field can be read.
     """
-    factor = max(1, round(FIELD_MPP / min(slide.mpp)))
-    fine = Grid(slide.level_shapes[0], (1.0, 1.0), slide.mpp).coarser(factor)
-    view = View(slide, fine)
-    step = (grid.downsample[0] / factor, grid.downsample[1] / factor)
-    found = []
-    for row, column in pixels[:: max(1, len(pixels) // FIELDS)].tolist():
-        field = Box(row - 1, column - 1, row + 2, column + 2).scaled(step).clip(fine.shape)
-        with suppress(ReadError):
-            found.append(_roughness(view.read(field), glass))
-    return bool(found) and float(np.median(found)) <= SMOOTH
+    some = pixels[:: max(1, len(pixels) // FIELDS)].tolist()
+    found = [_roughness(field, glass) for field in Fields(slide, grid).around(some, 1)]
+    return float(np.median(found)) if found else np.inf
 
 
 def _roughness(pixels: NDArray[np.uint8], glass: NDArray[np.float32]) -> float:

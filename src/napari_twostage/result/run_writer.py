@@ -59,6 +59,10 @@ class RunWriter:
             intensity_range=intensity_range,
             slide_mm2=mask_area_mm2(tissue.measured, tissue.grid, slide),
             left_out_mm2=mask_area_mm2(tissue.left_out, tissue.grid, measured) or None,
+            artefacts_mm2={
+                kind.words: mask_area_mm2(tissue.artefacts == kind, tissue.grid, measured)
+                for kind in tissue.looked_for
+            },
         )
         self._files.write_record(replace(record, tissue=found))
         self._files.scores.save_tissue(tissue, tiles)
