@@ -1,4 +1,4 @@
-"""Slides of real tissue without artefacts: sections, and images of data sets laid side by side."""
+"""Slides of real tissue without drawn artefacts: sections, and images continued by mirroring."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from napari_twostage.geometry import Box
+from napari_twostage.slides import open_slide
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -17,38 +20,77 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MPP = 0.5
-"""Micrometres per pixel of the slides that are laid out."""
+"""Least micrometres per pixel of the slides that are made."""
 SETS = {"NuInsSeg": 0.25, "MoNuSeg": 0.25, "GlaS": 0.62, "BOWL": 0.25, "Fungi": 0.5}
 """Micrometres per pixel of the sets' images; those of BOWL and Fungi are not stated: a guess."""
-TISSUE_UM, GLASS_UM = 1800.0, 400.0
-"""Side of the tissue that is laid out, and the glass around it."""
+SECTIONS = {"CMU-1-Small-Region.svs": 0.499, "tcga-cr-7395-01a-01-ts1.svs": 2.0}
+"""Whole sections; the second states none: judged by its nuclei. It has folds of its own."""
+TISSUE_UM, GLASS_UM = 1200.0, 400.0
+"""Side of the tissue of a slide, and the glass around it."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A slide of tissue without artefacts."""
+    """A slide of real tissue."""
 
     name: str
     split: str
-    """``train`` or ``test``; thresholds were chosen on the former."""
+    """``train``, ``test`` or ``outside``; rules were chosen on the first."""
     pixels: NDArray[np.uint8]
     mpp: float
     glass: NDArray[np.float32]
     """Grey levels (3,) of empty glass."""
 
 
-def laid_out(folder: Path, name: str, seed: int) -> Iterator[Picture]:
-    """Slides of a set's stained images: one a slide of NuInsSeg, one a split of other sets."""
+def pictures(folder: Path, each: int, seed: int = 0) -> Iterator[Picture]:
+    """Slides of all sets and sections.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the data sets.
+    each : int
+        Images of each slide of NuInsSeg, and of each split of other sets (three times as many).
+    seed : int
+        Seed of the choice of images.
+    """
+    for name in SETS:
+        yield from _of_set(folder, name, each, np.random.default_rng(seed))
+    for name, mpp in SECTIONS.items():
+        with open_slide(folder / "wsi" / name, mpp=mpp) as slide:
+            pixels = slide.read(Box(0, 0, *slide.level_shapes[0]))
+        yield Picture(name[:8], "train", pixels, mpp, _white([pixels]))
+
+
+def _of_set(folder: Path, name: str, each: int, rng: np.random.Generator) -> Iterator[Picture]:
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
     with (folder / name / "manifest.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             group = row["file"].rsplit("_", 1)[0] if name == "NuInsSeg" else name
             split = "outside" if name == "MoNuSeg" else row["split"]
             groups[group, split].append(folder / name / "images" / row["file"])
-    for (group, split), files in sorted(groups.items()):
-        images = [image for file in files if _is_stained(image := _read(file, SETS[name]))]
-        if images:
-            yield _mosaic(group, split, images, np.random.default_rng(seed))
+    count = each * (1 if name == "NuInsSeg" else 3)
+    some = {
+        key: _stained_images([files[place] for place in rng.permutation(len(files))], name, count)
+        for key, files in sorted(groups.items())
+    }
+    glass = _white([image for images in some.values() for image in images])
+    mpp = max(MPP, SETS[name])
+    for (group, split), images in some.items():
+        for image in images:
+            yield Picture(group, split, _continued(image, mpp, glass, rng), mpp, glass)
+
+
+def _stained_images(files: list[Path], name: str, count: int) -> list[NDArray[np.uint8]]:
+    """The first images that have colours: BOWL has fluorescence, too."""
+    found: list[NDArray[np.uint8]] = []
+    for file in files:
+        image = _read(file, SETS[name])
+        if np.ptp(image.mean(axis=(0, 1))) > 8 and image.mean() > 60:
+            found.append(image)
+        if len(found) == count:
+            break
+    return found
 
 
 def _read(file: Path, mpp: float) -> NDArray[np.uint8]:
@@ -56,33 +98,25 @@ def _read(file: Path, mpp: float) -> NDArray[np.uint8]:
     with Image.open(file) as image:
         rgb = image.convert("RGB")
         if mpp < MPP:
-            size = [round(length * mpp / MPP) for length in rgb.size]
-            rgb = rgb.resize((size[0], size[1]), Image.Resampling.BOX)
+            width, height = (round(length * mpp / MPP) for length in rgb.size)
+            rgb = rgb.resize((width, height), Image.Resampling.BOX)
         return np.asarray(rgb)
 
 
-def _is_stained(image: NDArray[np.uint8]) -> bool:
-    """Whether an image has colours: BOWL has fluorescence, too."""
-    return bool(np.ptp(image.mean(axis=(0, 1))) > 8 and image.mean() > 60)
+def _white(images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Grey levels of glass: few images of tissue show it."""
+    levels = [np.percentile(image[::4, ::4].reshape(-1, 3), 98, axis=0) for image in images]
+    return np.asarray(np.max(levels, axis=0), dtype=np.float32)
 
 
-def _mosaic(
-    name: str, split: str, images: list[NDArray[np.uint8]], rng: np.random.Generator
-) -> Picture:
-    """Images side by side, mirrored at random, on glass."""
-    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
-    down, across = (max(1, round(TISSUE_UM / MPP / length)) for length in (height, width))
-    margin = round(GLASS_UM / MPP)
-    glass = np.percentile(np.concatenate([one[::8, ::8].reshape(-1, 3) for one in images]), 99, 0)
-    pixels = np.empty((down * height + 2 * margin, across * width + 2 * margin, 3), np.uint8)
-    pixels[:] = np.rint(glass)
-    pixels = (pixels + rng.normal(0, 1.5, pixels.shape)).clip(0, 255).astype(np.uint8)
-    order = np.concatenate([rng.permutation(len(images)) for _ in range(down * across)])
-    for place in range(down * across):
-        row, column = divmod(place, across)
-        image = images[order[place]][:height, :width]
-        image = image[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
-        top, left = margin + row * height, margin + column * width
-        pixels[top : top + height, left : left + width] = image
-    mpp = SETS[name] if SETS.get(name, 0) > MPP else MPP
-    return Picture(name, split, pixels, mpp, glass.astype(np.float32))
+def _continued(
+    image: NDArray[np.uint8], mpp: float, glass: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """An image continued by mirroring, so that no seam shows, on glass."""
+    side, margin = round(TISSUE_UM / mpp), round(GLASS_UM / mpp)
+    after = [(0, max(0, side - length)) for length in image.shape[:2]]
+    tissue = np.pad(image, [*after, (0, 0)], mode="symmetric")[:side, :side]
+    slide = rng.normal(glass, 1.5, (side + 2 * margin, side + 2 * margin, 3))
+    pixels = np.rint(slide.clip(0, 255)).astype(np.uint8)
+    pixels[margin : margin + side, margin : margin + side] = tissue
+    return pixels

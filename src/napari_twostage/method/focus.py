@@ -29,7 +29,7 @@ CELL_UM, MOST_CELLS = 500.0, 400
 """Micrometres between two fields, unless that makes more fields than this."""
 FIELD_PX = 128
 """Side of a field."""
-LEAST_TISSUE = 0.5
+LEAST_TISSUE = 0.3
 """Least share of tissue in what a field stands for."""
 SIGMAS = (0.7, 1.4, 2.8, 5.6)
 """Standard deviations of Gaussians, in pixels of a field; two in a row bound a band of detail."""

@@ -148,13 +148,19 @@ class TissueRecord:
 
     def notices(self) -> list[str]:
         """What a user should know about the tissue, a line each."""
+        lines = self.artefact_notices()
+        if not self.searched and not self.bright_field:
+            lines.append("dark field: all that was scanned is segmented, no tissue was looked for")
+        return lines
+
+    def artefact_notices(self) -> list[str]:
+        """Artefacts that were left out, and those that are in the tissue, a line each."""
         known = self.artefacts_mm2 or {}
-        marks = "pen marks, coverslip edges or dust"  # an older result does not tell them apart
-        if known:
-            found = [what for kind, what in _NOT_TISSUE.items() if known.get(kind)]
-            marks = " and ".join(found)
         lines = []
         if self.left_out_mm2:
+            found = [what for kind, what in _NOT_TISSUE.items() if known.get(kind)]
+            # an older result does not tell them apart
+            marks = " and ".join(found) or "pen marks, coverslip edges or dust"
             lines.append(f"{self.left_out_mm2:.2g} mm² of {marks} left out")
         flagged = [
             f"{area:.2g} mm² {what} ({area / max(self.area_mm2, area):.1%})"
@@ -163,8 +169,6 @@ class TissueRecord:
         ]
         if flagged:
             lines.append(f"the tissue has {' and '.join(flagged)}: counts there are unreliable")
-        if not self.searched and not self.bright_field:
-            lines.append("dark field: all that was scanned is segmented, no tissue was looked for")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
