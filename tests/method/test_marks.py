@@ -77,6 +77,19 @@ def test_a_stroke_is_left_out_and_the_tissue_beside_it_is_not(pen: str, grain: f
     assert area(after.left_out, after) == pytest.approx(inside.sum() * MPP**2 / 1e6, rel=0.2)
 
 
+def test_a_stroke_that_tissue_shows_through_is_followed_from_the_glass() -> None:
+    pixels = tissue_pixels()
+    y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    inside = np.abs(y - 400 - 0.35 * x) < 200
+    ink = 10 ** -(0.7 * np.array((0.9, 0.35, 0.55)))  # green, of medium density
+    marked = np.where(inside[..., None], pixels * ink, pixels).astype(np.uint8)
+    before, after = looked_for(pixels), looked_for(marked)
+    coarse = inside.reshape(100, 16, 100, 16).mean((1, 3))
+    assert after.measured[(coarse > 0.9) & before.measured].mean() < 0.1
+    beside = before.measured & (coarse == 0)
+    assert (after.measured & beside).sum() > 0.85 * beside.sum()
+
+
 @pytest.mark.parametrize("stain", STAINS)
 @pytest.mark.parametrize("strength", [1.0, 2.0])
 def test_no_stain_is_taken_for_ink(stain: str, strength: float) -> None:

@@ -94,7 +94,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the data sets")
     parser.add_argument("--each", type=int, default=3, help="images of each slide of NuInsSeg")
-    parser.add_argument("--drawn", type=int, default=6, help="one in so many slides is drawn on")
+    parser.add_argument(
+        "--drawn", type=int, default=6, help="one in so many slides is drawn on; 0: none"
+    )
     options = parser.parse_args()
     alarms: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
     recalls: dict[str, list[float]] = defaultdict(list)
@@ -107,7 +109,8 @@ def main() -> None:
         alarms[OF_SETS.get(picture.name.split("_")[0], picture.name), picture.split].append(shares)
         if max(shares) > 0.01:
             sys.stderr.write(f"{number} {picture.name} {picture.split} {np.round(shares, 3)}\n")
-        if number % options.drawn == 0 or picture.name in {name[:8] for name in SECTIONS}:
+        is_section = picture.name in {name[:8] for name in SECTIONS}
+        if options.drawn and (number % options.drawn == 0 or is_section):
             for what, kind, (pixels, inside) in drawn(picture, number):
                 found = found_on(pixels, picture.mpp)
                 for where, share in recall(kind, inside, clean, found or clean).items():

@@ -58,7 +58,7 @@ def pictures(folder: Path, each: int, seed: int = 0) -> Iterator[Picture]:
         yield from _of_set(folder, name, each, np.random.default_rng(seed))
     for name, mpp in SECTIONS.items():
         with open_slide(folder / "wsi" / name, mpp=mpp) as slide:
-            pixels = slide.read(Box(0, 0, *slide.level_shapes[0]))
+            pixels = slide.read(Box(0, 0, *slide.level_shapes[0])).astype(np.uint8)
         yield Picture(name[:8], "train", pixels, mpp, _white([pixels]))
 
 
@@ -117,6 +117,6 @@ def _continued(
     after = [(0, max(0, side - length)) for length in image.shape[:2]]
     tissue = np.pad(image, [*after, (0, 0)], mode="symmetric")[:side, :side]
     slide = rng.normal(glass, 1.5, (side + 2 * margin, side + 2 * margin, 3))
-    pixels = np.rint(slide.clip(0, 255)).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(slide.clip(0, 255)).astype(np.uint8)
     pixels[margin : margin + side, margin : margin + side] = tissue
     return pixels

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COARSEST_MPP = 1.25
 """Micrometres per pixel beyond which a slide does not show whether it is in focus."""
-CELL_UM, MOST_CELLS = 500.0, 400
+CELL_UM, MOST_CELLS = 500.0, 256
 """Micrometres between two fields, unless that makes more fields than this."""
 FIELD_PX = 128
 """Side of a field."""

@@ -35,6 +35,8 @@ SAME_HUE = 0.992
 ROUGHEST = 0.3
 """Most that the density of a fold varies at the resolution of cells: two layers hide the gaps of
 each other, and the upper one is out of focus."""
+MOST_BANDS = 50
+"""Bands of which fields are read, the largest first."""
 LENGTH_UM, WIDTH_UM = 400.0, 200.0
 """Least length of a fold, and most width."""
 ELONGATED = 4.0
@@ -80,14 +82,15 @@ def find_folds(
     ratio = dense / np.maximum(peak_density(around), 1e-3)
     denser = tissue & (ratio >= STILL_DENSER) & (_cosine(evened, around) >= SAME_HUE)
     numbers, _ = ndimage.label(denser, structure=np.ones((3, 3)))
+    bands = []
     for number, place in enumerate(ndimage.find_objects(numbers), start=1):
         inside = numbers[place] == number
         # A quarter of a fold is its middle, where the Gaussian has not evened it out.
         if np.percentile(ratio[place][inside], 75) >= DENSER and _is_band(inside, mpp):
-            where = np.argwhere(inside) + np.array((place[0].start, place[1].start))
-            if roughness(slide, grid, glass, where) > ROUGHEST:
-                continue
-            folds[place] |= inside
+            bands.append(np.argwhere(inside) + np.array((place[0].start, place[1].start)))
+    for where in sorted(bands, key=len, reverse=True)[:MOST_BANDS]:
+        if roughness(slide, grid, glass, where) <= ROUGHEST:
+            folds[tuple(where.T)] = True
     return folds
 
 
