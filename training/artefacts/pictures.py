@@ -35,7 +35,7 @@ class Picture:
 
     name: str
     split: str
-    """``train``, ``test`` or ``outside``; rules were chosen on the first."""
+    """``train``, ``test`` or ``outside`` (MoNuSeg)."""
     pixels: NDArray[np.uint8]
     mpp: float
     glass: NDArray[np.float32]
