@@ -116,6 +116,11 @@ class ModelCard:
         return 1 if len(self.classes) == 1 else len(self.classes) + 1
 
     @property
+    def channels(self) -> int:
+        """Number of channels that the networks give: their logits, and the object output."""
+        return self.outputs + (self.objects != "none")
+
+    @property
     def window_px(self) -> int:
         """Side of stage 2's window of one tile in fine pixels: core and halo."""
         return self.tile_px + 2 * self.halo_px

@@ -52,7 +52,7 @@ BATCH_PX = 300_000
 CACHED = "network.xml"
 COMPILING = Lock()
 """Held while a network is compiled: one at a time in a process, whatever the model."""
-GRAPH = 2
+GRAPH = 3
 """Version of our graphs; raise it when another graph is built of the same bundle."""
 MOST_VALUES = 1 << 27
 """Values of the largest map of a network: 128 channels of the largest window."""
@@ -101,7 +101,7 @@ class OpenVinoBackend:
         return rounds * self.threads
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map (N, H, W, 3) pixels to logits without the halo."""
+        """Map (N, H, W, 3) pixels to the networks' outputs without the halo."""
         idle = self._requests(stage, windows.shape[1:])
         logits: list[NDArray[np.float32]] = []
         started: deque[ov.InferRequest] = deque()
@@ -180,7 +180,7 @@ class OpenVinoBackend:
             network.reshape([1, *shape])
         card = self._bundle.card
         halo = halo_px(card, stage)
-        expected = [1, card.outputs, *(side - 2 * halo for side in shape[:2])]
+        expected = [1, card.channels, *(side - 2 * halo for side in shape[:2])]
         found = list(network.output(0).shape)
         if found == expected and self._is_moderate(network):
             return network
