@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_twostage.method.instances import separate
+from napari_twostage.method.instances import quantised, separate
 from napari_twostage.training.datasets import DatasetError
 from napari_twostage.training.datasets.objects import (
     object_target,
@@ -81,7 +81,7 @@ def test_instances_of_16_bits_are_read_and_colours_refused(tmp_path: Path) -> No
 
 def test_objects_come_back_from_their_distance() -> None:
     truth = discs((20, 20), (20, 37), (48, 40))
-    depth = object_target(truth, "distance") / 255
+    depth = quantised(object_target(truth, "distance") / 255)
     found = separate(truth > 0, depth)
     assert compare_objects(found, truth).f1 == 1
     assert np.array_equal(found > 0, truth > 0)
@@ -89,9 +89,9 @@ def test_objects_come_back_from_their_distance() -> None:
 
 def test_a_region_without_a_middle_is_one_object() -> None:
     truth = discs((20, 20), (48, 48))
-    found = separate(truth > 0, np.zeros(truth.shape))
+    found = separate(truth > 0, np.zeros(truth.shape, np.uint8))
     assert compare_objects(found, truth).f1 == 1
-    assert separate(np.zeros((5, 5)), np.zeros((5, 5))).max() == 0
+    assert separate(np.zeros((5, 5)), np.zeros((5, 5), np.uint8)).max() == 0
 
 
 def test_quality_by_hand() -> None:

@@ -45,7 +45,8 @@ class Objects:
     """Horizontal pixel edges of the outline, holes that are left included."""
     vertical: Numbers
     corners: Numbers
-    """Turns of the outline."""
+    """Turns of the outline; a few off where an object touches itself and hangs together only far
+    from there."""
 
     def __len__(self) -> int:
         return len(self.regions)
