@@ -144,7 +144,8 @@ def short_reach():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(instances, "DOUBLINGS", 2)
         patch.setattr(instances, "ATTACH_PX", 3)
-        yield 2**2 + 3 + instances.SMOOTH_PX + instances.BROAD_PX + 2
+        patch.setattr(instances, "FRAGMENT_PX", 6)
+        yield 2**2 + 3 + instances.SMOOTH_PX + instances.BROAD_PX + 2 * 6 + 3
 
 
 @settings(max_examples=25, deadline=None)

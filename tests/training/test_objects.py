@@ -94,6 +94,19 @@ def test_a_region_without_a_middle_is_one_object() -> None:
     assert separate(np.zeros((5, 5)), np.zeros((5, 5), np.uint8)).max() == 0
 
 
+def test_a_fragment_is_part_of_the_larger_object_that_it_touches() -> None:
+    """A bud of 12 pixels on a disc, with a middle of its own, and the same bud alone."""
+    mask = discs((20, 20), (48, 48)) > 0
+    mask[18:22, 29:32] = mask[2:6, 60:63] = True
+    depth = np.zeros(mask.shape, np.uint8)
+    for middle in (slice(12, 28), slice(12, 28)), (slice(18, 22), slice(30, 32)):
+        depth[middle] = 254
+    depth[:, 28] = 0
+    found = separate(mask, depth)
+    assert found[20, 20] == found[20, 31] > 0
+    assert len(np.unique(found)) == 4, "the background, two discs, and the bud that is alone"
+
+
 def test_quality_by_hand() -> None:
     """Predicted: one of two objects whole, the other cut to 40 %, and one that is not there."""
     true = np.zeros((10, 30), int)

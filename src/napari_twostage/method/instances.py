@@ -9,7 +9,8 @@ The object output is a landscape, high in the middle of objects. Pixels above `S
 middles, and neighbours in a middle are linked. Each other pixel is linked with the neighbour that
 lies highest above it, and so, step by step, with a middle or a lower summit. What hangs on a lower
 summit goes to the nearest middle that can be reached within the class, and where there is none
-close by, it is an object of its own.
+close by, it is an object of its own. Last, a fragment of fewer than `FRAGMENT_PX` pixels is linked
+with the larger object that it touches, across the highest pass.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ ATTACH_PX = 16
 """Steps within which a summit without a middle looks for one."""
 SMOOTH_PX, BROAD_PX = 2, 6
 """Pixels at each side that smoothing takes in: of the landscape, and to decide in its plains."""
-REACH_PX = 2**DOUBLINGS + ATTACH_PX + SMOOTH_PX + BROAD_PX + 2
+FRAGMENT_PX = 32
+"""Pixels below which what touches a larger object is a fragment of it."""
+REACH_PX = 2**DOUBLINGS + ATTACH_PX + SMOOTH_PX + BROAD_PX + 2 * FRAGMENT_PX + 3
 """Distance, in steps from pixel to pixel, within which everything lies that links follow from."""
 
 
@@ -103,12 +106,34 @@ def separate(
     flooding depends on what lies far away.
     """
     classes = np.pad(mask, 1)
-    first, second = _links(classes, np.pad(depth, 1), seed, joined)
+    smooth = _smoothed(np.pad(depth, 1))
+    first, second = _links(classes, smooth, seed, joined)
     inside = np.flatnonzero(classes)
     numbers = np.zeros(classes.size, np.int32)
     numbers[inside] = _components(inside, first, second, classes.size)
+    numbers = _absorbing(numbers, inside, classes, smooth)[numbers]
     found: NDArray[np.int32] = numbers.reshape(classes.shape)[1:-1, 1:-1]
     return found
+
+
+def _absorbing(
+    numbers: NDArray[np.int32],
+    inside: Places,
+    classes: NDArray[np.generic],
+    smooth: NDArray[np.int32],
+) -> NDArray[np.int32]:
+    """Object that each object becomes part of, by its number: itself, unless it is a fragment."""
+    small = np.bincount(numbers[inside], minlength=1) < FRAGMENT_PX
+    flat, height = classes.ravel(), smooth.ravel()
+    into = np.arange(len(small), dtype=np.int32)
+    pixels = inside[small[numbers[inside]]]
+    large = (flat != 0) & ~small[numbers]
+    width = classes.shape[1]
+    pairs = _between(pixels, large, flat, (-width, -1, 1, width))
+    own, other = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
+    passes = np.lexsort((-other, -own, np.minimum(height[own], height[other])))
+    into[numbers[own[passes]]] = numbers[other[passes]]  # the last assignment wins: the highest
+    return into
 
 
 def _components(inside: Places, first: Places, second: Places, size: int) -> NDArray[np.int32]:
@@ -126,7 +151,7 @@ def _components(inside: Places, first: Places, second: Places, size: int) -> NDA
 
 def _links(
     classes: NDArray[np.generic],
-    depth: NDArray[np.uint8],
+    smooth: NDArray[np.int32],
     seed: float,
     joined: NDArray[np.bool_] | None,
 ) -> tuple[Places, Places]:
@@ -134,7 +159,6 @@ def _links(
     width = classes.shape[1]
     steps = (-width, -1, 1, width)
     flat = classes.ravel()
-    smooth = _smoothed(depth)
     middle = ((smooth > seed * HIGHEST * 256) & (classes != 0)).ravel()
     outer = np.flatnonzero((flat != 0) & ~middle)
     upwards = np.arange(flat.size)
