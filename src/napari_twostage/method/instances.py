@@ -111,7 +111,9 @@ def separate(
     inside = np.flatnonzero(classes)
     numbers = np.zeros(classes.size, np.int32)
     numbers[inside] = _components(inside, first, second, classes.size)
-    numbers = _absorbing(numbers, inside, classes, smooth)[numbers]
+    into = _absorbing(numbers, inside, classes, smooth)
+    kept = into == np.arange(len(into))
+    numbers = (np.cumsum(kept, dtype=np.int32) - 1)[into][numbers]
     found: NDArray[np.int32] = numbers.reshape(classes.shape)[1:-1, 1:-1]
     return found
 
