@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from napari_twostage.errors import ModelError, one_line
+from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.quiet_openvino import import_openvino
 
 if TYPE_CHECKING:
@@ -48,8 +48,11 @@ def _unusable_as_model_error(source: str, library: str) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:  # libraries raise classes of their own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # first come places
         raise ModelError(
-            f"{source}: {library} cannot run this ONNX network ({one_line(error)[:200]})"
+            f"{source}: {library} cannot run this ONNX network ({reason.strip()[:150]}); "
+            "import it with a --tile and a --halo for which tile + 2 halo is a multiple of 64, or "
+            "export it for windows of a fixed size"
         ) from error
 
 

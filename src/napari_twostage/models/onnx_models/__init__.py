@@ -1,1 +1,1 @@
-"""Models that others trained: ONNX networks, and packages of the BioImage Model Zoo."""
+"""ONNX networks: what a file holds, checked, and what its numbers mean."""

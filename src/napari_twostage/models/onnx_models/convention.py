@@ -36,8 +36,8 @@ Meaning = Literal["logits", "sigmoid", "softmax"]
 class Convention:
     """How windows become a network's input, and its output logits; kept in the card."""
 
-    input: str
     output: str
+    """Name of the output that holds the classes."""
     input_layout: Layout
     output_layout: Layout
     channels: Channels
@@ -103,23 +103,34 @@ def network_input(
     -------
     (1, C, H, W) or (1, H, W, C) array
     """
-    pixels: NDArray[Any] = window[..., ::-1] if convention.channels == "bgr" else window
-    mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
-    if convention.channels == "grey":
+    pixels: NDArray[Any] = window
+    mean: NDArray[Any] = np.array(card.mean, np.float32)
+    std: NDArray[Any] = np.array(card.std, np.float32)
+    if convention.channels == "bgr":
+        pixels = window[..., ::-1]
+    elif convention.channels == "grey":
         pixels = (window @ np.array(LUMINANCE, np.float32))[..., None]
         mean, std = mean[:1], std[:1]
     if dtype == "uint8":
         pixels = np.rint(pixels).astype(np.uint8)
     elif convention.standardise == "no":
-        pixels = pixels * (1 / (255 * std)) - mean / std
+        pixels = (pixels.astype(np.float32) / 255 - mean) / std
     else:
         axes = (0, 1) if convention.standardise == "channels" else None
-        values = pixels.astype(np.float32)
-        deviation = values.std(axes, keepdims=True) + LEAST_DEVIATION
-        pixels = (values - values.mean(axes, keepdims=True)) / deviation
+        pixels = _standardised(pixels.astype(np.float32), axes)
     if convention.input_layout == "NCHW":
         pixels = np.moveaxis(pixels, -1, 0)
     return np.ascontiguousarray(pixels[None], dtype)
+
+
+def _standardised(pixels: NDArray[np.float32], axes: tuple[int, int] | None) -> NDArray[Any]:
+    deviation: NDArray[Any] = pixels.std(axes, keepdims=True) + LEAST_DEVIATION
+    return np.asarray((pixels - pixels.mean(axes, keepdims=True)) / deviation)
+
+
+def channels_first(output: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Channels of the only window in a network's output: (C, h, w)."""
+    return output[0] if layout == "NCHW" else np.moveaxis(output[0], -1, 0)
 
 
 def logits_of(output: NDArray[Any], convention: Convention, halo_px: int) -> NDArray[np.float32]:
@@ -137,7 +148,7 @@ def logits_of(output: NDArray[Any], convention: Convention, halo_px: int) -> NDA
     (K, H - 2 halo, W - 2 halo) float32 array
         K as in the card: 1 for a single class, else one for each and the background first.
     """
-    channels = output[0] if convention.output_layout == "NCHW" else np.moveaxis(output[0], -1, 0)
+    channels = channels_first(output, convention.output_layout)
     cut = halo_px - convention.margin_px
     height, width = channels.shape[1:]
     values = channels[:, cut : height - cut, cut : width - cut].astype(np.float32)

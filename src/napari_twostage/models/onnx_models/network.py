@@ -20,17 +20,24 @@ if TYPE_CHECKING:
 MOST_NODES = 20_000
 INPUT_TYPES = ("float32", "float16", "uint8")
 """Types of pixels that a network may take."""
-OPERATIONS = frozenset(  # noqa: SIM905 - names alone are easier to read
-    "Abs Add And ArgMax Attention AveragePool BatchNormalization Cast CastLike Ceil Clip Concat "
-    "Constant ConstantOfShape Conv ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div "
-    "Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu "
-    "Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization "
-    "HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu Less "
-    "LessOrEqual Log LogSoftmax MatMul Max MaxPool Mean Min Mish Mod Mul Neg Not Or PRelu Pad Pow "
-    "QuantizeLinear RMSNormalization Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean "
-    "ReduceMin ReduceProd ReduceSum Relu Reshape Resize Round ScatterElements ScatterND Selu Shape "
-    "Sigmoid Sign Sin Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum "
-    "Swish Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor".split()
+OPERATIONS = frozenset(
+    (
+        *("Abs", "Add", "And", "ArgMax", "Attention", "AveragePool", "BatchNormalization", "Cast"),
+        *("CastLike", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv", "Cos"),
+        *("ConvTranspose", "CumSum", "DepthToSpace", "DequantizeLinear", "Div", "Dropout", "Elu"),
+        *("Einsum", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherND"),
+        *("GatherElements", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater"),
+        *("GreaterOrEqual", "GridSample", "GroupNormalization", "HardSigmoid", "HardSwish"),
+        *("Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Less", "Log"),
+        *("LessOrEqual", "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mish", "Mod"),
+        *("Mul", "Neg", "Not", "Or", "PRelu", "Pad", "Pow", "QuantizeLinear", "RMSNormalization"),
+        *("Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"),
+        *("ReduceProd", "ReduceSum", "Relu", "Reshape", "Resize", "Round", "ScatterElements"),
+        *("ScatterND", "Selu", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus"),
+        *("Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Swish", "Tanh"),
+        *("ThresholdedRelu", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Upsample"),
+        *("Where", "Xor"),
+    )
 )
 """Operations of networks that segment; none loops, draws random numbers or keeps a state."""
 STANDARD = ("", "ai.onnx")

@@ -1,0 +1,248 @@
+"""Verb ``import``: a network that others trained becomes a model for slides."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_twostage.cli.failures import DONE
+from napari_twostage.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_twostage.cli.commands import VerbOutput
+    from napari_twostage.models.importing.facts import Facts
+    from napari_twostage.models.importing.importing import Imported
+
+PIXELS = ("0-1", "0-255", "-1-1", "imagenet", "window")
+MEANINGS = ("logits", "sigmoid", "softmax")
+LAYOUTS = ("NCHW", "NHWC")
+RATIOS = (1, 2, 4, 8, 16)
+TISSUE = (1300, 650)
+"""Row and column of the sample slide where its largest piece of tissue begins."""
+TRIED_PX = 1536
+"""Side of the picture that a network is tried on: windows have up to 1024 pixels, and shift."""
+PLACE_MATTERS = 0.01
+"""Share of labels that depend on where windows lie above which a larger halo is advised."""
+
+
+def add_import_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of ``import``."""
+    verb.add_argument(
+        "network",
+        type=Path,
+        metavar="MODEL",
+        help="*.onnx, or a folder or zip of the BioImage Model Zoo with ONNX weights",
+    )
+    verb.add_argument("--out", type=Path, required=True, help="folder for the model")
+    _add_facts(verb.add_argument_group("what the file does not say (a terminal is asked)"))
+    windows = verb.add_argument_group("windows")
+    windows.add_argument(
+        "--ratio",
+        type=int,
+        choices=RATIOS,
+        help="times that stage 1 reads coarser (default: 2, or 4 for pixels up to 0.33 µm)",
+    )
+    windows.add_argument("--tile", type=_count, metavar="PX", help="side of a tile (default 256)")
+    windows.add_argument(
+        "--halo",
+        type=_count,
+        metavar="PX",
+        help="context around a tile (default: the package's, 64, or an eighth of a fixed window)",
+    )
+    verb.add_argument("--device", default="auto", help="auto, openvino or onnxruntime")
+
+
+def _add_facts(facts: argparse._ArgumentGroup) -> None:
+    facts.add_argument("--mpp", type=_mpp, metavar="UM", help="µm per pixel it was trained at")
+    facts.add_argument(
+        "--classes",
+        type=_names,
+        metavar="NAME,...",
+        help="a name for each output channel, 'background' for the one that is no class",
+    )
+    facts.add_argument(
+        "--pixels",
+        choices=PIXELS,
+        help="numbers that it takes for pixels; window: mean 0 and deviation 1 in each window",
+    )
+    facts.add_argument(
+        "--mean",
+        type=_rgb,
+        metavar="R,G,B",
+        help="with --std, in place of --pixels: mean of pixel values divided by 255",
+    )
+    facts.add_argument("--std", type=_rgb, metavar="R,G,B", help="and their standard deviation")
+    facts.add_argument("--output", choices=MEANINGS, help="what its last layer gives")
+    facts.add_argument("--output-name", metavar="NAME", help="output that holds the classes")
+    facts.add_argument("--layout", choices=LAYOUTS, help="axes of its input")
+    facts.add_argument("--bgr", action="store_true", default=None, help="it takes blue first")
+    facts.add_argument("--name", help="name of the model (default: the package's, or the file's)")
+    facts.add_argument("--licence", help="licence of the network")
+    facts.add_argument("--trained-on", metavar="TEXT", help="data that it was trained on")
+
+
+def import_network(options: argparse.Namespace) -> VerbOutput:
+    """Make a model folder of a network; ask for what is missing if somebody is there to answer."""
+    from napari_twostage.models.importing.facts import MissingFactsError
+    from napari_twostage.models.importing.importing import import_model
+
+    if options.out.exists() and not (options.out.is_dir() and not any(options.out.iterdir())):
+        raise ModelError(f"{options.out} is there already; choose another folder for --out")
+    facts, picture = _facts(options), _picture()
+    while True:
+        try:
+            imported = import_model(options.network, facts, picture, device=options.device)
+            break
+        except MissingFactsError as error:
+            if not sys.stdin.isatty():
+                raise
+            facts = _ask(facts, error.missing)
+    imported.model.bundle.save(options.out)
+    return _summary(options.out, imported)
+
+
+def _facts(options: argparse.Namespace) -> Facts:
+    """Facts that the words of the command line state."""
+    from napari_twostage.models.importing.facts import NORMALISATIONS, Facts, Normalisation
+
+    normalisation = NORMALISATIONS.get(options.pixels)
+    if (options.mean is None) != (options.std is None) or (normalisation and options.mean):
+        raise ModelError("expected --pixels, or both --mean and --std, found something between")
+    if options.mean is not None:
+        normalisation = Normalisation(mean=options.mean, std=options.std)
+    return Facts(
+        name=options.name,
+        licence=options.licence,
+        trained_on=options.trained_on,
+        mpp=options.mpp,
+        classes=options.classes,
+        normalisation=normalisation,
+        meaning=options.output,
+        layout=options.layout,
+        output=options.output_name,
+        bgr=options.bgr,
+        ratio=options.ratio,
+        tile_px=options.tile,
+        halo_px=options.halo,
+    )
+
+
+def _ask(facts: Facts, missing: tuple[str, ...]) -> Facts:
+    """Ask on the terminal, each question until the answer can be one."""
+    from napari_twostage.models.importing.facts import NORMALISATIONS, QUESTIONS
+
+    readers: dict[str, Callable[[str], Any]] = {
+        "mpp": _mpp,
+        "classes": _names,
+        "normalisation": lambda word: NORMALISATIONS[_one_of(word, PIXELS)],
+        "meaning": lambda word: _one_of(word, MEANINGS),
+        "layout": lambda word: _one_of(word, LAYOUTS),
+        "output": str,
+    }
+    for name in missing:
+        while True:
+            sys.stderr.write(f"{QUESTIONS[name]}\n> ")
+            sys.stderr.flush()
+            answer = sys.stdin.readline()
+            if not answer:
+                raise ModelError("the import was given up: no answer")
+            try:
+                facts = replace(facts, **{name: readers[name](answer.strip())})
+                break
+            except argparse.ArgumentTypeError as error:
+                sys.stderr.write(f"{error}\n")
+    return facts
+
+
+def _picture() -> NDArray[np.uint8]:
+    """Tissue of the sample slide."""
+    import numpy as np
+
+    from napari_twostage.geometry import Box
+    from napari_twostage.samples import sample_slide
+    from napari_twostage.slides import open_slide
+
+    with open_slide(sample_slide()) as slide:
+        return np.asarray(slide.read(Box.at(*TISSUE, TRIED_PX, TRIED_PX)), np.uint8)
+
+
+def _summary(folder: Path, imported: Imported) -> VerbOutput:
+    model, share = imported
+    card, stated = model.card, model.card.architecture
+    advice = "; a larger --halo may lower this" if share > PLACE_MATTERS else ""
+    text = [
+        f"model      {folder}: {card.name} {card.version}, {model.compute}",
+        f"classes    {', '.join(entry.name for entry in card.classes)}, from {stated['meaning']}",
+        f"stages     {card.fine_mpp:g} µm per pixel, and {card.fine_mpp * card.ratio:g} µm for the "
+        "coarse pass, by the same network",
+        f"windows    {card.window_px} px: tiles of {card.tile_px} px, {card.halo_px} px halo",
+        f"seams      {share:.2%} of the labels change when the windows are shifted{advice}",
+        f"threshold  {card.default_threshold}, not calibrated: look at what it selects",
+    ]
+    summary = {
+        "out": str(folder),
+        "sha256": model.bundle.sha256,
+        "window_px": card.window_px,
+        "changed_by_place": share,
+        "architecture": stated,
+    }
+    return summary, text, DONE
+
+
+def _mpp(text: str) -> float:
+    number = _float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(
+            f"expected micrometres per pixel above 0, such as 0.5; found '{text}'"
+        )
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(
+            f"expected names between commas, such as background,nucleus; found '{text}'"
+        )
+    return names
+
+
+def _rgb(text: str) -> tuple[float, float, float]:
+    numbers = [_float(part) for part in text.split(",")]
+    if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+        raise argparse.ArgumentTypeError(
+            f"expected one number, or three for red, green and blue, such as 0.5,0.5,0.5; found "
+            f"'{text}'"
+        )
+    red, green, blue = numbers * (3 // len(numbers))
+    return red, green, blue
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and len(text) < 6):
+        raise argparse.ArgumentTypeError(f"expected a number of pixels; found '{text[:60]}'")
+    return int(text)
+
+
+def _one_of(word: str, words: tuple[str, ...]) -> str:
+    if word not in words:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(words)}; found '{word}'")
+    return word
+
+
+def _float(text: str) -> float:
+    """Number of a text; NaN if it is none, or not finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
