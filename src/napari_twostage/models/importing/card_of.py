@@ -101,7 +101,13 @@ def card_of(facts: Facts, windows: Windows, convention: Convention, *, stem: str
     """
     normalisation = facts.normalisation or Normalisation()
     mpp = facts.mpp or COARSE_MPP
-    names = [name for name in facts.classes or () if name != BACKGROUND]
+    channels = facts.classes or ()
+    names = [name for name in channels if name != BACKGROUND]
+    if not names or channels.count(BACKGROUND) > 1:
+        raise ModelError(
+            f"'{BACKGROUND}' may name one of several channels, found {', '.join(channels)[:100]}; "
+            "name the others by --classes"
+        )
     return ModelCard(
         name=_name(facts.name or stem),
         version=_name(facts.version or "1"),

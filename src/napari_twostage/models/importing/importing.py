@@ -74,9 +74,8 @@ def import_model(
     engine = start_engine(content, source, compute, 1)
     window = picture[: windows.side_px, : windows.side_px]
     pixels = network_input(window, draft, card, network.inputs[0].dtype)
-    convention = _tried(
-        draft, engine.run(pixels, draft.output), known, network, source, windows.side_px
-    )
+    output = engine.run(pixels, draft.output)
+    convention = _tried(draft, output, known, network, windows, source)
     card = card_of(known, windows, convention, stem=path.stem)
     model = Model(Bundle(card, content, source), device)
     return Imported(model, trial.changed_by_place(model, picture))
@@ -122,11 +121,16 @@ def _tried(
     output: NDArray[Any],
     facts: Facts,
     network: OnnxNetwork,
+    windows: Windows,
     source: str,
-    side_px: int,
 ) -> Convention:
     """Convention of a network, by its output for a window."""
-    layout, margin = trial.output_layout(output, side_px, draft.input_layout, source)
+    layout, margin = trial.output_layout(output, windows.side_px, draft.input_layout, source)
+    if margin > windows.halo_px:
+        raise ModelError(
+            f"{source} leaves out {margin} pixels at each side of a window, found a halo of "
+            f"{windows.halo_px}; add --halo {margin} or more"
+        )
     channels = channels_first(output, layout).astype(np.float32)
     if not np.isfinite(channels).all():
         raise ModelError(

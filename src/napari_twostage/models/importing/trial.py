@@ -198,10 +198,6 @@ def background_channel(classes: tuple[str, ...], count: int, source: str) -> int
             f"({', '.join(classes)[:100]}); name each with --classes, '{BACKGROUND}' among them if "
             "one is no class"
         )
-    if classes.count(BACKGROUND) > 1 or set(classes) == {BACKGROUND}:
-        raise ModelError(
-            f"{source}: '{BACKGROUND}' may name one of several channels; name the others"
-        )
     return classes.index(BACKGROUND) if BACKGROUND in classes else -1
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import numpy as np
+from scipy.special import logit
 
 from napari_twostage.errors import ModelError
 from napari_twostage.utils.values import fits, shown, words
@@ -147,14 +148,24 @@ def logits_of(output: NDArray[Any], convention: Convention, halo_px: int) -> NDA
     -------
     (K, H - 2 halo, W - 2 halo) float32 array
         K as in the card: 1 for a single class, else one for each and the background first.
+
+    Raises
+    ------
+    ModelError
+        If the output has other axes or channels than the convention says.
     """
-    channels = channels_first(output, convention.output_layout)
+    channels = channels_first(output, convention.output_layout) if output.ndim == 4 else output
+    if channels.ndim != 3 or convention.background >= len(channels):
+        raise ModelError(
+            f"output {shown(convention.output)} of an ONNX network has the shape {output.shape}, "
+            "which does not fit its card; import the network again"
+        )
     cut = halo_px - convention.margin_px
     height, width = channels.shape[1:]
     values = channels[:, cut : height - cut, cut : width - cut].astype(np.float32)
     if convention.meaning != "logits":
-        values = np.clip(values, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        values = np.log(values) - (np.log1p(-values) if convention.meaning == "sigmoid" else 0)
+        np.clip(values, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY, out=values)
+        values = logit(values) if convention.meaning == "sigmoid" else np.log(values)
     if len(values) == 1:
         return np.ascontiguousarray(values)
     if convention.background < 0:

@@ -14,7 +14,7 @@ from napari_twostage.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_ENTRIES = 1_000_000
+MOST_ENTRIES = 500_000
 """Entries that are looked at in one file; networks of hundreds of layers have 50 thousand."""
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 """Kinds of entries: a number, or the bytes of a text, a message or packed numbers."""
