@@ -156,6 +156,20 @@ def test_a_package_states_what_the_command_need_not(tmp_path: Path) -> None:
     assert (card.halo_px, card.window_px) == (12, 48 + 15 * 16)
 
 
+def test_the_threshold_may_be_chosen_on_a_slide(
+    dark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, slide = tmp_path / "model", ["--calibrate", sample_slide()]
+    assert "go together" in refused(capsys, dark, "--out", out, *FACTS, *slide)
+    region = ["--region", "1400,800,384,384", "--json", "--quiet"]
+    assert main(["import", str(dark), "--out", str(out), *FACTS, *map(str, slide), *region]) == 0
+    told = json.loads(capsys.readouterr().out)
+    card = ts.load_model(out).card
+    assert card.default_threshold == told["threshold"] != 0.15
+    assert "the stages agree with Dice 0." in card.metrics["threshold"]
+    assert sample_slide().name in card.metrics["threshold"]
+
+
 def test_missing_facts_are_named_with_their_flags(
     dark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

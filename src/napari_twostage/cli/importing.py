@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_twostage.cli.arguments import box, place
 from napari_twostage.cli.failures import DONE
 from napari_twostage.errors import ModelError
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.cli.commands import VerbOutput
+    from napari_twostage.engine.stage_agreement import StageAgreement
+    from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.importing.facts import Facts
     from napari_twostage.models.importing.importing import Imported
+    from napari_twostage.models.model import Model
 
 PIXELS = ("0-1", "0-255", "-1-1", "imagenet", "window")
 MEANINGS = ("logits", "sigmoid", "softmax")
@@ -30,6 +34,9 @@ TISSUE = (1300, 650)
 """Row and column of the sample slide where its largest piece of tissue begins."""
 TRIED_PX = 1536
 """Side of the picture that a network is tried on: windows have up to 1024 pixels, and shift."""
+NOT_CALIBRATED = "not calibrated; look at what it selects, or add --calibrate"
+STAGES_AGREE = 0.65
+"""Dice of the stages below which a warning is due: the bundled model reaches 0.69 on the sample."""
 PLACE_MATTERS = 0.01
 """Share of labels that depend on where windows lie above which a larger halo is advised."""
 
@@ -59,6 +66,15 @@ def add_import_options(verb: argparse.ArgumentParser) -> None:
         help="context around a tile (default: the package's, 64, or an eighth of a fixed window)",
     )
     verb.add_argument("--device", default="auto", help="auto, openvino or onnxruntime")
+    verb.add_argument(
+        "--calibrate",
+        type=place,
+        metavar="SLIDE",
+        help="choose the threshold on a region of this slide, by how far the stages differ",
+    )
+    verb.add_argument(
+        "--region", type=box, metavar="Y,X,H,W", help="that region, in level-0 pixels"
+    )
 
 
 def _add_facts(facts: argparse._ArgumentGroup) -> None:
@@ -95,6 +111,8 @@ def import_network(options: argparse.Namespace) -> VerbOutput:
     from napari_twostage.models.importing.facts import MissingFactsError
     from napari_twostage.models.importing.importing import import_model
 
+    if (options.calibrate is None) != (options.region is None):
+        raise ModelError("--calibrate SLIDE and --region Y,X,H,W go together; add the other")
     if options.out.exists() and not (options.out.is_dir() and not any(options.out.iterdir())):
         raise ModelError(f"{options.out} is there already; choose another folder for --out")
     facts, picture = _facts(options), _picture()
@@ -106,8 +124,37 @@ def import_network(options: argparse.Namespace) -> VerbOutput:
             if not sys.stdin.isatty():
                 raise
             facts = _ask(facts, error.missing)
-    imported.model.bundle.save(options.out)
-    return _summary(options.out, imported)
+    bundle, chosen = imported.model.bundle, NOT_CALIBRATED
+    if options.calibrate is not None:
+        agreement = _agreement(imported.model, options)
+        bundle, chosen = _calibrated(bundle, agreement, options.calibrate.name)
+    bundle.save(options.out)
+    return _summary(options.out, bundle, imported, chosen)
+
+
+def _agreement(model: Model, options: argparse.Namespace) -> StageAgreement:
+    from napari_twostage.engine.stage_agreement import stage_agreement
+    from napari_twostage.slides import open_slide
+
+    with open_slide(options.calibrate) as slide:
+        return stage_agreement(model, slide, options.region, progress=not options.quiet)
+
+
+def _calibrated(bundle: Bundle, agreement: StageAgreement, slide: str) -> tuple[Bundle, str]:
+    """Bundle with the threshold of a measurement, and that in words."""
+    words = (
+        f"{agreement.found:.0%} of what stage 2 changes lies in the {agreement.fraction:.0%} of "
+        f"{agreement.n_tiles} tiles above it; the stages agree with Dice {agreement.dice:.2f} "
+        f"({slide})"
+    )
+    if not agreement.dice >= STAGES_AGREE:
+        words += (
+            f"; below {STAGES_AGREE} stage 1 is a poor guide: take a smaller --ratio, or segment "
+            "with --refine all"
+        )
+    metrics = {**bundle.card.metrics, "threshold": words}
+    card = replace(bundle.card, default_threshold=agreement.threshold, metrics=metrics)
+    return replace(bundle, card=card), words
 
 
 def _facts(options: argparse.Namespace) -> Facts:
@@ -175,24 +222,25 @@ def _picture() -> NDArray[np.uint8]:
         return np.asarray(slide.read(Box.at(*TISSUE, TRIED_PX, TRIED_PX)), np.uint8)
 
 
-def _summary(folder: Path, imported: Imported) -> VerbOutput:
-    model, share = imported
-    card, stated = model.card, model.card.architecture
+def _summary(folder: Path, bundle: Bundle, imported: Imported, chosen: str) -> VerbOutput:
+    card, stated, share = bundle.card, bundle.card.architecture, imported.changed_by_place
     advice = "; a larger --halo may lower this" if share > PLACE_MATTERS else ""
     text = [
-        f"model      {folder}: {card.name} {card.version}, {model.compute}",
+        f"model      {folder}: {card.name} {card.version}, {imported.model.compute}",
         f"classes    {', '.join(entry.name for entry in card.classes)}, from {stated['meaning']}",
         f"stages     {card.fine_mpp:g} µm per pixel, and {card.fine_mpp * card.ratio:g} µm for the "
         "coarse pass, by the same network",
         f"windows    {card.window_px} px: tiles of {card.tile_px} px, {card.halo_px} px halo",
         f"seams      {share:.2%} of the labels change when the windows are shifted{advice}",
-        f"threshold  {card.default_threshold}, not calibrated: look at what it selects",
+        f"threshold  {card.default_threshold}: {chosen}",
     ]
     summary = {
         "out": str(folder),
-        "sha256": model.bundle.sha256,
+        "sha256": bundle.sha256,
         "window_px": card.window_px,
         "changed_by_place": share,
+        "threshold": card.default_threshold,
+        "metrics": card.metrics,
         "architecture": stated,
     }
     return summary, text, DONE
