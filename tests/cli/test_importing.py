@@ -128,6 +128,7 @@ seg = ts.segment(slide, {str(tmp_path / "model")!r}, {str(tmp_path / "out")!r}, 
 labels = seg.read_labels(seg.grid.box)
 assert labels[:100].all() and not labels[156:].any()
 assert seg.record.runs[-1].compute["backend"] == "openvino", seg.record.runs
+assert "calibrated" in seg.plan(fraction=0.5).no_dice
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -209,6 +210,19 @@ def test_what_cannot_be_imported_ends_in_one_line(
     assert "--mean and --std" in refused(capsys, dark, *out, *FACTS, "--mean", "0.5")
     assert "onnxruntime" in refused(capsys, dark, *out, *FACTS, "--device", "cuda")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("verb", ["convert", "quantise"])
+def test_an_imported_network_is_used_as_it_is(
+    verb: str, dark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(tmp_path / "model")
+    assert main(["import", str(dark), "--out", model, *FACTS]) == 0
+    assert main(["models", model]) == 0
+    assert "ONNX, 0.0 MB, both stages" in capsys.readouterr().out
+    words = {"convert": [model], "quantise": ["--model", model, str(sample_slide())]}
+    assert main([verb, *words[verb]]) == 2
+    assert "neither converted nor quantised" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

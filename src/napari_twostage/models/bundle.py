@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from napari_twostage.errors import ModelError, one_line, reason_of
 from napari_twostage.models.bundle_files import read_folder, read_zip
 from napari_twostage.models.card import LONGEST_CARD, ModelCard
-from napari_twostage.models.onnx_models.convention import ONNX
 from napari_twostage.models.weights_file import name_of_not_finite
 
 if TYPE_CHECKING:
@@ -54,11 +53,6 @@ class Bundle:
     """Networks in floating point for OpenVINO, if there are any; they follow from the weights."""
 
     @property
-    def is_onnx(self) -> bool:
-        """Whether the network is an ONNX file, in place of weights of an architecture of ours."""
-        return _is_onnx(self.card)
-
-    @property
     def sha256(self) -> str:
         """Hash of what decides the labels: the card and the weights."""
         deciding = replace(self.card, least_object_um2=0.0)  # it changes what is counted, no label
@@ -84,11 +78,7 @@ class Bundle:
         ModelError
             If they are not a safetensors file.
         """
-        if self.is_onnx:
-            raise ModelError(
-                f"{self.source} is an ONNX network, which cannot be trained, converted or "
-                "quantised; use it as it is"
-            )
+        self.require_weights()
         from safetensors import SafetensorError
         from safetensors.torch import load
 
@@ -96,6 +86,19 @@ class Bundle:
             return load(self.weights)
         except SafetensorError as error:
             raise self._damaged(error) from error
+
+    def require_weights(self) -> None:
+        """Refuse an ONNX network where weights of an architecture of ours are needed.
+
+        Raises
+        ------
+        ModelError
+        """
+        if self.card.is_onnx:
+            raise ModelError(
+                f"{self.source} is an ONNX network, which is neither converted nor quantised here; "
+                "use it as it is"
+            )
 
     def require_finite(self) -> None:
         """Refuse weights that are no safetensors file, or hold NaN or an infinity.
@@ -105,7 +108,7 @@ class Bundle:
         ModelError
             With the name of the first such tensor.
         """
-        if self.is_onnx:
+        if self.card.is_onnx:
             return  # an ONNX file is checked whole when it is read
         try:
             name = name_of_not_finite(self.weights)
@@ -210,11 +213,7 @@ def _text(files: dict[str, bytes], name: str, source: str) -> str:
 
 def _network_file(card: ModelCard) -> str:
     """Name of the file that holds the network of a card."""
-    return NETWORK if _is_onnx(card) else WEIGHTS
-
-
-def _is_onnx(card: ModelCard) -> bool:
-    return bool(card.architecture.get("name") == ONNX)
+    return NETWORK if card.is_onnx else WEIGHTS
 
 
 def _to_be_imported(source: object, what: str) -> ModelError:

@@ -43,7 +43,7 @@ def start(bundle: Bundle, compute: Compute) -> Backend:
     ModelError
         If the weights do not fit the architecture, or networks or packages are missing.
     """
-    if bundle.is_onnx:
+    if bundle.card.is_onnx:
         from napari_twostage.models.backends.onnx import OnnxBackend
 
         return OnnxBackend(bundle, compute)
@@ -52,7 +52,7 @@ def start(bundle: Bundle, compute: Compute) -> Backend:
 
 def choose_for(bundle: Bundle, device: str, precision: str) -> Compute:
     """Decide what a model runs on; parameters and errors as for `choose`."""
-    return (choose_for_onnx if bundle.is_onnx else choose)(device, precision)
+    return (choose_for_onnx if bundle.card.is_onnx else choose)(device, precision)
 
 
 def backend_for(compute: Compute) -> Callable[[Bundle, Compute], Backend]:

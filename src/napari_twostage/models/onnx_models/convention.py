@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import logit
 
 from napari_twostage.errors import ModelError
+from napari_twostage.models.card import ONNX
 from napari_twostage.utils.values import fits, shown, words
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.card import ModelCard
 
-ONNX = "onnx"
-"""Name of the architecture in cards of such networks."""
 LEAST_PROBABILITY = 1e-7
 """Probabilities are kept from 0 and 1 by this much: their logits are finite."""
 NO_BACKGROUND = 16.0
