@@ -124,6 +124,12 @@ def huge_shape() -> onnx.ModelProto:
     return graph([CONV], [tensor])
 
 
+def test_names_are_text() -> None:
+    content = darkness().SerializeToString().replace(b"Conv", b"\xff" * 4)
+    with pytest.raises(ModelError, match="a name that is no text"):
+        read_network(content, "net.onnx")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -116,7 +116,7 @@ class _OnnxRuntime:
         options.log_severity_level = 4
         self._source = source
         self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         self._input = self._session.get_inputs()[0].name
 

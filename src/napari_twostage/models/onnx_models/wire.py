@@ -19,6 +19,7 @@ MOST_ENTRIES = 500_000
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 """Kinds of entries: a number, or the bytes of a text, a message or packed numbers."""
 LONGEST_VARINT = 10
+LONGEST_TEXT = 4096
 SIGN = 1 << 63
 
 
@@ -84,10 +85,13 @@ class Wire:
         return self.entries(entry.first, entry.last)
 
     def text(self, entry: Entry) -> str:
-        """Text of an entry; what is no UTF-8 is replaced, and what is longer than 200 bytes cut."""
-        return self.content[entry.first : min(entry.last, entry.first + 200)].decode(
-            errors="replace"
-        )
+        """Text of an entry, such as a name."""
+        if entry.last - entry.first > LONGEST_TEXT:
+            raise ModelError(f"it has a name of more than {LONGEST_TEXT} bytes")
+        try:
+            return self.content[entry.first : entry.last].decode()
+        except UnicodeDecodeError as error:
+            raise ModelError("it has a name that is no text") from error
 
     def numbers(self, entry: Entry) -> list[int]:
         """Whole numbers of an entry, which may hold one or many."""
