@@ -58,7 +58,7 @@ def windows_of(facts: Facts, fixed_px: int | None) -> Windows:
     ModelError
         If what is stated does not fit together.
     """
-    ratio = facts.ratio or _ratio_from(facts.mpp or COARSE_MPP)
+    ratio = facts.ratio or _ratio_from(COARSE_MPP if facts.mpp is None else facts.mpp)
     if fixed_px is None:
         halo = HALO_PX if facts.halo_px is None else facts.halo_px
         halo = _up(halo, ratio)
@@ -100,7 +100,7 @@ def card_of(facts: Facts, windows: Windows, convention: Convention, *, stem: str
         If a fact breaks a rule of cards.
     """
     normalisation = facts.normalisation or Normalisation()
-    mpp = facts.mpp or COARSE_MPP
+    mpp = COARSE_MPP if facts.mpp is None else facts.mpp
     channels = facts.classes or ()
     names = [name for name in channels if name != BACKGROUND]
     if not names or channels.count(BACKGROUND) > 1:

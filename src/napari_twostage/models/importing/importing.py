@@ -13,9 +13,9 @@ from napari_twostage.models.backends.choice import choose_for_onnx
 from napari_twostage.models.backends.onnx_engines import start_engine
 from napari_twostage.models.bundle import DESCRIPTIONS, LARGEST_NETWORK, Bundle
 from napari_twostage.models.importing import trial
-from napari_twostage.models.importing.bioimageio import Package, read_package
 from napari_twostage.models.importing.card_of import card_of, windows_of
 from napari_twostage.models.importing.facts import Facts, MissingFactsError, Normalisation
+from napari_twostage.models.importing.package import Package, read_package
 from napari_twostage.models.model import Model
 from napari_twostage.models.onnx_models.convention import Convention, channels_first, network_input
 from napari_twostage.models.onnx_models.network import read_network

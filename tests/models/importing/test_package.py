@@ -13,8 +13,8 @@ from tests.models.onnx_graphs import darkness
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
-from napari_twostage.models.importing.bioimageio import read_package
 from napari_twostage.models.importing.facts import Normalisation
+from napari_twostage.models.importing.package import read_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,6 +189,10 @@ ALIASES = "\n".join(
         *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 12)),
     ]
 )
+BOMB = "\n".join(
+    ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 40))]
+)
+"""More lists than there is memory, if anybody wrote them down."""
 REFUSED: dict[str, tuple[Any, str]] = {
     "percentiles": (changed("preprocessing", {"name": "scale_range"}), "asks for 'scale_range'"),
     "a data set's mean": (
@@ -216,9 +220,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "another version": (old(format_version="0.3.1"), "has version '0.3.1'"),
     "an object": ("a: !!python/object/apply:os.system ['touch pwned']", "is unreadable"),
     "merged entries": (ALIASES, "merges entries"),
+    "a bomb for a version": (f"{BOMB}\nformat_version: *a39", "has version ''"),
+    "a bomb for a file": (
+        f"{BOMB}\n{yaml.safe_dump(old(weights=0))}\nweights: {{onnx: {{source: *a39}}}}",
+        "weights are at '', outside of it",
+    ),
     "a circle": ("&a [*a]", "is unreadable"),
     "deep": ("[" * 5000, "nested too deeply"),
-    "deep blocks": ("\n".join(" " * n + "a:" for n in range(400)), "is unreadable"),
+    "deep blocks": ("\n".join(" " * n + "a:" for n in range(400)), "is unreadable|has version"),
     "much": ("a: " + "b" * (1 << 19), "expected at most 262,144"),
     "no text": ("\x00", "is unreadable"),
     "a list": ("[1, 2]", "is unreadable"),
