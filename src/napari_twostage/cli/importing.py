@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.cli.arguments import box, place
 from napari_twostage.cli.failures import DONE
 from napari_twostage.errors import ModelError
+from napari_twostage.models.importing.facts import (
+    NORMALISATIONS,
+    QUESTIONS,
+    Facts,
+    MissingFactsError,
+    Normalisation,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import numpy as np
     from numpy.typing import NDArray
@@ -22,11 +29,9 @@ if TYPE_CHECKING:
     from napari_twostage.cli.commands import VerbOutput
     from napari_twostage.engine.stage_agreement import StageAgreement
     from napari_twostage.models.bundle import Bundle
-    from napari_twostage.models.importing.facts import Facts
     from napari_twostage.models.importing.importing import Imported
     from napari_twostage.models.model import Model
 
-PIXELS = ("0-1", "0-255", "-1-1", "imagenet", "window")
 MEANINGS = ("logits", "sigmoid", "softmax")
 LAYOUTS = ("NCHW", "NHWC")
 RATIOS = (1, 2, 4, 8, 16)
@@ -87,8 +92,9 @@ def _add_facts(facts: argparse._ArgumentGroup) -> None:
     )
     facts.add_argument(
         "--pixels",
-        choices=PIXELS,
-        help="numbers that it takes for pixels; window: mean 0 and deviation 1 in each window",
+        choices=list(NORMALISATIONS),
+        help="numbers that it takes for pixels; signed: from -1 to 1; window: of mean 0 and "
+        "deviation 1 in each window",
     )
     facts.add_argument(
         "--mean",
@@ -108,7 +114,6 @@ def _add_facts(facts: argparse._ArgumentGroup) -> None:
 
 def import_network(options: argparse.Namespace) -> VerbOutput:
     """Make a model folder of a network; ask for what is missing if somebody is there to answer."""
-    from napari_twostage.models.importing.facts import MissingFactsError
     from napari_twostage.models.importing.importing import import_model
 
     if (options.calibrate is None) != (options.region is None):
@@ -121,8 +126,9 @@ def import_network(options: argparse.Namespace) -> VerbOutput:
             imported = import_model(options.network, facts, picture, device=options.device)
             break
         except MissingFactsError as error:
-            if not sys.stdin.isatty():
+            if sys.stdin is None or not sys.stdin.isatty():
                 raise
+            sys.stderr.write(f"{error.source} does not say all that is needed.\n")
             facts = _ask(facts, error.missing)
     bundle, chosen = imported.model.bundle, NOT_CALIBRATED
     if options.calibrate is not None:
@@ -159,8 +165,6 @@ def _calibrated(bundle: Bundle, agreement: StageAgreement, slide: str) -> tuple[
 
 def _facts(options: argparse.Namespace) -> Facts:
     """Facts that the words of the command line state."""
-    from napari_twostage.models.importing.facts import NORMALISATIONS, Facts, Normalisation
-
     normalisation = NORMALISATIONS.get(options.pixels)
     if (options.mean is None) != (options.std is None) or (normalisation and options.mean):
         raise ModelError("expected --pixels, or both --mean and --std, found something between")
@@ -185,12 +189,10 @@ def _facts(options: argparse.Namespace) -> Facts:
 
 def _ask(facts: Facts, missing: tuple[str, ...]) -> Facts:
     """Ask on the terminal, each question until the answer can be one."""
-    from napari_twostage.models.importing.facts import NORMALISATIONS, QUESTIONS
-
     readers: dict[str, Callable[[str], Any]] = {
         "mpp": _mpp,
         "classes": _names,
-        "normalisation": lambda word: NORMALISATIONS[_one_of(word, PIXELS)],
+        "normalisation": lambda word: NORMALISATIONS[_one_of(word, NORMALISATIONS)],
         "meaning": lambda word: _one_of(word, MEANINGS),
         "layout": lambda word: _one_of(word, LAYOUTS),
         "output": str,
@@ -281,7 +283,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _one_of(word: str, words: tuple[str, ...]) -> str:
+def _one_of(word: str, words: Collection[str]) -> str:
     if word not in words:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(words)}; found '{word}'")
     return word

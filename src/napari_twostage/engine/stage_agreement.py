@@ -69,7 +69,7 @@ def stage_agreement(
     TwoStageError
         If slide and model do not fit, or there is no tissue.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch) / "agreement.twostage.zarr"
         seg = segment(slide, model, folder, refine="none", region=region, progress=progress)
         tiles = [(int(row), int(column)) for row, column in np.argwhere(~np.isnan(seg.scores))]

@@ -82,7 +82,7 @@ def test_the_logits_are_those_of_the_network(
     ("normalisation", "numbers"),
     [
         (NORMALISATIONS["0-255"], lambda window: window.astype(float)),
-        (NORMALISATIONS["-1-1"], lambda window: window / 127.5 - 1),
+        (NORMALISATIONS["signed"], lambda window: window / 127.5 - 1),
         (NORMALISATIONS["window"], lambda window: (window - window.mean()) / window.std()),
         (
             Normalisation(standardise="channels"),
@@ -93,7 +93,7 @@ def test_the_logits_are_those_of_the_network(
             lambda window: (window / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
         ),
     ],
-    ids=["0-255", "-1-1", "window", "channels", "imagenet"],
+    ids=["0-255", "signed", "window", "channels", "imagenet"],
 )
 def test_pixels_are_normalised_as_stated(
     normalisation: Normalisation, numbers: Any, tmp_path: Path, picture: NDArray[np.uint8]
@@ -312,7 +312,7 @@ REFUSED = {
     "no such output": (darkness(), {"output": "mask"}, "has no output 'mask'; choose one of y"),
     "infinite values": (
         graph([helper.make_node("Log", ["x"], ["v"]), helper.make_node("Neg", ["v"], ["y"])]),
-        {"normalisation": NORMALISATIONS["-1-1"]},
+        {"normalisation": NORMALISATIONS["signed"]},
         "not finite",
     ),
     "pixels of a wrong layout": (

@@ -31,11 +31,11 @@ class Normalisation:
 NORMALISATIONS = {
     "0-1": Normalisation(),
     "0-255": Normalisation(std=(1 / 255, 1 / 255, 1 / 255)),
-    "-1-1": Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    "signed": Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     "imagenet": Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     "window": Normalisation(standardise="window"),
 }
-"""Normalisations by the word that asks for them."""
+"""Normalisations by the word that asks for them; signed numbers go from -1 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
