@@ -14,6 +14,7 @@ from tests.models.onnx_graphs import darkness, expected_darkness, graph, weight
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
+from napari_twostage.models.importing.card_of import windows_of
 from napari_twostage.models.importing.facts import (
     NORMALISATIONS,
     Facts,
@@ -233,6 +234,29 @@ def test_the_ratio_follows_from_the_pixel_size(
 ) -> None:
     card = made(darkness(), tmp_path, picture, replace(FACTS, mpp=mpp)).card
     assert (card.fine_mpp, card.ratio) == (mpp, ratio)
+
+
+@pytest.mark.parametrize(
+    ("change", "fixed", "tile", "halo"),
+    [
+        ({}, None, 256, 64),
+        ({"tile_px": 192}, None, 192, 64),
+        ({"halo_px": 13}, None, 256, 14),  # a multiple of the ratio
+        ({"halo_px": 16, "least_px": 64, "step_px": 32}, None, 256, 16),
+        ({"halo_px": 12, "least_px": 50, "step_px": 32}, None, 282, 12),  # 50 + 8 * 32
+        ({"least_px": 512, "step_px": 16}, None, 384, 64),
+        ({"least_px": 512, "step_px": 0}, None, 384, 64),
+        ({}, 512, 384, 64),
+        ({}, 224, 168, 28),
+        ({"halo_px": 16}, 512, 480, 16),
+    ],
+)
+def test_windows_are_those_that_the_network_takes(
+    change: dict[str, int], fixed: int | None, tile: int, halo: int
+) -> None:
+    windows = windows_of(Facts(mpp=0.5, **change), fixed)
+    assert (windows.tile_px, windows.halo_px) == (tile, halo)
+    assert windows.side_px == tile + 2 * halo
 
 
 @pytest.mark.parametrize(

@@ -59,16 +59,18 @@ def windows_of(facts: Facts, fixed_px: int | None) -> Windows:
         If what is stated does not fit together.
     """
     ratio = facts.ratio or _ratio_from(COARSE_MPP if facts.mpp is None else facts.mpp)
-    if fixed_px is None:
-        halo = HALO_PX if facts.halo_px is None else facts.halo_px
-        halo = _up(halo, ratio)
+    if fixed_px is None and facts.step_px == 0:
+        fixed_px = facts.least_px
+    halo = facts.halo_px
+    if halo is None:
+        halo = HALO_PX if fixed_px is None else fixed_px // HALO_SHARE // ratio * ratio
+    halo = _up(halo, ratio)
+    side = fixed_px
+    if side is None:
         side = (facts.tile_px or TILE_PX) + 2 * halo
         if facts.step_px is not None and facts.tile_px is None:
-            side = _up(side - (facts.least_px or 0), max(1, facts.step_px)) + (facts.least_px or 0)
-    else:
-        side = fixed_px
-        halo = side // HALO_SHARE // ratio * ratio if facts.halo_px is None else facts.halo_px
-        halo = _up(halo, ratio)
+            least = facts.least_px or 0
+            side = least + _up(max(0, side - least), facts.step_px)
     windows = Windows(ratio, side - 2 * halo, halo)
     if windows.tile_px < ratio or windows.tile_px % ratio:
         raise ModelError(
