@@ -43,7 +43,7 @@ class Model:
         bundle.require_finite()
         self.bundle = bundle
         self.card: ModelCard = bundle.card
-        self.compute = backends.choose(device, precision)
+        self.compute = backends.choose_for(bundle, device, precision)
         """Backend, device and precision, and the reason for them."""
         self._backend = backends.start(bundle, self.compute)
         self._warm: set[Stage] = set()

@@ -312,6 +312,8 @@ class Result:
             return "no tissue was searched yet"
         if not self.coarse_complete:
             return "the coarse pass is unfinished"
+        if self.card.is_onnx:
+            return "nobody has calibrated the network's probabilities"
         if unfit := self.card.unfit_for(self.slide_mpp):
             return unfit
         known = self._files.scores.statistics
