@@ -118,6 +118,23 @@ def separate(
     return found
 
 
+def lines_between(labels: NDArray[np.integer], numbers: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Pixels along which objects of one label touch: those above and left of another object.
+
+    Parameters
+    ----------
+    labels, numbers : (H, W) int array
+        Class and object of each pixel.
+    """
+    lines = np.zeros(labels.shape, bool)
+    for here, there in (
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+    ):
+        lines[here] |= (labels[here] == labels[there]) & (numbers[here] != numbers[there])
+    return lines
+
+
 def _absorbing(
     numbers: NDArray[np.int32],
     inside: Places,
