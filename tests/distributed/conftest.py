@@ -34,7 +34,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp("case")
     slide = write_tiff(folder / "slide.tif", tissue_pixels(*SHAPE))
     overwrite_tile(slide, DAMAGED_TILE, b"\xff" * 64)
-    random_bundle().save(folder / "model")
+    random_bundle(objects="distance").save(folder / "model")
     model = load_model(folder / "model", device="cpu")
     done = folder / "one-process.zarr"
     case = Case(slide, model, {"fraction": 0.4, "tissue": False}, done, {})

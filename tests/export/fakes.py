@@ -74,6 +74,9 @@ class FakeSegmentation:
     least_object_um2: float = 0.0
     bounds: Box | None = None
     read: list = field(default_factory=list)
+    depth: np.ndarray | None = None
+    painted: np.ndarray | None = None
+    object_reach_px: int = 0
 
     def __post_init__(self):
         mpp = tuple(m * d for m, d in zip(self.slide_mpp, self.downsample, strict=True))
@@ -86,6 +89,7 @@ class FakeSegmentation:
             da.from_array(self.plane[:: 2**k, :: 2**k], chunks=self.tile_px * 4) for k in range(3)
         ]
         self.level_shapes = [level.shape for level in self.labels]
+        self.layout = SimpleNamespace(object_reach_px=self.object_reach_px)
         if self.uncertainty is None:
             self.uncertainty = np.zeros(self.coarse_grid.shape, np.float32)
 
@@ -114,6 +118,16 @@ class FakeSegmentation:
     windows_needed = np.ones((1, 1), bool)
     windows_left = np.zeros((1, 1), bool)
     failures: ClassVar[dict] = {}
+
+    @property
+    def tells_objects_apart(self):
+        return self.depth is not None
+
+    def read_depth(self, box):
+        return self.depth[box.slices]
+
+    def read_painted(self, box):
+        return np.zeros(box.shape, bool) if self.painted is None else self.painted[box.slices]
 
     def read_labels(self, box, level=0):
         self.read.append((level, box))

@@ -19,6 +19,7 @@ from napari_twostage.errors import SelectionError
 from napari_twostage.measure import blocks as blocks_module
 from napari_twostage.measure.object_outlines import outline_objects
 from napari_twostage.measure.objects import ObjectScan
+from napari_twostage.method import instances
 from napari_twostage.method.tiling import TileState
 
 PIXEL_UM2 = 0.25**2
@@ -55,8 +56,8 @@ def noise(shape, seed, share=0.55, smooth=0.0):
     return ((height < share) * random.integers(1, 3, shape)).astype(np.uint8)
 
 
-def found(plane, least=0, tile_px=16, states=None):
-    seg = FakeSegmentation(plane, tile_px=tile_px, states=states)
+def found(plane, least=0, tile_px=16, states=None, **cues):
+    seg = FakeSegmentation(plane, tile_px=tile_px, states=states, **cues)
     scan = ObjectScan(seg, least * PIXEL_UM2)
     things = set()
     for table in scan.objects():
@@ -91,13 +92,13 @@ def outlines_of(mask):
     return [polygon_of(geometry) for geometry, _ in traced]
 
 
-def expected(plane, least=0, refined=None):
+def expected(plane, least=0, refined=None, items=None):
     """Describe the objects of a whole plane with scipy and rasterio, which know no blocks."""
     refined = np.ones(plane.shape, bool) if refined is None else refined
     things, left_out = set(), {1: 0, 2: 0}
     for value in (1, 2):
-        numbers, count = ndimage.label(plane == value)
-        for number in range(1, count + 1):
+        numbers = ndimage.label(plane == value)[0] if items is None else items * (plane == value)
+        for number in np.unique(numbers[numbers > 0]):
             mask = filled(numbers == number, least)
             if mask.sum() < least:
                 left_out[value] += 1
@@ -135,6 +136,45 @@ TWO_CLASSES_IN_A_HOLE = np.array(
 def test_blocks_do_not_show(shape, tile_px, seed, share, smooth, least):
     plane = noise(shape, seed, share, smooth)
     assert found(plane, least, tile_px) == expected(plane, least)
+
+
+@pytest.fixture(scope="module")
+def short_reach():
+    """What tells objects apart in steps so few that blocks of a small plane do not hold them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instances, "DOUBLINGS", 2)
+        patch.setattr(instances, "ATTACH_PX", 3)
+        patch.setattr(instances, "FRAGMENT_PX", 6)
+        yield 2**2 + 3 + instances.SMOOTH_PX + instances.BROAD_PX + 2 * 6 + 3
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    tile_px=st.sampled_from([11, 16, 41]),
+    seed=st.integers(0, 1000),
+    share=st.sampled_from([0.5, 0.8, 1.0]),
+    smooth=st.sampled_from([0.0, 0.8, 2.0]),
+    hills=st.sampled_from([0.0, 1.0, 3.0]),
+    painted=st.sampled_from([0.0, 0.02, 0.5]),
+)
+def test_blocks_do_not_show_where_objects_touch(
+    short_reach, shape, tile_px, seed, share, smooth, hills, painted
+):
+    """Tiled is whole: each block is seen with a margin of the reach, and with nothing beyond."""
+    plane = noise(shape, seed, share, smooth)
+    random = np.random.default_rng(seed)
+    depth = ndimage.gaussian_filter(random.random(shape), hills)
+    depth = instances.quantised(depth.argsort(axis=None).argsort().reshape(shape) / depth.size)
+    brush = random.random(shape) < painted
+    items = instances.separate(plane, depth, joined=brush)
+    things, _ = found(plane, 0, tile_px, depth=depth, painted=brush, object_reach_px=short_reach)
+    assert turnless(things) == turnless(expected(plane, items=items)[0])
+
+
+def turnless(things):
+    """Things without their turns, which are a few off where an object touches itself from afar."""
+    return {thing._replace(corners=0) for thing in things}
 
 
 @pytest.mark.parametrize("tile_px", [1, 3, 5, 64])

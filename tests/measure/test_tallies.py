@@ -33,13 +33,13 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[ts.Box]:
     """Boxes whose labels were read to measure them."""
     boxes: list[ts.Box] = []
-    read = tallies.read_block
+    read = tallies.read_pixels
 
-    def spy(result: Result, box: ts.Box, states: np.ndarray) -> np.ndarray:
+    def spy(result: Result, box: ts.Box, states: np.ndarray) -> blocks.BlockPixels:
         boxes.append(box)
         return read(result, box, states)
 
-    monkeypatch.setattr(tallies, "read_block", spy)
+    monkeypatch.setattr(tallies, "read_pixels", spy)
     return boxes
 
 
@@ -127,7 +127,7 @@ def test_a_result_nobody_can_write_is_measured_all_the_same(tmp_path: Path) -> N
 
 def test_tables_survive_packing_and_nothing_else_is_taken_for_one() -> None:
     labels = np.random.default_rng(0).integers(0, 3, (40, 50)).astype(np.uint8)
-    table = tabulate(labels, np.ones((3, 4), bool), 16)[2]
+    table = tabulate(blocks.BlockPixels.connected(labels), np.ones((3, 4), bool), 16)[2]
     packed = table.to_bytes()
     again = BlockTable.from_bytes(packed, labels.shape)
     assert again.to_bytes() == packed
@@ -146,7 +146,7 @@ def test_tables_survive_packing_and_nothing_else_is_taken_for_one() -> None:
 )  # fmt: skip
 def test_a_table_with_impossible_places_is_refused(column: str, number: int) -> None:
     labels = np.random.default_rng(0).integers(0, 3, (40, 50)).astype(np.uint8)
-    table = tabulate(labels, np.ones((3, 4), bool), 16)[2]
+    table = tabulate(blocks.BlockPixels.connected(labels), np.ones((3, 4), bool), 16)[2]
     numbers = getattr(table.regions, column).copy()
     numbers[1] = number
     wrong = replace(table, regions=replace(table.regions, **{column: numbers}))

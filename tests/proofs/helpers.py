@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_twostage import Box, Segmentation, segment
+from napari_twostage.measure.objects import ObjectScan
+from napari_twostage.method.instances import parted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +67,13 @@ def overwrite_tile(path: Path, index: int, damage: bytes) -> None:
 
 def outcome(seg: Segmentation) -> dict[str, Any]:
     """All that a run decides, to be compared byte by byte."""
-    levels = {f"labels {k}": np.asarray(level) for k, level in enumerate(seg.labels)}
-    return {**levels, "scores": seg.scores, "states": seg.states, "failures": seg.failures}
+    found = {f"labels {k}": np.asarray(level) for k, level in enumerate(seg.labels)}
+    if seg.tells_objects_apart:
+        found["depth"] = seg.read_depth(seg.grid.box)
+        parts = [asdict(each.regions) for each in ObjectScan(seg).objects()]
+        for name in parts[0]:
+            found[f"objects' {name}"] = np.concatenate([part[name] for part in parts])
+    return {**found, "scores": seg.scores, "states": seg.states, "failures": seg.failures}
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -86,7 +94,7 @@ def dense_labels(model: Model, read: Callable[[Box], Pixels], shape: tuple[int, 
     for top in range(0, shape[0], side):
         for left in range(0, shape[1], side):
             window = read(Box(top - halo, left - halo, top + side + halo, left + side + halo))
-            logits = model.refine([window])[0]
+            logits = parted(model.refine([window])[0], model.card)[0]
             core = logits.argmax(0) if len(logits) > 1 else logits[0] > 0
             rows, columns = min(side, shape[0] - top), min(side, shape[1] - left)
             labels[top : top + rows, left : left + columns] = core[:rows, :columns]

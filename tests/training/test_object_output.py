@@ -66,7 +66,7 @@ def test_the_loss_is_that_of_the_classes_and_of_the_objects_within_the_halo(
     torch.testing.assert_close(total_loss(compared, config), expected)
 
 
-def test_the_engine_gets_the_logits_of_the_classes_alone(tmp_path: Path) -> None:
+def test_the_engine_gets_logits_and_the_object_output(tmp_path: Path) -> None:
     config, module, stages = set_up(tmp_path)
     card = draft_card(config, tmp_path)
     assert card.objects == "distance"
@@ -74,12 +74,13 @@ def test_the_engine_gets_the_logits_of_the_classes_alone(tmp_path: Path) -> None
     write_bundle(tmp_path / "bundle", card, module.state_dict())
     model = Model(read_bundle(tmp_path / "bundle"), "cpu")
     images = stages[1].draw(0).images
-    logits = model.refine(list(images.numpy()))
-    assert logits.shape == (2, 1, 32, 32)
+    found = model.refine(list(images.numpy()))
     with torch.inference_mode():
         maps = module.refine_maps(images, card.halo_px)
     assert maps.shape == (2, 2, 32, 32)
-    np.testing.assert_allclose(logits, maps[:, :1].numpy(), atol=2e-2)  # float16 weights
+    np.testing.assert_allclose(found, maps.numpy(), atol=2e-2)  # float16 weights
+    coarse = model.coarse(list(images.numpy()))
+    assert coarse.shape[1] == card.channels == 2
 
 
 def test_objects_need_crops(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_twostage.method.instances import separate
+from napari_twostage.method.instances import quantised, separate
 from napari_twostage.training.datasets import DatasetError
 from napari_twostage.training.datasets.objects import (
     object_target,
@@ -81,7 +81,7 @@ def test_instances_of_16_bits_are_read_and_colours_refused(tmp_path: Path) -> No
 
 def test_objects_come_back_from_their_distance() -> None:
     truth = discs((20, 20), (20, 37), (48, 40))
-    depth = object_target(truth, "distance") / 255
+    depth = quantised(object_target(truth, "distance") / 255)
     found = separate(truth > 0, depth)
     assert compare_objects(found, truth).f1 == 1
     assert np.array_equal(found > 0, truth > 0)
@@ -89,9 +89,22 @@ def test_objects_come_back_from_their_distance() -> None:
 
 def test_a_region_without_a_middle_is_one_object() -> None:
     truth = discs((20, 20), (48, 48))
-    found = separate(truth > 0, np.zeros(truth.shape))
+    found = separate(truth > 0, np.zeros(truth.shape, np.uint8))
     assert compare_objects(found, truth).f1 == 1
-    assert separate(np.zeros((5, 5)), np.zeros((5, 5))).max() == 0
+    assert separate(np.zeros((5, 5)), np.zeros((5, 5), np.uint8)).max() == 0
+
+
+def test_a_fragment_is_part_of_the_larger_object_that_it_touches() -> None:
+    """A bud of 12 pixels on a disc, with a middle of its own, and the same bud alone."""
+    mask = discs((20, 20), (48, 48)) > 0
+    mask[18:22, 29:32] = mask[2:6, 60:63] = True
+    depth = np.zeros(mask.shape, np.uint8)
+    for middle in (slice(12, 28), slice(12, 28)), (slice(18, 22), slice(30, 32)):
+        depth[middle] = 254
+    depth[:, 28] = 0
+    found = separate(mask, depth)
+    assert found[20, 20] == found[20, 31] > 0
+    assert len(np.unique(found)) == 4, "the background, two discs, and the bud that is alone"
 
 
 def test_quality_by_hand() -> None:

@@ -260,6 +260,9 @@ def models(options: Namespace) -> VerbOutput:
 def _model_lines(bundle: Bundle) -> list[str]:
     card = bundle.card
     integers = "in it" if bundle.quantised else "not in it; see `napari-twostage quantise --help`"
+    network = f"  int8      {integers}"
+    if bundle.card.is_onnx:
+        network = f"  network   ONNX, {len(bundle.weights) / 1e6:.1f} MB, both stages"
     classes = ", ".join(f"{c.value} {c.name} {c.color}" for c in card.classes)
     text = [
         f"{card.name} {card.version}: {card.description}",
@@ -270,7 +273,7 @@ def _model_lines(bundle: Bundle) -> list[str]:
         f"{card.default_threshold} on {card.uncertainty}",
         f"  trained   {card.training_data}",
         f"  licence   {card.licence}",
-        f"  int8      {integers}",
+        network,
     ]
     return text + [f"  measured  {key}: {value}" for key, value in card.metrics.items()]
 

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verb_functions() -> dict[str, Callable[[argparse.Namespace], VerbOutput]]:
-    from napari_twostage.cli import bench, commands, training_verbs
+    from napari_twostage.cli import bench, commands, importing, training_verbs
 
     return {
         "demo": commands.demo,
@@ -62,6 +62,7 @@ def _verb_functions() -> dict[str, Callable[[argparse.Namespace], VerbOutput]]:
         "view": commands.view,
         "models": commands.models,
         "bench": bench.bench,
+        "import": importing.import_network,
         "train": training_verbs.train,
         "convert": training_verbs.convert,
         "quantise": training_verbs.quantise,
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_view,
         _add_models,
         _add_bench,
+        _add_import,
         _add_training,
     ):
         add(verbs)
@@ -183,6 +185,12 @@ def _add_bench(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each (default 5)")
     verb.add_argument("--fraction", type=float, default=0.1, help="tiles to refine (default 0.1)")
     _model_options(verb)
+
+
+def _add_import(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    from napari_twostage.cli.importing import add_import_options
+
+    add_import_options(_verb(verbs, "import", "make a model of a network that others trained"))
 
 
 def _add_training(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -112,7 +112,8 @@ def _write_windows(
     with _writing_partition(seg, run, "coarse", partition):
         windows = [
             WindowReport(
-                step.core, *seg.writer.write_window(step.core, step.logits, step.unreadable)
+                step.core,
+                *seg.writer.write_window(step.core, step.logits, step.unreadable, step.depth),
             )
             for step in steps
         ]
@@ -125,7 +126,10 @@ def _write_chips(
     refined = [step for step in steps if isinstance(step, ChipRefined)]
     with _writing_partition(seg, run, "refine", partition):
         squares = (seg.writer.squares(step.chip.core, step.labels).items() for step in refined)
-        seg.writer.write_tiles(dict(chain.from_iterable(squares)))
+        depths = (seg.writer.depths(step.chip.core, step.depth).items() for step in refined)
+        seg.writer.write_tiles(
+            dict(chain.from_iterable(squares)), dict(chain.from_iterable(depths))
+        )
     return RefinedPartition(
         partition,
         _describe_worker(seg.model),

@@ -340,12 +340,13 @@ def _write(result: Result, step: Step) -> None:
     """Pixels first, then the event that speaks of them."""
     writer = result.writer
     match step:
-        case CoarseWindowDone(core=core, logits=logits, unreadable=unreadable):
-            scores, lost = writer.write_window(core, logits, unreadable)
+        case CoarseWindowDone(core, logits, unreadable, depth):
+            scores, lost = writer.write_window(core, logits, unreadable, depth)
             writer.record_window(core, scores, lost)
-        case ChipRefined(chip=chip, labels=labels):
+        case ChipRefined(chip, labels, depth):
+            depths = writer.depths(chip.core, depth)
             for tile, square in writer.squares(chip.core, labels).items():
-                writer.write_tile(tile, square)
+                writer.write_tile(tile, square, depths.get(tile))
             writer.record_refined(chip.tiles)
         case ChipFailed(chip=chip, reason=reason):
             writer.record_failed(chip.tiles, reason)

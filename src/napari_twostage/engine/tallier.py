@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from napari_twostage.errors import TwoStageError
-from napari_twostage.measure.blocks import block_rows, tiles_of
+from napari_twostage.measure.blocks import block_rows, near_tiles, tiles_of
 from napari_twostage.measure.tallies import tally
 from napari_twostage.method.selection import NOTHING, Plan
 from napari_twostage.method.steps import (
@@ -113,7 +113,7 @@ class Tallier:
         """Have blocks measured that are complete; only those that touch some tiles, if given."""
         states = None
         for box in list(self._waiting):
-            tiles = tiles_of(self._result, box).grow(1).clip(self._left.shape)
+            tiles = near_tiles(self._result, box)
             if near is not None and not tiles.intersect(near).area:
                 continue
             if not self._left[tiles.slices].any():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from napari_twostage.geometry import Box
+from napari_twostage.method.instances import separate
 from napari_twostage.method.tiling import TileState
 
 if TYPE_CHECKING:
@@ -37,6 +39,12 @@ def tiles_of(result: Result, box: Box) -> Box:
     return Box(box.top // size, box.left // size, -(-box.bottom // size), -(-box.right // size))
 
 
+def near_tiles(result: Result, box: Box) -> Box:
+    """Rows and columns of the tiles that the regions of a block may follow from."""
+    wide = tiles_of(result, box.grow(result.layout.object_reach_px).clip(result.grid.shape))
+    return wide.grow(1).clip(result.tiles.shape)
+
+
 def refined_tiles(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Tiles of a block whose labels come from stage 2: (rows, columns)."""
     return np.equal(states[tiles_of(result, box).slices], TileState.REFINED)
@@ -46,6 +54,53 @@ def is_near_tissue(result: Result, box: Box, states: NDArray[np.uint8]) -> bool:
     """Whether a block or a tile beside it has labels."""
     near = tiles_of(result, box).grow(1).clip(states.shape)
     return bool(states[near.slices].any())
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPixels:
+    """Labels of a block, and what tells neighbours of one label apart."""
+
+    labels: NDArray[np.uint8]
+    """(height, width)."""
+    items: NDArray[np.integer]
+    """Numbers that are equal for pixels of one object, in the block; the labels themselves if the
+    model tells no objects apart: (height, width)."""
+    joins_below: NDArray[np.bool_]
+    """Whether each pixel of the last row is of one object with the pixel below it, if their labels
+    are equal: (width,)."""
+    joins_right: NDArray[np.bool_]
+    """The same for the last column, and the pixels on its right: (height,)."""
+
+    @classmethod
+    def connected(cls, labels: NDArray[np.uint8]) -> Self:
+        """Pixels of a block in which neighbours of one label are of one object."""
+        height, width = labels.shape
+        return cls(labels, labels, np.ones(width, bool), np.ones(height, bool))
+
+
+def read_pixels(result: Result, box: Box, states: NDArray[np.uint8]) -> BlockPixels:
+    """Read the finest labels of a block, and tell its objects apart.
+
+    Parameters
+    ----------
+    result, box, states
+        As for `read_block`.
+    """
+    if not result.tells_objects_apart or not is_near_tissue(result, box, states):
+        return BlockPixels.connected(read_block(result, box, states))
+    wide = box.grow(result.layout.object_reach_px).clip(result.grid.shape)
+    labels = read_block(result, wide, states)
+    items = separate(labels, result.read_depth(wide), joined=result.read_painted(wide))
+    place = box.shift(-wide.top, -wide.left)
+    own = items[place.slices]
+    below = items[place.bottom : place.bottom + 1, place.left : place.right]
+    right = items[place.top : place.bottom, place.right : place.right + 1]
+    return BlockPixels(
+        labels[place.slices],
+        own,
+        (own[-1:] == below)[0] if below.size else np.zeros(box.width, bool),
+        (own[:, -1:] == right)[:, 0] if right.size else np.zeros(box.height, bool),
+    )
 
 
 def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -61,7 +116,7 @@ def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[n
     result : Result
         Result to read.
     box : Box
-        One of `block_rows`.
+        One of `block_rows`, or any other box.
     states : (rows, columns) uint8 array
         `TileState` of all tiles, read once: a run in progress must not change it between blocks.
 

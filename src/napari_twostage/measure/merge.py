@@ -45,7 +45,8 @@ class Objects:
     """Horizontal pixel edges of the outline, holes that are left included."""
     vertical: Numbers
     corners: Numbers
-    """Turns of the outline."""
+    """Turns of the outline; a few off where an object touches itself and hangs together only far
+    from there."""
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -74,6 +75,8 @@ class Merger:
         self._borders = Borders(*np.zeros((len(fields(Borders)), 0), np.int64))
         self._front = np.zeros(plane[1], np.int64)
         """Open region at each pixel of the last row that was taken."""
+        self._joins_below = np.zeros(plane[1], bool)
+        """Whether that pixel is of one object with the one below, if their labels are equal."""
         self._identity = np.zeros(1, np.int64) if members is None else members.add(1)
         """Number of each open region in `members`."""
         self.found = 0
@@ -127,10 +130,11 @@ class Merger:
             [
                 self._borders,
                 *(table.borders.shift(start) for start, table in placed),
-                *(borders_along(seam, regions.value) for seam in seams),
+                *(borders_along(seam, number) for seam in seams),
             ]
         )
         borders = replace(borders, first=number[borders.first], second=number[borders.second])
+        borders = borders.take(borders.first != borders.second)  # parts of one object may touch
         regions, first = _added_up(regions, number)
         if self._members is not None:
             self._members.join(self._identity, self._identity[first][number])
@@ -145,14 +149,22 @@ class Merger:
         bottom = np.concatenate([start + table.bottom for start, table in placed])
         lefts = [start + table.left for start, table in placed]
         rights = [start + table.right for start, table in placed]
-        edge = np.zeros_like(lefts[0])
-        seams = [Seam(np.pad(self._front, 1), np.pad(top, 1), lies=True)]
-        seams += [
-            Seam(right, left, lies=False)
-            for right, left in zip([edge, *rights], [*lefts, edge], strict=True)
+        edge, apart = np.zeros_like(lefts[0]), np.zeros(len(lefts[0]), bool)
+        beside = [table.joins_right > 0 for _, table in placed]
+        beside[-1] = apart
+        seams = [
+            Seam(np.pad(self._front, 1), np.pad(top, 1), np.pad(self._joins_below, 1), lies=True)
         ]
+        seams += [
+            Seam(right, left, joins, lies=False)
+            for right, left, joins in zip(
+                [edge, *rights], [*lefts, edge], [apart, *beside], strict=True
+            )
+        ]
+        self._joins_below = np.concatenate([table.joins_below > 0 for _, table in placed])
         if last:
-            seams.append(Seam(np.pad(bottom, 1), np.zeros(len(bottom) + 2, np.int64), lies=True))
+            outside = np.zeros(len(bottom) + 2, np.int64)
+            seams.append(Seam(np.pad(bottom, 1), outside, outside > 0, lies=True))
             bottom = np.zeros_like(bottom)
         return seams, bottom
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from napari_twostage.errors import SegmentationError
-from napari_twostage.measure.blocks import block_rows, read_block
+from napari_twostage.measure.blocks import block_rows, read_pixels
 from napari_twostage.measure.outlines import joined, trace
 from napari_twostage.measure.regions import concatenated
 from napari_twostage.measure.runs import connect, find_runs, number_regions
@@ -125,7 +125,8 @@ class _Tracer(Generic[Made]):
         """Trace all objects of a block."""
         if not block.object_of.any():
             return _Traced(None, np.zeros(0, np.int64), np.zeros(0, object))
-        runs = find_runs(read_block(self._scan.result, block.box, self._scan.states))
+        pixels = read_pixels(self._scan.result, block.box, self._scan.states)
+        runs = find_runs(pixels.labels, pixels.items)
         regions = number_regions(runs)
         if regions.max() + 1 != len(block.object_of):
             raise SegmentationError(

@@ -1,6 +1,7 @@
 """Connected regions of a block of labels, as tables: all that objects are measured from.
 
-Pixels are connected through their edges (4-connectivity), background as well as classes. A region
+Pixels are connected through their edges (4-connectivity), background as well as classes; where the
+model tells touching objects apart, these are regions of their own. A region
 of the block may be part of a larger one; `merge` joins them. What is measured is additive: counts
 of pixels, sums of places, and lengths of the border that two regions share.
 """
@@ -127,10 +128,15 @@ class BlockTable:
     bottom: Numbers
     left: Numbers
     right: Numbers
+    joins_below: Numbers
+    """Whether each pixel of the last row is of one object with the pixel below it, if their labels
+    are equal: 0 or 1."""
+    joins_right: Numbers
+    """The same for the last column, and the pixels on its right."""
 
     def to_bytes(self) -> bytes:
         """Pack the table; `from_bytes` reads it."""
-        sides = [self.top, self.bottom, self.left, self.right]
+        sides = [getattr(self, name) for name in _SIDES]
         return b"".join(map(_packed, _columns(self.regions) + _columns(self.borders) + sides))
 
     @classmethod
@@ -144,7 +150,7 @@ class BlockTable:
         """
         columns = list(_unpacked(data))
         regions, borders = len(fields(Regions)), len(fields(Borders))
-        if len(columns) != regions + borders + 4:
+        if len(columns) != regions + borders + len(_SIDES):
             raise ValueError(f"{len(columns)} columns")
         table = cls(
             Regions(*columns[:regions]),
@@ -159,10 +165,11 @@ class BlockTable:
         """Whether all columns are of the right length, and name places and regions there are."""
         height, width = shape
         count, pairs = len(self.regions), len(self.borders.first)
-        lengths = [len(column) for column in (self.top, self.bottom, self.left, self.right)]
+        lengths = [len(getattr(self, name)) for name in _SIDES]
         named = (self.top, self.bottom, self.left, self.right, self.borders.second)
         return (
-            lengths == [width, width, height, height]
+            lengths == [width, width, height, height, width, height]
+            and all(int(side.max(initial=0)) <= 1 for side in (self.joins_below, self.joins_right))
             and all(len(column) == count for column in _columns(self.regions))
             and all(len(column) == pairs for column in _columns(self.borders))
             and all(int(column.max(initial=0)) < count for column in named)
@@ -171,6 +178,9 @@ class BlockTable:
             and int(self.regions.pixels.sum()) == height * width
         )
 
+
+_SIDES = ("top", "bottom", "left", "right", "joins_below", "joins_right")
+"""Columns of a table that have an entry for each pixel of a side of the block."""
 
 Table = TypeVar("Table", Regions, Borders)
 

@@ -1,4 +1,4 @@
-"""Runs of equal labels in the rows of a block, and where runs of two rows touch.
+"""Runs of equal pixels in the rows of a block, and where runs of two rows touch.
 
 Objects of a slide are a few pixels to thousands of them: runs are several times fewer than
 pixels, and everything that is measured of a region adds up over its runs.
@@ -34,6 +34,8 @@ class Runs:
     """Pixels of each."""
     value: NDArray[np.integer]
     """Label of each."""
+    item: NDArray[np.integer]
+    """Number that pixels of one region share: of the object, or the label itself."""
     above: Numbers
     """Upper run of each contact: (m,), row by row."""
     below: Numbers
@@ -63,13 +65,16 @@ class Runs:
         return np.repeat(values, self.length).reshape(self.shape)
 
 
-def find_runs(labels: NDArray[np.integer]) -> Runs:
+def find_runs(labels: NDArray[np.integer], items: NDArray[np.integer] | None = None) -> Runs:
     """Find the runs of a block of labels and the contacts between them.
 
     Parameters
     ----------
     labels : (height, width) int array
         At least one pixel.
+    items : (height, width) int array, optional
+        Numbers that tell apart neighbours of one label; equal numbers have equal labels. The
+        labels themselves if None.
 
     Examples
     --------
@@ -79,9 +84,10 @@ def find_runs(labels: NDArray[np.integer]) -> Runs:
     >>> [list(pair) for pair in zip(found.above.tolist(), found.below.tolist())]
     [[0, 2], [0, 3], [1, 3]]
     """
+    items = labels if items is None else items
     height, width = labels.shape
     starts = np.ones(labels.shape, bool)
-    np.not_equal(labels[:, 1:], labels[:, :-1], out=starts[:, 1:])
+    np.not_equal(items[:, 1:], items[:, :-1], out=starts[:, 1:])
     begin = np.flatnonzero(starts)
     contact = np.flatnonzero(starts[:-1] | starts[1:])
     begins_above = starts[:-1].ravel()[contact]
@@ -92,6 +98,7 @@ def find_runs(labels: NDArray[np.integer]) -> Runs:
         begin=begin,
         length=np.diff(begin, append=height * width),
         value=labels.ravel()[begin],
+        item=items.ravel()[begin],
         above=np.cumsum(begins_above) - 1,
         below=np.cumsum(begins_below) + (in_first_row - 1),
         contact=contact,
@@ -139,5 +146,5 @@ def number_regions(runs: Runs) -> Numbers:
 
     Background is numbered too. Regions are in the order of their first pixel.
     """
-    same = runs.value[runs.above] == runs.value[runs.below]
+    same = runs.item[runs.above] == runs.item[runs.below]
     return connect(len(runs.begin), runs.above[same], runs.below[same])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
 
 
 class Seam(NamedTuple):
@@ -21,19 +22,21 @@ class Seam(NamedTuple):
     """Regions above a horizontal line, or left of a vertical one."""
     second: Numbers
     """Regions below, or on the right."""
+    joins: Mask
+    """Whether the pixels of a pair are of one object if their labels are equal."""
     lies: bool
     """Whether the line is horizontal."""
 
 
 def going_on(seam: Seam, value: Numbers) -> tuple[Numbers, Numbers]:
-    """Pairs of regions that are one: those of equal values; repeats of a pair are left out."""
-    first, second, _ = seam
-    same = value[first] == value[second]
+    """Pairs of regions that are one; repeats of a pair are left out."""
+    first, second = seam.first, seam.second
+    same = (value[first] == value[second]) & seam.joins
     same[1:] &= (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     return first[same], second[same]
 
 
-def borders_along(seam: Seam, value: Numbers) -> Borders:
+def borders_along(seam: Seam, number: Numbers) -> Borders:
     """Borders of regions that face each other, pixel by pixel, with the turns on the line.
 
     The turns are those of `tabulate._turns`: a border turns where the next pair of pixels has none,
@@ -43,14 +46,14 @@ def borders_along(seam: Seam, value: Numbers) -> Borders:
     ----------
     seam : Seam
         Regions on both sides.
-    value : (n,) int array
-        Label value of each region, one that no label has for the outside.
+    number : (n,) int array
+        Number of each region, which those that are one share.
     """
-    first, second, lies = seam
-    parts = value[first] != value[second]
+    first, second, lies = seam.first, seam.second, seam.lies
+    parts = number[first] != number[second]
     turns = []
     for side in (first, second):
-        on = value[side[1:]] == value[side[:-1]]
+        on = number[side[1:]] == number[side[:-1]]
         turn = ~(parts[1:] & parts[:-1] & on)
         turns.append((np.append(turn, False) + np.append(False, turn).astype(np.int64))[parts])
     first, second = first[parts], second[parts]

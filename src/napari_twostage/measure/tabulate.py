@@ -20,20 +20,21 @@ from napari_twostage.measure.runs import find_runs, number_regions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_twostage.measure.blocks import BlockPixels
     from napari_twostage.measure.runs import Runs
 
     Numbers = NDArray[np.int64]
 
 
 def tabulate(
-    labels: NDArray[np.uint8], refined: NDArray[np.bool_], tile_px: int
+    pixels: BlockPixels, refined: NDArray[np.bool_], tile_px: int
 ) -> tuple[Runs, Numbers, BlockTable]:
     """Find the regions of a block and measure each.
 
     Parameters
     ----------
-    labels : (height, width) uint8 array
-        Label values.
+    pixels : BlockPixels
+        Labels, and what tells neighbours of one label apart.
     refined : (rows, columns) bool array
         Tiles of the block that stage 2 has seen; the first one begins with the first pixel.
     tile_px : int
@@ -48,7 +49,7 @@ def tabulate(
     table : BlockTable
         Measurements, with places counted from the block's first pixel.
     """
-    runs = find_runs(labels)
+    runs = find_runs(pixels.labels, pixels.items)
     numbers = number_regions(runs)
     row, begins_row = runs.row, runs.column == 0
     first_row, last_row = row == 0, row == runs.shape[0] - 1
@@ -59,6 +60,8 @@ def tabulate(
         bottom=numbers[last_row].repeat(runs.length[last_row]),
         left=numbers[begins_row],
         right=numbers[np.roll(begins_row, -1)],
+        joins_below=pixels.joins_below.astype(np.int64),
+        joins_right=pixels.joins_right.astype(np.int64),
     )
     return runs, numbers, table
 
@@ -135,7 +138,7 @@ def _turns(runs: Runs) -> tuple[Numbers, Numbers]:
         Turns of the outline of the run before and of the run itself, 0 to 2; none are counted at
         the block's edges. Without meaning for the first run of a row.
     """
-    value, above, below = runs.value, runs.above, runs.below
+    item, above, below = runs.item, runs.above, runs.below
     both = runs.begins_above & runs.begins_below
     upper, lower = int(runs.begins_above.sum()), int(runs.begins_below.sum())
     meet = np.flatnonzero(both)
@@ -143,9 +146,9 @@ def _turns(runs: Runs) -> tuple[Numbers, Numbers]:
     turns = []
     for back in (1, 0):
         turn = np.ones(len(both), np.int64)
-        turn[meet] = value[above - back] != value[below - back]
-        counted = np.zeros(len(value), np.int64)
+        turn[meet] = item[above - back] != item[below - back]
+        counted = np.zeros(len(item), np.int64)
         counted[:upper] += turn[runs.begins_above]
-        counted[len(value) - lower :] += turn[runs.begins_below]
+        counted[len(item) - lower :] += turn[runs.begins_below]
         turns.append(counted)
     return turns[0], turns[1]

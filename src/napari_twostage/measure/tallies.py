@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from napari_twostage.measure.blocks import block_rows, is_near_tissue, read_block, refined_tiles
+from napari_twostage.measure.blocks import block_rows, is_near_tissue, read_pixels, refined_tiles
 from napari_twostage.measure.regions import BlockTable
 from napari_twostage.measure.tabulate import tabulate
 from napari_twostage.utils.threads import in_order
@@ -74,5 +74,5 @@ def _table(result: Result, box: Box, states: States) -> BlockTable:
 
 
 def _measured(result: Result, box: Box, states: States) -> BlockTable:
-    labels = read_block(result, box, states)
-    return tabulate(labels, refined_tiles(result, box, states), result.tiles.tile_px)[2]
+    pixels = read_pixels(result, box, states)
+    return tabulate(pixels, refined_tiles(result, box, states), result.tiles.tile_px)[2]

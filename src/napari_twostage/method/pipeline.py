@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from napari_twostage.errors import LogitsError, ReadError
+from napari_twostage.method.instances import parted
 from napari_twostage.method.lookahead import compute_ahead, read_ahead
 from napari_twostage.method.steps import (
     ChipFailed,
@@ -100,8 +101,8 @@ class Predictor(Protocol):
 
         Returns
         -------
-        (N, K, height, width) float32 array
-            Calibrated logits, halo removed; K as in `uncertainty`.
+        (N, C, height, width) float32 array
+            The card's `channels`, halo removed: calibrated logits, and the object output.
         """
 
     def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -109,8 +110,8 @@ class Predictor(Protocol):
 
         Returns
         -------
-        (N, K, height, width) float32 array
-            Logits, halo removed; K as in `uncertainty`.
+        (N, C, height, width) float32 array
+            The card's `channels`, halo removed: logits, and the object output.
         """
 
 
@@ -219,8 +220,9 @@ def _coarse_step(
 ) -> CoarseWindowDone:
     inside = core.clip(work.coarse.grid.shape)
     cropped = logits[:, *inside.shift(-core.top, -core.left).slices]
-    halves = np.clip(cropped, -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float16)
-    return CoarseWindowDone(inside, halves, unreadable)
+    own, depth = parted(cropped, work.model.card)
+    halves = np.clip(own, -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float16)
+    return CoarseWindowDone(inside, halves, unreadable, depth)
 
 
 def _read_around_damage(
@@ -289,7 +291,8 @@ def refine_tiles(work: Work, tiles: Sequence[Tile]) -> Iterator[ChipRefined | Ch
         if isinstance(logits, ReadError):
             yield ChipFailed(chip, str(logits))
         else:
-            yield ChipRefined(chip, labels(logits))
+            own, depth = parted(logits, model.card)
+            yield ChipRefined(chip, labels(own), depth)
 
 
 def _chips(work: Work, tiles: Sequence[Tile]) -> Iterator[Chip]:

@@ -43,6 +43,8 @@ class CoarseWindowDone:
     """Calibrated logits of the core: (K, height, width)."""
     unreadable: dict[Tile, str]
     """Tiles of the core whose pixels could not be read, with the reason."""
+    depth: NDArray[np.uint8] | None = None
+    """Depth inside objects, as `instances` takes it: (height, width); None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class ChipRefined:
     chip: Chip
     labels: NDArray[np.uint8]
     """Class values of the whole core, also beyond the slide's edge: (height, width)."""
+    depth: NDArray[np.uint8] | None = None
+    """Depth inside objects; as in `CoarseWindowDone`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,12 @@ def load_model(model: str | Path, *, device: str = "auto", precision: str = "f32
     model : str or path
         A bundled name (``nuclei``), or a folder or zip with ``card.json``,
         ``weights.safetensors`` and, optionally, ``openvino.safetensors`` (for OpenVINO without
-        torch) and ``int8.safetensors`` (for precision ``int8``).
+        torch) and ``int8.safetensors`` (for precision ``int8``). What ``napari-twostage import``
+        makes of an ONNX network has ``model.onnx`` in place of the weights.
     device : str
         ``auto`` takes a GPU if torch finds one, else OpenVINO; or ``cpu`` (torch), ``openvino``,
-        ``cuda``, ``mps``. `Model.compute` holds the choice and its reason.
+        ``cuda``, ``mps``; for an ONNX network ``openvino`` or ``onnxruntime``. `Model.compute`
+        holds the choice and its reason.
     precision : str
         ``f32``, or, if the device has them, ``bf16``, ``fp16`` or, with OpenVINO and a model
         that carries it, ``int8``: faster, with labels that differ a little.

@@ -1,5 +1,6 @@
 """Model on disk: ``card.json`` and ``weights.safetensors``, in a folder or a zip.
 
+In place of the weights there may be ``model.onnx``, a network that others trained.
 ``openvino.safetensors`` and ``int8.safetensors`` are optional, see `converted`.
 """
 
@@ -19,13 +20,21 @@ from napari_twostage.models.weights_file import name_of_not_finite
 if TYPE_CHECKING:
     from torch import Tensor
 
-CARD, WEIGHTS = "card.json", "weights.safetensors"
+CARD, WEIGHTS, NETWORK = "card.json", "weights.safetensors", "model.onnx"
 CONVERTED, QUANTISED = "openvino.safetensors", "int8.safetensors"
 OPTIONAL = {"converted": CONVERTED, "quantised": QUANTISED}
 """Files that a bundle may lack, by the field that holds their bytes."""
-LIMITS = {CARD: LONGEST_CARD, WEIGHTS: 1 << 29, CONVERTED: 1 << 29, QUANTISED: 1 << 29}
+DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml")
+"""Files that describe a package of the BioImage Model Zoo."""
+LONGEST_DESCRIPTION = 1 << 18
+LARGEST_NETWORK = 1 << 29
+"""Bytes of weights, or of an ONNX network."""
+LIMITS = (
+    {CARD: LONGEST_CARD}
+    | dict.fromkeys((WEIGHTS, NETWORK, CONVERTED, QUANTISED), LARGEST_NETWORK)
+    | dict.fromkeys(DESCRIPTIONS, LONGEST_DESCRIPTION)
+)
 """Most bytes of each file: the largest network that is known takes a third in float16."""
-NEEDED = (CARD, WEIGHTS)
 BUNDLED = Path(__file__).parent / "bundled"
 
 
@@ -35,6 +44,7 @@ class Bundle:
 
     card: ModelCard
     weights: bytes
+    """Safetensors file, or an ONNX file if the card says so."""
     source: str
     """Bundled name, or the absolute path it was read from."""
     quantised: bytes | None = None
@@ -54,7 +64,7 @@ class Bundle:
         """Write a bundle folder of the same bytes."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CARD).write_text(self.card.to_json(), encoding="utf-8")
-        (folder / WEIGHTS).write_bytes(self.weights)
+        (folder / _network_file(self.card)).write_bytes(self.weights)
         for field, name in OPTIONAL.items():
             content: bytes | None = getattr(self, field)
             if content is not None:
@@ -68,6 +78,7 @@ class Bundle:
         ModelError
             If they are not a safetensors file.
         """
+        self.require_weights()
         from safetensors import SafetensorError
         from safetensors.torch import load
 
@@ -75,6 +86,19 @@ class Bundle:
             return load(self.weights)
         except SafetensorError as error:
             raise self._damaged(error) from error
+
+    def require_weights(self) -> None:
+        """Refuse an ONNX network where weights of an architecture of ours are needed.
+
+        Raises
+        ------
+        ModelError
+        """
+        if self.card.is_onnx:
+            raise ModelError(
+                f"{self.source} is an ONNX network, which is neither converted nor quantised here; "
+                "use it as it is"
+            )
 
     def require_finite(self) -> None:
         """Refuse weights that are no safetensors file, or hold NaN or an infinity.
@@ -84,6 +108,8 @@ class Bundle:
         ModelError
             With the name of the first such tensor.
         """
+        if self.card.is_onnx:
+            return  # an ONNX file is checked whole when it is read
         try:
             name = name_of_not_finite(self.weights)
         except ModelError as error:
@@ -120,13 +146,15 @@ def read_bundle(model: str | Path) -> Bundle:
         For anything else.
     """
     if str(model) in bundled_names():
-        return _bundle(read_folder(BUNDLED / str(model), LIMITS, NEEDED), str(model))
+        return _bundle(read_folder(BUNDLED / str(model), LIMITS), str(model))
     try:
         path = Path(model).expanduser().absolute()
         if path.is_dir():
-            return _bundle(read_folder(path, LIMITS, NEEDED), str(path))
+            return _bundle(read_folder(path, LIMITS), str(path))
         if path.is_file() and zipfile.is_zipfile(path):
-            return _bundle(read_zip(path, LIMITS, NEEDED), str(path))
+            return _bundle(read_zip(path, LIMITS), str(path))
+        if path.is_file() and path.suffix.lower() == ".onnx":
+            raise _to_be_imported(path, "an ONNX file")
         found = "is no folder or zip" if path.exists() else "does not exist"
     except (OSError, RuntimeError, ValueError) as error:  # no home folder, or no possible name
         found = f"cannot be read ({reason_of(error)})"
@@ -158,9 +186,39 @@ def write_bundle(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> N
 
 
 def _bundle(files: dict[str, bytes], source: str) -> Bundle:
-    try:
-        text = files[CARD].decode()
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{source} is no model: its {CARD} is no text ({error})") from error
+    if CARD not in files and not files.keys().isdisjoint(DESCRIPTIONS):
+        raise _to_be_imported(source, "a package of the BioImage Model Zoo")
+    card = ModelCard.from_json(_text(files, CARD, source), source)
+    network = _network_file(card)
+    if network not in files:
+        raise ModelError(
+            f"{source} is no model: it must hold {CARD} and {network}, it lacks the "
+            "latter; get the model again"
+        )
     optional = {field: files.get(name) for field, name in OPTIONAL.items()}
-    return Bundle(ModelCard.from_json(text, source), files[WEIGHTS], source, **optional)
+    return Bundle(card, files[network], source, **optional)
+
+
+def _text(files: dict[str, bytes], name: str, source: str) -> str:
+    if name not in files:
+        raise ModelError(
+            f"{source} is no model: it holds no {name}; a model is a folder or zip with {CARD} and "
+            f"{WEIGHTS}"
+        )
+    try:
+        return files[name].decode()
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{source} is no model: its {name} is no text ({error})") from error
+
+
+def _network_file(card: ModelCard) -> str:
+    """Name of the file that holds the network of a card."""
+    return NETWORK if card.is_onnx else WEIGHTS
+
+
+def _to_be_imported(source: object, what: str) -> ModelError:
+    return ModelError(
+        f"{source} is {what}, which says too little for slides; make a model of it with "
+        "`napari-twostage import FILE --mpp UM --classes NAME,NAME --out FOLDER`, and give that "
+        "folder"
+    )

@@ -13,7 +13,7 @@ from napari_twostage.errors import ModelError, reason_of
 from napari_twostage.io.limited import read_limited
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 MOST_MEMBERS = 1000
@@ -42,9 +42,7 @@ UNREADABLE = (
 )
 
 
-def read_folder(
-    folder: Path, limits: Mapping[str, int], needed: Collection[str]
-) -> dict[str, bytes]:
+def read_folder(folder: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
     """Read files of a folder.
 
     Parameters
@@ -52,52 +50,50 @@ def read_folder(
     folder : Path
     limits : mapping
         Most bytes of each file, by name; others are not read.
-    needed : collection of str
-        Names that must be there.
+
+    Returns
+    -------
+    dict
+        Content of those files that there are, by name.
 
     Raises
     ------
     ModelError
-        If a file is missing, larger than its limit, or no regular file: reading a pipe or a device
-        may never end.
+        If a file is larger than its limit, or no regular file: reading a pipe or a device may
+        never end.
     """
     files = {}
     for name, limit in limits.items():
         path = folder / name
-        if name not in needed and not path.exists():
-            continue
         try:
             files[name] = read_limited(path, limit)
+        except FileNotFoundError:
+            continue
         except ValueError as error:
             raise ModelError(f"{path} {error}; get the model again") from error
         except OSError as error:
             raise ModelError(
-                f"{folder} is no model: it must hold {' and '.join(needed)} ({error.strerror}: "
-                f"{name})"
+                f"{path} cannot be read ({error.strerror}); check its permissions, or get the "
+                "model again"
             ) from error
     return files
 
 
-def read_zip(path: Path, limits: Mapping[str, int], needed: Collection[str]) -> dict[str, bytes]:
-    """Read files at the top of a zip, or in one folder of it; parameters as for `read_folder`.
+def read_zip(path: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
+    """Read files at the top of a zip, or in one folder of it, as `read_folder` does.
 
     Raises
     ------
     ModelError
         If the zip is damaged or encrypted, names a file outside of it, or holds two models or too
-        many files, or a file is missing, larger than its limit, or packed beyond all reason.
+        many files, or a file is larger than its limit, or packed beyond all reason.
     """
     try:
         _require_small_directory(path)
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive, path, limits)
-            if missing := [name for name in needed if name not in members]:
-                raise ModelError(
-                    f"{path} holds no {missing[0]}; a model has {' and '.join(needed)}"
-                )
             return {
                 name: _unpack(archive, member, f"{name} of {path}", limits[name])
-                for name, member in members.items()
+                for name, member in _members(archive, path, limits).items()
             }
     except UNREADABLE as error:
         raise ModelError(

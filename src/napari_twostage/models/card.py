@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Part = TypeVar("Part")
 
 FORMAT = 1
+ONNX = "onnx"
+"""Name of the architecture of networks that come as an ONNX file."""
 LONGEST_CARD = 1 << 20
 """Bytes of a card's text."""
 REDUCED = 4.0
@@ -114,6 +116,16 @@ class ModelCard:
     def outputs(self) -> int:
         """Number of channels of the networks' logits."""
         return 1 if len(self.classes) == 1 else len(self.classes) + 1
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that the networks give: their logits, and the object output."""
+        return self.outputs + (self.objects != "none")
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the network is an ONNX file, trained by others, in place of one of ours."""
+        return bool(self.architecture.get("name") == ONNX)
 
     @property
     def window_px(self) -> int:

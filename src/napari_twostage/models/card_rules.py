@@ -126,7 +126,7 @@ def _are_networks(card: Card) -> bool:
 
 
 def _window_values(card: Card) -> int:
-    return int(card.outputs * max(card.window_px, card.coarse_window_px) ** 2)
+    return int(card.channels * max(card.window_px, card.coarse_window_px) ** 2)
 
 
 def _is_power_of_two(number: int) -> bool:

@@ -43,7 +43,7 @@ class Model:
         bundle.require_finite()
         self.bundle = bundle
         self.card: ModelCard = bundle.card
-        self.compute = backends.choose(device, precision)
+        self.compute = backends.choose_for(bundle, device, precision)
         """Backend, device and precision, and the reason for them."""
         self._backend = backends.start(bundle, self.compute)
         self._warm: set[Stage] = set()
@@ -77,13 +77,16 @@ class Model:
 
         Returns
         -------
-        (N, K, H - 2 halo, W - 2 halo) float32 array
-            Calibrated logits without the card's `coarse_halo_px` at each side.
+        (N, C, H - 2 halo, W - 2 halo) float32 array
+            The card's `channels` without its `coarse_halo_px` at each side: calibrated logits, and
+            the object output as it is.
         """
-        return self._run("coarse", windows) / np.float32(self.card.temperature)
+        maps = self._run("coarse", windows)
+        maps[:, : self.card.outputs] /= np.float32(self.card.temperature)
+        return maps
 
     def refine(self, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Stage 2 over windows of one shape: logits without the card's `halo_px` at each side."""
+        """Stage 2 over windows of one shape: channels without the card's `halo_px` at each side."""
         return self._run("refine", windows)
 
     def warm_up(self, stage: Stage) -> None:

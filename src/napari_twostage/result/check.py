@@ -21,6 +21,7 @@ from napari_twostage.result.journal import FILE as JOURNAL
 from napari_twostage.result.journal import Journal
 from napari_twostage.result.journal_events import Created, PixelsLost, RecordGrown, parse
 from napari_twostage.result.label_arrays import (
+    DEPTH,
     LOGITS,
     METADATA,
     REFINED,
@@ -95,8 +96,8 @@ def check(files: ResultFiles) -> Iterator[Finding]:
     for core in lost:
         chunk = (0, *files.layout.window_index(core))
         yield _found_chunk(files, LOGITS, chunk, f"coarse window {core.as_list()}")
-    for tile in _lost_tiles(files):
-        yield _found_chunk(files, REFINED, tile, f"refined tile {list(tile)}")
+    for array, tile in _lost_chunks(files):
+        yield _found_chunk(files, array, tile, f"refined tile {list(tile)}")
     for step, index in sorted(files.store.pyramid.damaged()):
         yield _found_chunk(files, pyramid_array(step), index, "the overview of the labels")
     if (name := damaged_file(files.path / PYRAMID)) is not None:
@@ -258,10 +259,18 @@ def _lost_windows(files: ResultFiles) -> list[Box]:
 
 
 def _lost_tiles(files: ResultFiles) -> list[Tile]:
-    """Recorded tiles whose labels are damaged or missing."""
-    recorded = zip(*np.nonzero(files.log.refined), strict=True)
-    tiles = ((int(row), int(column)) for row, column in recorded)
-    return [tile for tile in tiles if not files.store.is_whole(REFINED, tile, must_be=True)]
+    """Recorded tiles whose pixels are damaged or missing."""
+    return sorted({tile for _, tile in _lost_chunks(files)})
+
+
+def _lost_chunks(files: ResultFiles) -> Iterator[tuple[str, Tile]]:
+    """Array and tile of every chunk of a recorded tile that is damaged or missing."""
+    names = [name for name in (REFINED, DEPTH) if name in files.store.arrays]
+    for row, column in zip(*np.nonzero(files.log.refined), strict=True):
+        tile = int(row), int(column)
+        for name in names:
+            if not files.store.is_whole(name, tile, must_be=True):
+                yield name, tile
 
 
 def _found_chunk(files: ResultFiles, name: str, index: tuple[int, ...], what: str) -> Finding:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.result.layout import Layout
 
-LOGITS, REFINED, EDITS = "coarse/logits", "refined", "edits"
+LOGITS, REFINED, DEPTH, EDITS = "coarse/logits", "refined", "depth", "edits"
 METADATA = "zarr.json"
 """File of an array, and of a group, that says what it is."""
 
@@ -46,13 +46,16 @@ def plan_arrays(layout: Layout, *, sharded: bool) -> dict[str, ArrayPlan]:
     card = layout.card
     core, tile = card.coarse_core_px, card.tile_px
     side = core * card.ratio
-    chunks = card.outputs, core, core
+    chunks = card.channels, core, core
     fine = layout.fine.shape
+    shards = (side, side) if sharded else None
     plans = {
-        LOGITS: ArrayPlan((card.outputs, *layout.coarse.shape), chunks, "float16", np.nan),
-        REFINED: ArrayPlan(fine, (tile, tile), "uint8", UNSET, (side, side) if sharded else None),
+        LOGITS: ArrayPlan((card.channels, *layout.coarse.shape), chunks, "float16", np.nan),
+        REFINED: ArrayPlan(fine, (tile, tile), "uint8", UNSET, shards),
         EDITS: ArrayPlan(fine, (tile, tile), "uint8", UNSET),
     }
+    if card.objects != "none":
+        plans[DEPTH] = ArrayPlan(fine, (tile, tile), "uint8", UNSET, shards)
     for level, step in enumerate(layout.steps):
         if step >= card.ratio:
             plan = ArrayPlan(layout.level_shapes[level], (core, core), "uint8", 0)

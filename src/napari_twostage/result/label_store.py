@@ -1,9 +1,11 @@
 """Pixels of a result on disk, as a zarr group.
 
 ======================  ==========================================================
-``coarse/logits``       (K, H, W) float16 on the coarse grid; NaN outside the tissue
+``coarse/logits``       (C, H, W) float16 on the coarse grid: K logits, and depth inside
+                        objects if the model tells them apart; NaN outside the tissue
 ``refined``             (H, W) uint8 on the fine grid; a chunk is a tile, and on disk a
                         shard is a coarse window
+``depth``               the same for depth inside objects, if the model tells them apart
 ``edits``               the same for the labels that the user painted
 ``overview/2`` ...      label pyramid: composed labels with 2, 4, ... fine pixels per pixel,
                         from the ratio up
@@ -27,6 +29,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.method.resample_labels import thin, upsample
 from napari_twostage.method.uncertainty import labels as likeliest
 from napari_twostage.result.label_arrays import (
+    DEPTH,
     EDITS,
     LOGITS,
     REFINED,
@@ -88,7 +91,7 @@ class LabelStore:
                 dirty,
                 sync=name == EDITS,  # they cannot be computed again
                 tagged=True,
-                keep_empty=name not in (LOGITS, REFINED),
+                keep_empty=name not in (LOGITS, REFINED, DEPTH),
             )
             for name, plan in plan_arrays(layout, sharded=True).items()
         }
@@ -97,6 +100,10 @@ class LabelStore:
         self._there = np.zeros_like(self._windows)
         """Windows whose logits must be on disk."""
         self._refined = LabelPlane(self.arrays[REFINED], layout.tiles)
+        self._depth = self._refined
+        if self.has_depth:
+            self._depth = LabelPlane(self.arrays[DEPTH], layout.tiles)
+            self._depth.written = self._refined.written  # a tile counts with its labels
         self._edits = EditPlane(self.arrays[EDITS], layout.tiles)
         levels = {
             step: self.arrays[pyramid_array(step)]
@@ -155,25 +162,47 @@ class LabelStore:
         self.pyramid.mark_stale(map(self.layout.tiles.box, tiles))
         self.pyramid.mark_stale(map(self.layout.fine_box, cores))
 
-    def write_window(self, core: Box, logits: NDArray[np.float16]) -> None:
-        """Write the logits of a coarse window, and show their labels in the pyramid."""
+    @property
+    def has_depth(self) -> bool:
+        """Whether the model tells touching objects apart."""
+        return DEPTH in self.arrays
+
+    def write_window(
+        self, core: Box, logits: NDArray[np.float16], depth: NDArray[np.uint8] | None = None
+    ) -> None:
+        """Write what stage 1 gave for a window, and show its labels in the pyramid."""
         place = self.layout.fine_box(core)
+        stored = logits
+        if depth is not None:
+            inside = np.where(np.isnan(logits[:1]), np.nan, depth).astype(np.float16)
+            stored = np.concatenate([logits, inside])
         with self.lock:
-            self.arrays[LOGITS][:, *core.slices] = logits
+            self.arrays[LOGITS][:, *core.slices] = stored
             self.mark_window(core)
             self.pyramid.show_window(place, self._thinned(place, likeliest(logits)))
 
-    def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
-        """Write the refined labels of a tile's full square; pixels beyond the slide are dropped."""
+    def write_tile(
+        self, tile: Tile, labels: NDArray[np.uint8], depth: NDArray[np.uint8] | None = None
+    ) -> None:
+        """Write the refined pixels of a tile's full square; those beyond the slide are dropped."""
         box, inside = self._inside(tile, labels)
         with self.lock:
+            if depth is not None:  # before the labels, with which it counts
+                self.arrays[DEPTH][box.slices] = self._inside(tile, depth)[1]
             self._refined.write(box, inside)
             self._show_tile(box, inside)
 
-    def write_tiles(self, squares: Mapping[Tile, NDArray[np.uint8]]) -> None:
+    def write_tiles(
+        self,
+        squares: Mapping[Tile, NDArray[np.uint8]],
+        depths: Mapping[Tile, NDArray[np.uint8]] | None = None,
+    ) -> None:
         """Write several tiles, also while another process writes the same ones."""
         parts = [self._inside(tile, labels) for tile, labels in squares.items()]
         with self.lock:
+            if depths:
+                squared = (self._inside(tile, depth) for tile, depth in depths.items())
+                self.arrays[DEPTH].write_together((box.slices, depth) for box, depth in squared)
             self._refined.write_together(parts)
             for box, inside in parts:
                 self._show_tile(box, inside)
@@ -229,8 +258,35 @@ class LabelStore:
 
     def read_logits(self, box: Box) -> NDArray[np.float16]:
         """Logits (K, height, width) of a box of the coarse grid; NaN where there are none."""
-        place = slice(0, self.layout.card.outputs), *box.slices
+        return self._read_coarse(slice(0, self.layout.card.outputs), box)
+
+    def _read_coarse(self, channels: slice, box: Box) -> NDArray[np.float16]:
+        place = channels, *box.slices
         return np.asarray(self.arrays[LOGITS].read(place, self._windows, self._there), np.float16)
+
+    def read_depth(self, box: Box) -> NDArray[np.uint8]:
+        """Depth inside objects of a box of the fine grid: refined, else upsampled; 0 if unknown.
+
+        The model must tell objects apart (`has_depth`).
+        """
+        depth = np.full(box.shape, UNSET, np.uint8)
+        self._depth.lay_over(depth, box)
+        missing = depth == UNSET
+        if missing.any():
+            part = Box.around(missing)
+            coarse = self._coarse_depth(part.shift(box.top, box.left))
+            np.copyto(depth[part.slices], coarse, where=missing[part.slices])
+        return depth
+
+    def _coarse_depth(self, box: Box) -> NDArray[np.uint8]:
+        card, shape = self.layout.card, self.layout.coarse.shape
+        channel = slice(card.outputs, card.channels)
+
+        def read(part: Box) -> NDArray[np.float16]:
+            return np.nan_to_num(self._read_coarse(channel, part))
+
+        depth: NDArray[np.uint8] = np.rint(upsample(read, shape, box, card.ratio)[0])
+        return depth.astype(np.uint8)
 
     def read_labels(self, box: Box, level: int = 0) -> NDArray[np.uint8]:
         """Labels of a box of a level: edited, else refined, else the coarse ones."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_twostage.errors import SelectionError, brief
 from napari_twostage.geometry import Box
+from napari_twostage.method.instances import REACH_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,11 @@ class Layout:
     def level_shapes(self) -> list[Shape]:
         """Rows and columns of each level of labels."""
         return [self.fine.coarser(step).shape for step in self.steps]
+
+    @property
+    def object_reach_px(self) -> int:
+        """Distance within which all lies that tells a pixel's object, beside its connection."""
+        return REACH_PX if self.card.objects != "none" else 0
 
     def coarse_box(self, tile: Tile) -> Box:
         """The coarse pixels of a tile, inside the slide."""

@@ -21,6 +21,7 @@ from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.uncertainty import probabilities
 from napari_twostage.result.check import PYRAMID, check, repair
+from napari_twostage.result.layout import UNSET
 from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
@@ -319,6 +320,8 @@ class Result:
             return "no tissue was searched yet"
         if not self.coarse_complete:
             return "the coarse pass is unfinished"
+        if self.card.is_onnx:
+            return "nobody has calibrated the network's probabilities"
         if unfit := self.card.unfit_for(self.slide_mpp):
             return unfit
         known = self._files.scores.statistics
@@ -363,6 +366,19 @@ class Result:
     def uncertainty(self) -> da.Array:
         """Lazy (H, W) float32 uncertainty on `coarse_grid`; 0 outside the tissue."""
         return lazy_plane(self.read_uncertainty, self.coarse_grid.shape, np.float32)
+
+    @property
+    def tells_objects_apart(self) -> bool:
+        """Whether the model gave, beside the labels, what touching objects are told apart by."""
+        return self._files.store.has_depth
+
+    def read_depth(self, box: Box) -> NDArray[np.uint8]:
+        """Depth inside objects of a box of the fine grid, if `tells_objects_apart`."""
+        return self._files.store.read_depth(box)
+
+    def read_painted(self, box: Box) -> NDArray[np.bool_]:
+        """Pixels of a box of the fine grid whose labels the user painted."""
+        return np.not_equal(self._files.store.read_edits(box), UNSET)
 
     def read_uncertainty(self, box: Box) -> NDArray[np.float32]:
         """Uncertainty of a box inside `coarse_grid`; 0 outside the tissue."""

@@ -81,7 +81,7 @@ class ResultFiles:
         self.log.expect_lines(record.journal_lines)
         self._show_log()
         self.edits = Edits(path / "undo", self.store, self.log)
-        self.tallies = TallyFiles(path, self.log, self.layout.card.tile_px)
+        self.tallies = TallyFiles(path, self.log, self.layout)
         self.store.mark_stale(self.log.stale_tiles, self.log.stale_windows)
         self.lock = WriterLock(path)
         self._tidied = False

@@ -68,7 +68,11 @@ class RunWriter:
         self._files.scores.save_tissue(tissue, tiles)
 
     def write_window(
-        self, core: Box, logits: NDArray[np.float16], unreadable: Mapping[Tile, str]
+        self,
+        core: Box,
+        logits: NDArray[np.float16],
+        unreadable: Mapping[Tile, str],
+        depth: NDArray[np.uint8] | None = None,
     ) -> tuple[WindowScores, dict[Tile, str]]:
         """Write the pixels of a coarse window; `record_window` makes them part of the result.
 
@@ -80,6 +84,8 @@ class RunWriter:
             Calibrated logits; kept for tiles with tissue only. Pen marks become background.
         unreadable : mapping of tile to str
             Tiles whose pixels could not be read, and why.
+        depth : (core.height, core.width) uint8 array, optional
+            Depth inside objects, of a model that tells them apart.
 
         Returns
         -------
@@ -97,7 +103,7 @@ class RunWriter:
                 place = layout.coarse_box(tile).shift(-core.top, -core.left)
                 logits[:, *place.slices] = np.nan
         lost = {tile: why for tile, why in unreadable.items() if tissue[tile]}
-        self._files.store.write_window(core, logits)
+        self._files.store.write_window(core, logits, depth)
         return self._files.scores.of_window(logits), lost
 
     def record_window(
@@ -123,11 +129,18 @@ class RunWriter:
 
         Pen marks become background.
         """
-        size = self._files.layout.tiles.tile_px
         if (marks := self._marks(core, self._files.layout.fine)) is not None:
             labels = np.where(marks, 0, labels).astype(np.uint8)
+        return self._by_tile(core, labels)
+
+    def depths(self, core: Box, depth: NDArray[np.uint8] | None) -> dict[Tile, NDArray[np.uint8]]:
+        """Depth inside objects of a chip's core, by tile; empty if there is none."""
+        return {} if depth is None else self._by_tile(core, depth)
+
+    def _by_tile(self, core: Box, pixels: NDArray[np.uint8]) -> dict[Tile, NDArray[np.uint8]]:
+        size = self._files.layout.tiles.tile_px
         return {
-            (box.top // size, box.left // size): labels[box.shift(-core.top, -core.left).slices]
+            (box.top // size, box.left // size): pixels[box.shift(-core.top, -core.left).slices]
             for box in core.blocks(size)
         }
 
@@ -150,13 +163,19 @@ class RunWriter:
         inside = mask[np.ix_(rows, columns)]
         return inside if inside.any() else None
 
-    def write_tile(self, tile: Tile, labels: NDArray[np.uint8]) -> None:
-        """Write the refined labels of a tile's full square; `record_refined` makes them count."""
-        self._files.store.write_tile(tile, labels)
+    def write_tile(
+        self, tile: Tile, labels: NDArray[np.uint8], depth: NDArray[np.uint8] | None = None
+    ) -> None:
+        """Write the refined pixels of a tile's full square; `record_refined` makes them count."""
+        self._files.store.write_tile(tile, labels, depth)
 
-    def write_tiles(self, squares: Mapping[Tile, NDArray[np.uint8]]) -> None:
+    def write_tiles(
+        self,
+        squares: Mapping[Tile, NDArray[np.uint8]],
+        depths: Mapping[Tile, NDArray[np.uint8]] | None = None,
+    ) -> None:
         """Write several tiles, also while another process writes the same ones."""
-        self._files.store.write_tiles(squares)
+        self._files.store.write_tiles(squares, depths)
 
     def record_refined(self, tiles: Sequence[Tile]) -> None:
         """Record refined tiles whose pixels are written."""

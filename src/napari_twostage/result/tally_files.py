@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
+    from napari_twostage.result.layout import Layout
     from napari_twostage.result.tile_log import TileLog
 
 log = logging.getLogger(__name__)
 
 FOLDER = "tallies"
-VERSION = 1
+VERSION = 2
 """Raised whenever what is measured changes."""
 _HEAD = struct.Struct("<4sI16s")
 _MAGIC = b"TSTY"
@@ -50,14 +51,14 @@ class TallyFiles:
         The result folder.
     log : TileLog
         Its journal.
-    tile_px : int
-        Side of a tile, in pixels.
+    layout : Layout
+        Its tiles, and how far what tells objects apart reaches.
     """
 
-    def __init__(self, path: Location, log: TileLog, tile_px: int) -> None:
+    def __init__(self, path: Location, log: TileLog, layout: Layout) -> None:
         self._folder = path / FOLDER if isinstance(path, Path) else None
         self._log = log
-        self._tile_px = tile_px
+        self._layout = layout
 
     @property
     def kept(self) -> bool:
@@ -74,9 +75,9 @@ class TallyFiles:
         states : (rows, columns) uint8 array
             `TileState` of each tile of the slide.
         """
-        cells = box.scaled(1 / self._tile_px)
-        near = cells.grow(1).clip(states.shape)
-        edits = [edit.number for edit in list(self._log.edits) if edit.box.intersect(box).area]
+        wide = box.grow(self._layout.object_reach_px).clip(self._layout.fine.shape)
+        near = wide.scaled(1 / self._layout.card.tile_px).grow(1).clip(states.shape)
+        edits = [edit.number for edit in list(self._log.edits) if edit.box.intersect(wide).area]
         words = f"{VERSION} {box.as_list()} {near.as_list()} {edits}".encode()
         return blake2b(words + states[near.slices].tobytes(), digest_size=16).digest()
 

@@ -23,8 +23,9 @@ def add_converted(folder: Path) -> Path:
     ModelError
         If the folder is not a bundle, or OpenVINO cannot convert its networks.
     """
-    file = folder / CONVERTED
-    file.write_bytes(convert_bundle(read_bundle(folder.absolute())))
+    file, bundle = folder / CONVERTED, read_bundle(folder.absolute())
+    bundle.require_weights()
+    file.write_bytes(convert_bundle(bundle))
     return file
 
 

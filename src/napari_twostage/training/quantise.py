@@ -84,6 +84,7 @@ def add_quantised(
         If the bundle or an image cannot be read, or the images hold no tissue.
     """
     bundle = read_bundle(folder.absolute())
+    bundle.require_weights()
     model = RecordingModel(bundle)
     tiles = -(-WINDOWS // len(images))
     for path in tqdm(images, unit="image", disable=not progress):

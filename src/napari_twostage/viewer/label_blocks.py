@@ -11,6 +11,7 @@ import numpy as np
 from napari_twostage.geometry import Box
 from napari_twostage.method.resample_labels import thin
 from napari_twostage.viewer.lazy_levels import LazyLevel
+from napari_twostage.viewer.object_lines import BlockKey, ObjectLines
 from napari_twostage.viewer.tolerant_reader import TolerantReader
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ CACHE_BYTES = 64 << 20
 
 _PIECE_PX = 64
 """Smallest side, in pixels, of the pieces that a block with a damaged place is read in."""
-
-BlockKey = tuple[int, int, int]
-"""Level, row and column of a block."""
 
 
 class LabelBlocks:
@@ -53,6 +51,7 @@ class LabelBlocks:
         self._result = result
         self._reader = TolerantReader(0, np.dtype(np.uint8), (), tell or _raise)
         self._blocks: OrderedDict[BlockKey, NDArray[np.uint8]] = OrderedDict()
+        self._lines = ObjectLines(result) if result.tells_objects_apart else None
         *finer, self._last = range(len(result.level_shapes))
         self._side = max(1, BLOCK_PX // result.card.tile_px) * result.card.tile_px
         shapes = result.level_shapes
@@ -79,6 +78,23 @@ class LabelBlocks:
         for level, size in enumerate(self._result.layout.steps):
             self._paint(level, box.scaled(1 / size), thin(labels, size))
 
+    def draw_lines(self) -> bool:
+        """Draw lines between touching objects, as far as they were found; whether there were any.
+
+        They are background of a pixel's width, on the finest level only.
+        """
+        drawn = False
+        for key, lines in self._lines.take() if self._lines is not None else ():
+            if (block := self._blocks.get(key)) is not None:
+                block[lines] = 0
+                drawn |= bool(lines.any())
+        return drawn
+
+    def close(self) -> None:
+        """Stop looking for lines."""
+        if self._lines is not None:
+            self._lines.close()
+
     def changed(self, box: Box) -> None:
         """Discard a box of the fine grid; it is read again when displayed next."""
         for level, size in enumerate(self._result.layout.steps):
@@ -103,6 +119,7 @@ class LabelBlocks:
                 block[part.shift(-box.top, -box.left).slices] = labels[
                     part.shift(-place.top, -place.left).slices
                 ]
+                self._ask_for_lines(key)
 
     def _read(self, level: int, box: Box) -> NDArray[np.uint8]:
         pixels = np.empty(box.shape, np.uint8)
@@ -121,10 +138,15 @@ class LabelBlocks:
             if not whole:  # look again next time: a disk may come back
                 return block
             self._blocks[key] = block
+            self._ask_for_lines(key)
             while len(self._blocks) * self._side**2 > CACHE_BYTES:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(key)
         return block
+
+    def _ask_for_lines(self, key: BlockKey) -> None:
+        if self._lines is not None and key[0] == 0:
+            self._lines.ask(key, self._box(key))
 
     def _read_labels(self, box: Box, level: int) -> tuple[NDArray[np.uint8], bool]:
         """Labels of a box of a level, and whether all could be read."""

@@ -99,6 +99,8 @@ class ResultLayers:
             Largest number of layers to add; each blocks the window for a moment. All by default.
         """
         self._add_pending(new)
+        if self._label_blocks is not None and self._label_blocks.draw_lines():
+            self._stale.add("labels")
         stale, self._stale = self._stale, set()
         if "tiles" in stale:
             self._try(self._update_tile_overlay)
@@ -361,6 +363,8 @@ class ResultLayers:
             self._remove(layer)
         self._set_aside = []
         self.edit = self.tissue = self.tiles = self.uncertainty = self.labels = None
+        if self._label_blocks is not None:
+            self._label_blocks.close()
         self._label_blocks = self.tile_overlay = None
         self._pending.clear()
         self._stale.clear()

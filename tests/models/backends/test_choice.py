@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -111,3 +113,27 @@ def test_openvino_is_asked_where_neither_system_nor_torch_tells(
     monkeypatch.setattr(choice, "processor_flags", frozenset)
     without(monkeypatch, "torch")
     assert choice.multiplies("bf16") == expected
+
+
+@pytest.mark.parametrize(
+    ("installed", "library"),
+    [(("openvino", "onnxruntime"), "openvino"), (("onnxruntime",), "onnxruntime")],
+)
+def test_an_onnx_network_takes_the_library_that_is_there(
+    installed: tuple[str, ...], library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda name: name in installed or None)
+    compute = choice.choose_for_onnx("auto", "f32")
+    assert (compute.backend, compute.device) == (library, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "install"),
+    [("auto", "'napari-twostage[onnx]'"), ("openvino", "openvino"), ("onnxruntime", "onnx]'")],
+)
+def test_a_missing_library_of_onnx_networks_is_named(
+    device: str, install: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda _name: None)
+    with pytest.raises(ModelError, match=f"not installed; pip install .*{re.escape(install)}"):
+        choice.choose_for_onnx(device, "f32")

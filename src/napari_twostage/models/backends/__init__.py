@@ -1,5 +1,7 @@
 """Backends that compute a model's two networks: torch on any device, OpenVINO on a CPU.
 
+ONNX networks are computed by OpenVINO or onnxruntime.
+
 `choose` selects one and gives the reason; `start` makes it ready. A backend takes windows of 8-bit
 pixels and returns logits, and nothing above it knows whose kernels ran.
 """
@@ -9,14 +11,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_twostage.models.backends.base import Backend, Compute
-from napari_twostage.models.backends.choice import DEVICES, PRECISIONS, choose
+from napari_twostage.models.backends.choice import (
+    DEVICES,
+    PRECISIONS,
+    choose,
+    choose_for_onnx,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_twostage.models.bundle import Bundle
 
-__all__ = ["DEVICES", "PRECISIONS", "Backend", "Compute", "backend_for", "choose", "start"]
+__all__ = [
+    "DEVICES",
+    "PRECISIONS",
+    "Backend",
+    "Compute",
+    "backend_for",
+    "choose",
+    "choose_for",
+    "start",
+]
 
 
 def start(bundle: Bundle, compute: Compute) -> Backend:
@@ -27,11 +43,20 @@ def start(bundle: Bundle, compute: Compute) -> Backend:
     ModelError
         If the weights do not fit the architecture, or networks or packages are missing.
     """
+    if bundle.card.is_onnx:
+        from napari_twostage.models.backends.onnx import OnnxBackend
+
+        return OnnxBackend(bundle, compute)
     return backend_for(compute)(bundle, compute)
 
 
+def choose_for(bundle: Bundle, device: str, precision: str) -> Compute:
+    """Decide what a model runs on; parameters and errors as for `choose`."""
+    return (choose_for_onnx if bundle.card.is_onnx else choose)(device, precision)
+
+
 def backend_for(compute: Compute) -> Callable[[Bundle, Compute], Backend]:
-    """Backend's class, imported with its libraries, which takes seconds."""
+    """Backend's class for networks of ours, imported with its libraries, which takes seconds."""
     if compute.backend == "openvino":
         from napari_twostage.models.backends.openvino import OpenVinoBackend
 

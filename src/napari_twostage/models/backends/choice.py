@@ -14,6 +14,8 @@ from napari_twostage.models.backends.quiet_openvino import import_openvino
 from napari_twostage.utils.system import may_have_gpu, processor_flags
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "mps")
@@ -25,6 +27,9 @@ OFFERED = {
     "cuda": ("f32", "bf16", "fp16"),
     "mps": ("f32", "fp16"),
 }
+ONNX_DEVICES = ("auto", "openvino", "onnxruntime")
+"""Libraries that compute ONNX networks, on the CPU."""
+ONNX_OFFERED = {"openvino": ("f32", "bf16"), "onnxruntime": ("f32",)}
 """Precisions by device."""
 INSTRUCTIONS = {
     "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
@@ -32,6 +37,7 @@ INSTRUCTIONS = {
 }
 """Processor features, any of which suffices, as Linux, torch or OpenVINO names them."""
 INSTALL_TORCH = "pip install 'napari-twostage[torch]'"
+INSTALL_ONNX = "'napari-twostage[onnx]'"
 
 
 def choose(device: str = "auto", precision: str = "f32") -> Compute:
@@ -54,7 +60,7 @@ def choose(device: str = "auto", precision: str = "f32") -> Compute:
     device, why = _best() if device == "auto" else (device, f"{device} was asked for")
     if device == "openvino":
         _require_openvino()
-        _require_precision(precision, "openvino")
+        _require_precision(precision, "openvino", OFFERED["openvino"])
         return Compute("openvino", version("openvino"), "cpu", precision, why)
     if not find_spec("torch"):
         raise ModelError(
@@ -64,8 +70,41 @@ def choose(device: str = "auto", precision: str = "f32") -> Compute:
     import torch
 
     place = pick_device(device)
-    _require_precision(precision, place.type)
+    _require_precision(precision, place.type, OFFERED.get(place.type, ("f32",)))
     return Compute("torch", torch.__version__, str(place), precision, why)
+
+
+def choose_for_onnx(device: str, precision: str) -> Compute:
+    """Decide what an ONNX network runs on.
+
+    Parameters
+    ----------
+    device : str
+        One of `ONNX_DEVICES`. ``auto`` takes OpenVINO if it is installed, else onnxruntime.
+    precision : str
+        ``f32``, or with OpenVINO ``bf16``.
+
+    Raises
+    ------
+    ModelError
+        If the library is not installed, or does not compute in that precision.
+    """
+    if device not in ONNX_DEVICES:
+        raise ModelError(
+            f"this model is an ONNX network, which does not run on device '{device}'; choose "
+            f"{', '.join(ONNX_DEVICES)}"
+        )
+    why = f"{device} was asked for"
+    if device == "auto":
+        device = "openvino" if find_spec("openvino") else "onnxruntime"
+        why = f"{device} runs ONNX networks on the CPU"
+    if not find_spec(device):
+        raise ModelError(
+            f"device '{device}' needs {device}, which is not installed; "
+            f"pip install {'openvino' if device == 'openvino' else INSTALL_ONNX}"
+        )
+    _require_precision(precision, device, ONNX_OFFERED[device])
+    return Compute(device, version(device), "cpu", precision, why)
 
 
 def describe_choice() -> dict[str, str]:
@@ -143,13 +182,12 @@ def _require_openvino() -> None:
         )
 
 
-def _require_precision(precision: str, device: str) -> None:
-    offered = OFFERED.get(device, ("f32",))
+def _require_precision(precision: str, device: str, offered: Sequence[str]) -> None:
     if precision not in offered:
         raise ModelError(
             f"precision '{precision}' is not offered on {device}; choose {', '.join(offered)}"
         )
-    if device in ("cpu", "openvino") and not multiplies(precision):
+    if device in ("cpu", "openvino", "onnxruntime") and not multiplies(precision):
         raise ModelError(f"this CPU does not compute in {precision}; leave the precision at f32")
 
 

@@ -115,8 +115,8 @@ class _Stage(torch.nn.Module):
         self.halo = halo
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = getattr(self.both, self.stage)(images, self.halo)
-        return logits
+        run = self.both.coarse_maps if self.stage == "coarse" else self.both.refine_maps
+        return run(images, self.halo)
 
 
 def _weight_sources(bundle: Bundle, folded: TwoStage) -> dict[bytes, tuple[Tensor, Tensor | None]]:

@@ -52,7 +52,7 @@ BATCH_PX = 300_000
 CACHED = "network.xml"
 COMPILING = Lock()
 """Held while a network is compiled: one at a time in a process, whatever the model."""
-GRAPH = 2
+GRAPH = 3
 """Version of our graphs; raise it when another graph is built of the same bundle."""
 MOST_VALUES = 1 << 27
 """Values of the largest map of a network: 128 channels of the largest window."""
@@ -101,7 +101,7 @@ class OpenVinoBackend:
         return rounds * self.threads
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map (N, H, W, 3) pixels to logits without the halo."""
+        """Map (N, H, W, 3) pixels to the networks' outputs without the halo."""
         idle = self._requests(stage, windows.shape[1:])
         logits: list[NDArray[np.float32]] = []
         started: deque[ov.InferRequest] = deque()
@@ -180,9 +180,9 @@ class OpenVinoBackend:
             network.reshape([1, *shape])
         card = self._bundle.card
         halo = halo_px(card, stage)
-        expected = [1, card.outputs, *(side - 2 * halo for side in shape[:2])]
+        expected = [1, card.channels, *(side - 2 * halo for side in shape[:2])]
         found = list(network.output(0).shape)
-        if found == expected and self._is_moderate(network):
+        if found == expected and is_moderate(network):
             return network
         if self._quantised:
             raise ModelError(
@@ -191,11 +191,6 @@ class OpenVinoBackend:
             )
         _require_torch(self._bundle)
         return self._cached(stage, shape)
-
-    def _is_moderate(self, network: ov.Model) -> bool:
-        """Whether no map of a network takes more than a model of ours could ask for."""
-        outputs = (output for op in network.get_ops() for output in op.outputs())
-        return all(math.prod(output.shape) <= MOST_VALUES for output in outputs)
 
     def _cached(self, stage: Stage, shape: tuple[int, ...]) -> ov.Model:
         """Network converted by torch, now or earlier."""
@@ -224,6 +219,12 @@ class OpenVinoBackend:
         from napari_twostage.models.backends.conversion import Converter
 
         return Converter(self._bundle)
+
+
+def is_moderate(network: ov.Model) -> bool:
+    """Whether no map of a network takes more than a model of ours could ask for."""
+    shapes = [output.partial_shape for op in network.get_ops() for output in op.outputs()]
+    return all(shape.is_static and math.prod(shape.to_shape()) <= MOST_VALUES for shape in shapes)
 
 
 def _require_torch(bundle: Bundle) -> None:

@@ -91,7 +91,7 @@ class EagerBackend:
         return self._each(stage, side_px) * self._n_workers
 
     def run(self, stage: Stage, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map (N, H, W, 3) pixels to logits without the halo; batches are halved for memory."""
+        """Map (N, H, W, 3) pixels to outputs without the halo; batches are halved for memory."""
         side = max(windows.shape[1:3])
         while True:
             size = self._each(stage, side)
@@ -114,8 +114,9 @@ class EagerBackend:
         with torch.inference_mode():
             pixels = stacked.to(self._device, non_blocking=True)
             with self._flags():
-                logits: Tensor = getattr(self._module, stage)(pixels, halo_px(self._card, stage))
-            wanted = logits[: len(windows)].float()
+                run = self._module.coarse_maps if stage == "coarse" else self._module.refine_maps
+                maps: Tensor = run(pixels, halo_px(self._card, stage))
+            wanted = maps[: len(windows)].float()
             result: NDArray[np.float32] = wanted.cpu().numpy()  # waits for its stream
             return result
 

@@ -81,11 +81,10 @@ def build_two_stage(card: ModelCard) -> TwoStage:
         If the architecture is unknown, an option does not fit, or stage 2's windows cannot be
         halved as often as a network needs.
     """
-    outputs = card.outputs + (card.objects != "none")
-    stage1 = build_network({**card.architecture, "outputs": outputs})
+    stage1 = build_network({**card.architecture, "outputs": card.channels})
     module = TwoStage(
         stage1,
-        build_network({**(card.fine_architecture or card.architecture), "outputs": outputs})
+        build_network({**(card.fine_architecture or card.architecture), "outputs": card.channels})
         if card.refiner is None
         else build_refiner(card.refiner, card.outputs, stage1),
         ratio=card.ratio,

@@ -1,0 +1,1 @@
+"""ONNX networks: what a file holds, checked, and what its numbers mean."""
