@@ -61,7 +61,7 @@ def draw_pen(
     rng : Generator
     """
     inside = band(image.shape[:2], width_px, rng)
-    flow = 1 + 0.1 * _clouds(image.shape[:2], 150, rng)[..., None]  # ink does not flow evenly
+    flow = 1 + 0.1 * _clouds(image.shape[:2], 75, rng)[..., None]  # ink does not flow evenly
     ink = flow * strength * np.array(PENS[pen], np.float32)
     edge = ndimage.gaussian_filter(inside.astype(np.float32), 3)[..., None]
     return _darkened(image, ink * edge), inside

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from napari_twostage.geometry import Box
+from napari_twostage.geometry import Grid
 from napari_twostage.slides import open_slide
+from napari_twostage.slides.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MPP = 0.5
+MPP = 1.0
 """Least micrometres per pixel of the slides that are made."""
-SETS = {"NuInsSeg": 0.25, "MoNuSeg": 0.25, "GlaS": 0.62, "BOWL": 0.25, "Fungi": 0.5}
-"""Micrometres per pixel of the sets' images; those of BOWL and Fungi are not stated: a guess."""
-SECTIONS = {"CMU-1-Small-Region.svs": 0.499, "tcga-cr-7395-01a-01-ts1.svs": 2.0}
+SETS = {"NuInsSeg": 0.25, "MoNuSeg": 0.25, "GlaS": 0.62, "BOWL": 0.25}
+"""Micrometres per pixel of the sets' images; that of BOWL is not stated: a guess."""
+SECTION_MPP = {"CMU-1-Small-Region.svs": 0.499, "tcga-cr-7395-01a-01-ts1.svs": 2.0}
 """Whole sections; the second states none: judged by its nuclei. It has folds of its own."""
+SECTIONS = {"CMU-1-Small-Region.svs": "sample slide", "tcga-cr-7395-01a-01-ts1.svs": "TCGA section"}
+"""Names in tables."""
 TISSUE_UM, GLASS_UM = 1200.0, 400.0
 """Side of the tissue of a slide, and the glass around it."""
 
@@ -34,8 +37,9 @@ class Picture:
     """A slide of real tissue."""
 
     name: str
+    """Set or section."""
     split: str
-    """``train``, ``test`` or ``outside`` (MoNuSeg)."""
+    """``train``, ``test``, ``outside`` (MoNuSeg) or ``section``."""
     pixels: NDArray[np.uint8]
     mpp: float
     glass: NDArray[np.float32]
@@ -56,10 +60,11 @@ def pictures(folder: Path, each: int, seed: int = 0) -> Iterator[Picture]:
     """
     for name in SETS:
         yield from _of_set(folder, name, each, np.random.default_rng(seed))
-    for name, mpp in SECTIONS.items():
+    for name, mpp in SECTION_MPP.items():
         with open_slide(folder / "wsi" / name, mpp=mpp) as slide:
-            pixels = slide.read(Box(0, 0, *slide.level_shapes[0])).astype(np.uint8)
-        yield Picture(name[:8], "train", pixels, mpp, _white([pixels]))
+            grid = Grid(slide.level_shapes[0], (1.0, 1.0), slide.mpp).coarser(round(max(1, MPP / mpp)))
+            pixels = View(slide, grid).read(grid.box)
+        yield Picture(SECTIONS[name], "section", pixels, grid.mpp[0], _white([pixels]))
 
 
 def _of_set(folder: Path, name: str, each: int, rng: np.random.Generator) -> Iterator[Picture]:
@@ -76,9 +81,9 @@ def _of_set(folder: Path, name: str, each: int, rng: np.random.Generator) -> Ite
     }
     glass = _white([image for images in some.values() for image in images])
     mpp = max(MPP, SETS[name])
-    for (group, split), images in some.items():
+    for (_, split), images in some.items():
         for image in images:
-            yield Picture(group, split, _continued(image, mpp, glass, rng), mpp, glass)
+            yield Picture(name, split, _continued(image, mpp, glass, rng), mpp, glass)
 
 
 def _stained_images(files: list[Path], name: str, count: int) -> list[NDArray[np.uint8]]:

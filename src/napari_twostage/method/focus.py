@@ -1,8 +1,8 @@
 """Areas out of focus: small fields, read all over the tissue, that show no fine detail.
 
 An overview does not show blur. A field of sharp tissue has about as much contrast in detail of
-2 µm as in detail of 8 µm, whatever the stain; out of focus, the finer goes first. Where one field
-lacks it, more are read around, and what one field alone lacks does not count.
+2 µm as in detail of 8 µm, whatever the stain; out of focus, the finer goes first. What one field
+alone lacks does not count: a neighbour must lack it too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from napari_twostage.method.fields import Fields
 from napari_twostage.method.marks import density, peak_density
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Grid
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 COARSEST_MPP = 1.25
 """Micrometres per pixel beyond which a slide does not show whether it is in focus."""
-CELL_UM, MOST_CELLS = 500.0, 256
-"""Micrometres between two fields, unless that makes more fields than this."""
+CELL_UM, MOST_CELLS = 250.0, 196
+"""Micrometres between two fields, unless that makes about more fields than this."""
 FIELD_PX = 128
 """Side of a field."""
 LEAST_TISSUE = 0.3
@@ -40,43 +42,44 @@ LEAST_CONTRAST = 0.003
 
 
 def find_out_of_focus(
-    slide: Slide, tissue: NDArray[np.bool_], grid: Grid, glass: NDArray[np.float32]
+    slide: Slide,
+    tissue: NDArray[np.bool_],
+    grid: Grid,
+    glass: NDArray[np.float32],
+    is_wanted: Callable[[], bool],
 ) -> NDArray[np.bool_]:
     """Find tissue out of focus on a bright-field slide.
 
     Parameters
     ----------
     slide : Slide
-        Slide to read at most 5 × `MOST_CELLS` fields of.
+        Slide to read about `MOST_CELLS` fields of, at most.
     tissue : (H, W) bool array
         True on tissue, on the overview.
     grid : Grid
         Grid of the overview.
     glass : (3,) float array
         RGB of empty glass, in [0, 1].
+    is_wanted : callable
+        Is asked before each field whether to go on.
 
     Returns
     -------
     (H, W) bool array
         False everywhere on a slide whose pixels are too large to tell.
     """
-    blurred = np.zeros(tissue.shape, bool)
     if min(slide.mpp) > COARSEST_MPP or not tissue.any():
-        return blurred
+        return np.zeros(tissue.shape, bool)
     area_um2 = float(tissue.sum()) * grid.pixel_area_um2
     cell_um = max(CELL_UM, math.sqrt(area_um2 / MOST_CELLS))
-    side = max(2, 2 * round(cell_um / 2 / math.sqrt(grid.pixel_area_um2)))
-    fields = Fields(slide, grid)
-    first = _lacks_detail(fields, tissue, side, glass)
-    suspected = ndimage.binary_dilation(first, np.ones((3, 3)))
-    quarters = suspected.repeat(2, axis=0).repeat(2, axis=1)
-    second = _lacks_detail(fields, tissue, side // 2, glass, quarters)
-    numbers, _ = ndimage.label(second)
+    side = max(1, round(cell_um / math.sqrt(grid.pixel_area_um2)))
+    lacking = _lacks_detail(Fields(slide, grid), tissue, side, glass, is_wanted)
+    numbers, _ = ndimage.label(lacking)
     kept = np.bincount(numbers.ravel()) > 1
     kept[0] = False
-    enlarged = kept[numbers].repeat(side // 2, axis=0).repeat(side // 2, axis=1)
-    blurred |= tissue & enlarged[: tissue.shape[0], : tissue.shape[1]]
-    return blurred
+    enlarged = kept[numbers].repeat(side, axis=0).repeat(side, axis=1)
+    height, width = tissue.shape
+    return np.asarray(tissue & enlarged[:height, :width])
 
 
 def _lacks_detail(
@@ -84,14 +87,14 @@ def _lacks_detail(
     tissue: NDArray[np.bool_],
     side: int,
     glass: NDArray[np.float32],
-    wanted: NDArray[np.bool_] | None = None,
+    is_wanted: Callable[[], bool],
 ) -> NDArray[np.bool_]:
     """Squares of the overview whose field is out of focus: (rows, columns) of squares."""
-    shape = [2 * math.ceil(length / (2 * side)) for length in tissue.shape]
+    shape = [math.ceil(length / side) for length in tissue.shape]
     found = np.zeros(shape, bool)
     for row, column in np.ndindex(*shape):
-        if wanted is not None and not wanted[row, column]:
-            continue
+        if not is_wanted():
+            break
         part = tissue[row * side : (row + 1) * side, column * side : (column + 1) * side]
         if part.sum() < LEAST_TISSUE * side**2:
             continue

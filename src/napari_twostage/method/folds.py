@@ -35,7 +35,7 @@ SAME_HUE = 0.992
 ROUGHEST = 0.3
 """Most that the density of a fold varies at the resolution of cells: two layers hide the gaps of
 each other, and the upper one is out of focus."""
-MOST_BANDS = 50
+MOST_BANDS = 20
 """Bands of which fields are read, the largest first."""
 LENGTH_UM, WIDTH_UM = 400.0, 200.0
 """Least length of a fold, and most width."""

@@ -40,12 +40,6 @@ LEAST_UM2 = 2_000.0
 """Square micrometres of the smallest mark: a dot of 50 µm."""
 COARSEST_MPP = 2.5
 """Micrometres per pixel beyond which a slide does not show the texture of tissue."""
-THROUGH = 0.85
-"""Least density of ink and tissue together, relative to the ink alone."""
-ALIKE = 0.01
-"""Most of the other tissue that may be as dense; with more, ink over tissue cannot be told."""
-LEAST_STROKE_PX = 30
-"""Pixels of the smallest stroke whose colour is known well enough to follow it."""
 FIELDS = 12
 """Fields in which a region is read at the resolution of cells."""
 LINE_UM, LINE_LENGTH_UM = 100.0, 500.0
@@ -126,33 +120,9 @@ def find_ink(
     rim = ndimage.binary_dilation(ink, square, iterations=steps) & (peak >= RIM_DENSITY)
     of_ink = _of_ink(channels, rim) | ink
     whole = ndimage.binary_dilation(ink, square, iterations=steps, mask=of_ink)
-    whole |= _through_tissue(whole, channels)
     near = Box.around(whole).grow(4).clip(whole.shape).slices
     whole[near] |= _partly(whole[near], pixels[near])
     return np.asarray(whole)
-
-
-def _through_tissue(ink: NDArray[np.bool_], channels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Pixels of tissue that strokes go on over: the densities of ink and tissue add up there.
-
-    A pixel is so if every channel has at least the density of the stroke that it is connected to,
-    and if hardly any other tissue has.
-    """
-    stained = peak_density(channels) >= THIN_DENSITY
-    numbers, count = ndimage.label(ink, structure=np.ones((3, 3)))
-    beyond = np.zeros(ink.shape, bool)
-    for number in range(1, count + 1):
-        stroke = numbers == number
-        if stroke.sum() < LEAST_STROKE_PX:
-            continue
-        thin = THROUGH * np.median(channels[stroke], axis=0)
-        denser = stained & (channels >= thin).all(axis=-1)
-        denser = ndimage.binary_opening(denser | ink, np.ones((3, 3)))
-        reached = ndimage.binary_propagation(stroke, np.ones((3, 3)), mask=denser | stroke)
-        elsewhere = denser & ~reached & ~ink
-        if elsewhere.sum() <= ALIKE * max(1, (stained & ~reached).sum()):
-            beyond |= reached
-    return beyond
 
 
 def _partly(ink: NDArray[np.bool_], pixels: NDArray[np.float32]) -> NDArray[np.bool_]:

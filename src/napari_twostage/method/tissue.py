@@ -10,9 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 from napari_twostage.errors import SlideError
-from napari_twostage.method.artefacts import LEFT_OUT, Artefact, find_in_tissue, kinds_shown_by
-from napari_twostage.method.marks import density, find_ink, grey_lines, peak_density
-from napari_twostage.method.overview import disk, overview_grid, read_overview
+from napari_twostage.method.artefacts import LEFT_OUT, Artefact, kinds_shown_by
+from napari_twostage.method.marks import INK_DENSITY, density, find_ink, grey_lines, peak_density
+from napari_twostage.method.overview import disk, glass_of, overview_grid, read_overview
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class Tissue:
     margin: NDArray[np.bool_] = field(default_factory=_nothing)
     """True where `mask` is no tissue, but close to it, or damaged."""
     artefacts: NDArray[np.uint8] = field(default_factory=_no_artefacts)
-    """`Artefact` of each pixel, or 0."""
+    """`Artefact` of each pixel, of those that are no tissue, or 0."""
     looked_for: tuple[Artefact, ...] = ()
     """Kinds of artefacts that were looked for."""
 
@@ -193,8 +193,8 @@ def find_tissue(slide: Slide) -> Tissue:
 
     The signal is the optical density above the glass (bright field) or the intensity above the
     background (dark field), cut at Otsu's threshold. Pen marks and what is grey are left out,
-    specks dropped and holes filled, folds and areas out of focus marked (bright field), and the
-    tissue gets a margin.
+    specks dropped and holes filled (bright field), and the tissue gets a margin. Artefacts that are
+    tissue take longer to find: see `artefacts.find_in_tissue`.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def _search(slide: Slide, overview: Overview, grid: Grid) -> Tissue:
     """Find tissue on an overview; see `find_tissue`."""
     if overview.bright_field:
         tissue, sharp, artefacts = _stained(slide, overview, grid)
-        looked_for = kinds_shown_by(slide)
+        looked_for = tuple(kind for kind in kinds_shown_by(slide) if kind in LEFT_OUT)
     else:
         (tissue, sharp), artefacts, looked_for = _glowing(overview), _no_artefacts(), ()
     if not tissue.any():
@@ -262,13 +262,15 @@ def _stained(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.uint8]]:
     """Stained tissue on bright glass, the same with sharp edges, and artefacts."""
     pixels, scanned = overview.pixels, ~overview.unscanned
-    glass = np.percentile(pixels[scanned], 98, axis=0).clip(0.3).astype(np.float32)
+    glass = glass_of(overview)
     channels = density(pixels, glass)
     ink = find_ink(slide, pixels, channels, grid, glass) & scanned
     peak = peak_density(channels)
     signal = ndimage.gaussian_filter(peak, 1)
     looked_at = scanned & ~ink
-    threshold = _threshold(signal[looked_at], MIN_DENSITY)
+    # Where there is ink, some of it is not found: it must not raise the threshold above the tissue.
+    counted = looked_at & (peak < INK_DENSITY) if ink.any() else looked_at
+    threshold = _threshold(signal[counted], MIN_DENSITY)
     mask = looked_at & (signal > threshold)
     numbers, count = ndimage.label(mask, structure=np.ones((3, 3)))
     areas = np.bincount(numbers.ravel(), minlength=count + 1) * grid.pixel_area_um2
@@ -282,7 +284,7 @@ def _stained(
     tissue = ndimage.binary_fill_holes((kept & ~grey)[numbers])
     tissue &= ~(ink | edges) & scanned & ~overview.damaged
     sharp = _sharp(tissue, peak > threshold)
-    artefacts = find_in_tissue(slide, channels, sharp, grid, glass)
+    artefacts = np.zeros(grid.shape, np.uint8)
     artefacts[edges], artefacts[ink] = Artefact.EDGE, Artefact.PEN
     return tissue, sharp, artefacts
 

@@ -147,6 +147,13 @@ class TileScores:
         }
         save_arrays(self._tissue_file, tiles=tiles, **masks, **grid)
 
+    def add_artefacts(self, found: NDArray[np.uint8]) -> None:
+        """Save artefacts beside those that are saved: (H, W), 0 where there is none."""
+        with _damage(self._tissue_file):
+            saved = load_arrays(self._tissue_file)
+            kept = np.broadcast_to(saved[ARTEFACTS], found.shape)
+        save_arrays(self._tissue_file, **{**saved, ARTEFACTS: np.where(kept > 0, kept, found)})
+
     def forget_tissue(self) -> None:
         """Look for the tissue's file again, which was set aside."""
         self._seen.discard(self._tissue_file)
