@@ -16,13 +16,17 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_twostage.method.artefacts import Artefact
 from training.artefacts.choosing import choose
 from training.artefacts.measuring import drawn, found_on, shares
-from training.artefacts.pictures import pictures
+from training.artefacts.pictures import SECTIONS, pictures
+
+if TYPE_CHECKING:
+    from training.artefacts.pictures import Picture
 
 
 def main() -> None:
@@ -33,20 +37,27 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=5, help="one in so many slides is drawn on")
     parser.add_argument("--choose", action="store_true", help="try constants on training splits")
     options = parser.parse_args()
-    if options.choose:
-        training = [one for one in pictures(options.data, options.each) if one.split == "train"]
-        for line in choose(training[:: options.drawn // 2]):
-            sys.stdout.write(f"{line}\n")
-        return
+    known = list(pictures(options.data, options.each))
     started = time.process_time()
+    if options.choose:
+        sample = [one for one in known if one.name == SECTIONS["CMU-1-Small-Region.svs"]]
+        lines = [choose(sample + [one for one in known if one.split == "train"][::2])]
+    else:
+        lines = tables(known, options.drawn)
+    spent = f"{time.process_time() - started:.0f} CPU seconds"
+    sys.stdout.write("\n".join([*lines, "", spent, ""]))
+
+
+def tables(known: list[Picture], drawn_on: int) -> list[str]:
+    """Lines of both tables: false alarms by set, and recall by kind."""
     alarms: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     found_shares: dict[str, list[float]] = defaultdict(list)
-    for number, picture in enumerate(pictures(options.data, options.each)):
+    for number, picture in enumerate(known):
         clean = found_on(picture.pixels, picture.mpp)
         if clean is None:
             continue
         alarms[picture.name, picture.split].append([clean.share(kind) for kind in Artefact])
-        if number % options.drawn == 0 or picture.split in ("outside", "section"):
+        if number % drawn_on == 0 or picture.split == "section":
             for what, kind, (pixels, inside) in drawn(picture, number):
                 found = found_on(pixels, picture.mpp) or clean
                 for where, share in shares(kind, inside, clean.tissue, found).items():
@@ -58,12 +69,11 @@ def main() -> None:
         rows.append(f"| {name} {split} | {len(of_set)} | {cells} |")
     rows += ["", "| drawn | slides | mean | least | most |", "|---|---|---|---|---|"]
     for what, values in found_shares.items():
-        known = np.array(values)[~np.isnan(values)]
-        if len(known):
-            cells = f"{known.mean():.3f} | {known.min():.3f} | {known.max():.3f}"
-            rows.append(f"| {what} | {len(known)} | {cells} |")
-    rows.append(f"\n{time.process_time() - started:.0f} CPU seconds")
-    sys.stdout.write("\n".join(rows) + "\n")
+        seen = np.array(values)[~np.isnan(values)]
+        if len(seen):
+            cells = f"{seen.mean():.3f} | {seen.min():.3f} | {seen.max():.3f}"
+            rows.append(f"| {what} | {len(seen)} | {cells} |")
+    return rows
 
 
 if __name__ == "__main__":

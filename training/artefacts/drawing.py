@@ -1,4 +1,4 @@
-"""Artefacts drawn on images of real tissue: strokes of pens, folds, areas out of focus."""
+"""Artefacts drawn on images of real tissue: strokes of pens, areas out of focus."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ PENS = {
     "black": (0.95, 1.0, 1.0),
 }
 """Optical density (red, green, blue) of a full stroke."""
-SATURATED = 1.9
-"""Optical density towards which a folded section saturates."""
 
 
 def band(shape: tuple[int, int], width_px: float, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -65,34 +63,6 @@ def draw_pen(
     ink = flow * strength * np.array(PENS[pen], np.float32)
     edge = ndimage.gaussian_filter(inside.astype(np.float32), 3)[..., None]
     return _darkened(image, ink * edge), inside
-
-
-def draw_fold(
-    image: NDArray[np.uint8],
-    glass: NDArray[np.floating],
-    width_px: float,
-    rng: np.random.Generator,
-) -> Drawn:
-    """A fold: along a band, the section lies on what is beside it.
-
-    Parameters
-    ----------
-    image : (H, W, 3) uint8 array
-    glass : (3,) float array
-        Grey levels of empty glass.
-    width_px : float
-        Width of the band.
-    rng : Generator
-    """
-    inside = band(image.shape[:2], width_px, rng)
-    density = np.log10(glass / image.clip(1)).clip(0)
-    shift = round(1.5 * width_px)
-    second = np.roll(density, (shift, shift), (0, 1))
-    edge = ndimage.gaussian_filter(inside.astype(np.float32), 2)[..., None]
-    doubled = density + edge * second
-    saturated = SATURATED * np.tanh(doubled / SATURATED)
-    shown = np.where(edge > 0.01, saturated, density)
-    return _to_levels(glass * 10**-shown), inside
 
 
 def draw_blur(

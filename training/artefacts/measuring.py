@@ -12,7 +12,7 @@ from napari_twostage.errors import SlideError
 from napari_twostage.method.artefacts import Artefact, find_in_tissue
 from napari_twostage.method.tissue import Tissue, find_tissue
 from napari_twostage.slides import open_slide
-from training.artefacts.drawing import PENS, draw_blur, draw_fold, draw_pen
+from training.artefacts.drawing import PENS, draw_blur, draw_pen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from training.artefacts.pictures import Picture
 
 STROKE_UM = (200.0, 400.0)
-FOLD_UM = (75.0, 150.0)
 BLUR_UM = {"gaussian": (2.0, 3.0, 6.0), "disk": (8.0,)}
 BESIDE_UM = 50.0
 """Micrometres from a stroke beyond which tissue must be kept."""
@@ -64,9 +63,6 @@ def drawn(picture: Picture, seed: int) -> Iterator[tuple[str, Artefact, Drawn]]:
             width = STROKE_UM[int(rng.integers(2))] / mpp
             image = draw_pen(picture.pixels, pen, strength, width, rng)
             yield f"{pen} pen, density {strength:g}", Artefact.PEN, image
-    for width_um in FOLD_UM:
-        image = draw_fold(picture.pixels, picture.glass, width_um / mpp, rng)
-        yield f"fold {width_um:g} µm", Artefact.FOLD, image
     for kind, radii in BLUR_UM.items():
         for radius in radii:
             image = draw_blur(picture.pixels, kind, radius / mpp, rng)

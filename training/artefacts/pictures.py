@@ -25,7 +25,7 @@ MPP = 1.0
 SETS = {"NuInsSeg": 0.25, "MoNuSeg": 0.25, "GlaS": 0.62, "BOWL": 0.25}
 """Micrometres per pixel of the sets' images; that of BOWL is not stated: a guess."""
 SECTION_MPP = {"CMU-1-Small-Region.svs": 0.499, "tcga-cr-7395-01a-01-ts1.svs": 2.0}
-"""Whole sections; the second states none: judged by its nuclei. It has folds of its own."""
+"""Whole sections; the second states none: judged by its nuclei."""
 SECTIONS = {"CMU-1-Small-Region.svs": "sample slide", "tcga-cr-7395-01a-01-ts1.svs": "TCGA section"}
 """Names in tables."""
 TISSUE_UM, GLASS_UM = 1200.0, 400.0
@@ -62,7 +62,9 @@ def pictures(folder: Path, each: int, seed: int = 0) -> Iterator[Picture]:
         yield from _of_set(folder, name, each, np.random.default_rng(seed))
     for name, mpp in SECTION_MPP.items():
         with open_slide(folder / "wsi" / name, mpp=mpp) as slide:
-            grid = Grid(slide.level_shapes[0], (1.0, 1.0), slide.mpp).coarser(round(max(1, MPP / mpp)))
+            grid = Grid(slide.level_shapes[0], (1.0, 1.0), slide.mpp).coarser(
+                round(max(1, MPP / mpp))
+            )
             pixels = View(slide, grid).read(grid.box)
         yield Picture(SECTIONS[name], "section", pixels, grid.mpp[0], _white([pixels]))
 

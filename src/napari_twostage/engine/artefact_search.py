@@ -1,4 +1,4 @@
-"""Search for folds and areas out of focus while a run goes on: no step of the run waits for it."""
+"""Search for areas out of focus while a run goes on: no step of the run waits for it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class ArtefactSearch:
     def __init__(self, result: Result) -> None:
         self._result = result
         self._stopped = Event()
-        self._pool: AbstractContextManager[ThreadPoolExecutor] = pool(1, "artefacts", drop_waiting=True)
+        self._pool: AbstractContextManager[ThreadPoolExecutor] = pool(
+            1, "artefacts", drop_waiting=True
+        )
         self._found: Future[NDArray[np.uint8] | None] | None = None
         self._begun = False
 

@@ -26,7 +26,7 @@ def summarise(result: Result) -> dict[str, Any]:
         the result is complete, and what is missing, as values and in one line. ``tissue_mm2`` is
         the tissue that areas of classes are shares of, inside the region if there is one;
         ``tissue_slide_mm2`` is that of the whole slide. ``artefacts_mm2`` has the area of each kind
-        of artefact that was looked for; folds and areas out of focus are in the tissue.
+        of artefact that was looked for; areas out of focus are in the tissue.
     """
     there = completeness(result)
     states = result.states

@@ -35,7 +35,7 @@ LEAST_TISSUE = 0.3
 """Least share of tissue in what a field stands for."""
 SIGMAS = (0.7, 1.4, 2.8, 5.6)
 """Standard deviations of Gaussians, in pixels of a field; two in a row bound a band of detail."""
-FINE, MIDDLE = -1.75, -0.85
+FINE, MIDDLE = -2.0, -0.95
 """Least contrast of the first and the second band in focus, relative to the third: log2."""
 LEAST_CONTRAST = 0.003
 """Least contrast of the third band, in optical density; with less there is nothing to judge."""

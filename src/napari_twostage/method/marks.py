@@ -41,7 +41,7 @@ LEAST_UM2 = 2_000.0
 COARSEST_MPP = 2.5
 """Micrometres per pixel beyond which a slide does not show the texture of tissue."""
 FIELDS = 12
-"""Fields in which a region is read at the resolution of cells."""
+"""Fields in which a mark is read at the resolution of cells."""
 LINE_UM, LINE_LENGTH_UM = 100.0, 500.0
 """Most micrometres across a line, such as the edge of a coverslip, and least along it."""
 GREY = 0.25
@@ -110,7 +110,7 @@ def find_ink(
         inside = numbers[place] == number
         where = np.argwhere(inside) + np.array((place[0].start, place[1].start))
         dense = float(np.percentile(peak[place][inside], 90)) >= INK_DENSITY
-        if dense and roughness(slide, grid, glass, where) <= SMOOTH:
+        if dense and _is_smooth(slide, grid, glass, where):
             ink[place] |= inside
     if not ink.any():
         return ink
@@ -164,30 +164,19 @@ def _variation(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(deviation / np.maximum(values, 1e-6), dtype=np.float32)
 
 
-def roughness(
+def _is_smooth(
     slide: Slide, grid: Grid, glass: NDArray[np.float32], pixels: NDArray[np.intp]
-) -> float:
-    """Texture of a region at the resolution of cells: the median of that of a few fields.
+) -> bool:
+    """Whether a mark has no texture at the resolution of cells, in most of a few fields.
 
     Parameters
     ----------
-    slide : Slide
-        Slide to read the fields of.
-    grid : Grid
-        Grid of the overview.
-    glass : (3,) float32 array
-        RGB of empty glass.
     pixels : (n, 2) int array
-        Rows and columns of the region on the overview.
-
-    Returns
-    -------
-    float
-        Standard deviation of densities over their mean; infinite if no field can be read.
+        Rows and columns of the mark on the overview.
     """
     some = pixels[:: max(1, len(pixels) // FIELDS)].tolist()
     found = [_roughness(field, glass) for field in Fields(slide, grid).around(some, 1)]
-    return float(np.median(found)) if found else np.inf
+    return bool(found) and float(np.median(found)) <= SMOOTH
 
 
 def _roughness(pixels: NDArray[np.uint8], glass: NDArray[np.float32]) -> float:

@@ -116,7 +116,7 @@ class Parameters:
 
 
 _NOT_TISSUE = {Artefact.PEN.words: "pen marks", Artefact.EDGE.words: "coverslip edges"}
-_IN_TISSUE = {Artefact.FOLD.words: "folded", Artefact.OUT_OF_FOCUS.words: "out of focus"}
+_IN_TISSUE = {Artefact.OUT_OF_FOCUS.words: "out of focus"}
 """Artefacts, in words of a notice."""
 
 
