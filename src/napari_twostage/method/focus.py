@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 COARSEST_MPP = 1.25
 """Micrometres per pixel beyond which a slide does not show whether it is in focus."""
-CELL_UM, MOST_CELLS = 250.0, 196
+CELL_UM, MOST_CELLS = 250.0, 144
 """Micrometres between two fields, unless that makes about more fields than this."""
 FIELD_PX = 128
 """Side of a field."""
