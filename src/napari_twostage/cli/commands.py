@@ -164,6 +164,7 @@ def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
         "fraction": plan.fraction,
         "estimated_seconds": plan.estimated_seconds,
         "expected_dice": plan.expected_dice,
+        "expected_dice_interval": plan.dice_interval,
         "expected_dice_before": plan.expected_dice_before,
         "no_dice": plan.no_dice,
         "complete": there.complete,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +13,7 @@ from napari_twostage.method.steps import (
     ChipRefined,
     CoarsePassStarted,
     CoarseWindowDone,
+    DomainChecked,
     PartitionRefined,
     PartitionSegmented,
     PyramidGrown,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """One bar after the other: pyramid, coarse windows, refined tiles."""
+    """One bar after the other: pyramid, coarse windows, refined tiles; and the domain check."""
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
@@ -37,6 +39,9 @@ class Bars:
                 if self._bar is None:
                     self._start("pyramid", 100, "%")
                 self._advance(round(100 * fraction) - (self._bar.n if self._bar else 0))
+            case DomainChecked(check=check):
+                self.close()
+                sys.stderr.write(f"{check.text}\n")
             case CoarsePassStarted(windows=windows):
                 self._start("coarse ", windows, "window")
             case TilesSelected(plan=plan):
