@@ -41,7 +41,8 @@ class Bars:
                 self._advance(round(100 * fraction) - (self._bar.n if self._bar else 0))
             case DomainChecked(check=check):
                 self.close()
-                sys.stderr.write(f"{check.text}\n")
+                if not check.unlike:  # otherwise the log has it, which is shown anyway
+                    sys.stderr.write(f"{check.text}\n")
             case CoarsePassStarted(windows=windows):
                 self._start("coarse ", windows, "window")
             case TilesSelected(plan=plan):

@@ -25,7 +25,7 @@ LIGHT, DIM = 115, 35
 """Mean values: above the first all images are bright field, below the second none are."""
 COLOURFUL = 8
 """Mean difference between a pixel's colour channels in a stained image that is dim."""
-LEAST_PX = 4
+LEAST_PX = 8
 """Coarse pixels of the smallest object whose size counts."""
 WHITE_PERCENTILE = 99.0
 SURE = 0.98

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from napari_twostage.errors import ModelError
-from napari_twostage.geometry import Grid
+from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.domain import (
     features_of,
     look_at,
@@ -120,7 +120,13 @@ def _measured(model: Model, sample: Sample, group: str) -> MeasuredImage | None:
     slide = open_slide(sample.image, mpp=(card.fine_mpp, card.fine_mpp))
     fine = Grid(slide.level_shapes[0], (1.0, 1.0), slide.mpp)
     view = View(slide, fine.coarser(card.ratio))
-    windows = list(look_at(model, view, list(view.grid.box.blocks(card.coarse_core_px))))
+    side, (height, width) = card.coarse_core_px, view.grid.shape
+    cores = [
+        Box.at(top, left, side, side)
+        for top in range(0, height, side)
+        for left in range(0, width, side)
+    ]
+    windows = list(look_at(model, view, cores))
     features, bright = features_of(windows, view.grid.mpp)
     if not len(features):
         return None
@@ -132,8 +138,8 @@ def _measured(model: Model, sample: Sample, group: str) -> MeasuredImage | None:
     right = (found == truth) & (truth > 0)
     bright_field = 2 * int(bright.sum()) > len(bright)
     if not group:  # images of one kind and size come from one source
-        height, width = truth.shape
-        group = f"{'bright' if bright_field else 'dark'} field of {height} × {width}"
+        rows, columns = truth.shape
+        group = f"{'bright' if bright_field else 'dark'} field of {rows} × {columns}"
     return MeasuredImage(
         source=sample.source,
         group=f"{sample.source}: {group}",
@@ -157,15 +163,19 @@ def fit_domain(images: Sequence[MeasuredImage]) -> TrainingDomain:
     ModelError
         If there are too few groups to state an interval.
     """
-    rule = fit_dice(images)
-    errors, groups = left_out_errors(images), group_images(images)
-    enough = [errors[name] for name, own in groups.items() if len(own) >= LEAST_IMAGES]
+    groups = group_images(images)
+    enough = [name for name, own in groups.items() if len(own) >= LEAST_IMAGES]
     if len(enough) < LEAST_GROUPS:
         raise ModelError(
-            f"an interval needs {LEAST_GROUPS} groups of {LEAST_IMAGES} images or more, found "
-            f"{len(enough)}; add images of other slides or patients"
+            f"an interval needs {LEAST_GROUPS} groups of {LEAST_IMAGES} images with objects or "
+            f"more, found {len(enough)}; add images of other slides or patients"
         )
-    rule = replace(rule, errors=_interval(enough), groups=len(enough))
+    errors = left_out_errors(images)
+    rule = replace(
+        fit_dice(images),
+        errors=_interval([errors[name] for name in enough]),
+        groups=len(enough),
+    )
     kinds = {
         bright: [image for image in images if image.bright_field == bright]
         for bright in (True, False)
