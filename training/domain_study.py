@@ -164,7 +164,8 @@ def _share(odds: float) -> NDArray[np.float64]:
 
 def check_table(parts: dict[str, Images]) -> Table:
     """Share of groups and of images that the check calls unlike the training images."""
-    domain, rows = fit_domain(parts["train"]), []
+    domain = fit_domain(parts["train"])
+    rows: list[tuple[str, ...]] = []
     for split, images in parts.items():
         for source in sorted({image.source for image in images}):
             own = [image for image in images if image.source == source]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.fakes import FakeModel, make_card, noise_slide
+from tests.fakes import FakeModel, damage, make_card, noise_slide
 from tests.method.domains import around, make_domain
 
 import napari_twostage as ts
@@ -17,8 +17,10 @@ from napari_twostage.method.steps import CoarsePassStarted, CoarseWindowDone, Do
 from napari_twostage.models.training_domain import FEATURES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from napari_twostage.method.domain import DomainCheck
     from napari_twostage.method.steps import Step
     from napari_twostage.models.training_domain import TrainingDomain
 
@@ -99,6 +101,43 @@ def test_of_a_slide_unlike_them_no_dice_is_stated(tmp_path: Path) -> None:
     assert "nucleus diameter 2 times as large: check the pixel size" in summary["no_dice"]
     assert summary["no_dice"] in "\n".join(summary_lines(summary))
     assert seg.plan(fraction=1.0).dice_interval is None
+
+
+class Elsewhere:
+    """Executor that only notes what the record says when its work begins."""
+
+    threads = 1
+    known: DomainCheck | None = None
+
+    def check(self, result: ts.Segmentation) -> None:
+        """Accept any slide."""
+
+    def run_stages(
+        self, result: ts.Segmentation, _model: object, windows: list[ts.Box], _wanted: object
+    ) -> Iterator[Step]:
+        self.known = result.record.domain
+        yield CoarsePassStarted(len(windows))
+
+
+def test_a_run_on_a_cluster_has_it_before_its_workers_begin(tmp_path: Path) -> None:
+    cluster, model = Elsewhere(), model_of(make_domain())
+    steps = ts.iter_segment(
+        noise_slide(), model, tmp_path / "a.zarr", tissue=False, cluster=cluster
+    )
+    assert [type(step) for step in steps] == [DomainChecked, CoarsePassStarted]
+    alone = ts.segment(noise_slide(), model, tmp_path / "b.zarr", tissue=False)
+    assert cluster.known == alone.record.domain is not None
+
+
+def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    slide = noise_slide()
+    slide.fingerprint()  # reads, too
+    damage(slide, ts.Box(0, 0, 1, 1))
+    seg = ts.segment(slide, model_of(make_domain()), tmp_path / "a.zarr", tissue=False)
+    whole = ts.segment(noise_slide(), model_of(make_domain()), tmp_path / "b.zarr", tissue=False)
+    assert seg.record.domain is not None
+    assert whole.record.domain is not None
+    assert seg.record.domain.windows == whole.record.domain.windows - 1
 
 
 def test_it_survives_a_damaged_record(tmp_path: Path) -> None:

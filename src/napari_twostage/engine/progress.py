@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from napari_twostage.method.domain import DomainCheck
+
 
 class Bars:
     """One bar after the other: pyramid, coarse windows, refined tiles; and the domain check."""
@@ -40,9 +42,7 @@ class Bars:
                     self._start("pyramid", 100, "%")
                 self._advance(round(100 * fraction) - (self._bar.n if self._bar else 0))
             case DomainChecked(check=check):
-                self.close()
-                if not check.unlike:  # otherwise the log has it, which is shown anyway
-                    sys.stderr.write(f"{check.text}\n")
+                self._tell(check)
             case CoarsePassStarted(windows=windows):
                 self._start("coarse ", windows, "window")
             case TilesSelected(plan=plan):
@@ -55,6 +55,12 @@ class Bars:
                 self._advance(tiles)
             case ChipRefined(chip=chip) | ChipFailed(chip=chip):
                 self._advance(len(chip.tiles))
+
+    def _tell(self, check: DomainCheck) -> None:
+        """Write that the slide is like the training images; if it is not, the log says so."""
+        self.close()
+        if not check.unlike:
+            sys.stderr.write(f"{check.text}\n")
 
     def _start(self, name: str, total: int, unit: str) -> None:
         self.close()
