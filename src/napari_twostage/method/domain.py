@@ -201,7 +201,7 @@ def features_of(
     for window in windows:
         bright.append(is_bright_field(window.pixels))
         features = window_features(window.pixels, window.logits, mpp)
-        if features is not None:
+        if features is not None and np.isfinite(features).all():  # the coarse pass refuses others
             found.append(features)
     return np.array(found).reshape(-1, len(FEATURES)), np.array(bright, bool)
 
