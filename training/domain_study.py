@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 
 from napari_twostage.errors import TwoStageError
 from napari_twostage.method.domain import check_domain, predicted_logit
+from napari_twostage.method.features import logit
 from napari_twostage.models import load_model
 from napari_twostage.training.config import load_config
 from napari_twostage.training.config.image_sections import SetConfig
@@ -132,11 +133,10 @@ def slide_table(parts: dict[str, Images]) -> Table:
         for name, own in sorted(group_images(images).items()):
             features = np.mean([image.features for image in own], axis=0)
             truth = pooled_dice(own)
-            odds = np.log(truth / (1 - truth))
-            error = left_out[name] if split == "train" else odds - predicted_logit(rule, features)
-            predicted, low, high = (
-                float(_share(odds - error + shift)) for shift in (0.0, *rule.errors)
-            )
+            odds = predicted_logit(rule, features)
+            if split == "train":
+                odds = logit(truth) - left_out[name]
+            predicted, low, high = (float(_share(odds + shift)) for shift in (0.0, *rule.errors))
             raw = float(_share(features[0]))
             check = check_domain(domain, features[None], np.array([own[0].bright_field]), "nucleus")
             if len(own) >= 3 and name.startswith("NuInsSeg"):
@@ -158,7 +158,7 @@ def slide_table(parts: dict[str, Images]) -> Table:
     )
 
 
-def _share(odds: float) -> NDArray[np.float64]:
+def _share(odds: NDArray[np.float64] | float) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-odds)))
 
 

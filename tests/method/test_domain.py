@@ -157,6 +157,16 @@ def test_a_check_is_read_as_it_was_written() -> None:
         assert DomainCheck.from_dict(check.as_dict()) == check
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("features", [1.0]), ("features", [math.nan] * 12), ("distance", math.inf)],
+)
+def test_a_check_of_other_numbers_is_refused(name: str, value: object) -> None:
+    values = check_domain(make_domain(), np.zeros((1, 12)), BRIGHT, "nucleus").as_dict()
+    with pytest.raises(ValueError, match="12 finite features"):
+        DomainCheck.from_dict({**values, name: value})
+
+
 def test_the_distance_grows_as_the_predicted_dice_falls() -> None:
     worse, better = np.zeros(12), np.zeros(12)
     worse[0], better[0] = -1, 1

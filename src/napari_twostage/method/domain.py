@@ -64,14 +64,18 @@ class DomainCheck:
         Raises
         ------
         TypeError, KeyError, ValueError
-            If they are laid out otherwise.
+            If they are laid out otherwise, or not finite.
         """
-        distance = values["distance"]
+        features = tuple(map(float, values["features"]))
+        distance = None if values["distance"] is None else float(values["distance"])
+        numbers = [*features, 0.0 if distance is None else distance]
+        if len(features) not in (0, len(FEATURES)) or not all(map(math.isfinite, numbers)):
+            raise ValueError(f"expected {len(FEATURES)} finite features, or none")
         return cls(
             bright_field=bool(values["bright_field"]),
             windows=int(values["windows"]),
-            features=tuple(map(float, values["features"])),
-            distance=None if distance is None else float(distance),
+            features=features,
+            distance=distance,
             unlike=tuple(map(str, values["unlike"])),
         )
 
