@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.method.domains import RULE, make_domain, make_kind
 
+from napari_twostage.method.dice_predictor import DicePredictor
 from napari_twostage.method.domain import (
     LIKE,
-    DicePredictor,
     DomainCheck,
     check_domain,
-    pick_windows,
     quality_distance,
     trait_distances,
 )
 from napari_twostage.method.features import logit, window_features
+from napari_twostage.method.sample_windows import pick_windows
 from napari_twostage.models.training_domain import FEATURES, TRAITS
 
 BRIGHT = np.ones(5, bool)

@@ -160,3 +160,5 @@ def test_the_command_adds_to_the_card_alone(
     kinds = after.card.domain.bright_field, after.card.domain.dark_field
     assert sum(kind.images for kind in kinds if kind) == 15, "the test split is not used"
     assert json.loads(capsys.readouterr().out)["domain"]["dice"]["groups"] == 5
+    assert main(["models", str(folder)]) == 0
+    assert "slides are compared with training images, 15 in bright field" in capsys.readouterr().out

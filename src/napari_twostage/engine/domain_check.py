@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from napari_twostage.geometry import Box
-from napari_twostage.method.domain import check_domain, features_of, look_at, pick_windows
+from napari_twostage.method.domain import check_domain
+from napari_twostage.method.sample_windows import features_of, look_at, pick_windows
 from napari_twostage.method.steps import DomainChecked
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from napari_twostage.method.tiling import Tiles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_twostage.method.domain import DicePredictor
+    from napari_twostage.method.dice_predictor import DicePredictor
     from napari_twostage.method.selection import Selection
     from napari_twostage.method.uncertainty import TileStatistics
 

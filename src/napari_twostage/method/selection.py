@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Region
-    from napari_twostage.method.domain import DicePredictor
+    from napari_twostage.method.dice_predictor import DicePredictor
     from napari_twostage.method.tiling import Tile
 
 

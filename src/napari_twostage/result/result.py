@@ -17,7 +17,7 @@ from napari_twostage.errors import LocationError, SegmentationError, SlideError,
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate, remove_tree
 from napari_twostage.io.url import Url
-from napari_twostage.method.domain import DicePredictor
+from napari_twostage.method.dice_predictor import DicePredictor
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.uncertainty import probabilities

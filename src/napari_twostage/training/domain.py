@@ -15,14 +15,10 @@ from tqdm import tqdm
 
 from napari_twostage.errors import ModelError
 from napari_twostage.geometry import Box, Grid
-from napari_twostage.method.domain import (
-    features_of,
-    look_at,
-    predicted_logit,
-    trait_distances,
-)
+from napari_twostage.method.domain import predicted_logit, trait_distances
 from napari_twostage.method.features import logit
 from napari_twostage.method.resample_labels import upsample
+from napari_twostage.method.sample_windows import features_of, look_at
 from napari_twostage.method.uncertainty import labels
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import CARD
