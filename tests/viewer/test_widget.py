@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from tests.fakes import FakeModel, damage, make_card, noise
+from tests.method.domains import make_domain
 from tests.session.helpers import HeldModel
 from tests.viewer.conftest import PATIENCE_MS, Window, clipped
 
@@ -70,6 +71,17 @@ def test_all_parts_have_their_names(window) -> None:
     assert isinstance(window.panel, TwoStageWidget)
     assert isinstance(window.panel, QWidget)
     assert window.panel.session.slide is not None
+
+
+def test_it_says_whether_the_slide_is_like_the_training_images(window) -> None:
+    assert window.part("domain").isHidden()
+    window.use(FakeModel(make_card(domain=make_domain())))
+    window.run_coarse()
+    said = window.part("domain").text()
+    assert said.startswith("Unlike the training images: ")
+    assert said == window.panel.session.domain
+    assert not window.part("domain").isHidden()
+    assert said[1:] in window.part("plan_summary").text()
 
 
 def test_what_can_be_pressed_in_every_state(window) -> None:

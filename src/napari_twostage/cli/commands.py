@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.distributed import Cluster
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.models.card import ModelCard
 
 VerbOutput = tuple[dict[str, Any], list[str], int]
 """A JSON-able summary, the same as lines of text, and the exit code."""
@@ -164,6 +165,7 @@ def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
         "fraction": plan.fraction,
         "estimated_seconds": plan.estimated_seconds,
         "expected_dice": plan.expected_dice,
+        "expected_dice_interval": plan.dice_interval,
         "expected_dice_before": plan.expected_dice_before,
         "no_dice": plan.no_dice,
         "complete": there.complete,
@@ -274,8 +276,18 @@ def _model_lines(bundle: Bundle) -> list[str]:
         f"  trained   {card.training_data}",
         f"  licence   {card.licence}",
         network,
+        f"  domain    {_domain_line(card)}",
     ]
     return text + [f"  measured  {key}: {value}" for key, value in card.metrics.items()]
+
+
+def _domain_line(card: ModelCard) -> str:
+    """Training images that slides are compared with."""
+    if card.domain is None:
+        return "not in it; see `napari-twostage calibrate --help`"
+    kinds = {"bright field": card.domain.bright_field, "dark field": card.domain.dark_field}
+    counts = [f"{kind.images:,} in {name}" for name, kind in kinds.items() if kind is not None]
+    return f"slides are compared with training images, {' and '.join(counts)}"
 
 
 def batch(options: Namespace) -> VerbOutput:

@@ -64,6 +64,7 @@ def _verb_functions() -> dict[str, Callable[[argparse.Namespace], VerbOutput]]:
         "bench": bench.bench,
         "import": importing.import_network,
         "train": training_verbs.train,
+        "calibrate": training_verbs.calibrate,
         "convert": training_verbs.convert,
         "quantise": training_verbs.quantise,
         "precision": training_verbs.precision,
@@ -197,6 +198,9 @@ def _add_training(verbs: Verbs[argparse.ArgumentParser]) -> None:
     from napari_twostage.cli import training_verbs as training
 
     training.add_train_options(_verb(verbs, "train", "train a model; again to go on after a stop"))
+    training.add_calibrate_options(
+        _verb(verbs, "calibrate", "put the looks of its training images into a model's card")
+    )
     training.add_convert_options(_verb(verbs, "convert", "let OpenVINO run a model without torch"))
     training.add_quantise_options(_verb(verbs, "quantise", "add 8-bit integers to a model"))
     training.add_precision_options(_verb(verbs, "precision", "compare devices and precisions"))

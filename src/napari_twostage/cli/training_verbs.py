@@ -1,4 +1,4 @@
-"""Verbs of training: ``train``, ``convert``, ``quantise`` and ``precision``.
+"""Verbs of training: ``train``, ``calibrate``, ``convert``, ``quantise`` and ``precision``.
 
 The options are defined here, so that parsing a command line does not import torch.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.cli.arguments import pixel_size
 from napari_twostage.cli.interrupts import saving
 from napari_twostage.errors import ModelError, TwoStageError
-from napari_twostage.models.bundle import bundled_names
+from napari_twostage.models.bundle import CARD, bundled_names
 from napari_twostage.utils.timing import ROUNDS
 
 if TYPE_CHECKING:
@@ -139,6 +139,39 @@ def convert(options: argparse.Namespace) -> VerbOutput:
     from napari_twostage.training.convert import add_converted
 
     return _written(add_converted(_own_bundle(options.model)))
+
+
+def add_calibrate_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of ``calibrate``."""
+    verb.add_argument("config", type=Path, help="TOML file that the model was trained with")
+    verb.add_argument(
+        "--data", type=Path, required=True, help="folder of the data set, or the sets"
+    )
+    verb.add_argument("--model", type=Path, required=True, help="bundle folder; it is added to")
+    verb.add_argument("--device", default="auto", help="auto, cpu, openvino, cuda or mps")
+
+
+def calibrate(options: argparse.Namespace) -> VerbOutput:
+    """Put the training images and the Dice that follows from them into a bundle's card."""
+    _require(*_TRAINING)
+    from napari_twostage.training.config import load_config
+    from napari_twostage.training.domain import add_domain
+
+    folder = _own_bundle(options.model)
+    config = load_config(options.config)
+    with saving():
+        domain = add_domain(
+            folder, config, options.data, device=options.device, progress=not options.quiet
+        )
+    kinds = {"bright field": domain.bright_field, "dark field": domain.dark_field}
+    text = [
+        f"{name:12} {kind.images:,} images of {kind.groups} groups"
+        for name, kind in kinds.items()
+        if kind is not None
+    ]
+    dice = domain.dice
+    text.append(f"interval     {dice.coverage:.0%} of {dice.groups} groups, each left out in turn")
+    return {"written": str(folder / CARD), "domain": domain.as_dict()}, text, 0
 
 
 def _own_bundle(folder: Path) -> Path:

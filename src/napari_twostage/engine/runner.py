@@ -2,7 +2,8 @@
 
 ::
 
-    levels for a slide without any -> tissue -> coarse pass -> selection -> refinement
+    levels for a slide without any -> tissue -> domain check
+        -> coarse pass -> selection -> refinement
 
 An `Executor` may take over the last three: a cluster, say. Without one they run here, in the
 threads of `method.lookahead`, and one more thread writes.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.engine.domain_check import compare_with_training
 from napari_twostage.engine.tallier import Tallier
 from napari_twostage.errors import SlideError, TwoStageError
 from napari_twostage.geometry import Box
@@ -29,6 +31,7 @@ from napari_twostage.method.steps import (
     ChipRefined,
     CoarsePassStarted,
     CoarseWindowDone,
+    DomainChecked,
     PartitionRefined,
     PartitionSegmented,
     PartitionStep,
@@ -69,6 +72,7 @@ FLUSH_BYTES = 6_000_000
 
 STAGE: dict[type[Step], str] = {
     PyramidGrown: "pyramid",
+    DomainChecked: "tissue",
     CoarsePassStarted: "tissue",
     CoarseWindowDone: "coarse",
     TilesSelected: "coarse",
@@ -234,6 +238,7 @@ def _steps(
             if executor is None:  # a warm-up error recurs with the first window
                 meanwhile.submit(model.warm_up, "coarse")
             _look_for_tissue(result)
+    yield from compare_with_training(result, model, gate)
     if executor is not None:
         yield from executor.run_stages(result, model, _windows_left(result), wanted)
         return

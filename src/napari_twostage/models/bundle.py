@@ -55,7 +55,8 @@ class Bundle:
     @property
     def sha256(self) -> str:
         """Hash of what decides the labels: the card and the weights."""
-        deciding = replace(self.card, least_object_um2=0.0)  # it changes what is counted, no label
+        # what is counted, and what is said of a slide, changes no label
+        deciding = replace(self.card, least_object_um2=0.0, domain=None)
         digest = hashlib.sha256(deciding.to_json().encode())
         digest.update(self.weights)
         return digest.hexdigest()

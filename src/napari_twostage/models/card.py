@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from napari_twostage.errors import ModelError, one_line
 from napari_twostage.models.card_rules import check_card
+from napari_twostage.models.training_domain import TrainingDomain
 from napari_twostage.utils.values import shown
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class ModelCard:
     licence: str
     metrics: dict[str, Any] = field(default_factory=dict)
     """Measured quality and cost, and the data they were measured on."""
+    domain: TrainingDomain | None = None
+    """Features of the training images, with which slides are compared; None if not measured."""
 
     @property
     def outputs(self) -> int:
@@ -171,6 +174,9 @@ class ModelCard:
             del values["least_object_um2"]
         if self.objects == "none":
             del values["objects"]
+        del values["domain"]
+        if self.domain is not None:
+            values["domain"] = self.domain.as_dict()
         return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
@@ -195,6 +201,8 @@ class ModelCard:
             values["classes"] = tuple(_made(LabelClass, entry) for entry in values["classes"])
             for name in ("mpp_range", "mean", "std"):
                 values[name] = tuple(values[name])
+            if values.get("domain") is not None:
+                values["domain"] = TrainingDomain.from_dict(values["domain"])
             return _made(cls, values)
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from error

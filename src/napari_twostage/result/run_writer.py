@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Grid
+    from napari_twostage.method.domain import DomainCheck
     from napari_twostage.method.tiling import Tile
     from napari_twostage.method.tissue import Tissue
     from napari_twostage.result.record_parts import RunRecord
@@ -62,6 +63,10 @@ class RunWriter:
         )
         self._files.write_record(replace(record, tissue=found))
         self._files.scores.save_tissue(tissue, tiles)
+
+    def save_domain(self, check: DomainCheck) -> None:
+        """Keep the comparison with the training images."""
+        self._files.write_record(replace(self._files.record, domain=check))
 
     def write_window(
         self,

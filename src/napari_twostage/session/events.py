@@ -37,6 +37,8 @@ class SessionEvents(SignalGroup):
     """`Session.seg` is another result, or None."""
     tissue_found = Signal()
     """`Session.seg.tissue` is known."""
+    domain_checked = Signal()
+    """`Session.domain` is known."""
     windows_done = Signal(list)
     """List of `CoarseWindowDone`."""
     chips_done = Signal(list)

@@ -17,6 +17,7 @@ from napari_twostage.method.steps import (
     ChipRefined,
     CoarsePassStarted,
     CoarseWindowDone,
+    DomainChecked,
     PyramidGrown,
     TilesSelected,
 )
@@ -166,6 +167,12 @@ class SessionState:
         return expected_wrong_px(self.card.uncertainty, self._threshold, self.card.tile_px)
 
     @property
+    def domain(self) -> str:
+        """Line that says whether the slide looks like the training images; empty if not known."""
+        check = None if self.seg is None else self.seg.record.domain
+        return "" if check is None else check.text[:1].upper() + check.text[1:]
+
+    @property
     def forecast(self) -> Forecast | None:
         """Cost and gain of refining above the threshold; None before the coarse pass."""
         return None if self.curve is None else self.curve.at(self._threshold)
@@ -283,6 +290,9 @@ class SessionState:
         match event:
             case PyramidGrown() | CoarsePassStarted() | TilesSelected():
                 self._apply_stage(event)
+            case DomainChecked(check=check):
+                self.say(self.domain, "warning" if check.unlike else "info")
+                self.events.domain_checked.emit()
             case Curve():
                 self.curve = event
                 self.events.forecast_changed.emit()
