@@ -86,11 +86,12 @@ def look_at(model: Predictor, reader: Reader, cores: Sequence[Box]) -> Iterator[
             readable.append((core, reader.read(core.grow(halo))))
     for start in range(0, len(readable), model.coarse_batch):
         batch = readable[start : start + model.coarse_batch]
-        logits = model.coarse([pixels for _, pixels in batch])
-        for (core, pixels), own in zip(batch, logits, strict=True):
+        maps = model.coarse([pixels for _, pixels in batch])
+        for (core, pixels), own in zip(batch, maps, strict=True):
             box = core.clip(reader.grid.shape)
             place = box.shift(-core.top, -core.left)
-            yield LookedAt(box, pixels[place.shift(halo, halo).slices], own[:, *place.slices])
+            logits = own[: model.card.outputs, *place.slices]
+            yield LookedAt(box, pixels[place.shift(halo, halo).slices], logits)
 
 
 def features_of(
