@@ -178,7 +178,8 @@ def _recorded_run(
 ) -> Generator[Step, None, None]:
     """Run, and record when, how and how far."""
     selection = wanted.selection if isinstance(wanted, Plan) else wanted
-    entry = RunRecord.begin(model, selection.as_dict())
+    precision = executor.precision(result, model) if executor else model.compute.precision
+    entry = RunRecord.begin(model, selection.as_dict(), precision)
     account, error = _Account(), None
     before = int(result.refined.sum())
     result.writer.record_slide(result.slide)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_twostage.models.backends.base import Backend, Compute
-from napari_twostage.models.backends.choice import DEVICES, PRECISIONS, choose
+from napari_twostage.models.backends.choice import DEVICES, choose
+from napari_twostage.models.backends.precision import AUTO, PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_twostage.models.bundle import Bundle
 
-__all__ = ["DEVICES", "PRECISIONS", "Backend", "Compute", "backend_for", "choose", "start"]
+__all__ = ["AUTO", "DEVICES", "PRECISIONS", "Backend", "Compute", "backend_for", "choose", "start"]
 
 
 def start(bundle: Bundle, compute: Compute) -> Backend:

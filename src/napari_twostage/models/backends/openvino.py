@@ -27,7 +27,8 @@ import numpy as np
 import platformdirs
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.backends.choice import INSTALL_TORCH, multiplies, thread_count
+from napari_twostage.models.backends.choice import INSTALL_TORCH, thread_count
+from napari_twostage.models.backends.precision import multiplies
 from napari_twostage.models.backends.quiet_openvino import import_openvino
 from napari_twostage.models.card import halo_px
 from napari_twostage.models.converted import read_converted, read_quantised
@@ -157,7 +158,7 @@ class OpenVinoBackend:
     def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.CompiledModel:
         precision = self._precision
         if self._quantised:
-            precision = "bf16" if multiplies("bf16") else "f32"
+            precision = "bf16" if multiplies("bf16", "openvino") else "f32"
         options = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": self.threads,
