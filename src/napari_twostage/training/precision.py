@@ -142,8 +142,7 @@ class _Found:
     @property
     def dice(self) -> NDArray[np.float64]:
         """(images,) Dice of two stages."""
-        _, both, _ = self.ways
-        return both
+        return np.asarray(self.ways[1])
 
     def against(self, other: Self) -> dict[str, str]:
         """Cells of the difference to other labels of the same images."""
