@@ -2,9 +2,9 @@
 
 A window is a request of its own, computed by one thread, and every thread computes another window.
 That is faster than batches, whose threads wait for each other at every layer, and it makes a
-window's logits independent of its neighbours and of the number of threads. There are twice as many
-requests as threads: one call's windows are queued while another's end, so that no thread is idle
-between two calls.
+window's logits independent of its neighbours and of the number of threads. There are requests for
+all windows of all calls at once: a call queues its windows before it waits for the first, so that
+no thread of OpenVINO waits for the interpreter, which other threads hold for milliseconds.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class OpenVinoBackend:
                 with self._unusable_as_model_error():
                     network = self._compiled(stage, shape)
                     idle: Requests = SimpleQueue()
-                    for _ in range(self.concurrent_batches * self.threads):
+                    for _ in range(self.concurrent_batches * self.batch(stage, max(shape[:2]))):
                         idle.put(network.create_infer_request())
                     _try_out(idle, shape)
                 self._idle[key] = idle
