@@ -174,7 +174,7 @@ def _recorded_run(
 ) -> Generator[Step, None, None]:
     """Run, and record when, how and how far."""
     selection = wanted.selection if isinstance(wanted, Plan) else wanted
-    precision = model.compute.precision
+    precision = None
     if executor is not None:
         executor.check(result)
         precision = executor.precision(result, model)

@@ -185,15 +185,15 @@ class RunRecord:
     """Processes of a cluster, and how many partitions each computed."""
 
     @classmethod
-    def begin(cls, model: Model, wanted: Mapping[str, Any], precision: str) -> Self:
-        """Describe a run that begins now, its networks in a precision."""
+    def begin(cls, model: Model, wanted: Mapping[str, Any], precision: str | None = None) -> Self:
+        """Describe a run that begins now, in the model's precision or the workers'."""
         return cls(
             started=now(),
             machine=platform.node(),
             processor=platform.processor() or platform.machine(),
             compute=model.compute.as_dict(),
             threads=model.threads,
-            precision=precision,
+            precision=precision or model.compute.precision,
             versions=_versions(),
             wanted=dict(wanted),
             token=uuid4().hex[:12],
