@@ -316,8 +316,10 @@ def _persist(
         yield from writes.rest()
     finally:
         steps.close()
+        flush = None
         with suppress(RuntimeError):  # a run that is collected as garbage may lose its writer first
             flush = writer.submit(result.writer.flush)
         if may_wait():
             list(writes.rest())  # what is computed is kept
-            flush.result()
+            if flush is not None:
+                flush.result()

@@ -49,11 +49,10 @@ class WriteQueue:
     def put(self, step: WrittenStep) -> None:
         """Have a step written."""
         with self._changed:
-            self._count += 1
+            if not self._waiting:  # else the thread is on its way
+                self._thread.submit(self._write)
             self._waiting.append(step)
-            first = len(self._waiting) == 1
-        if first:  # else the thread is on its way
-            self._thread.submit(self._write)
+            self._count += 1
 
     def take(self, patience_s: float) -> Iterator[WrittenStep]:
         """Steps that are written by now, in order; waits if too many are not.
