@@ -227,7 +227,9 @@ def info(options: Namespace) -> VerbOutput:
 
 
 def _machine() -> VerbOutput:
-    summary = {**describe_machine(thread_count()), **describe_choice(), "models": bundled_names()}
+    names = bundled_names()
+    chosen = describe_choice(read_bundle(names[0]).losses)
+    summary = {**describe_machine(thread_count()), **chosen, "models": names}
     return summary, [f"{name:15} {_plain(value)}" for name, value in summary.items()], DONE
 
 

@@ -229,8 +229,9 @@ def _device(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--precision",
-        default="f32",
-        help="f32, or faster and a little less exact where the device has it: bf16, fp16, int8",
+        default="auto",
+        help="auto (the fastest that costs next to no Dice), f32, or where the device has it bf16, "
+        "fp16, int8 (default: auto)",
     )
 
 

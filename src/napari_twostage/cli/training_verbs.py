@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_twostage.cli.commands import VerbOutput
+    from napari_twostage.training.datasets import Sample
 
 EXAMPLE = "own.toml"
 """Configuration to start from, beside the package's training code."""
@@ -195,7 +196,14 @@ def add_precision_options(verb: argparse.ArgumentParser) -> None:
     """Add the options of ``precision``."""
     verb.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
     verb.add_argument("--data", type=Path, required=True, help="folder with manifest.csv")
-    verb.add_argument("--split", default="test")
+    images = verb.add_mutually_exclusive_group()
+    images.add_argument("--split", default="test", help="of the manifest (default: test)")
+    images.add_argument(
+        "--held-out",
+        type=Path,
+        metavar="CONFIG",
+        help="the images that training by this configuration held out, in place of a split",
+    )
     verb.add_argument("--rounds", type=int, default=ROUNDS)
     verb.add_argument(
         "--on",
@@ -205,24 +213,55 @@ def add_precision_options(verb: argparse.ArgumentParser) -> None:
         help=f"the first is the reference (default: {' '.join(PAIRS)})",
     )
     verb.add_argument("--out", type=Path, required=True, help="folder of the table")
+    verb.add_argument(
+        "--write-card",
+        action="store_true",
+        help="state in the model's card what precisions lose against the first, which is f32, on "
+        "images held out: `--precision auto` goes by it",
+    )
 
 
 def precision(options: argparse.Namespace) -> VerbOutput:
     """Compare devices and precisions, and write the table."""
     _require(*_TRAINING)
-    from napari_twostage.training.precision import compare_precisions
+    from napari_twostage.training.precision import compare_precisions, state_losses
 
-    table = compare_precisions(
+    if options.write_card:
+        _require_fair(options)
+        _own_bundle(Path(options.model))
+    table, losses = compare_precisions(
         options.model,
         options.on,
-        options.data,
-        split=options.split,
+        _samples(options),
         rounds=options.rounds,
         progress=not options.quiet,
     )
     table.write(options.out)
+    if options.write_card:
+        state_losses(Path(options.model), losses)
     rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     return {"rows": rows, "caption": table.caption}, table.to_markdown().splitlines(), 0
+
+
+def _require_fair(options: argparse.Namespace) -> None:
+    """Refuse to state losses against anything but f32, or such as a test split shows."""
+    if options.held_out is None or not options.on[0].endswith(":f32"):
+        raise TwoStageError(
+            "--write-card states what is lost against f32 on images held out from training; give "
+            "--held-out CONFIG, and a first pair of f32, such as --on openvino:f32 openvino:bf16"
+        )
+
+
+def _samples(options: argparse.Namespace) -> Sequence[Sample]:
+    """Images to compare precisions on."""
+    if options.held_out is None:
+        from napari_twostage.training.datasets import load_split
+
+        return load_split(options.data, options.split)
+    from napari_twostage.training.config import load_config
+    from napari_twostage.training.run.images import open_samples
+
+    return open_samples(load_config(options.held_out), options.data)[1]
 
 
 def _require(*modules: str) -> None:

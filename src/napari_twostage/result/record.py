@@ -93,6 +93,17 @@ class Record:
         height, width = self.slide.level_shapes[0]
         return self.parameters.region or Box(0, 0, height, width)
 
+    @property
+    def precision(self) -> str | None:
+        """Precision of the last run, which the next one keeps unless another is asked for.
+
+        None before the first run.
+        """
+        if not self.runs:
+            return None
+        last = self.runs[-1]
+        return last.precision or (last.compute or {}).get("precision")
+
     def with_run(self, run: RunRecord) -> Self:
         """Add a run that begins, or replace its entry when it ends."""
         same = bool(self.runs) and run.token is not None and self.runs[-1].token == run.token
