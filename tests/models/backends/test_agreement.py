@@ -264,7 +264,7 @@ def test_a_bundle_without_networks_needs_torch(
     monkeypatch.setattr(openvino, "find_spec", lambda _: None)
     said = r"nuclei has no networks for OpenVINO, .*; pip install 'napari-twostage\[torch\]'"
     with pytest.raises(ModelError, match=said) as caught:
-        Model(converted_by_torch(nuclei), "openvino")
+        Model(converted_by_torch(nuclei), "openvino", "f32")
     assert "\n" not in str(caught.value)
     Model(nuclei, "openvino", "f32")
 
