@@ -142,6 +142,7 @@ def test_tables_survive_packing_and_nothing_else_is_taken_for_one() -> None:
 @pytest.mark.parametrize(
     ("column", "number"),
     [("value", 255), ("pixels", 0), ("refined", 10**6), ("row_sum", 10**9), ("column_sum", 10**9),
+     ("row_squares", 10**9), ("column_squares", 10**9), ("products", 10**9),
      ("top", 39), ("first", 50), ("left", 50), ("bottom", 41), ("right", 51)],
 )  # fmt: skip
 def test_a_table_with_impossible_places_is_refused(column: str, number: int) -> None:
