@@ -17,10 +17,11 @@ import numpy as np
 from tests.benchmarks import common
 from tests.benchmarks.measuring import bytes_of
 
-from napari_twostage import Model, Segmentation, export, open_slide, segment
+from napari_twostage import Segmentation, export, open_slide, segment
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.density import map_density
 from napari_twostage.models.bundle import read_bundle
+from napari_twostage.models.model import Model
 from napari_twostage.training.evaluation.table import Table
 from napari_twostage.utils.timing import Seconds, time_in_turn
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Writer = Callable[..., None]
     """Takes the result, the file, where to report progress, and options of the format."""
 
-__all__ = ["check_targets", "export"]
+__all__ = ["check_targets", "export", "left_out_of"]
 
 _WRITERS = {
     ".geojson": "geojson.write_geojson",
@@ -130,6 +130,22 @@ def export(
     with replacing(path) as place:
         write(seg, place, progress or _ignore)
     return path
+
+
+def left_out_of(seg: Result, path: Location, measure: str | None = None) -> str:
+    """What an exported file lacks since the slide cannot be read, in one line; empty if nothing.
+
+    Parameters
+    ----------
+    seg, path, measure
+        As for `export`.
+    """
+    if measure == "shape" or not path.name.lower().endswith(_MEASURED):
+        return ""
+    from napari_twostage.measure.pixel_means import unread_slide
+
+    reason = unread_slide(seg)
+    return f"stains and channels of objects are left out: {reason}" if reason else ""
 
 
 def _check_arguments(seg: object, progress: object) -> None:

@@ -24,16 +24,24 @@ if TYPE_CHECKING:
     from napari_twostage.measure.runs import Runs
     from napari_twostage.result.result import Result
     from napari_twostage.slides.base import Slide
-    from napari_twostage.slides.view import View
 
     Values = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
 UNCERTAINTY = Column("uncertainty_mean", ".4f", "Uncertainty: Mean")
-_AMERICAN = {"haematoxylin": "Hematoxylin", "eosin": "Eosin"}
+_IN_QUPATH = {"haematoxylin": "Hematoxylin", "eosin": "Eosin"}
 """Names of stains as QuPath spells them."""
 _COLOURS = ("red", "green", "blue")
+
+
+def unread_slide(result: Result) -> str:
+    """Reason why the slide of a result cannot be read; empty if it can."""
+    try:
+        result.view(result.grid)
+    except (SlideError, SegmentationError) as error:
+        return str(error)
+    return ""
 
 
 class PixelMeans:
@@ -47,23 +55,21 @@ class PixelMeans:
 
     def __init__(self, result: Result) -> None:
         self._result = result
-        self.missing = ""
+        self.missing = unread_slide(result)
         """Reason why the slide is not measured; empty if it is."""
-        self._view: View | None = None
+        self._view = None if self.missing else result.view(result.grid)
         self._densities: NDArray[np.int64] | None = None
         channels: list[Column] = []
         stains: list[Column] = []
-        try:
-            self._view = result.view(result.grid)
+        if self._view is not None:
             channels = _channel_columns(self._view.slide)
-            if len(channels) == len(_COLOURS) and (white := white_of(self._view.slide)) is not None:
+        if self._view is not None and len(channels) == len(_COLOURS):
+            white = white_of(self._view.slide)
+            if white is not None:
                 self._densities = density_tables(white)
                 stains = [
-                    Column(f"{stain}_od_mean", ".4f", f"{_AMERICAN[stain]}: OD mean")
-                    for stain in STAINS
+                    Column(f"{one}_od_mean", ".4f", f"{_IN_QUPATH[one]}: OD mean") for one in STAINS
                 ]
-        except (SlideError, SegmentationError) as error:
-            self._view, self.missing = None, str(error)
         self.columns = (UNCERTAINTY, *stains, *channels)
         """Columns in the order of the sums."""
         self._in_units = [column in stains for column in self.columns]
