@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_twostage.errors import ReadError, SegmentationError, SlideError
+from napari_twostage.errors import ReadError, TwoStageError
 from napari_twostage.measure.object_columns import Column
 from napari_twostage.measure.stains import STAINS, UNIT, density_tables, white_of
 from napari_twostage.slides.view import on_white, to_8_bit
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_twostage.measure.runs import Runs
     from napari_twostage.result.result import Result
     from napari_twostage.slides.base import Slide
+    from napari_twostage.slides.view import View
 
     Values = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def unread_slide(result: Result) -> str:
     """Reason why the slide of a result cannot be read; empty if it can."""
     try:
         result.view(result.grid)
-    except (SlideError, SegmentationError) as error:
+    except TwoStageError as error:
         return str(error)
     return ""
 
@@ -55,21 +56,24 @@ class PixelMeans:
 
     def __init__(self, result: Result) -> None:
         self._result = result
-        self.missing = unread_slide(result)
+        self.missing = ""
         """Reason why the slide is not measured; empty if it is."""
-        self._view = None if self.missing else result.view(result.grid)
+        self._view: View | None = None
         self._densities: NDArray[np.int64] | None = None
         channels: list[Column] = []
         stains: list[Column] = []
-        if self._view is not None:
-            channels = _channel_columns(self._view.slide)
-        if self._view is not None and len(channels) == len(_COLOURS):
-            white = white_of(self._view.slide)
-            if white is not None:
-                self._densities = density_tables(white)
-                stains = [
-                    Column(f"{one}_od_mean", ".4f", f"{_IN_QUPATH[one]}: OD mean") for one in STAINS
-                ]
+        try:
+            view = result.view(result.grid)
+            channels = _channel_columns(view.slide)
+            white = white_of(view.slide) if len(channels) == len(_COLOURS) else None
+            self._view = view
+        except TwoStageError as error:
+            self.missing, channels, white = str(error), [], None
+        if white is not None:
+            self._densities = density_tables(white)
+            stains = [
+                Column(f"{one}_od_mean", ".4f", f"{_IN_QUPATH[one]}: OD mean") for one in STAINS
+            ]
         self.columns = (UNCERTAINTY, *stains, *channels)
         """Columns in the order of the sums."""
         self._in_units = [column in stains for column in self.columns]

@@ -256,12 +256,9 @@ def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[objec
     written = export(seg, path, progress=lambda done: job.report(Progress("export", done, 1)))
     yield Exported(written)
     missing = describe_missing(completeness(seg))
-    if lacking := left_out_of(seg, written):
-        yield Notice(f"wrote {written}; {lacking}", "warning")
-    elif missing:
-        yield Notice(f"wrote {written}; it is not all of the slide ({missing})", "warning")
-    else:
-        yield Notice(f"wrote {written}")
+    lacks = [left_out_of(seg, written), missing and f"it is not all of the slide ({missing})"]
+    said = "; ".join([f"wrote {written}", *filter(None, lacks)])
+    yield Notice(said, "warning" if any(lacks) else "info")
 
 
 def _made_with(seg: Segmentation, options: RunOptions) -> bool:
