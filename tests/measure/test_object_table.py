@@ -16,7 +16,10 @@ import napari_twostage as ts
 from napari_twostage.errors import ReadError
 from napari_twostage.export import export
 from napari_twostage.measure import blocks as blocks_module
+from napari_twostage.measure.merge import _added_up
 from napari_twostage.measure.object_table import ObjectTables
+from napari_twostage.measure.regions import Regions, concatenated
+from napari_twostage.measure.shapes import ellipse_axes_um
 from napari_twostage.measure.stains import STAINS, UNIT, density_tables
 from napari_twostage.slides import open_slide
 
@@ -188,3 +191,25 @@ def test_unknown_options_are_refused_in_one_line(tmp_path, option, asked):
     with pytest.raises(ts.TwoStageError, match="found") as error:
         export(seg_of(ellipses()), tmp_path / "objects.csv", **{option: asked})
     assert "\n" not in str(error.value)
+
+
+def rectangle(top, left, height, width):
+    """A region far larger than any block, in one table."""
+    rows, columns = height * (height - 1) // 2, width * (width - 1) // 2
+    squares = [side * (side - 1) * (2 * side - 1) // 6 for side in (height, width)]
+    whole = (
+        1, height * width, 0, width * (rows + top * height), height * (columns + left * width),
+        top, left, left, top + height, left + width,
+    )  # fmt: skip
+    exact = [width * squares[0], height * squares[1], rows * columns]  # beyond 64 bits
+    numbers = [np.array([number], np.int64) for number in whole]
+    return Regions(*numbers, *(np.array([number], float) for number in exact))
+
+
+def test_moments_hold_on_the_largest_slides():
+    """A rectangle of sides a and b has the axes 2 a / √3 and 2 b / √3."""
+    halves = [rectangle(0, 10, 120_000, 200_000), rectangle(120_000, 10, 80_000, 200_000)]
+    joined, _ = _added_up(concatenated(halves), np.zeros(2, np.int64))
+    major, minor = ellipse_axes_um(joined, (0.25, 0.5))
+    assert major[0] == pytest.approx(2 * 200_000 * 0.5 / np.sqrt(3), rel=1e-9)
+    assert minor[0] == pytest.approx(2 * 200_000 * 0.25 / np.sqrt(3), rel=1e-9)
