@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.card import Stage
 
-SIZE, QUICK_SIZE = (49_152, 49_152), (3072, 3072)
+SIZE, QUICK_SIZE = (38_912, 38_912), (3072, 3072)
 """Width and height in pixels; the tissue repeats every 2,048 × 3,072."""
 MOST_SECONDS, MOST_BYTES = 60.0, 2**30
 """Bar for any file of a million objects, on two cores."""
