@@ -48,10 +48,10 @@ UM = {"scale": (0.5, 0.5), "units": ("um", "um")}
 BUTTONS = (
     "run_coarse", "refine_uncertain", "refine_visible", "refine_region", "refine_next",
     "next_place", "pause", "cancel", "edit_here", "commit_edit", "discard_edit", "undo_edit",
-    "measure", "export", "copy_python", "show_record",
+    "measure", "density", "export", "copy_python", "show_record",
 )  # fmt: skip
 REFINE = {"refine_uncertain", "refine_visible", "refine_next"}
-RESULT = {"measure", "export", "copy_python", "show_record"}
+RESULT = {"measure", "density", "export", "copy_python", "show_record"}
 
 
 def can(window: Window) -> set[str]:
@@ -61,7 +61,7 @@ def can(window: Window) -> set[str]:
 def workers() -> list[str]:
     """Names of our threads that are alive."""
     ours = ("coarse", "refine", "look for results", "catch up", "edit", "commit", "undo", "measure",
-            "export")  # fmt: skip
+            "density", "export")  # fmt: skip
     return [thread.name for thread in threading.enumerate() if thread.name in ours]
 
 

@@ -26,7 +26,7 @@ from napari_twostage.errors import (
     SlideError,
     TwoStageError,
 )
-from napari_twostage.export import check_targets, export
+from napari_twostage.export import check_targets, export, left_out_of
 from napari_twostage.io.paths import is_folder
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.summary import summarise, summary_lines
@@ -191,8 +191,12 @@ def write(options: Namespace) -> VerbOutput:
                     progress=show,
                     crop=options.crop,
                     least_object_um2=options.least_area,
+                    measure=options.measure,
+                    cell_um=options.cell,
                 )
                 written.append(str(path))
+            if lacking := left_out_of(seg, path, options.measure):
+                sys.stderr.write(f"napari-twostage: {path.name}: {lacking}\n")
     there = completeness(seg)
     if not there.complete:
         sys.stderr.write(f"napari-twostage: {seg.path} is unfinished: {there.describe()}\n")

@@ -147,13 +147,22 @@ def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
         type=place,
         nargs="+",
         metavar="FILE",
-        help="*.geojson[.gz], *.parquet, *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
+        help="*.geojson[.gz], *.parquet, *.h5ad, *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, "
+        "*density.tif, *density.png, *.png",
     )
     verb.add_argument(
         "--no-crop",
         dest="crop",
         action="store_false",
         help="GeoJSON from the slide's corner, where QuPath would crop to the scanned area",
+    )
+    verb.add_argument(
+        "--measure",
+        choices=("shape", "all"),
+        help="of objects; shape reads no pixel of the slide (default: all)",
+    )
+    verb.add_argument(
+        "--cell", type=float, metavar="UM", help="side of a density map's cells (default: 64)"
     )
     _moved_slide(verb)
     _least_area(verb)

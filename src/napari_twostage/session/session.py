@@ -309,6 +309,11 @@ class Session(SessionState):
         seg = self._result
         self._jobs.add_task("measure", lambda job: tasks.measure(seg, job))
 
+    def map_density(self) -> None:
+        """Map how many objects there are per square millimetre; `density_changed` brings it."""
+        seg = self._result
+        self._jobs.add_task("density", lambda job: tasks.density(seg, job))
+
     def export(self, path: str | Location) -> None:
         """Write the result in the format that the name asks for; see `export.export`."""
         seg = self._result

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.engine.checks import same_tissue
-from napari_twostage.export import export
+from napari_twostage.export import export, left_out_of
 from napari_twostage.io.paths import is_vacant
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import completeness
+from napari_twostage.measure.density import map_density
 from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.method.steps import ChipFailed, TilesSelected
 from napari_twostage.session.advice import describe_missing
@@ -254,15 +255,19 @@ def measure(seg: Segmentation, job: Job) -> Iterator[object]:
     yield Measured(areas(seg, progress=report))
 
 
+def density(seg: Segmentation, job: Job) -> Iterator[object]:
+    """Map the density of objects."""
+    yield map_density(seg, progress=lambda done: job.report(Progress("density", done, 1)))
+
+
 def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:
     """Export a result to a file."""
     written = export(seg, path, progress=lambda done: job.report(Progress("export", done, 1)))
     yield Exported(written)
     missing = describe_missing(completeness(seg))
-    if missing:
-        yield Notice(f"wrote {written}; it is not all of the slide ({missing})", "warning")
-    else:
-        yield Notice(f"wrote {written}")
+    lacks = [left_out_of(seg, written), missing and f"it is not all of the slide ({missing})"]
+    said = "; ".join([f"wrote {written}", *filter(None, lacks)])
+    yield Notice(said, "warning" if any(lacks) else "info")
 
 
 def _made_with(seg: Segmentation, options: RunOptions) -> bool:
