@@ -112,6 +112,10 @@ class Elsewhere:
     def check(self, result: ts.Segmentation) -> None:
         """Accept any slide."""
 
+    def precision(self, _result: ts.Segmentation, _model: object) -> str:
+        """Precision of the workers that are elsewhere."""
+        return "f32"
+
     def run_stages(
         self, result: ts.Segmentation, _model: object, windows: list[ts.Box], _wanted: object
     ) -> Iterator[Step]:

@@ -77,10 +77,10 @@ def test_what_was_written_before_an_error_counts(
 ) -> None:
     steps, write = refined(seg)[:5], type(seg.writer).write_tile
 
-    def write_or_fail(writer: object, tile: tuple[int, int], labels: np.ndarray) -> None:
+    def write_or_fail(writer: object, tile: tuple[int, int], *pixels: np.ndarray) -> None:
         if tile == steps[2].chip.tiles[0]:
             raise OSError("the disk is full")
-        write(writer, tile, labels)
+        write(writer, tile, *pixels)
 
     monkeypatch.setattr(type(seg.writer), "write_tile", write_or_fail)
     with seg._files.store.lock:
