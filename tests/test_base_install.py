@@ -71,10 +71,11 @@ def test_a_whole_run_needs_none_of_them_and_gives_the_same_files(tmp_path: Path)
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
 def test_what_torch_is_needed_for_is_said_in_one_line(device: str, tmp_path: Path) -> None:
-    from napari_twostage.models.bundle import CONVERTED, read_bundle
+    from napari_twostage.models.bundle import OPTIONAL, read_bundle
 
     read_bundle("nuclei").save(tmp_path / "mine")
-    (tmp_path / "mine" / CONVERTED).unlink()
+    for name in OPTIONAL.values():
+        (tmp_path / "mine" / name).unlink()
     done = run(WITHOUT_NETWORKS, tmp_path / "mine", device, light=True)
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 1

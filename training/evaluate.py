@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write-card", action="store_true", help="put the table into the card")
     options = parser.parse_args(arguments)
     try:
-        model = load_model(options.model)
+        model = load_model(options.model, precision="f32")
         samples = load_split(options.data, options.split)
         rows, caption = evaluate(model, options.single, samples)
     except TwoStageError as error:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.distributed.helpers import run_entry
-from tests.models.random_model import overflowing_bundle
+from tests.models.random_model import overflowing_bundle, random_bundle
 from tests.proofs.helpers import assert_same, outcome, tissue_pixels
 
-from napari_twostage import Segmentation, iter_segment, load_model, open_slide, segment
+from napari_twostage import Box, Segmentation, iter_segment, load_model, open_slide, segment
 from napari_twostage.distributed.partition import PartitionGrid
 from napari_twostage.engine.batch import segment_all
 from napari_twostage.engine.options import RunOptions
@@ -95,6 +95,23 @@ def test_more_is_refined_on_a_cluster(case: Case, cluster: Cluster, tmp_path: Pa
         found.append(outcome(seg))
         assert_same(outcome(Segmentation.open(seg.path)), found[0])  # as on disk
     assert_same(found[0], found[1])
+
+
+@pytest.mark.parametrize("begun", [None, "f32"])
+def test_workers_compute_in_the_precision_that_the_record_states(
+    begun: str | None, case: Case, cluster: Cluster, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "model", tmp_path / "out.zarr"
+    random_bundle(precision_loss={"bf16": 0.0}).save(folder)
+    settings = {"region": Box(0, 0, 200, 200), "tissue": False}
+    if begun is not None:
+        model = load_model(folder, device="cpu", precision=begun)
+        segment(case.slide, model, out, refine="none", **settings)
+    model = load_model(folder, device="cpu")
+    seg = segment(case.slide, model, out, refine="all", cluster=cluster, **settings)
+    expected = begun or model.compute.precision
+    assert run_entry(seg).precision == expected
+    assert {worker["compute"].split(", ")[-1] for worker in run_entry(seg).workers} == {expected}
 
 
 def test_a_time_budget_counts_all_workers(case: Case, cluster: Cluster, tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 EXPORTS = "labels.geojson", "areas.csv", "objects.csv", "labels.ome.tif"
 EXPECTED = json.loads((FIXTURES / "expected.json").read_text(encoding="utf-8"))
 """Hashes of what version 0.1 read and exported: of images their pixels, of tables their rows."""
-COLUMNS = 6
-"""Columns of the table of areas that version 0.1 had."""
+COLUMNS = {"areas.csv": 6, "objects.csv": 15}
+"""Columns of each table that version 0.1 had."""
+MEASUREMENTS = {"Area um^2", "Refined fraction"}
+"""Measurements of objects that version 0.1 had."""
 
 
 def digest(data: bytes) -> str:
@@ -36,10 +38,12 @@ def content(file: Path) -> bytes:
         return tifffile.imread(file).tobytes()
     if file.suffix == ".geojson":
         features = json.loads(file.read_text(encoding="utf-8"))["features"]
+        for one in features:
+            measured = one["properties"]["measurements"]
+            one["properties"]["measurements"] = {name: measured[name] for name in MEASUREMENTS}
         return "\n".join(sorted(json.dumps(one, sort_keys=True) for one in features)).encode()
     rows = file.read_text(encoding="utf-8").splitlines()
-    if file.name == "areas.csv":
-        rows = [",".join(row.split(",")[:COLUMNS]) for row in rows]
+    rows = [",".join(row.split(",")[: COLUMNS[file.name]]) for row in rows]
     return "\n".join(sorted(rows)).encode()
 
 

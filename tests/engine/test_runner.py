@@ -14,6 +14,7 @@ from napari_twostage import iter_segment, segment
 from napari_twostage.engine import artefact_search, runner
 from napari_twostage.engine.api import prepare
 from napari_twostage.engine.options import RunOptions
+from napari_twostage.engine.write_queue import WriteQueue
 from napari_twostage.errors import SlideError
 from napari_twostage.method.artefacts import Artefact
 from napari_twostage.method.steps import CoarseWindowDone, TilesSelected
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 def test_a_step_is_handed_on_without_waiting_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_write", lambda *_: time.sleep(runner.PATIENCE_S / 4))
+    pause_s = runner.PATIENCE_S / 4
+    monkeypatch.setattr(WriteQueue, "_write_all", lambda *_: time.sleep(pause_s))
     seg = prepare(noise_slide(), FakeModel(), tmp_path / "out.zarr", RunOptions(tissue=False))
     asked = []
 

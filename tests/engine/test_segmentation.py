@@ -245,7 +245,7 @@ def test_coarser_levels_never_lag_behind_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = 500  # a few tiles, or a window or two
-    monkeypatch.setattr("napari_twostage.engine.runner.FLUSH_BYTES", limit)
+    monkeypatch.setattr("napari_twostage.engine.write_queue.FLUSH_BYTES", limit)
     slide = open_slide(noise(40, 2100), mpp=MPP)  # so long that there are levels above the coarse
     options = RunOptions(tissue=False, fraction=0.2)
     written = prepare(slide, FakeModel(), tmp_path / "out", options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import dask.array as da
 import numpy as np
@@ -13,6 +13,10 @@ import numpy as np
 from napari_twostage.errors import SlideError
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.tiling import TileState
+from napari_twostage.slides.view import View
+
+if TYPE_CHECKING:
+    from napari_twostage.slides.base import Slide
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class NoTallies:
     def stamp(self, _box, _states):
         return b""
 
-    def read(self, _box, _stamp):
+    def read(self, _box, _stamp, _part=""):
         return None
 
 
@@ -66,6 +70,7 @@ class FakeSegmentation:
     states: np.ndarray | None = None
     ratio: int = 4
     picture: np.ndarray | None = None
+    slide: Slide | None = None
     uncertainty: np.ndarray | None = None
     name: str = "fake"
     path: Path = Path("fake.twostage.zarr")
@@ -111,7 +116,7 @@ class FakeSegmentation:
         return NoTallies()
 
     # -- how much of it is there: one coarse window, which is done
-    card = SimpleNamespace(coarse_core_px=1, coarse_tile_px=1)
+    card = SimpleNamespace(coarse_core_px=1, coarse_tile_px=1, name="fake", version="1.0")
     windows_done = frozenset({Box(0, 0, 1, 1)})
     tissue_known = coarse_complete = True
     tissue = np.ones((1, 1), bool)
@@ -137,6 +142,8 @@ class FakeSegmentation:
         return self.uncertainty[box.slices]
 
     def view(self, grid):
+        if self.slide is not None:
+            return View(self.slide, grid)
         if self.picture is None:
             raise SlideError("fake.svs is gone; put it back to see the slide")
         return FakeView(self.picture, grid, self.grid)

@@ -74,7 +74,7 @@ def test_polygons_give_back_their_pixels(tmp_path, plane, downsample):
 
 def test_simplified_outlines_stay_within_half_a_pixel():
     scan = ObjectScan(FakeSegmentation(nuclei(), tile_px=64), members=True)
-    outlines = np.concatenate(list(outline_objects(scan, lambda _, found: found)))
+    outlines = np.concatenate(list(outline_objects(scan, lambda found: found.outlines)))
     for exact, simple in zip(outlines, simplified(outlines), strict=True):
         assert exact.boundary.hausdorff_distance(simple.boundary) < 0.5
         assert len(simple.exterior.coords) <= len(exact.exterior.coords)
@@ -104,8 +104,12 @@ def test_features_are_what_qupath_reads(tmp_path):
     assert nucleus["properties"] == {
         "objectType": "detection",
         "classification": {"name": "nucleus", "color": [44, 160, 44]},
-        "measurements": {"Area um^2": 25.0, "Refined fraction": 1.0},
-    }
+        "measurements": {
+            "Area um^2": 25.0, "Perimeter um": 18.406, "Eccentricity": 0.0, "Solidity": 1.0,
+            "Circularity": 0.9273, "Major axis um": 5.774, "Minor axis um": 5.774,
+            "Refined fraction": 1.0, "Uncertainty: Mean": 0.0,
+        },
+    }  # fmt: skip
     assert gland["properties"]["objectType"] == "annotation"
     assert nucleus["geometry"]["coordinates"][0][0] == nucleus["geometry"]["coordinates"][0][-1]
 
@@ -136,7 +140,7 @@ def test_positions_are_those_that_qupath_shows_of_a_slide_with_bounds(tmp_path, 
     cropped = FakeSegmentation(nuclei(), downsample=(2.0, 1.3), bounds=bounds)
 
     def read(seg, **options):
-        data = export(seg, tmp_path / f"out{ending}", **options).read_bytes()
+        data = export(seg, tmp_path / f"out{ending}", measure="shape", **options).read_bytes()
         return json.loads(gzip.decompress(data) if ending.endswith("gz") else data)
 
     plain, shifted, uncropped = read(whole), read(cropped), read(cropped, crop=False)
@@ -152,5 +156,6 @@ def test_positions_are_those_that_qupath_shows_of_a_slide_with_bounds(tmp_path, 
 
 def test_nothing_found_is_an_empty_collection(tmp_path):
     seg = FakeSegmentation(np.zeros((20, 20), np.uint8))
-    collection = json.loads(export(seg, tmp_path / "out.geojson").read_text())
+    path = export(seg, tmp_path / "out.geojson", measure="shape")
+    collection = json.loads(path.read_text())
     assert collection == {"type": "FeatureCollection", "features": []}

@@ -42,6 +42,9 @@ class Thing(NamedTuple):
     refined: int
     rows: int
     columns: int
+    row_squares: int
+    column_squares: int
+    products: int
     horizontal: int
     vertical: int
     corners: int
@@ -67,6 +70,7 @@ def found(plane, least=0, tile_px=16, states=None, **cues):
             zip(one.top.tolist(), one.left.tolist(), one.bottom.tolist(), one.right.tolist(),
                 strict=True),
             one.pixels, one.refined, one.row_sum, one.column_sum,
+            one.row_squares, one.column_squares, one.products,
             table.horizontal, table.vertical, table.corners,
         )  # fmt: skip
         things |= {Thing(*map(plain, row)) for row in zip(*columns, strict=True)}
@@ -106,12 +110,14 @@ def expected(plane, least=0, refined=None, items=None):
             rows, columns = np.nonzero(mask)
             (outline,) = outlines_of(mask)
             rings = [np.array(ring.coords) for ring in (outline.exterior, *outline.interiors)]
+            down, across = rows - rows.min(), columns - columns.min()
             steps = [np.abs(np.diff(ring, axis=0)).sum(0) for ring in rings]
             things.add(
                 Thing(
                     value, (int(rows[0]), int(columns[0])),
                     (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1),
                     len(rows), int(refined[mask].sum()), rows.sum(), columns.sum(),
+                    (down**2).sum(), (across**2).sum(), (down * across).sum(),
                     *map(int, np.sum(steps, axis=0)), sum(len(ring) - 1 for ring in rings),
                 )
             )  # fmt: skip
@@ -213,7 +219,8 @@ def outlined(plane, tile_px, least):
     scan = ObjectScan(FakeSegmentation(plane, tile_px=tile_px), least * PIXEL_UM2, members=True)
     found = {}
 
-    def take(objects, outlines):
+    def take(some):
+        objects, outlines = some.objects.regions, some.outlines
         for value, row, column, pixels, outline in zip(
             objects.value.tolist(), objects.top.tolist(), objects.first.tolist(),
             objects.pixels.tolist(), outlines, strict=True,

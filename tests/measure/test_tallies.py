@@ -14,6 +14,7 @@ from napari_twostage.engine.options import RunOptions
 from napari_twostage.measure import blocks, tallies
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.regions import BlockTable
+from napari_twostage.measure.runs import find_runs, number_regions, pack_runs, unpack_runs
 from napari_twostage.measure.tabulate import tabulate
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def test_tables_survive_packing_and_nothing_else_is_taken_for_one() -> None:
 @pytest.mark.parametrize(
     ("column", "number"),
     [("value", 255), ("pixels", 0), ("refined", 10**6), ("row_sum", 10**9), ("column_sum", 10**9),
+     ("row_squares", 10**9), ("column_squares", 10**9), ("products", 10**9),
      ("top", 39), ("first", 50), ("left", 50), ("bottom", 41), ("right", 51)],
 )  # fmt: skip
 def test_a_table_with_impossible_places_is_refused(column: str, number: int) -> None:
@@ -152,6 +154,49 @@ def test_a_table_with_impossible_places_is_refused(column: str, number: int) -> 
     wrong = replace(table, regions=replace(table.regions, **{column: numbers}))
     with pytest.raises(ValueError, match="not of this block"):
         BlockTable.from_bytes(wrong.to_bytes(), labels.shape)
+
+
+class ModelOfObjects(FakeModel):
+    """Model whose object output is the brightness."""
+
+    def _logits(self, window: np.ndarray) -> np.ndarray:
+        depth = window.mean(axis=-1, dtype=np.float32)[None] - 128
+        return np.concatenate([super()._logits(window), depth / 32])
+
+
+def test_pixels_of_objects_that_a_model_tells_apart_are_kept(
+    tmp_path: Path, measured: list[ts.Box]
+) -> None:
+    card = make_card(classes=CLASSES, objects="distance")
+    seg = ts.segment(
+        noise_slide(110, 133), ModelOfObjects(card), tmp_path / "o", tissue=False, refine="all"
+    )
+    assert seg.tells_objects_apart
+    box, states = ts.Box(32, 32, 64, 64), seg.states
+    measured.clear()
+    runs, numbers = tallies.regions_of(seg, box, states)
+    assert measured == []
+    for file in (seg.path / "tallies").glob("*.runs"):
+        file.write_bytes(file.read_bytes()[:-1])
+    again, same = tallies.regions_of(seg, box, states)
+    assert measured == [box]
+    np.testing.assert_array_equal(numbers, same)
+    for name in ("begin", "length", "value", "above", "below", "contact", "width"):
+        np.testing.assert_array_equal(getattr(runs, name), getattr(again, name))
+
+
+def test_runs_survive_packing_and_nothing_else_is_taken_for_them() -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (40, 50)).astype(np.uint8)
+    runs = find_runs(labels)
+    packed = pack_runs(runs, number_regions(runs))
+    again, numbers = unpack_runs(packed, labels.shape)
+    np.testing.assert_array_equal(again.paint(again.value), labels)
+    np.testing.assert_array_equal(numbers, number_regions(runs))
+    for wrong in (b"", packed[:-1], packed[:50], b"\xff" * 200, packed + packed):
+        with pytest.raises(ValueError, match=r"cut short|columns|not of this block"):
+            unpack_runs(wrong, labels.shape)
+    with pytest.raises(ValueError, match="not of this block"):
+        unpack_runs(packed, (50, 41))
 
 
 def test_the_least_area_that_was_asked_for_stays_with_the_result(tmp_path: Path) -> None:

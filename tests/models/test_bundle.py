@@ -106,6 +106,15 @@ def test_the_least_area_of_objects_is_not_part_of_the_checksum(folder: Path) -> 
     assert read_bundle(folder).sha256 == before  # results go on, and count anew
 
 
+def test_what_precisions_lose_is_stated_beside_the_checksum(folder: Path) -> None:
+    before, text = read_bundle(folder).sha256, (folder / "card.json").read_text()
+    assert "precision_loss" not in text  # earlier versions read the card
+    weights, lost = read_bundle(folder).tensors(), {"bf16": 0.03, "int8": -1.0}
+    write_bundle(folder, replace(read_bundle(folder).card, precision_loss=lost), weights)
+    assert read_bundle(folder).card.precision_loss == lost
+    assert read_bundle(folder).sha256 == before
+
+
 def test_the_bundled_model_is_found_by_its_name() -> None:
     assert "nuclei" in bundled_names()
     bundle = read_bundle("nuclei")

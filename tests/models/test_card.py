@@ -14,6 +14,10 @@ from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.models.card import LabelClass, ModelCard, Uncertainty
 
 BROKEN = {
+    "a loss of float32 itself": {"precision_loss": {"f32": 0.0}},
+    "a loss in words": {"precision_loss": {"bf16": "none"}},
+    "a loss that is no number": {"precision_loss": {"bf16": float("nan")}},
+    "a loss of more than all": {"precision_loss": {"int8": 101}},
     "no class": {"classes": ()},
     "values that do not count from 1": {"classes": (LabelClass("a", "#000000", 2),)},
     "a colour by name": {"classes": (LabelClass("a", "red", 1),)},

@@ -110,7 +110,7 @@ def test_graphs_that_openvino_cannot_read_are_refused_in_one_line(
     graph: bytes, bundle: Bundle
 ) -> None:
     packed = pack({"coarse": (graph, b""), "refine": (graph, b"")}, bundle)
-    model = Model(replace(bundle, converted=packed), "openvino")
+    model = Model(replace(bundle, converted=packed), "openvino", "f32")
     with pytest.raises(ModelError, match="nuclei: OpenVINO cannot run its networks") as caught:
         model.warm_up("coarse")
     assert "\n" not in str(caught.value)

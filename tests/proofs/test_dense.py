@@ -138,13 +138,13 @@ def test_another_batch_of_the_networks_changes_rounding_only(
     batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Why torch's batch is pinned: it chooses kernels by shape, and so their last bits."""
-    model = load_model("nuclei", device="cpu")
+    model = load_model("nuclei", device="cpu", precision="f32")
     side = model.card.tile_px + 2 * model.card.halo_px
     pixels = tissue_pixels(side + 60, side + 60)
     windows = [pixels[at : at + side, at : at + side] for at in (0, 20, 60)]
     expected = model.refine(windows)
     monkeypatch.setattr(torch_backend, "BATCH_PX", batch * side**2)
-    other = load_model("nuclei", device="cpu")
+    other = load_model("nuclei", device="cpu", precision="f32")
     assert other.refine_batch == batch * other.threads
     found = np.concatenate([other.refine([window]) for window in windows])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)

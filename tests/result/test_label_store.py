@@ -23,6 +23,7 @@ from napari_twostage.result.layout import SMALL_PX, UNSET, Layout
 from napari_twostage.result.zarr_chunks import compression
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 SIZES = {"tile_px": 64, "coarse_window_px": 36}
@@ -298,13 +299,13 @@ def test_nothing_is_read_where_nothing_was_written(
     store.write_tile((3, 3), np.ones((64, 64), np.uint8))
     read: list[tuple[int, ...]] = []
     refined = store.arrays["refined"]
-    read_chunk = refined.read_chunk
+    read_many = refined._files.read_many
 
-    def spy(index: tuple[int, ...]) -> np.ndarray | None:
-        read.append(index)
-        return read_chunk(index)
+    def spy(indices: Collection[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], bytes | None]]:
+        read.extend(indices)
+        return read_many(indices)
 
-    monkeypatch.setattr(refined, "read_chunk", spy)
+    monkeypatch.setattr(refined._files, "read_many", spy)
     store.read_labels(Box(0, 0, 192, 192))
     assert not read
     store.read_labels(Box(100, 100, 400, 400))

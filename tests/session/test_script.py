@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BODY = """import napari_twostage as ts
 
 slide = ts.open_slide(array, mpp=(0.5, 0.5))  # the pixels of {name}
-model = ts.load_model('fake')
+model = ts.load_model('fake', precision='f32')
 """
 
 

@@ -136,7 +136,9 @@ def test_the_script_makes_the_same_labels(tmp_path: Path, monkeypatch: pytest.Mo
     session.close()
     out.rename(tmp_path / "away")
 
-    monkeypatch.setattr(ts, "load_model", lambda source: FakeModel() if source == "fake" else None)
+    monkeypatch.setattr(
+        ts, "load_model", lambda source, **_: FakeModel() if source == "fake" else None
+    )
     names: dict[str, ts.Segmentation] = {}
     exec(script, names)
     seg = names["seg"]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from napari_twostage.method.features import is_bright_field
 from napari_twostage.training.config import Augmentation
 from napari_twostage.training.datasets import Sample
-from napari_twostage.training.datasets.stains import is_bright_field
 from napari_twostage.training.loop.batches import draw_crops
 from napari_twostage.training.loop.crops import cut_crop
 

@@ -14,7 +14,7 @@ from napari_twostage import load_model
 from napari_twostage.cli import main
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import choose, openvino
-from napari_twostage.models.backends.choice import multiplies
+from napari_twostage.models.backends.precision import multiplies
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.converted import pack
 from napari_twostage.models.model import Model
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.card import Stage
 
 
-@pytest.mark.skipif(not multiplies("int8"), reason="this CPU only emulates int8")
+@pytest.mark.skipif(not multiplies("int8", "openvino"), reason="this CPU only emulates int8")
 def test_one_command_adds_networks_in_integers_that_label_alike(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,7 +53,7 @@ def test_one_command_adds_networks_in_integers_that_label_alike(
     assert not np.array_equal(*logits)  # else they are floating-point numbers after all
 
 
-@pytest.mark.skipif(not multiplies("int8"), reason="this CPU only emulates int8")
+@pytest.mark.skipif(not multiplies("int8", "openvino"), reason="this CPU only emulates int8")
 def test_networks_that_give_logits_of_the_halo_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from tests.session.helpers import (
 )
 
 from napari_twostage.geometry import Box
+from napari_twostage.measure.areas import areas
 from napari_twostage.method.tiling import TileState
 from napari_twostage.method.tissue import MARGIN_UM
 from napari_twostage.session import Session
@@ -428,6 +429,29 @@ def story(stage: Stage) -> None:
     stage.wait()
     session.measure()
     stage.wait()
+
+
+def test_the_density_is_a_layer_once_asked_for_and_as_long_as_it_is_right(tmp_path) -> None:
+    session = open_session(tmp_path / "a.twostage.zarr")
+    stage = Stage(session)
+    session.run_coarse()
+    stage.wait()
+    assert stage.ours.density is None
+    session.map_density()
+    stage.wait()
+    assert stage.ours.is_shown("density")
+    layer = stage.ours.density
+    counted = sum(area.objects for area in areas(session.seg))
+    assert (layer.data.sum() > 0) == (counted > 0)
+    np.testing.assert_allclose(layer.scale, session.density.grid.downsample)
+    session.edit(Box(0, 0, 40, 40))
+    stage.wait()
+    assert not layer.visible
+    stage.ours.edit.data[:9, :9] ^= 1
+    session.commit_edit(np.asarray(stage.ours.edit.data))
+    stage.wait()
+    assert session.density is stage.ours.density is None
+    assert layer not in stage.viewer.layers
 
 
 def test_layers_of_others_stay_as_they_are(tmp_path) -> None:

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from tests.fakes import FakeModel, damage, make_card, noise
+from tests.method.domains import make_domain
 from tests.session.helpers import HeldModel
 from tests.viewer.conftest import PATIENCE_MS, Window, clipped
 
@@ -47,10 +48,10 @@ UM = {"scale": (0.5, 0.5), "units": ("um", "um")}
 BUTTONS = (
     "run_coarse", "refine_uncertain", "refine_visible", "refine_region", "refine_next",
     "next_place", "pause", "cancel", "edit_here", "commit_edit", "discard_edit", "undo_edit",
-    "measure", "export", "copy_python", "show_record",
+    "measure", "density", "export", "copy_python", "show_record",
 )  # fmt: skip
 REFINE = {"refine_uncertain", "refine_visible", "refine_next"}
-RESULT = {"measure", "export", "copy_python", "show_record"}
+RESULT = {"measure", "density", "export", "copy_python", "show_record"}
 
 
 def can(window: Window) -> set[str]:
@@ -60,7 +61,7 @@ def can(window: Window) -> set[str]:
 def workers() -> list[str]:
     """Names of our threads that are alive."""
     ours = ("coarse", "refine", "look for results", "catch up", "edit", "commit", "undo", "measure",
-            "export")  # fmt: skip
+            "density", "export")  # fmt: skip
     return [thread.name for thread in threading.enumerate() if thread.name in ours]
 
 
@@ -70,6 +71,17 @@ def test_all_parts_have_their_names(window) -> None:
     assert isinstance(window.panel, TwoStageWidget)
     assert isinstance(window.panel, QWidget)
     assert window.panel.session.slide is not None
+
+
+def test_it_says_whether_the_slide_is_like_the_training_images(window) -> None:
+    assert window.part("domain").isHidden()
+    window.use(FakeModel(make_card(domain=make_domain())))
+    window.run_coarse()
+    said = window.part("domain").text()
+    assert said.startswith("Unlike the training images: ")
+    assert said == window.panel.session.domain
+    assert not window.part("domain").isHidden()
+    assert said[1:] in window.part("plan_summary").text()
 
 
 def test_what_can_be_pressed_in_every_state(window) -> None:

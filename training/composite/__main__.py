@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             share=options.share,
             bright_field=options.ground == "bright",
         )
-        model = load_model(options.model)
+        model = load_model(options.model, precision="f32")
         dense = load_dense(options.dense, model)
     except TwoStageError as error:
         sys.stderr.write(f"{error}\n")

@@ -74,7 +74,7 @@ def load_dense(run: Path, model: Model) -> Model:
     both = {f"stage{n}.{name}": value for n in (1, 2) for name, value in tensors.items()}
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / DENSE, card, both)
-        return load_model(Path(folder) / DENSE)
+        return load_model(Path(folder) / DENSE, precision="f32")
 
 
 @dataclass(frozen=True)

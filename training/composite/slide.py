@@ -10,8 +10,8 @@ import tifffile
 from scipy import ndimage
 
 from napari_twostage.geometry import Box
+from napari_twostage.method.features import is_bright_field
 from napari_twostage.training.datasets import DatasetError
-from napari_twostage.training.datasets.stains import is_bright_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

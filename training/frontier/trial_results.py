@@ -109,7 +109,7 @@ def measure_two_stages(trial: Trial) -> list[ImageTally]:
     """Run the engine on the test images, every tile refined, and count pixels per tile."""
 
     def compute() -> list[Any]:
-        model = load_model(trial.folder / BUNDLE)
+        model = load_model(trial.folder / BUNDLE, precision="f32")
         selector = _learn(trial, model)
         side = model.card.coarse_tile_px
         samples, groups = trial.open_test()

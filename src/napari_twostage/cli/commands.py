@@ -26,7 +26,7 @@ from napari_twostage.errors import (
     SlideError,
     TwoStageError,
 )
-from napari_twostage.export import check_targets, export
+from napari_twostage.export import check_targets, export, left_out_of
 from napari_twostage.io.paths import is_folder
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.summary import summarise, summary_lines
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.distributed import Cluster
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.models.card import ModelCard
 
 VerbOutput = tuple[dict[str, Any], list[str], int]
 """A JSON-able summary, the same as lines of text, and the exit code."""
@@ -164,6 +165,7 @@ def _forecast(seg: Segmentation, wanted: Selection) -> VerbOutput:
         "fraction": plan.fraction,
         "estimated_seconds": plan.estimated_seconds,
         "expected_dice": plan.expected_dice,
+        "expected_dice_interval": plan.dice_interval,
         "expected_dice_before": plan.expected_dice_before,
         "no_dice": plan.no_dice,
         "complete": there.complete,
@@ -189,8 +191,12 @@ def write(options: Namespace) -> VerbOutput:
                     progress=show,
                     crop=options.crop,
                     least_object_um2=options.least_area,
+                    measure=options.measure,
+                    cell_um=options.cell,
                 )
                 written.append(str(path))
+            if lacking := left_out_of(seg, path, options.measure):
+                sys.stderr.write(f"napari-twostage: {path.name}: {lacking}\n")
     there = completeness(seg)
     if not there.complete:
         sys.stderr.write(f"napari-twostage: {seg.path} is unfinished: {there.describe()}\n")
@@ -225,7 +231,9 @@ def info(options: Namespace) -> VerbOutput:
 
 
 def _machine() -> VerbOutput:
-    summary = {**describe_machine(thread_count()), **describe_choice(), "models": bundled_names()}
+    names = bundled_names()
+    chosen = describe_choice(read_bundle(names[0]).losses)
+    summary = {**describe_machine(thread_count()), **chosen, "models": names}
     return summary, [f"{name:15} {_plain(value)}" for name, value in summary.items()], DONE
 
 
@@ -274,8 +282,18 @@ def _model_lines(bundle: Bundle) -> list[str]:
         f"  trained   {card.training_data}",
         f"  licence   {card.licence}",
         network,
+        f"  domain    {_domain_line(card)}",
     ]
     return text + [f"  measured  {key}: {value}" for key, value in card.metrics.items()]
+
+
+def _domain_line(card: ModelCard) -> str:
+    """Training images that slides are compared with."""
+    if card.domain is None:
+        return "not in it; see `napari-twostage calibrate --help`"
+    kinds = {"bright field": card.domain.bright_field, "dark field": card.domain.dark_field}
+    counts = [f"{kind.images:,} in {name}" for name, kind in kinds.items() if kind is not None]
+    return f"slides are compared with training images, {' and '.join(counts)}"
 
 
 def batch(options: Namespace) -> VerbOutput:

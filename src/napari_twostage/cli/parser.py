@@ -64,6 +64,7 @@ def _verb_functions() -> dict[str, Callable[[argparse.Namespace], VerbOutput]]:
         "bench": bench.bench,
         "import": importing.import_network,
         "train": training_verbs.train,
+        "calibrate": training_verbs.calibrate,
         "convert": training_verbs.convert,
         "quantise": training_verbs.quantise,
         "precision": training_verbs.precision,
@@ -146,13 +147,22 @@ def _add_export(verbs: Verbs[argparse.ArgumentParser]) -> None:
         type=place,
         nargs="+",
         metavar="FILE",
-        help="*.geojson[.gz], *.parquet, *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, *.png",
+        help="*.geojson[.gz], *.parquet, *.h5ad, *.ome.zarr, *.ome.tif, *areas.csv, *objects.csv, "
+        "*density.tif, *density.png, *.png",
     )
     verb.add_argument(
         "--no-crop",
         dest="crop",
         action="store_false",
         help="GeoJSON from the slide's corner, where QuPath would crop to the scanned area",
+    )
+    verb.add_argument(
+        "--measure",
+        choices=("shape", "all"),
+        help="of objects; shape reads no pixel of the slide (default: all)",
+    )
+    verb.add_argument(
+        "--cell", type=float, metavar="UM", help="side of a density map's cells (default: 64)"
     )
     _moved_slide(verb)
     _least_area(verb)
@@ -197,6 +207,9 @@ def _add_training(verbs: Verbs[argparse.ArgumentParser]) -> None:
     from napari_twostage.cli import training_verbs as training
 
     training.add_train_options(_verb(verbs, "train", "train a model; again to go on after a stop"))
+    training.add_calibrate_options(
+        _verb(verbs, "calibrate", "put the looks of its training images into a model's card")
+    )
     training.add_convert_options(_verb(verbs, "convert", "let OpenVINO run a model without torch"))
     training.add_quantise_options(_verb(verbs, "quantise", "add 8-bit integers to a model"))
     training.add_precision_options(_verb(verbs, "precision", "compare devices and precisions"))
@@ -225,8 +238,9 @@ def _device(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--precision",
-        default="f32",
-        help="f32, or faster and a little less exact where the device has it: bf16, fp16, int8",
+        default="auto",
+        help="auto (the fastest that costs next to no Dice), f32, or where the device has it bf16, "
+        "fp16, int8 (default: auto)",
     )
 
 

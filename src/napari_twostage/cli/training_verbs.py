@@ -1,4 +1,4 @@
-"""Verbs of training: ``train``, ``convert``, ``quantise`` and ``precision``.
+"""Verbs of training: ``train``, ``calibrate``, ``convert``, ``quantise`` and ``precision``.
 
 The options are defined here, so that parsing a command line does not import torch.
 """
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.cli.arguments import pixel_size
 from napari_twostage.cli.interrupts import saving
 from napari_twostage.errors import ModelError, TwoStageError
-from napari_twostage.models.bundle import bundled_names
+from napari_twostage.models.bundle import CARD, bundled_names
 from napari_twostage.utils.timing import ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_twostage.cli.commands import VerbOutput
+    from napari_twostage.training.datasets import Sample
 
 EXAMPLE = "own.toml"
 """Configuration to start from, beside the package's training code."""
@@ -141,6 +142,39 @@ def convert(options: argparse.Namespace) -> VerbOutput:
     return _written(add_converted(_own_bundle(options.model)))
 
 
+def add_calibrate_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options of ``calibrate``."""
+    verb.add_argument("config", type=Path, help="TOML file that the model was trained with")
+    verb.add_argument(
+        "--data", type=Path, required=True, help="folder of the data set, or the sets"
+    )
+    verb.add_argument("--model", type=Path, required=True, help="bundle folder; it is added to")
+    verb.add_argument("--device", default="auto", help="auto, cpu, openvino, cuda or mps")
+
+
+def calibrate(options: argparse.Namespace) -> VerbOutput:
+    """Put the training images and the Dice that follows from them into a bundle's card."""
+    _require(*_TRAINING)
+    from napari_twostage.training.config import load_config
+    from napari_twostage.training.domain import add_domain
+
+    folder = _own_bundle(options.model)
+    config = load_config(options.config)
+    with saving():
+        domain = add_domain(
+            folder, config, options.data, device=options.device, progress=not options.quiet
+        )
+    kinds = {"bright field": domain.bright_field, "dark field": domain.dark_field}
+    text = [
+        f"{name:12} {kind.images:,} images of {kind.groups} groups"
+        for name, kind in kinds.items()
+        if kind is not None
+    ]
+    dice = domain.dice
+    text.append(f"interval     {dice.coverage:.0%} of {dice.groups} groups, each left out in turn")
+    return {"written": str(folder / CARD), "domain": domain.as_dict()}, text, 0
+
+
 def _own_bundle(folder: Path) -> Path:
     """Folder of a model that is added to: not a bundled one, nor a zip."""
     if not folder.exists() and str(folder) in bundled_names():
@@ -162,7 +196,14 @@ def add_precision_options(verb: argparse.ArgumentParser) -> None:
     """Add the options of ``precision``."""
     verb.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
     verb.add_argument("--data", type=Path, required=True, help="folder with manifest.csv")
-    verb.add_argument("--split", default="test")
+    images = verb.add_mutually_exclusive_group()
+    images.add_argument("--split", default="test", help="of the manifest (default: test)")
+    images.add_argument(
+        "--held-out",
+        type=Path,
+        metavar="CONFIG",
+        help="the images that training by this configuration held out, in place of a split",
+    )
     verb.add_argument("--rounds", type=int, default=ROUNDS)
     verb.add_argument(
         "--on",
@@ -172,24 +213,55 @@ def add_precision_options(verb: argparse.ArgumentParser) -> None:
         help=f"the first is the reference (default: {' '.join(PAIRS)})",
     )
     verb.add_argument("--out", type=Path, required=True, help="folder of the table")
+    verb.add_argument(
+        "--write-card",
+        action="store_true",
+        help="state in the model's card what precisions lose against the first, which is f32, on "
+        "images held out: `--precision auto` goes by it",
+    )
 
 
 def precision(options: argparse.Namespace) -> VerbOutput:
     """Compare devices and precisions, and write the table."""
     _require(*_TRAINING)
-    from napari_twostage.training.precision import compare_precisions
+    from napari_twostage.training.precision import compare_precisions, state_losses
 
-    table = compare_precisions(
+    if options.write_card:
+        _require_fair(options)
+        _own_bundle(Path(options.model))
+    table, losses = compare_precisions(
         options.model,
         options.on,
-        options.data,
-        split=options.split,
+        _samples(options),
         rounds=options.rounds,
         progress=not options.quiet,
     )
     table.write(options.out)
+    if options.write_card:
+        state_losses(Path(options.model), losses)
     rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     return {"rows": rows, "caption": table.caption}, table.to_markdown().splitlines(), 0
+
+
+def _require_fair(options: argparse.Namespace) -> None:
+    """Refuse to state losses against anything but f32, or such as a test split shows."""
+    if options.held_out is None or not options.on[0].endswith(":f32"):
+        raise TwoStageError(
+            "--write-card states what is lost against f32 on images held out from training; give "
+            "--held-out CONFIG, and a first pair of f32, such as --on openvino:f32 openvino:bf16"
+        )
+
+
+def _samples(options: argparse.Namespace) -> Sequence[Sample]:
+    """Images to compare precisions on."""
+    if options.held_out is None:
+        from napari_twostage.training.datasets import load_split
+
+        return load_split(options.data, options.split)
+    from napari_twostage.training.config import load_config
+    from napari_twostage.training.run.images import open_samples
+
+    return open_samples(load_config(options.held_out), options.data)[1]
 
 
 def _require(*modules: str) -> None:

@@ -20,6 +20,7 @@ from napari_twostage.method.steps import (
     PartitionSegmented,
     TilesSelected,
 )
+from napari_twostage.models.backends import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -74,7 +75,7 @@ class Cluster:
     >>> seg = segment(slide, "nuclei", out, cluster=Cluster(client))  # doctest: +SKIP
     """
 
-    def __init__(self, client: Client, *, device: str = "auto", precision: str = "f32") -> None:
+    def __init__(self, client: Client, *, device: str = "auto", precision: str = "auto") -> None:
         self._client = client
         self._device = device
         self._precision = precision
@@ -99,6 +100,25 @@ class Cluster:
                 f"{result.name} is an array, which other processes cannot open; save it as "
                 "OME-Zarr or OME-TIFF and segment that, or leave out the cluster"
             )
+
+    def precision(self, result: Result, model: Model) -> str:
+        """Precision of all workers: of ``auto`` that of the result, else what one worker chooses.
+
+        Raises
+        ------
+        ClusterError
+            If the connection to the scheduler is lost.
+        """
+        if self._precision != AUTO:
+            return self._precision
+        if result.record.precision is not None:
+            return result.record.precision
+        if model.card.is_onnx:
+            return "f32"  # as `choose_for_onnx` takes unasked
+        losses = model.bundle.losses
+        return self._result(
+            self._client.submit(worker.choose_precision, self._device, losses, pure=False)
+        )
 
     def run_stages(
         self, result: Result, model: Model, windows: Sequence[Box], wanted: Selection | Plan
@@ -129,7 +149,8 @@ class Cluster:
             If a task fails repeatedly.
         """
         result.writer.flush()  # from here on workers update the label pyramid
-        run = ClusterRun(str(result.path.absolute()), uuid4().hex, self._device, self._precision)
+        precision = self.precision(result, model)
+        run = ClusterRun(str(result.path.absolute()), uuid4().hex, self._device, precision)
         run.begin()
         try:
             yield CoarsePassStarted(len(windows))

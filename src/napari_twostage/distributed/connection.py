@@ -34,7 +34,7 @@ def connect(
     workers: int | None = None,
     threads: int | None = None,
     device: str = "auto",
-    precision: str = "f32",
+    precision: str = "auto",
     patience_s: float = PATIENCE_S,
 ) -> Iterator[Cluster]:
     """Connect to a cluster, or start a local one that ends with the block.

@@ -22,9 +22,10 @@ from napari_twostage.errors import SegmentationError
 from napari_twostage.method.pipeline import Work, coarse_pass, refine_tiles
 from napari_twostage.method.steps import ChipFailed, ChipRefined, Worker
 from napari_twostage.models import load_model
+from napari_twostage.models.backends import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from napari_twostage.distributed.messages import ClusterRun
     from napari_twostage.geometry import Box
@@ -98,6 +99,11 @@ def refine_partitions(run: ClusterRun, tiles: Sequence[Tile]) -> list[RefinedPar
                 steps, lambda step: partitions.of_tile(step.chip.tiles[0])
             )
         ]
+
+
+def choose_precision(device: str, losses: Mapping[str, float]) -> str:
+    """Precision that this process's machine runs a model of such losses in."""
+    return choose(device, losses=losses).precision
 
 
 def seconds_per_tile(run: ClusterRun) -> float:

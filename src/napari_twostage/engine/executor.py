@@ -26,6 +26,15 @@ class Executor(Protocol):
             With the reason.
         """
 
+    def precision(self, result: Result, model: Model) -> str:
+        """Precision that a run of the result computes in.
+
+        Parameters
+        ----------
+        result, model : Result, Model
+            As for `run_stages`.
+        """
+
     def run_stages(
         self,
         result: Result,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +13,7 @@ from napari_twostage.method.steps import (
     ChipRefined,
     CoarsePassStarted,
     CoarseWindowDone,
+    DomainChecked,
     PartitionRefined,
     PartitionSegmented,
     PyramidGrown,
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from napari_twostage.method.domain import DomainCheck
+
 
 class Bars:
-    """One bar after the other: pyramid, coarse windows, refined tiles."""
+    """One bar after the other: pyramid, coarse windows, refined tiles; and the domain check."""
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
@@ -37,6 +41,8 @@ class Bars:
                 if self._bar is None:
                     self._start("pyramid", 100, "%")
                 self._advance(round(100 * fraction) - (self._bar.n if self._bar else 0))
+            case DomainChecked(check=check):
+                self._tell(check)
             case CoarsePassStarted(windows=windows):
                 self._start("coarse ", windows, "window")
             case TilesSelected(plan=plan):
@@ -49,6 +55,12 @@ class Bars:
                 self._advance(tiles)
             case ChipRefined(chip=chip) | ChipFailed(chip=chip):
                 self._advance(len(chip.tiles))
+
+    def _tell(self, check: DomainCheck) -> None:
+        """Write that the slide is like the training images; if it is not, the log says so."""
+        self.close()
+        if not check.unlike:
+            sys.stderr.write(f"{check.text}\n")
 
     def _start(self, name: str, total: int, unit: str) -> None:
         self.close()

@@ -2,7 +2,8 @@
 
 ::
 
-    levels for a slide without any -> tissue -> coarse pass -> selection -> refinement
+    levels for a slide without any -> tissue -> domain check
+        -> coarse pass -> selection -> refinement
 
 An `Executor` may take over the last three: a cluster, say. Without one they run here, in the
 threads of `method.lookahead`, one more thread writes, and one looks for artefacts in the tissue.
@@ -11,8 +12,7 @@ threads of `method.lookahead`, one more thread writes, and one looks for artefac
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from concurrent.futures import wait
+from collections import Counter
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.engine.artefact_search import ArtefactSearch
+from napari_twostage.engine.domain_check import compare_with_training
 from napari_twostage.engine.tallier import Tallier
+from napari_twostage.engine.write_queue import WriteQueue
 from napari_twostage.errors import SlideError, TwoStageError
 from napari_twostage.geometry import Box
 from napari_twostage.method.pipeline import Work, no_focus, open_gate, segment_slide
@@ -30,6 +32,7 @@ from napari_twostage.method.steps import (
     ChipRefined,
     CoarsePassStarted,
     CoarseWindowDone,
+    DomainChecked,
     PartitionRefined,
     PartitionSegmented,
     PartitionStep,
@@ -45,7 +48,7 @@ from napari_twostage.utils.threads import may_wait, pool
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
     from napari_twostage.engine.executor import Executor
     from napari_twostage.method.pipeline import Focus, Gate
@@ -56,20 +59,17 @@ OVERVIEW_LIMIT_PX = 4096 * 4096
 """Pixels of a slide's coarsest level above which a pyramid is built."""
 STRIP = 12
 """Coarse windows side by side before the next row begins."""
-WRITES_AHEAD = 32
-"""Steps that may wait for the disk."""
 SILENCE_S = 0.1
-"""If nothing was yielded for this long, block on the oldest write,"""
+"""If nothing was yielded for this long, wait for the next write,"""
 PATIENCE_S = 0.05
 """but for at most this long, so that the model does not run out of work."""
 FLUSH_S = 10.0
-"""Seconds between two flushes of the label pyramid,"""
-FLUSH_BYTES = 6_000_000
-"""or bytes buffered, about a thousand tiles: readers scan the whole buffer."""
+"""Longest time between two flushes of the label pyramid."""
 
 
 STAGE: dict[type[Step], str] = {
     PyramidGrown: "pyramid",
+    DomainChecked: "tissue",
     CoarsePassStarted: "tissue",
     CoarseWindowDone: "coarse",
     TilesSelected: "coarse",
@@ -179,7 +179,11 @@ def _recorded_run(
 ) -> Generator[Step, None, None]:
     """Run, and record when, how and how far."""
     selection = wanted.selection if isinstance(wanted, Plan) else wanted
-    entry = RunRecord.begin(model, selection.as_dict())
+    precision = None
+    if executor is not None:
+        executor.check(result)
+        precision = executor.precision(result, model)
+    entry = RunRecord.begin(model, selection.as_dict(), precision)
     account, error = _Account(), None
     before = int(result.refined.sum())
     result.writer.record_slide(result.slide)
@@ -230,14 +234,13 @@ def _steps(
     gate: Gate,
     executor: Executor | None,
 ) -> Generator[Step, None, None]:
-    if executor is not None:
-        executor.check(result)
     yield from _add_levels(result)
     if not result.tissue_known:
         with pool(1, "warm-up") as meanwhile:
             if executor is None:  # a warm-up error recurs with the first window
                 meanwhile.submit(model.warm_up, "coarse")
             _look_for_tissue(result)
+    yield from compare_with_training(result, model, gate)
     if executor is not None:
         yield from executor.run_stages(result, model, _windows_left(result), wanted)
         return
@@ -303,56 +306,29 @@ def _persist(
     result: Result, steps: Generator[Step, None, None], writer: ThreadPoolExecutor
 ) -> Iterator[Step]:
     """Write steps in another thread; yield each once it is written."""
-    waiting: deque[tuple[Step, Future[None]]] = deque()
+    writes = WriteQueue(result, writer)
     flushed = yielded = time.perf_counter()
     try:
         for step in steps:
             if not isinstance(step, CoarseWindowDone | ChipRefined | ChipFailed):
-                while waiting:
-                    yield _written(waiting)
+                yield from writes.rest()
                 yield step  # at once: what comes after it may take long
                 continue
-            waiting.append((step, writer.submit(_write, result, step)))
+            writes.put(step)
             now = time.perf_counter()
             if now - flushed > FLUSH_S:
                 writer.submit(result.writer.flush)
                 flushed = now
-            patience = PATIENCE_S if now - yielded > SILENCE_S else 0.0
-            while waiting and (len(waiting) > WRITES_AHEAD or wait({waiting[0][1]}, patience).done):
-                yield _written(waiting)
-                yielded, patience = time.perf_counter(), 0.0
-        while waiting:
-            yield _written(waiting)
+            for written in writes.take(PATIENCE_S if now - yielded > SILENCE_S else 0.0):
+                yield written
+                yielded = time.perf_counter()
+        yield from writes.rest()
     finally:
         steps.close()
-        left = [future for _, future in waiting]
+        flush = None
         with suppress(RuntimeError):  # a run that is collected as garbage may lose its writer first
-            left.append(writer.submit(result.writer.flush))
+            flush = writer.submit(result.writer.flush)
         if may_wait():
-            for future in left:  # what is computed is kept
-                future.result()
-
-
-def _written(waiting: deque[tuple[Step, Future[None]]]) -> Step:
-    """The oldest step, once it is written."""
-    step, future = waiting.popleft()
-    future.result()
-    return step
-
-
-def _write(result: Result, step: Step) -> None:
-    """Pixels first, then the event that speaks of them."""
-    writer = result.writer
-    match step:
-        case CoarseWindowDone(core, logits, unreadable, depth):
-            scores, lost = writer.write_window(core, logits, unreadable, depth)
-            writer.record_window(core, scores, lost)
-        case ChipRefined(chip, labels, depth):
-            depths = writer.depths(chip.core, depth)
-            for tile, square in writer.squares(chip.core, labels).items():
-                writer.write_tile(tile, square, depths.get(tile))
-            writer.record_refined(chip.tiles)
-        case ChipFailed(chip=chip, reason=reason):
-            writer.record_failed(chip.tiles, reason)
-    if writer.buffered_bytes >= FLUSH_BYTES:
-        writer.flush()
+            list(writes.rest())  # what is computed is kept
+            if flush is not None:
+                flush.result()

@@ -103,7 +103,10 @@ class Segmentation(Result):
         return self._model
 
     def attach_model(self, model: Model) -> Model:
-        """Use this model, which must be the one that the result was made with."""
+        """Use this model, which must be the one that the result was made with.
+
+        Its precision is the one that the result was begun in, unless it was loaded with another.
+        """
         made_with = self.record.model
         if model.bundle.sha256 != made_with.sha256:
             raise SegmentationError(
@@ -111,6 +114,9 @@ class Segmentation(Result):
                 f"{model.card.version}: {made_with.name} {made_with.version}, "
                 f"sha256 {made_with.sha256[:12]}; choose another output folder"
             )
+        begun = self.record.precision
+        if begun not in (None, model.compute.precision):
+            model = model.in_precision_of(begun)
         self._model = model
         return model
 

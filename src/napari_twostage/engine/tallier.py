@@ -7,12 +7,13 @@ the system's cache. After the run, areas and objects are there at once.
 from __future__ import annotations
 
 import logging
+from itertools import product
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from napari_twostage.errors import TwoStageError
-from napari_twostage.measure.blocks import block_rows, near_tiles, tiles_of
+from napari_twostage.measure.blocks import block_rows, near_tiles, tiles_along, tiles_of
 from napari_twostage.measure.tallies import tally
 from napari_twostage.method.selection import NOTHING, Plan
 from napari_twostage.method.steps import (
@@ -25,6 +26,7 @@ from napari_twostage.method.steps import (
 from napari_twostage.utils.threads import pool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
     from contextlib import AbstractContextManager
     from types import TracebackType
@@ -58,7 +60,13 @@ class Tallier:
         """Tiles that the run may still change."""
         self._selected = selection == NOTHING
         """Whether it is known which tiles are to be refined."""
-        self._waiting = [box for row in block_rows(result) for box in row]
+        self._side = tiles_along(result)
+        self._waiting = {
+            (row, column): box
+            for row, boxes in enumerate(block_rows(result))
+            for column, box in enumerate(boxes)
+        }
+        """Blocks that are not measured yet, by row and column."""
         self._pool: AbstractContextManager[ThreadPoolExecutor] = pool(1, "tally", drop_waiting=True)
         self._measured: list[Future[None]] = []
 
@@ -112,14 +120,24 @@ class Tallier:
     def _measure_complete(self, near: Box | None = None) -> None:
         """Have blocks measured that are complete; only those that touch some tiles, if given."""
         states = None
-        for box in list(self._waiting):
+        for index in list(self._waiting) if near is None else self._touching(near):
+            box = self._waiting[index]
             tiles = near_tiles(self._result, box)
-            if near is not None and not tiles.intersect(near).area:
-                continue
             if not self._left[tiles.slices].any():
-                self._waiting.remove(box)
+                del self._waiting[index]
                 states = self._result.states if states is None else states
                 self._measured.append(self._worker.submit(self._measure, box, states))
+
+    def _touching(self, near: Box) -> Iterator[tuple[int, int]]:
+        """Blocks that wait and may follow from some of these tiles."""
+        reach = -(-self._result.layout.object_reach_px // self._result.tiles.tile_px)
+        wide = near.grow(1 + reach)
+        for index in product(
+            range(wide.top // self._side, -(-wide.bottom // self._side)),
+            range(wide.left // self._side, -(-wide.right // self._side)),
+        ):
+            if index in self._waiting:
+                yield index
 
     def _measure(self, box: Box, states: np.ndarray) -> None:
         try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Writer = Callable[..., None]
     """Takes the result, the file, where to report progress, and options of the format."""
 
-__all__ = ["check_targets", "export"]
+__all__ = ["check_targets", "export", "left_out_of"]
 
 _WRITERS = {
     ".geojson": "geojson.write_geojson",
@@ -32,6 +32,9 @@ _WRITERS = {
     ".ome.tiff": "tiff_labels.write_tiff",
     "areas.csv": "tables.write_areas",
     "objects.csv": "tables.write_objects",
+    ".h5ad": "anndata_table.write_h5ad",
+    "density.tif": "density_files.write_density",
+    "density.png": "density_files.draw_density",
     ".png": "figure.write_figure",
 }
 """Ending of a file name to the module and function that write the format.
@@ -39,8 +42,11 @@ _WRITERS = {
 Modules are imported when they are used: `import napari_twostage` imports this package.
 """
 
-_OF_OBJECTS = (".geojson", ".geojson.gz", ".parquet", ".geoparquet", "areas.csv", "objects.csv")
-"""Endings of formats that hold objects."""
+_MEASURED = (".geojson", ".geojson.gz", ".parquet", ".geoparquet", "objects.csv", ".h5ad")
+"""Endings of formats that hold measurements of objects."""
+_DENSITY = ("density.tif", "density.png")
+_OF_OBJECTS = (*_MEASURED, "areas.csv", *_DENSITY)
+"""Endings of formats that follow from objects."""
 _CROPPED = (".geojson", ".geojson.gz")
 
 
@@ -51,6 +57,8 @@ def export(
     progress: ProgressCallback | None = None,
     crop: bool = True,
     least_object_um2: float | None = None,
+    measure: str | None = None,
+    cell_um: float | None = None,
 ) -> Location:
     """Write a result in the format that the file name selects.
 
@@ -68,7 +76,9 @@ def export(
         - ``.parquet``, ``.geoparquet``: the same as GeoParquet, for geopandas, QGIS and DuckDB;
         - ``.ome.zarr``: labels of every level, OME-Zarr 0.5, in micrometres;
         - ``.ome.tif``, ``.ome.tiff``: labels of every level, a tiled pyramidal OME-TIFF;
+        - ``.h5ad``: the table of objects as AnnData, for scanpy and squidpy;
         - ``areas.csv``, ``objects.csv``: one row per class, one row per object;
+        - ``density.tif``, ``density.png``: objects per square millimetre, as numbers and drawn;
         - ``.png``: a figure: slide, uncertainty, refined tiles and labels side by side.
 
         An existing file is replaced only once the new one is complete. An export to a URL is
@@ -82,6 +92,10 @@ def export(
     least_object_um2 : float, optional
         Least area of objects in square micrometres, instead of the result's own; 0 keeps all.
         Labels are exported as they are.
+    measure : str, optional
+        ``shape`` leaves out, of formats with objects, what pixels of the slide are read for.
+    cell_um : float, optional
+        Side of the cells of a density map, in micrometres.
 
     Returns
     -------
@@ -93,26 +107,45 @@ def export(
     ExportError
         If the ending is unknown, or `path` cannot be written or must not be replaced.
     SelectionError
-        If `least_object_um2` is no possible area.
+        If `least_object_um2` is no possible area, `measure` or `cell_um` unknown.
     UnfinishedError
         If there is nothing yet that could be written.
     """
     from napari_twostage.export.atomic import replacing
     from napari_twostage.io.paths import locate
+    from napari_twostage.measure.density import checked_cell
+    from napari_twostage.measure.object_table import checked_extent
     from napari_twostage.measure.objects import checked_least_object
 
     path = locate(path)
     _check_arguments(seg, progress)
     check_targets(seg, [path])
-    write = _writer(path)
-    if not crop and path.name.lower().endswith(_CROPPED):
-        write = partial(write, crop=False)
-    least = checked_least_object(least_object_um2)
-    if least is not None and path.name.lower().endswith(_OF_OBJECTS):
-        write = partial(write, least_object_um2=least)
+    options: dict[str, object] = {"crop": False} if not crop else {}
+    options["least_object_um2"] = checked_least_object(least_object_um2)
+    options["measure"] = checked_extent(measure)
+    options["cell_um"] = checked_cell(cell_um)
+    known = _options_of(path)
+    given = {name: value for name, value in options.items() if name in known and value is not None}
+    write = partial(_writer(path), **given)
     with replacing(path) as place:
         write(seg, place, progress or _ignore)
     return path
+
+
+def left_out_of(seg: Result, path: Location, measure: str | None = None) -> str:
+    """What an exported file lacks since the slide cannot be read, in one line; empty if nothing.
+
+    Parameters
+    ----------
+    seg, path, measure
+        As for `export`.
+    """
+    if measure == "shape" or not path.name.lower().endswith(_MEASURED):
+        return ""
+    from napari_twostage.measure.pixel_means import unread_slide
+
+    reason = unread_slide(seg)
+    return f"stains and channels of objects are left out: {reason}" if reason else ""
 
 
 def _check_arguments(seg: object, progress: object) -> None:
@@ -168,6 +201,18 @@ def _check_place(seg: Result, path: Location) -> None:
         raise ExportError(f"{path} is the slide itself; choose another name to export to")
     if isinstance(place, Path) and isinstance(result, Path) and place.is_relative_to(result):
         raise ExportError(f"{path} lies inside the segmentation; choose another folder")
+
+
+def _options_of(path: Location) -> set[str]:
+    """Options that the format of a file has."""
+    name = path.name.lower()
+    endings = {
+        "crop": _CROPPED,
+        "least_object_um2": _OF_OBJECTS,
+        "measure": _MEASURED,
+        "cell_um": _DENSITY,
+    }
+    return {option for option, some in endings.items() if name.endswith(some)}
 
 
 def _writer(path: Location) -> Writer:

@@ -127,7 +127,7 @@ def write_figure(result: Result, path: Path, progress: ProgressCallback) -> None
     progress : callable
         Called with the share done, in [0, 1].
     """
-    _keep_fonts_in_cache()
+    keep_fonts_in_cache()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -153,7 +153,7 @@ def write_figure(result: Result, path: Path, progress: ProgressCallback) -> None
     progress(1.0)
 
 
-def _keep_fonts_in_cache() -> None:
+def keep_fonts_in_cache() -> None:
     """Have matplotlib keep its list of fonts in our cache folder: nothing else is written to."""
     if "matplotlib" not in sys.modules:
         place = platformdirs.user_cache_path("napari-twostage") / "matplotlib"
@@ -207,16 +207,7 @@ class _Panels:
             )
         else:
             axes.imshow(self._slide, extent=self._extent, aspect="auto")
-        length = scale_bar_um(self._width_um)
-        below = -0.1 / self._layout.height
-        axes.plot(
-            [0, length / self._width_um], [below, below], transform=axes.transAxes, color="black",
-            linewidth=3, solid_capstyle="butt", clip_on=False,
-        )  # fmt: skip
-        axes.text(
-            0, below - 0.06 / self._layout.height, describe_length(length),
-            transform=axes.transAxes, va="top", fontsize=8,
-        )  # fmt: skip
+        draw_scale_bar(axes, self._width_um, self._layout.height)
 
     def draw_uncertainty(self) -> None:
         """Draw the uncertainty of the coarse pass, with a colour bar below."""
@@ -303,6 +294,30 @@ class _Panels:
             columnspacing=1.2,
             labelspacing=0.3,
         )
+
+
+def draw_scale_bar(axes: Axes, width_um: float, height_in: float) -> None:
+    """Draw a scale bar below an image, with its length.
+
+    Parameters
+    ----------
+    axes : Axes
+        Axes that the image fills.
+    width_um : float
+        Width of the image in micrometres.
+    height_in : float
+        Height of the image in inches.
+    """
+    length = scale_bar_um(width_um)
+    below = -0.1 / height_in
+    axes.plot(
+        [0, length / width_um], [below, below], transform=axes.transAxes, color="black",
+        linewidth=3, solid_capstyle="butt", clip_on=False,
+    )  # fmt: skip
+    axes.text(
+        0, below - 0.06 / height_in, describe_length(length),
+        transform=axes.transAxes, va="top", fontsize=8,
+    )  # fmt: skip
 
 
 def scale_bar_um(width_um: float) -> float:

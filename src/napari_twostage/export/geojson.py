@@ -7,10 +7,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from napari_twostage.export.object_ids import object_ids
-from napari_twostage.measure.completeness import unfinished_note
-from napari_twostage.measure.object_outlines import outline_objects
-from napari_twostage.measure.objects import ObjectScan, left_out_note
+from napari_twostage.measure.object_columns import number_texts
+from napari_twostage.measure.object_table import ObjectTables
 from napari_twostage.measure.outlines import at_level_0, simplified
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Scale
     from napari_twostage.measure.blocks import ProgressCallback
-    from napari_twostage.measure.regions import Regions
+    from napari_twostage.measure.object_table import Extent, ObjectTable
     from napari_twostage.result.result import Result
 
     Polygons = NDArray[np.object_]
@@ -49,6 +47,7 @@ def write_geojson(
     *,
     crop: bool = True,
     least_object_um2: float | None = None,
+    measure: Extent = "all",
 ) -> None:
     """Write every object as one feature, in level-0 pixels (x, y).
 
@@ -65,9 +64,12 @@ def write_geojson(
         such slides to it. The file names the corner.
     least_object_um2 : float, optional
         Least area of objects in square micrometres, instead of the result's own.
+    measure : str
+        Extent of the table: ``shape`` or ``all``.
     """
+    tables = ObjectTables(result, least_object_um2, measure=measure)
     with path.open("wb") as file:
-        for text, _ in _parts(result, progress, least_object_um2, crop=crop, pack=False):
+        for text, _ in _parts(tables, progress, crop=crop, pack=False):
             file.write(text)
 
 
@@ -78,15 +80,17 @@ def write_geojson_gz(
     *,
     crop: bool = True,
     least_object_um2: float | None = None,
+    measure: Extent = "all",
 ) -> None:
     """Write the same as `write_geojson`, compressed; equal objects give equal bytes.
 
     Parts are compressed in the threads that make them, as one stream: each ends on a whole byte.
     """
+    tables = ObjectTables(result, least_object_um2, measure=measure)
     checksum, size = zlib.crc32(b""), 0
     with path.open("wb") as file:
         file.write(_GZIP_HEAD)
-        for text, packed in _parts(result, progress, least_object_um2, crop=crop, pack=True):
+        for text, packed in _parts(tables, progress, crop=crop, pack=True):
             checksum, size = zlib.crc32(text, checksum), size + len(text)
             file.write(packed)
         file.write(zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS).flush())
@@ -104,12 +108,7 @@ def _packed(text: bytes) -> bytes:
 
 
 def _parts(
-    result: Result,
-    progress: ProgressCallback,
-    least_object_um2: float | None,
-    *,
-    crop: bool,
-    pack: bool,
+    tables: ObjectTables, progress: ProgressCallback, *, crop: bool, pack: bool
 ) -> Iterator[tuple[bytes, bytes]]:
     """Parts of the file while blocks are traced, as text and, if wanted, compressed.
 
@@ -121,54 +120,59 @@ def _parts(
     def part(text: str) -> tuple[bytes, bytes]:
         return text.encode(), encode(text.encode())
 
-    bounds = result.record.slide.bounds
+    bounds = tables.result.record.slide.bounds
     origin = (bounds.left, bounds.top) if crop and bounds is not None else (0, 0)
-    scan = ObjectScan(result, least_object_um2, members=True)
-    features = _Features(result, origin)
+    features = _Features(tables, origin)
     yield part('{"type":"FeatureCollection","features":[')
     separator = part("\n")
-    for made in outline_objects(
-        scan, lambda some, outlines: part(features.text(some, outlines)), progress
-    ):
+    for made in tables.made(lambda table: part(features.text(table)), progress):
         yield separator
         yield made
         separator = part(",\n")
     counted_from = {} if bounds is None else {ORIGIN: list(origin)}
-    note = {**counted_from, **left_out_note(scan), **unfinished_note(result)}
+    note = {**counted_from, **tables.note}
     yield part("\n]" + (f',"{MEMBER}":{json.dumps(note)}' if note else "") + "}\n")
 
 
 class _Features:
     """Text of features, many at once."""
 
-    def __init__(self, result: Result, origin: tuple[int, int]) -> None:
-        self._result = result
+    def __init__(self, tables: ObjectTables, origin: tuple[int, int]) -> None:
+        self._downsample = tables.result.grid.downsample
         self._origin = origin
+        self._columns = tables.measurements
         self._kinds = {
             kind.value: json.dumps(
                 {"name": kind.name, "color": _rgb(kind.color)}, separators=(",", ":")
             )
-            for kind in result.classes
+            for kind in tables.result.classes
         }
 
-    def text(self, objects: Regions, outlines: Polygons) -> str:
+    def text(self, table: ObjectTable) -> str:
         """Features of some objects, one a line, with a comma between two."""
-        area_um2 = objects.pixels * self._result.grid.pixel_area_um2
         values = zip(
-            object_ids(self._result, objects),
-            _geometries(simplified(outlines), self._result.grid.downsample, self._origin),
-            objects.value.tolist(),
-            area_um2.tolist(),
-            (objects.refined / objects.pixels).tolist(),
+            table.ids,
+            _geometries(simplified(table.outlines), self._downsample, self._origin),
+            (table.numbers["area_um2"] >= REGION_UM2).tolist(),
+            map(self._kinds.__getitem__, table.values.tolist()),
+            self._measurements(table),
             strict=True,
         )
         return ",\n".join(
             f'{{"type":"Feature","id":"{name}","geometry":{geometry},"properties":'
-            f'{{"objectType":"{"annotation" if area >= REGION_UM2 else "detection"}",'
-            f'"classification":{self._kinds[value]},"measurements":'
-            f'{{"Area um^2":{round(area, 3)},"Refined fraction":{round(refined, 4)}}}}}}}'
-            for name, geometry, value, area, refined in values
+            f'{{"objectType":"{"annotation" if large else "detection"}",'
+            f'"classification":{kind},"measurements":{{{measured}}}}}}}'
+            for name, geometry, large, kind, measured in values
         )
+
+    def _measurements(self, table: ObjectTable) -> Iterator[str]:
+        """Measurements of each object, without those that are unknown: JSON has no NaN."""
+        columns = []
+        for column in self._columns:
+            texts = number_texts(table.numbers[column.name], column.form)
+            key = json.dumps(column.qupath)
+            columns.append([f"{key}:{text}" if text else "" for text in texts])
+        return (",".join(filter(None, row)) for row in zip(*columns, strict=True))
 
 
 def _geometries(outlines: Polygons, downsample: Scale, origin: tuple[int, int]) -> list[str]:

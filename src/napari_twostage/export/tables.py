@@ -5,22 +5,19 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from napari_twostage.export.object_ids import object_ids
 from napari_twostage.io.csv_table import TableWriter
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import unfinished_note
-from napari_twostage.measure.objects import ObjectScan, perimeters_um
+from napari_twostage.measure.object_columns import BOXES, PLACES, SIZES, number_texts
+from napari_twostage.measure.object_table import ObjectTables
 from napari_twostage.method.tiling import TileState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from napari_twostage.measure.blocks import ProgressCallback
-    from napari_twostage.measure.merge import Objects
+    from napari_twostage.measure.object_table import Extent, ObjectTable
     from napari_twostage.result.result import Result
 
 AREA_COLUMNS = (
@@ -39,24 +36,17 @@ AREA_COLUMNS = (
 A result whose run was stopped has one more: ``unfinished``.
 """
 
-OBJECT_COLUMNS = (
+_TEXTS = ("id", "class", "touches_slide_edge", "tile_state")
+"""Columns of the table of objects that are words."""
+_ORDER = (
     "id",
     "class",
-    "centroid_x_px",
-    "centroid_y_px",
-    "centroid_x_um",
-    "centroid_y_um",
-    "area_um2",
-    "perimeter_um",
-    "left_px",
-    "top_px",
-    "right_px",
-    "bottom_px",
+    *(column.name for column in (*PLACES, *SIZES, *BOXES)),
     "touches_slide_edge",
     "refined_fraction",
     "tile_state",
 )
-"""Columns of the table of objects; ``_px`` is in level-0 pixels from the slide's top left."""
+"""First columns of the table of objects; all others follow in the order of their table."""
 
 
 def write_areas(
@@ -99,9 +89,14 @@ def write_areas(
 
 
 def write_objects(
-    result: Result, path: Path, progress: ProgressCallback, *, least_object_um2: float | None = None
+    result: Result,
+    path: Path,
+    progress: ProgressCallback,
+    *,
+    least_object_um2: float | None = None,
+    measure: Extent = "all",
 ) -> None:
-    """Write one row per object, as objects are found.
+    """Write one row per object.
 
     Parameters
     ----------
@@ -113,14 +108,17 @@ def write_objects(
         Called with the share done, in [0, 1].
     least_object_um2 : float, optional
         Least area of objects in square micrometres, instead of the result's own.
+    measure : str
+        Extent of the table: ``shape`` or ``all``.
     """
-    scan = ObjectScan(result, least_object_um2)
+    tables = ObjectTables(result, least_object_um2, measure=measure)
+    forms = {column.name: column.form for column in tables.columns}
+    order = [*_ORDER, *(name for name in forms if name not in _ORDER)]
     names = {kind.value: _cell(kind.name) for kind in result.classes}
     with path.open("w", encoding="utf-8", newline="") as file:
-        TableWriter(file).row(OBJECT_COLUMNS)
-        for found in scan.objects(progress):
-            columns = _columns(result, found, names, scan.states)
-            file.writelines(f"{','.join(cells)}\r\n" for cells in zip(*columns, strict=True))
+        TableWriter(file).row(order)
+        for text in tables.made(lambda table: _rows(table, order, forms, names), progress):
+            file.write(text)
 
 
 def _cell(text: str) -> str:
@@ -130,35 +128,19 @@ def _cell(text: str) -> str:
     return written.getvalue().removesuffix("\r\n")
 
 
-def _columns(
-    result: Result, found: Objects, names: dict[int, str], states: NDArray[np.uint8]
-) -> list[Iterable[str]]:
-    """Make the cells of some objects, column by column in the order of `OBJECT_COLUMNS`."""
-    one = found.regions
-    down, across = result.grid.downsample
-    mpp_y, mpp_x = result.grid.mpp
-    # a pixel's centre is at its index plus one half
-    y, x = one.row_sum / one.pixels + 0.5, one.column_sum / one.pixels + 0.5
-    tile_px = result.tiles.tile_px
-    state_names = {state.value: state.name.lower() for state in TileState}
-    state = states[y.astype(int) // tile_px, x.astype(int) // tile_px]
-    rows, columns = result.grid.shape
-    at_edge = (one.top == 0) | (one.left == 0) | (one.bottom == rows) | (one.right == columns)
-    perimeter = perimeters_um(found, result.grid.mpp)
-    return [
-        object_ids(result, one),
-        map(names.__getitem__, one.value.tolist()),
-        map("{:.2f}".format, (x * across).tolist()),
-        map("{:.2f}".format, (y * down).tolist()),
-        map("{:.3f}".format, (x * mpp_x).tolist()),
-        map("{:.3f}".format, (y * mpp_y).tolist()),
-        map("{:.3f}".format, (one.pixels * result.grid.pixel_area_um2).tolist()),
-        map("{:.3f}".format, perimeter.tolist()),
-        map("{:.6g}".format, (one.left * across).tolist()),
-        map("{:.6g}".format, (one.top * down).tolist()),
-        map("{:.6g}".format, (one.right * across).tolist()),
-        map("{:.6g}".format, (one.bottom * down).tolist()),
-        map(("no", "yes").__getitem__, at_edge.tolist()),
-        map("{:.4f}".format, (one.refined / one.pixels).tolist()),
-        map(state_names.__getitem__, state.tolist()),
-    ]
+def _rows(
+    table: ObjectTable, order: list[str], forms: dict[str, str], names: dict[int, str]
+) -> str:
+    """Rows of some objects."""
+    states = {state.value: state.name.lower() for state in TileState}
+    words = (
+        table.ids,
+        map(names.__getitem__, table.values.tolist()),
+        map(("no", "yes").__getitem__, table.at_edge.tolist()),
+        map(states.__getitem__, table.states.tolist()),
+    )
+    cells: dict[str, Iterable[str]] = dict(zip(_TEXTS, words, strict=True))
+    for name, form in forms.items():
+        cells[name] = number_texts(table.numbers[name], form)
+    columns = [cells[name] for name in order]
+    return "".join(f"{','.join(row)}\r\n" for row in zip(*columns, strict=True))

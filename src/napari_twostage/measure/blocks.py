@@ -26,11 +26,16 @@ BLOCK_PX = 1536
 
 def block_rows(result: Result) -> list[list[Box]]:
     """Blocks of whole tiles, row by row; each pixel of the fine grid is in exactly one."""
-    side = result.tiles.tile_px * max(1, BLOCK_PX // result.tiles.tile_px)
+    side = result.tiles.tile_px * tiles_along(result)
     rows: dict[int, list[Box]] = {}
     for box in result.grid.box.blocks(side):
         rows.setdefault(box.top, []).append(box)
     return list(rows.values())
+
+
+def tiles_along(result: Result) -> int:
+    """Tiles along the side of a block."""
+    return max(1, BLOCK_PX // result.tiles.tile_px)
 
 
 def tiles_of(result: Result, box: Box) -> Box:

@@ -8,7 +8,7 @@ slide, and the objects do not depend on how the slide is cut into blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Box, Shape
     from napari_twostage.measure.members import Members
-    from napari_twostage.measure.regions import BlockTable
+    from napari_twostage.measure.regions import Amounts, BlockTable
 
     Numbers = NDArray[np.int64]
     Mask = NDArray[np.bool_]
@@ -50,6 +50,20 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.regions)
+
+    def take(self, which: NDArray[np.integer] | Mask) -> Self:
+        """Some of the objects."""
+        lengths = (column[which] for column in (self.horizontal, self.vertical, self.corners))
+        return type(self)(self.regions.take(which), *lengths)
+
+
+def joined_objects(tables: Sequence[Objects]) -> Objects:
+    """Put tables one behind the other."""
+    lengths = ((table.horizontal, table.vertical, table.corners) for table in tables)
+    return Objects(
+        concatenated([table.regions for table in tables]),
+        *map(np.concatenate, zip(*lengths, strict=True)),
+    )
 
 
 class Merger:
@@ -239,6 +253,8 @@ def _added_up(regions: Regions, number: Numbers) -> tuple[Regions, Numbers]:
 
     # The topmost row's leftmost pixel comes first.
     place = extreme(regions.top << 32 | regions.first, np.minimum)
+    top, left = place >> 32, extreme(regions.left, np.minimum)
+    squares = regions.squares_from(top[number], left[number])
     return (
         Regions(
             value=regions.value[first],
@@ -246,11 +262,12 @@ def _added_up(regions: Regions, number: Numbers) -> tuple[Regions, Numbers]:
             refined=total(regions.refined),
             row_sum=total(regions.row_sum),
             column_sum=total(regions.column_sum),
-            top=place >> 32,
+            top=top,
             first=place & 0xFFFFFFFF,
-            left=extreme(regions.left, np.minimum),
+            left=left,
             bottom=extreme(regions.bottom, np.maximum),
             right=extreme(regions.right, np.maximum),
+            **_squares(number, squares, count),
         ),
         first,
     )
@@ -262,10 +279,21 @@ def _with_holes(regions: Regions, into: Numbers) -> Regions:
     def total(amounts: Numbers) -> Numbers:
         return np.bincount(into, amounts, len(into)).astype(np.int64)
 
+    squares = regions.squares_from(regions.top[into], regions.left[into])
     return replace(
         regions,
         pixels=total(regions.pixels),
         refined=total(regions.refined),
         row_sum=total(regions.row_sum),
         column_sum=total(regions.column_sum),
+        **_squares(into, squares, len(into)),
     )
+
+
+def _squares(number: Numbers, squares: Sequence[Amounts], count: int) -> dict[str, Any]:
+    """Sums of squares and products by number, as the columns of `Regions` that they are."""
+    names = ("row_squares", "column_squares", "products")
+    return {
+        name: np.bincount(number, amounts, count)
+        for name, amounts in zip(names, squares, strict=True)
+    }

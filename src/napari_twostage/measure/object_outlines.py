@@ -1,4 +1,4 @@
-"""Outlines of the objects of a result, traced block by block in threads.
+"""Outlines of the objects of a result, and sums of their pixels, block by block in threads.
 
 The objects are known before: what of a block belongs to which, with small holes filled. An object
 within one block is traced there. The parts of one that crosses blocks are joined once the last
@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from napari_twostage.errors import SegmentationError
-from napari_twostage.measure.blocks import block_rows, read_pixels
+from napari_twostage.measure.blocks import block_rows
+from napari_twostage.measure.merge import joined_objects
 from napari_twostage.measure.outlines import joined, trace
-from napari_twostage.measure.regions import concatenated
-from napari_twostage.measure.runs import connect, find_runs, number_regions
+from napari_twostage.measure.runs import connect
+from napari_twostage.measure.tallies import regions_of
 from napari_twostage.utils.threads import in_order
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Box
     from napari_twostage.measure.blocks import ProgressCallback
+    from napari_twostage.measure.merge import Objects
     from napari_twostage.measure.objects import ObjectScan
-    from napari_twostage.measure.regions import Regions
     from napari_twostage.measure.runs import Runs
 
     Numbers = NDArray[np.int64]
     Polygons = NDArray[np.object_]
+    Values = NDArray[np.float64]
+    SumPixels = Callable[[Box, Runs, NDArray[np.int32], int], Values]
 
 Made = TypeVar("Made")
 
@@ -42,10 +45,21 @@ SHARE_OF_SEARCH = 0.2
 """Share of the work that is the search for objects; the rest is tracing."""
 
 
+class Outlined(NamedTuple):
+    """Some objects, all their pixels seen; an element of each array is one of them."""
+
+    objects: Objects
+    outlines: Polygons
+    """Polygons in pixel edges (x, y) of the fine grid, without points on straight lines: (n,)."""
+    sums: Values
+    """What a `SumPixels` gave of their pixels: (n, k); k is 0 without one."""
+
+
 def outline_objects(
     scan: ObjectScan,
-    make: Callable[[Regions, Polygons], Made],
+    make: Callable[[Outlined], Made],
     progress: ProgressCallback = lambda _: None,
+    sum_pixels: SumPixels | None = None,
 ) -> Iterator[Made]:
     """Find all objects and trace their outlines.
 
@@ -54,32 +68,30 @@ def outline_objects(
     scan : ObjectScan
         A search with members, not yet begun.
     make : callable
-        Is given some objects, and their outlines: an array of polygons in pixel edges (x, y) of the
-        fine grid, without points on straight lines. Called in threads.
+        Is given some objects. Called in threads.
     progress : callable
         Called with the share done, in [0, 1], after each block.
+    sum_pixels : callable, optional
+        Adds up pixels of the slide over parts of objects; see `PixelMeans.sums`. Called in threads.
 
     Yields
     ------
     Made
         Results of `make`, in an order that does not depend on threads. Each object is in one.
     """
-    found = [
-        objects.regions for objects in scan.objects(lambda done: progress(SHARE_OF_SEARCH * done))
-    ]
-    tracer = _Tracer(scan, concatenated(found), make)
-    waiting: defaultdict[int, list[Polygon]] = defaultdict(list)
+    found = list(scan.objects(lambda done: progress(SHARE_OF_SEARCH * done)))
+    tracer = _Tracer(scan, joined_objects(found), make, sum_pixels)
+    waiting: defaultdict[int, list[tuple[Polygon, Values]]] = defaultdict(list)
     done, plane = 0, scan.result.grid.box.area
     with closing(in_order(tracer.trace, tracer.blocks)) as traced:
         for number, block in enumerate(traced):
             if block.made is not None:
                 yield block.made
-            for item, part in zip(block.crossing.tolist(), block.parts, strict=True):
-                waiting[item].append(part)
+            for item, *part in zip(block.crossing.tolist(), block.parts, block.sums, strict=True):
+                waiting[item].append((part[0], part[1]))
             whole = [item for item in waiting if tracer.last[item] == number]
             if whole:
-                outlines = np.array([joined(waiting.pop(item)) for item in whole])
-                yield make(tracer.objects.take(np.array(whole)), outlines)
+                yield make(tracer.whole({item: waiting.pop(item) for item in whole}))
             done += tracer.blocks[number].box.area
             progress(SHARE_OF_SEARCH + (1 - SHARE_OF_SEARCH) * done / plane)
 
@@ -101,33 +113,39 @@ class _Traced(Generic[Made]):
     crossing: Numbers
     """Object of each part of one that crosses blocks."""
     parts: Polygons
+    sums: Values
+    """Of the pixels of each part: (m, k)."""
 
 
 class _Tracer(Generic[Made]):
     """Traces the objects of one block at a time."""
 
     def __init__(
-        self, scan: ObjectScan, objects: Regions, make: Callable[[Regions, Polygons], Made]
+        self,
+        scan: ObjectScan,
+        objects: Objects,
+        make: Callable[[Outlined], Made],
+        sum_pixels: SumPixels | None,
     ) -> None:
-        self.objects = objects
+        self._objects = objects
         self._scan = scan
         self._make = make
+        self._sum_pixels = sum_pixels or _no_sums
         rows = block_rows(scan.result)
         boxes = [box for row in rows for box in row]
         self.blocks = [_Block(box, part) for box, part in zip(boxes, scan.members, strict=True)]
         height, width, columns = rows[0][0].height, rows[0][0].width, len(rows[0])
-        first = objects.top // height * columns + objects.left // width
-        self.last = (objects.bottom - 1) // height * columns + (objects.right - 1) // width
+        regions = objects.regions
+        first = regions.top // height * columns + regions.left // width
+        self.last = (regions.bottom - 1) // height * columns + (regions.right - 1) // width
         """Number of the last block that each object reaches."""
         self._within = first == self.last
 
     def trace(self, block: _Block) -> _Traced[Made]:
         """Trace all objects of a block."""
         if not block.object_of.any():
-            return _Traced(None, np.zeros(0, np.int64), np.zeros(0, object))
-        pixels = read_pixels(self._scan.result, block.box, self._scan.states)
-        runs = find_runs(pixels.labels, pixels.items)
-        regions = number_regions(runs)
+            return _Traced(None, np.zeros(0, np.int64), np.zeros(0, object), np.zeros((0, 0)))
+        runs, regions = regions_of(self._scan.result, block.box, self._scan.states)
         if regions.max() + 1 != len(block.object_of):
             raise SegmentationError(
                 f"the labels of {self._scan.result.path} changed while they were exported; "
@@ -135,12 +153,26 @@ class _Tracer(Generic[Made]):
             )
         part, owner = _parts(runs, regions, block.object_of)
         polygons = trace(runs.paint(part), top=block.box.top, left=block.box.left)
+        sums = self._sum_pixels(block.box, runs, part, len(owner))
         owner -= 1  # objects count from 1
         within = self._within[owner]
         made = None
         if within.any():
-            made = self._make(self.objects.take(owner[within]), polygons[within])
-        return _Traced(made, owner[~within], polygons[~within])
+            some = self._objects.take(owner[within])
+            made = self._make(Outlined(some, polygons[within], sums[within]))
+        return _Traced(made, owner[~within], polygons[~within], sums[~within])
+
+    def whole(self, parts: dict[int, list[tuple[Polygon, Values]]]) -> Outlined:
+        """Join the parts of each object of some, by its number."""
+        return Outlined(
+            self._objects.take(np.array(list(parts))),
+            np.array([joined([outline for outline, _ in own]) for own in parts.values()]),
+            np.array([np.sum([sums for _, sums in own], axis=0) for own in parts.values()]),
+        )
+
+
+def _no_sums(_box: Box, _runs: Runs, _part: NDArray[np.int32], count: int) -> Values:
+    return np.zeros((count, 0))
 
 
 def _parts(

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Scale
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.measure.merge import Objects
     from napari_twostage.result.result import Result
@@ -135,28 +134,3 @@ def left_out_note(scan: ObjectScan) -> dict[str, Any]:
         return {}
     counts = {kind.name: int(scan.left_out[kind.value]) for kind in scan.result.classes}
     return {"least_object_um2": scan.least_object_um2, "left_out": counts}
-
-
-def perimeters_um(objects: Objects, mpp: Scale) -> NDArray[np.float64]:
-    """Estimate the length of each object's border, holes included, in micrometres.
-
-    Pixel edges overestimate the length of a slope by up to 41 %. Each corner is therefore cut from
-    midpoint to midpoint of its two edges, and the mean overestimate that remains over all
-    directions is corrected by the factor π / 8 · (1 + √2) (Kulpa 1977). A disc is measured to
-    within 1 %.
-
-    Parameters
-    ----------
-    objects : Objects
-        n objects.
-    mpp : (float, float)
-        Micrometres per pixel (y, x).
-
-    Returns
-    -------
-    (n,) float array
-    """
-    steps = objects.horizontal * mpp[1] + objects.vertical * mpp[0]
-    cut = (mpp[0] + mpp[1] - math.hypot(*mpp)) / 2
-    lengths = (steps - objects.corners * cut) * (math.pi / 8 * (1 + math.sqrt(2)))
-    return np.asarray(lengths, np.float64)

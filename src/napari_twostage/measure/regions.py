@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Shape
 
     Numbers = NDArray[np.int64]
+    Amounts = Numbers | NDArray[np.float64]
 
 UNSET = 255
 """Value that no label has."""
@@ -46,6 +47,13 @@ class Regions:
     left: Numbers
     bottom: Numbers
     right: Numbers
+    row_squares: Amounts
+    """Sum of the squared rows of all pixels, counted from `top`; this and the two sums below are
+    whole numbers, exact up to 2**53, beyond which they have 16 digits."""
+    column_squares: Amounts
+    """The same of columns, counted from `left`."""
+    products: Amounts
+    """The same of row times column."""
 
     def __len__(self) -> int:
         return len(self.value)
@@ -54,6 +62,11 @@ class Regions:
         """Whether all can be regions of a block of this shape."""
         height, width = shape
         last_row, last_column = self.bottom - 1, self.right - 1
+        rows, columns = (
+            self.row_sum - self.top * self.pixels,
+            self.column_sum - self.left * self.pixels,
+        )
+        most_down, most_across = last_row - self.top, last_column - self.left
         possible = (
             (self.value < UNSET)
             & (self.refined <= self.pixels)
@@ -66,12 +79,29 @@ class Regions:
             & (last_row < height)
             & (last_column < width)
             & (self.pixels > 0)
+            & (rows <= self.row_squares)
+            & (self.row_squares <= rows * most_down)
+            & (columns <= self.column_squares)
+            & (self.column_squares <= columns * most_across)
+            & (self.products <= rows * most_across)
+            & (self.products <= columns * most_down)
         )
         return bool(possible.all())
 
     def take(self, which: NDArray[np.integer] | NDArray[np.bool_]) -> Self:
         """Some of the regions."""
         return type(self)(*(column[which] for column in _columns(self)))
+
+    def squares_from(self, top: Numbers, left: Numbers) -> tuple[Amounts, Amounts, Amounts]:
+        """Squares and products, counted from other rows and columns, above and left of the box."""
+        down, across = (self.top - top).astype(float), (self.left - left).astype(float)
+        rows = self.row_sum - self.top * self.pixels
+        columns = self.column_sum - self.left * self.pixels
+        return (
+            self.row_squares + down * (2 * rows + down * self.pixels),
+            self.column_squares + across * (2 * columns + across * self.pixels),
+            self.products + down * columns + across * rows + down * across * self.pixels,
+        )
 
     def shift(self, rows: int, columns: int) -> Self:
         """The same regions with the places of a larger plane."""
@@ -137,7 +167,7 @@ class BlockTable:
     def to_bytes(self) -> bytes:
         """Pack the table; `from_bytes` reads it."""
         sides = [getattr(self, name) for name in _SIDES]
-        return b"".join(map(_packed, _columns(self.regions) + _columns(self.borders) + sides))
+        return b"".join(map(packed, _columns(self.regions) + _columns(self.borders) + sides))
 
     @classmethod
     def from_bytes(cls, data: bytes, shape: Shape) -> Self:
@@ -148,7 +178,7 @@ class BlockTable:
         ValueError
             If these are not the bytes of a table.
         """
-        columns = list(_unpacked(data))
+        columns = list(unpacked(data))
         regions, borders = len(fields(Regions)), len(fields(Borders))
         if len(columns) != regions + borders + len(_SIDES):
             raise ValueError(f"{len(columns)} columns")
@@ -195,16 +225,18 @@ _HEADER = struct.Struct("<BQ")
 """Bytes of a number, and how many numbers follow."""
 
 
-def _columns(table: Regions | Borders) -> list[Numbers]:
+def _columns(table: Regions | Borders) -> list[Any]:
     return [getattr(table, entry.name) for entry in fields(table)]
 
 
-def _packed(column: Numbers) -> bytes:
+def packed(column: Numbers) -> bytes:
+    """Pack whole numbers from 0 on in as few bytes as the largest one takes."""
     kind = np.min_scalar_type(int(column.max(initial=0))).newbyteorder("<")
     return _HEADER.pack(kind.itemsize, len(column)) + column.astype(kind).tobytes()
 
 
-def _unpacked(data: bytes) -> Iterator[Numbers]:
+def unpacked(data: bytes) -> Iterator[Numbers]:
+    """Unpack columns one by one, as int64; what is cut short is a ValueError."""
     place = 0
     while place < len(data):
         if len(data) - place < _HEADER.size:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.measure.regions import packed, unpacked
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -148,3 +150,30 @@ def number_regions(runs: Runs) -> Numbers:
     """
     same = runs.item[runs.above] == runs.item[runs.below]
     return connect(len(runs.begin), runs.above[same], runs.below[same])
+
+
+def pack_runs(runs: Runs, numbers: Numbers) -> bytes:
+    """Pack the runs of a block with the region of each; `unpack_runs` reads them."""
+    values = np.zeros(int(numbers.max()) + 1, np.int64)
+    values[numbers] = runs.value
+    return b"".join(map(packed, (runs.length, numbers, values)))
+
+
+def unpack_runs(data: bytes, shape: Shape) -> tuple[Runs, Numbers]:
+    """Runs of a block of this shape, and the region of each.
+
+    Raises
+    ------
+    ValueError
+        If these are not the bytes of a block's runs.
+    """
+    columns = list(unpacked(data))
+    if len(columns) != 3:
+        raise ValueError(f"{len(columns)} columns")
+    length, numbers, values = columns
+    fits = len(length) == len(numbers) and int(length.sum()) == shape[0] * shape[1]
+    if not fits or int(numbers.max(initial=0)) >= len(values):
+        raise ValueError("it is not of this block")
+    items = np.repeat(numbers.astype(np.int32), length).reshape(shape)
+    runs = find_runs(values.astype(np.uint8)[items], items)
+    return runs, runs.item.astype(np.int64)

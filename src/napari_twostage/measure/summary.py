@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.tissue_area import tissue_mm2
+from napari_twostage.method.selection import describe_interval, interval_around
 from napari_twostage.method.tiling import TileState
 from napari_twostage.result.record_parts import STAGES
 
@@ -22,11 +23,12 @@ def summarise(result: Result) -> dict[str, Any]:
     dict
         Slide, model, pixel sizes in micrometres (y, x), seconds per stage over all runs, numbers
         of tiles by state, share of tissue tiles refined, expected Dice (None if ``no_dice`` says
-        why it is not stated), areas in square millimetres, the reasons of failed tiles, whether
-        the result is complete, and what is missing, as values and in one line. ``tissue_mm2`` is
-        the tissue that areas of classes are shares of, inside the region if there is one;
-        ``tissue_slide_mm2`` is that of the whole slide. ``artefacts_mm2`` has the area of each kind
-        of artefact that was looked for; areas out of focus are in the tissue.
+        why it is not stated) with its interval, the comparison with the training images, areas in
+        square millimetres, the reasons of failed tiles, whether the result is complete, and what
+        is missing, as values and in one line. ``tissue_mm2`` is the tissue that areas of classes
+        are shares of, inside the region if there is one; ``tissue_slide_mm2`` is that of the whole
+        slide. ``artefacts_mm2`` has the area of each kind of artefact that was looked for; areas
+        out of focus are in the tissue.
     """
     there = completeness(result)
     states = result.states
@@ -34,6 +36,9 @@ def summarise(result: Result) -> dict[str, Any]:
     region = result.record.parameters.region
     refined = result.refined
     found, ranking = result.record.tissue, result.ranking
+    domain = result.record.domain
+    dice = None if ranking.no_dice else ranking.expected_dice(refined)
+    interval = interval_around(dice, ranking.predictor)
     return {
         "slide": result.name,
         "out": str(result.path),
@@ -52,8 +57,10 @@ def summarise(result: Result) -> dict[str, Any]:
             "failed": len(result.failures),
         },
         "fraction_refined": int(refined.sum()) / max(1, tissue),
-        "expected_dice": None if ranking.no_dice else round(ranking.expected_dice(refined), 4),
+        "expected_dice": None if dice is None else round(dice, 4),
+        "expected_dice_interval": None if interval is None else [round(end, 4) for end in interval],
         "no_dice": ranking.no_dice,
+        "domain": None if domain is None else {**domain.as_dict(), "described": domain.text},
         "tissue_mm2": tissue_mm2(result),
         "tissue_slide_mm2": None if found is None else found.slide_mm2,
         "tissue_searched": None if found is None else found.searched,
@@ -87,7 +94,9 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     height, width = summary["mpp"]
     dice, missing = summary["expected_dice"], summary["missing"]
     so_far = " so far" if {"tissue", "coarse_windows"} & missing.keys() else ""
-    quality = f"unknown: {summary['no_dice']}" if dice is None else f"expected Dice {dice:.2f}"
+    quality = f"unknown: {summary['no_dice']}"
+    if dice is not None:
+        quality = f"expected Dice {dice:.2f}{describe_interval(summary['expected_dice_interval'])}"
     text = [
         f"slide      {summary['slide']}",
         f"model      {summary['model']}",
@@ -95,6 +104,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         f"time       {_described(seconds)}",
         f"refined    {tiles['refined']:,} of {tiles['tissue']:,} tissue tiles "
         f"({summary['fraction_refined']:.1%}){so_far}",
+        *([] if summary["domain"] is None else [f"domain     {summary['domain']['described']}"]),
         f"quality    {quality}",
         f"tissue     {_tissue(summary)}{so_far}",
     ]

@@ -73,21 +73,32 @@ def _measure(runs: Runs, numbers: Numbers, refined: NDArray[np.bool_], tile_px: 
     first[numbers[::-1]] = np.arange(len(numbers))[::-1]  # the last assignment wins
     last = np.empty(count, np.int64)
     last[numbers] = np.arange(len(numbers))
-    left = np.full(count, runs.shape[1])
+    left = np.full(count, runs.shape[1], np.int64)
     np.minimum.at(left, numbers, column)
     right = np.zeros(count, np.int64)
     np.maximum.at(right, numbers, column + length)
+    top = row[first]
+    # places are counted from each region's box, so that large planes need no large numbers
+    down, across = row - top[numbers], column - left[numbers]
+    columns = length * (2 * across + length - 1) // 2
+    squares = (
+        length * across * (across + length - 1) + (length - 1) * length * (2 * length - 1) // 6
+    )
+    pixels = sums(numbers, length, count)
     return Regions(
         value=runs.value[first].astype(np.int64),
-        pixels=sums(numbers, length, count),
+        pixels=pixels,
         refined=sums(numbers, _refined(runs, refined, tile_px), count),
         row_sum=sums(numbers, length * row, count),
-        column_sum=sums(numbers, length * (2 * column + length - 1) // 2, count),
-        top=row[first],
+        column_sum=sums(numbers, columns, count) + left * pixels,
+        top=top,
         first=column[first],
         left=left,
         bottom=row[last] + 1,
         right=right,
+        row_squares=sums(numbers, length * down**2, count),
+        column_squares=sums(numbers, squares, count),
+        products=sums(numbers, down * columns, count),
     )
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.measure.blocks import block_rows, is_near_tissue, read_pixels, refined_tiles
 from napari_twostage.measure.regions import BlockTable
+from napari_twostage.measure.runs import find_runs, number_regions, pack_runs, unpack_runs
 from napari_twostage.measure.tabulate import tabulate
+from napari_twostage.result.tally_files import RUNS
 from napari_twostage.utils.threads import in_order
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Box
     from napari_twostage.measure.blocks import ProgressCallback
+    from napari_twostage.measure.runs import Runs
     from napari_twostage.result.result import Result
 
     States = NDArray[np.uint8]
@@ -54,13 +57,29 @@ def tables(
 def tally(result: Result, box: Box, states: States) -> None:
     """Measure a block and keep its table in the result folder, unless it is there.
 
-    Blocks away from the tissue are not kept: they are measured as fast as they are read.
+    Blocks away from the tissue are not kept: they are measured as fast as they are read. Where
+    objects are told apart, which takes longer than all else, their pixels are kept as well.
     """
     if not (result.tallies.kept and is_near_tissue(result, box, states)):
         return
     stamp = result.tallies.stamp(box, states)
     if result.tallies.read(box, stamp) is None:
-        result.tallies.write(box, stamp, _measured(result, box, states).to_bytes())
+        runs, numbers, table = _measured(result, box, states)
+        if result.tells_objects_apart:
+            result.tallies.write(box, stamp, pack_runs(runs, numbers), RUNS)
+        result.tallies.write(box, stamp, table.to_bytes())
+
+
+def regions_of(result: Result, box: Box, states: States) -> tuple[Runs, NDArray[np.int64]]:
+    """Runs of a block, and the region of each, numbered as in the block's table."""
+    if result.tells_objects_apart and is_near_tissue(result, box, states):
+        kept = result.tallies.read(box, result.tallies.stamp(box, states), RUNS)
+        if kept is not None:
+            with suppress(ValueError):  # damaged
+                return unpack_runs(kept, box.shape)
+    pixels = read_pixels(result, box, states)
+    runs = find_runs(pixels.labels, pixels.items)
+    return runs, number_regions(runs)
 
 
 def _table(result: Result, box: Box, states: States) -> BlockTable:
@@ -70,9 +89,11 @@ def _table(result: Result, box: Box, states: States) -> BlockTable:
     if kept is not None:
         with suppress(ValueError):  # of another version, or damaged
             return BlockTable.from_bytes(kept, box.shape)
-    return _measured(result, box, states)
+    return _measured(result, box, states)[2]
 
 
-def _measured(result: Result, box: Box, states: States) -> BlockTable:
+def _measured(
+    result: Result, box: Box, states: States
+) -> tuple[Runs, NDArray[np.int64], BlockTable]:
     pixels = read_pixels(result, box, states)
-    return tabulate(pixels, refined_tiles(result, box, states), result.tiles.tile_px)[2]
+    return tabulate(pixels, refined_tiles(result, box, states), result.tiles.tile_px)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_twostage.utils.threads import pool
@@ -81,16 +82,22 @@ def read_ahead(
     ------
     list of (item, content)
     """
-    waiting: deque[tuple[Item, Future[Content]]] = deque()
+    waiting: deque[list[tuple[list[Item], Future[list[Content]]]]] = deque()
     source = iter(items)
+    share = -(-batch // READERS)  # to wake a thread for each item costs as much as to read it
+
+    def read_all(some: list[Item]) -> list[Content]:
+        return [read(item) for item in some]
+
     with pool(READERS, "read-ahead", drop_waiting=True) as readers:
         while True:
-            while len(waiting) < batch * (READ_AHEAD + 1):
-                item = next(source, None)
-                if item is None:
-                    break
-                waiting.append((item, readers.submit(read, item)))
+            while len(waiting) <= READ_AHEAD and (taken := list(islice(source, batch))):
+                parts = (taken[first : first + share] for first in range(0, len(taken), share))
+                waiting.append([(part, readers.submit(read_all, part)) for part in parts])
             if not waiting:
                 return
-            taken = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
-            yield [(item, future.result()) for item, future in taken]
+            yield [
+                pair
+                for part, future in waiting.popleft()
+                for pair in zip(part, future.result(), strict=True)
+            ]

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_twostage.errors import SelectionError
-from napari_twostage.method.selection import Curve, Plan
+from napari_twostage.method.selection import Curve, Plan, interval_around
 from napari_twostage.method.tiling import Tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_twostage.method.dice_predictor import DicePredictor
     from napari_twostage.method.selection import Selection
     from napari_twostage.method.uncertainty import TileStatistics
 
@@ -34,11 +35,14 @@ class Ranking:
         the model was made (card: ``refinement_gain``).
     no_dice : str
         Reason why no expected Dice is stated; empty if it is.
+    predictor : DicePredictor, optional
+        What true Dice follows from the expected one; None if that was not measured.
     """
 
     statistics: TileStatistics
     gain: float
     no_dice: str = ""
+    predictor: DicePredictor | None = None
 
     @cached_property
     def order(self) -> NDArray[np.intp]:
@@ -107,7 +111,8 @@ class Ranking:
            TP' = TP + g\,FN_r,\ FP' = FP - g\,FP_r,\ FN' = FN - g\,FN_r,
 
         where :math:`r` sums over refined tiles only. It neglects the variances of the counts (our
-        own derivation, to first order) and pools all foreground classes.
+        own derivation, to first order) and pools all foreground classes. A `predictor` then
+        corrects it by what was measured on images with a known truth.
 
         Parameters
         ----------
@@ -123,7 +128,10 @@ class Ranking:
         corrected = refined.ravel()
         right = true_positives.sum() + self.gain * false_negatives.sum(where=corrected)
         total = 2 * right + errors.sum() - self.gain * errors.sum(where=corrected)
-        return float(2 * right / total) if total > 0 else 1.0
+        return float(self._predicted(2 * right / total if total > 0 else 1.0))
+
+    def _predicted(self, expected: NDArray[np.float64] | float) -> NDArray[np.float64] | float:
+        return expected if self.predictor is None else self.predictor.predict(expected)
 
     @cached_property
     def _expected(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -163,9 +171,10 @@ class Ranking:
         return Curve(
             scores=statistics.score.ravel()[order],
             left=np.concatenate([[0], np.cumsum(to_do)]),
-            dice=np.full_like(dice, np.nan) if self.no_dice else dice,
+            dice=np.full_like(dice, np.nan) if self.no_dice else np.asarray(self._predicted(dice)),
             seconds_per_tile=seconds_per_tile,
             no_dice=self.no_dice,
+            predictor=self.predictor,
         )
 
     def plan(
@@ -191,14 +200,16 @@ class Ranking:
         left = selected[~refined.ravel()[selected]]
         after = refined.copy()
         after.reshape(-1)[left] = True
+        dice = None if self.no_dice else self.expected_dice(after)
         return Plan(
             n_tiles=len(left),
             selected=len(selected),
             fraction=len(selected) / max(1, len(self.order)),
             estimated_seconds=None if seconds_per_tile is None else len(left) * seconds_per_tile,
-            expected_dice=None if self.no_dice else self.expected_dice(after),
+            expected_dice=dice,
             expected_dice_before=None if self.no_dice else self.expected_dice(refined),
             no_dice=self.no_dice,
+            dice_interval=interval_around(dice, self.predictor),
             tiles=Tiles(left, refined.shape[1]),
             selection=selection,
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Region
+    from napari_twostage.method.dice_predictor import DicePredictor
     from napari_twostage.method.tiling import Tile
 
 
@@ -113,6 +114,8 @@ class Forecast:
     """Expected Dice of the result as it is now; None as above."""
     no_dice: str = field(default="", kw_only=True)
     """Reason why no expected Dice is stated; empty if it is."""
+    dice_interval: tuple[float, float] | None = field(default=None, kw_only=True)
+    """Lower and upper end of `expected_dice`; None if the model states none."""
 
     def describe(self) -> str:
         """Text: ``1,240 tiles · 3.1 % of tissue · about 40 s · expected Dice 0.91 → 0.94``."""
@@ -125,6 +128,7 @@ class Forecast:
         else:
             parts.append(
                 f"expected Dice {self.expected_dice_before:.2f} → {self.expected_dice:.2f}"
+                f"{describe_interval(self.dice_interval)}"
             )
         return " · ".join(parts)
 
@@ -153,6 +157,8 @@ class Curve:
     """Seconds to refine one tile, measured on this machine; None if not measured."""
     no_dice: str = ""
     """Reason why no expected Dice is stated; empty if it is."""
+    predictor: DicePredictor | None = None
+    """Prediction that `dice` comes from, which knows its error; None if there is none."""
 
     @property
     def seconds(self) -> NDArray[np.floating] | None:
@@ -167,15 +173,29 @@ class Curve:
         """Forecast for refining the tiles whose score exceeds a threshold."""
         count = int(np.searchsorted(self._falling, -threshold, side="left"))
         left, seconds = int(self.left[count]), self.seconds_per_tile
+        dice = None if self.no_dice else float(self.dice[count])
         return Forecast(
             n_tiles=left,
             selected=count,
             fraction=count / max(1, len(self.scores)),
             estimated_seconds=None if seconds is None else left * seconds,
-            expected_dice=None if self.no_dice else float(self.dice[count]),
+            expected_dice=dice,
             expected_dice_before=None if self.no_dice else float(self.dice[0]),
             no_dice=self.no_dice,
+            dice_interval=interval_around(dice, self.predictor),
         )
+
+
+def interval_around(
+    dice: float | None, predictor: DicePredictor | None
+) -> tuple[float, float] | None:
+    """Interval of a predicted Dice; None if there is no Dice, or its error is not known."""
+    return None if dice is None or predictor is None else predictor.interval(dice)
+
+
+def describe_interval(interval: tuple[float, float] | None) -> str:
+    """Text: `` (0.74 to 0.86)``, with a space before it; empty for None."""
+    return "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
 
 
 def describe_seconds(seconds: float) -> str:

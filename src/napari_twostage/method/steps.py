@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Box
+    from napari_twostage.method.domain import DomainCheck
     from napari_twostage.method.selection import Plan
     from napari_twostage.method.tiling import Chip, Tile
 
@@ -23,6 +24,13 @@ class PyramidGrown:
 
     fraction: float
     """Share completed, in (0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainChecked:
+    """Slide compared with the training images, once; precedes the coarse pass."""
+
+    check: DomainCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,7 @@ PartitionStep = PartitionSegmented | PartitionRefined
 
 Step = (
     PyramidGrown
+    | DomainChecked
     | CoarsePassStarted
     | CoarseWindowDone
     | TilesSelected

@@ -54,16 +54,26 @@ class Bundle:
 
     @property
     def sha256(self) -> str:
-        """Hash of what decides the labels: the card and the weights."""
-        deciding = replace(self.card, least_object_um2=0.0)  # it changes what is counted, no label
+        """Hash of what decides the labels: the card and the weights.
+
+        Left out is what changes no label of a precision: the least area of objects that are
+        counted, what is known of precisions, and what is said of slides.
+        """
+        deciding = replace(self.card, least_object_um2=0.0, precision_loss={}, domain=None)
         digest = hashlib.sha256(deciding.to_json().encode())
         digest.update(self.weights)
         return digest.hexdigest()
 
+    @property
+    def losses(self) -> dict[str, float]:
+        """Points of Dice that the precisions it can run in lose against f32, as far as stated."""
+        stated = self.card.precision_loss
+        return {name: lost for name, lost in stated.items() if name != "int8" or self.quantised}
+
     def save(self, folder: Path) -> None:
         """Write a bundle folder of the same bytes."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CARD).write_text(self.card.to_json(), encoding="utf-8")
+        write_card(folder, self.card)
         (folder / _network_file(self.card)).write_bytes(self.weights)
         for field, name in OPTIONAL.items():
             content: bytes | None = getattr(self, field)
@@ -182,6 +192,11 @@ def write_bundle(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> N
         for name in OPTIONAL.values():
             (folder / name).unlink(missing_ok=True)
     file.write_bytes(weights)
+    write_card(folder, card)
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write the card of a bundle folder."""
     (folder / CARD).write_text(card.to_json(), encoding="utf-8")
 
 

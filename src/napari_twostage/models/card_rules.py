@@ -44,6 +44,8 @@ MPP = (0.02, 20.0)
 MPP_RANGE = (0.01, 40.0)
 LEAST_OBJECT_UM2 = 1e6
 """Largest area below which objects may be left out: a square millimetre."""
+LOWER_PRECISIONS = ("bf16", "fp16", "int8")
+"""Precisions whose loss a card may state."""
 
 
 def check_card(card: Card) -> None:
@@ -201,6 +203,12 @@ RULES: dict[str, Callable[[Card], bool]] = {
     "refinement_gain is in [0, 1]": lambda card: 0 <= card.refinement_gain <= 1,
     f"least_object_um2 is 0 to {LEAST_OBJECT_UM2:g} square micrometres": lambda card: (
         0 <= card.least_object_um2 <= LEAST_OBJECT_UM2
+    ),
+    f"precision_loss has points of Dice, -100 to 100, of {', '.join(LOWER_PRECISIONS)}": (
+        lambda card: (
+            card.precision_loss.keys() <= set(LOWER_PRECISIONS)
+            and all(fits(one, float) and abs(one) <= 100 for one in card.precision_loss.values())
+        )
     ),
     f"metrics are at most {MOST_ENTRIES} texts and finite numbers, {DEEPEST} levels deep": (
         lambda card: _are_entries(card.metrics, 1e300)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.errors import ModelError
 from napari_twostage.models import backends
+from napari_twostage.models.backends import AUTO
 from napari_twostage.models.card import window_px
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ class Model:
     device : str
         One of `backends.DEVICES`, or torch's name for a device.
     precision : str
-        One of `backends.PRECISIONS`.
+        One of `backends.PRECISIONS`, or ``auto``.
+    begun : str, optional
+        Precision of labels that are gone on with, which ``auto`` keeps.
 
     Raises
     ------
@@ -39,14 +43,46 @@ class Model:
         is missing.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto", precision: str = "f32") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        precision: str = AUTO,
+        *,
+        begun: str | None = None,
+    ) -> None:
         bundle.require_finite()
         self.bundle = bundle
         self.card: ModelCard = bundle.card
-        self.compute = backends.choose_for(bundle, device, precision)
+        self.compute = backends.choose_for(bundle, device, precision, begun)
         """Backend, device and precision, and the reason for them."""
+        self._device, self._precision = device, precision
+        self._kept: dict[str, Model] = {}
         self._backend = backends.start(bundle, self.compute)
         self._warm: set[Stage] = set()
+
+    def in_precision_of(self, begun: str) -> Model:
+        """Model that goes on with labels that were begun in a precision.
+
+        That is this one, unless its precision is ``auto`` and happens to be another: labels must
+        not depend on the machine that a run is resumed on.
+
+        Raises
+        ------
+        ModelError
+            If the device does not compute in that precision.
+        """
+        if self._precision != AUTO or begun == self.compute.precision:
+            return self
+        if begun not in self._kept:
+            try:
+                self._kept[begun] = Model(self.bundle, self._device, begun=begun)
+            except ModelError as error:
+                raise ModelError(
+                    f"the result was begun in {begun}: {error}, which changes labels a little, or "
+                    "go on where it was begun"
+                ) from error
+        return self._kept[begun]
 
     @property
     def concurrent_batches(self) -> int:

@@ -145,17 +145,23 @@ class RecordGrown:
     """Runs that began or ended, the oldest first."""
     least_object_um2: float | None = None
     """Least area of objects that was asked for."""
+    domain: dict[str, Any] | None = None
+    """Comparison with the training images."""
 
     def as_json(self) -> dict[str, Any]:
         """The object that `parse` reads."""
         values = {"event": "record", "tissue": self.tissue, "runs": list(self.runs)}
-        least = self.least_object_um2
-        return values if least is None else {**values, "least_object_um2": least}
+        return {**values, **self._changed}
+
+    @property
+    def _changed(self) -> dict[str, Any]:
+        later = {"least_object_um2": self.least_object_um2, "domain": self.domain}
+        return {name: value for name, value in later.items() if value is not None}
 
     def applied_to(self, record: dict[str, Any]) -> dict[str, Any]:
         """The copy of the record, as it is now."""
-        grown = {"tissue": self.tissue, "least_object_um2": self.least_object_um2}
-        changed = {name: value for name, value in grown.items() if value is not None}
+        tissue = {} if self.tissue is None else {"tissue": self.tissue}
+        changed = {**tissue, **self._changed}
         runs = list(record["runs"])
         for run in self.runs:
             if runs and run.get("token") is not None and runs[-1].get("token") == run["token"]:
@@ -216,7 +222,10 @@ _READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "lost": _lost,
     "created": lambda values: Created(dict(values["record"])),
     "record": lambda values: RecordGrown(
-        values["tissue"], tuple(map(dict, values["runs"])), values.get("least_object_um2")
+        values["tissue"],
+        tuple(map(dict, values["runs"])),
+        values.get("least_object_um2"),
+        values.get("domain"),
     ),
 }
 

@@ -19,6 +19,7 @@ from napari_twostage.errors import (
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.io.files import is_unreadable
 from napari_twostage.io.paths import read_whole, write_whole
+from napari_twostage.method.domain import DomainCheck
 from napari_twostage.models.card import ModelCard
 from napari_twostage.result.record_parts import (
     ModelRecord,
@@ -61,6 +62,8 @@ class Record:
     parameters: Parameters
     tissue: TissueRecord | None = None
     """None before tissue detection."""
+    domain: DomainCheck | None = None
+    """Comparison with the training images; None if the card has none, or before it."""
     runs: tuple[RunRecord, ...] = ()
     least_object_um2: float | None = None
     """Least area of objects that was asked for, in square micrometres; None for the model's own."""
@@ -90,6 +93,17 @@ class Record:
         height, width = self.slide.level_shapes[0]
         return self.parameters.region or Box(0, 0, height, width)
 
+    @property
+    def precision(self) -> str | None:
+        """Precision of the last run, which the next one keeps unless another is asked for.
+
+        None before the first run.
+        """
+        if not self.runs:
+            return None
+        last = self.runs[-1]
+        return last.precision or (last.compute or {}).get("precision")
+
     def with_run(self, run: RunRecord) -> Self:
         """Add a run that begins, or replace its entry when it ends."""
         same = bool(self.runs) and run.token is not None and self.runs[-1].token == run.token
@@ -112,6 +126,8 @@ class Record:
             values["journal_lines"] = self.journal_lines
         if self.tissue is not None:
             values["tissue"] = self.tissue.as_dict()
+        if self.domain is not None:
+            values["domain"] = self.domain.as_dict()
         if self.least_object_um2 is not None:
             values["least_object_um2"] = self.least_object_um2
         return values
@@ -136,6 +152,7 @@ class Record:
                 parameters["region"] = Box(*parameters["region"])
             parameters["picture"] = _picture(parameters)
             tissue, least = values.get("tissue"), values.get("least_object_um2")
+            domain = values.get("domain")
             if tissue is not None:
                 tissue = {**tissue, "intensity_range": _pair(tissue["intensity_range"])}
             return cls(
@@ -146,6 +163,7 @@ class Record:
                 card=ModelCard.from_json(json.dumps(values["card"]), f"{FILE} of {source}"),
                 parameters=_known(Parameters, parameters),
                 tissue=None if tissue is None else _known(TissueRecord, tissue),
+                domain=None if domain is None else DomainCheck.from_dict(domain),
                 runs=tuple(_known(RunRecord, run) for run in values["runs"]),
                 least_object_um2=None if least is None else float(least),
                 journal_version=int(values.get("journal_version", 1)),

@@ -197,6 +197,8 @@ class RunRecord:
     """Tiles that this run refined."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds of each of `STAGES`."""
+    precision: str | None = None
+    """Precision of the networks, also those of a cluster's workers; None in older results."""
     token: str | None = None
     """Tells the run from others; None before version 0.2."""
     notices: list[str] = field(default_factory=list)
@@ -205,14 +207,15 @@ class RunRecord:
     """Processes of a cluster, and how many partitions each computed."""
 
     @classmethod
-    def begin(cls, model: Model, wanted: Mapping[str, Any]) -> Self:
-        """Describe a run that begins now."""
+    def begin(cls, model: Model, wanted: Mapping[str, Any], precision: str | None = None) -> Self:
+        """Describe a run that begins now, in the model's precision or the workers'."""
         return cls(
             started=now(),
             machine=platform.node(),
             processor=platform.processor() or platform.machine(),
             compute=model.compute.as_dict(),
             threads=model.threads,
+            precision=precision or model.compute.precision,
             versions=_versions(),
             wanted=dict(wanted),
             token=uuid4().hex[:12],

@@ -17,6 +17,7 @@ from napari_twostage.errors import LocationError, SegmentationError, SlideError,
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate, remove_tree
 from napari_twostage.io.url import Url
+from napari_twostage.method.dice_predictor import DicePredictor
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.uncertainty import probabilities
@@ -311,7 +312,16 @@ class Result:
     @property
     def ranking(self) -> Ranking:
         """All scored tiles as they stand, the highest score first."""
-        return Ranking(self._files.scores.statistics, self.card.refinement_gain, self._no_dice)
+        statistics = self._files.scores.statistics
+        return Ranking(statistics, self.card.refinement_gain, self._no_dice, self._predictor)
+
+    @property
+    def _predictor(self) -> DicePredictor | None:
+        """Prediction of true Dice for this slide; None if it was not compared."""
+        domain, check = self.card.domain, self.record.domain
+        if domain is None or check is None or not check.features:
+            return None
+        return DicePredictor.of(domain.dice, check.features)
 
     @property
     def _no_dice(self) -> str:
@@ -324,6 +334,9 @@ class Result:
             return "nobody has calibrated the network's probabilities"
         if unfit := self.card.unfit_for(self.slide_mpp):
             return unfit
+        check = self.record.domain
+        if check is not None and check.unlike:
+            return f"the slide is {check.text}"
         known = self._files.scores.statistics
         found = np.nansum(known.true_positives) + np.nansum(known.false_positives)
         # otherwise a ratio of nothing to nearly nothing

@@ -115,7 +115,8 @@ class ResultFiles:
         elif record != self.record:
             before, now = self.record.as_dict(), record.as_dict()
             runs = tuple(run for run in now["runs"] if run not in before["runs"])
-            self.log.record(RecordGrown(now.get("tissue"), runs, now.get("least_object_um2")))
+            grown = (now.get(name) for name in ("least_object_um2", "domain"))
+            self.log.record(RecordGrown(now.get("tissue"), runs, *grown))
         self.log.commit()
         record = replace(record, journal_lines=self.log.lines)
         write_record(self.path, record)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Grid
     from napari_twostage.method.artefacts import Artefact
+    from napari_twostage.method.domain import DomainCheck
     from napari_twostage.method.tiling import Tile
     from napari_twostage.method.tissue import Tissue
     from napari_twostage.result.record_parts import RunRecord
@@ -89,6 +90,10 @@ class RunWriter:
         """Square millimetres of artefacts by name, in the part that figures are of."""
         box = self._files.record.measured_box
         return {kind.words: mask_area_mm2(artefacts == kind, grid, box) for kind in kinds}
+
+    def save_domain(self, check: DomainCheck) -> None:
+        """Keep the comparison with the training images."""
+        self._files.write_record(replace(self._files.record, domain=check))
 
     def write_window(
         self,

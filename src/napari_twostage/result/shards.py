@@ -29,7 +29,7 @@ from napari_twostage.io.files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from napari_twostage.io.durable import DirtyFiles
@@ -65,6 +65,11 @@ class Files:
     def read(self, index: Index) -> bytes | None:
         """Read an encoded chunk; None where there is none."""
         return _read_or_none(self.path_of(index))
+
+    def read_many(self, indices: Collection[Index]) -> Iterator[tuple[Index, bytes | None]]:
+        """Read encoded chunks: each index with its chunk."""
+        for index in indices:
+            yield index, self.read(index)
 
     def write(self, index: Index, data: bytes) -> None:
         """Write or replace a chunk's file in one step."""
@@ -122,29 +127,44 @@ class Shards:
         DamagedFileError
             If the shard is shorter than its index, or than the index says.
         """
-        path, number = self._place(index)
-        try:
-            return self._read(path, number)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if is_unreadable(error):
-                raise DamagedFileError(path, error.strerror or "") from error
-            raise
+        [(_, data)] = self.read_many([index])
+        return data
 
-    def _read(self, path: Path, number: int) -> bytes | None:
+    def read_many(self, indices: Collection[Index]) -> Iterator[tuple[Index, bytes | None]]:
+        """Read encoded chunks, opening each shard once: each index with its chunk; see `read`."""
+        shards: defaultdict[Path, dict[Index, int]] = defaultdict(dict)
+        for index in indices:
+            path, number = self._place(index)
+            shards[path][index] = number
+        for path, numbers in shards.items():
+            try:
+                found = self._read(path, numbers.values())
+            except FileNotFoundError:
+                found = [None] * len(numbers)
+            except OSError as error:
+                if is_unreadable(error):
+                    raise DamagedFileError(path, error.strerror or "") from error
+                raise
+            yield from zip(numbers, found, strict=True)
+
+    def _read(self, path: Path, numbers: Iterable[int]) -> list[bytes | None]:
+        found: list[bytes | None] = []
         with patiently(lambda: path.open("rb", buffering=0), path) as file:
-            file.seek(number * _ENTRY.size)
-            entry = file.read(_ENTRY.size)
-            if entry == _MISSING:
-                return None
-            if len(entry) < _ENTRY.size:
-                raise DamagedFileError(path)
-            start, length = _ENTRY.unpack(entry)
-            if not self._is_inside(start, length, file.seek(0, 2)):
-                raise DamagedFileError(path)
-            file.seek(start)
-            return file.read(length)
+            index = file.read(self._count * _ENTRY.size)
+            size = file.seek(0, 2)
+            for number in numbers:
+                entry = index[number * _ENTRY.size : (number + 1) * _ENTRY.size]
+                if entry == _MISSING:
+                    found.append(None)
+                    continue
+                if len(entry) < _ENTRY.size:
+                    raise DamagedFileError(path)
+                start, length = _ENTRY.unpack(entry)
+                if not self._is_inside(start, length, size):
+                    raise DamagedFileError(path)
+                file.seek(start)
+                found.append(file.read(length))
+        return found
 
     def write(self, index: Index, data: bytes) -> None:
         """Append an encoded chunk; other processes of this machine may append meanwhile."""

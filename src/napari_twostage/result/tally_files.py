@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = "tallies"
-VERSION = 2
+VERSION = 3
 """Raised whenever what is measured changes."""
+TABLE, RUNS = "", ".runs"
+"""Parts that are kept of a block: its table, and which pixels its regions are of."""
 _HEAD = struct.Struct("<4sI16s")
 _MAGIC = b"TSTY"
 _MOST_BYTES, _MOST_BYTES_A_PIXEL = 4096, 200
@@ -81,12 +83,12 @@ class TallyFiles:
         words = f"{VERSION} {box.as_list()} {near.as_list()} {edits}".encode()
         return blake2b(words + states[near.slices].tobytes(), digest_size=16).digest()
 
-    def read(self, box: Box, stamp: bytes) -> bytes | None:
-        """Measurements of a block with this stamp; None if there are none."""
+    def read(self, box: Box, stamp: bytes, part: str = TABLE) -> bytes | None:
+        """A part of the measurements of a block with this stamp; None if there is none."""
         if self._folder is None:
             return None
         try:
-            content = read_file(self._folder / _name(box))
+            content = read_file(self._folder / _name(box, part))
         except OSError:
             return None
         head, packed = content[: _HEAD.size], content[_HEAD.size :]
@@ -99,8 +101,8 @@ class TallyFiles:
         except (RuntimeError, ValueError):
             return None
 
-    def write(self, box: Box, stamp: bytes, data: bytes) -> None:
-        """Keep the measurements of a block; a disk that refuses is no trouble, only slow later."""
+    def write(self, box: Box, stamp: bytes, data: bytes, part: str = TABLE) -> None:
+        """Keep a part of a block's measurements; if the disk refuses, it is measured again."""
         if self._folder is None:
             return
         packed = bytes(zstd.compress(data, 1))
@@ -108,11 +110,12 @@ class TallyFiles:
             with suppress(FileExistsError):
                 self._folder.mkdir()
             write_file(
-                self._folder / _name(box), _HEAD.pack(_MAGIC, zlib.crc32(packed), stamp) + packed
+                self._folder / _name(box, part),
+                _HEAD.pack(_MAGIC, zlib.crc32(packed), stamp) + packed,
             )
         except (OSError, TwoStageError):
             log.debug("%s: measurements of %s are not kept", self._folder, box, exc_info=True)
 
 
-def _name(box: Box) -> str:
-    return f"{box.top}.{box.left}"
+def _name(box: Box, part: str) -> str:
+    return f"{box.top}.{box.left}{part}"

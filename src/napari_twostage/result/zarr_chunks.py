@@ -11,27 +11,27 @@ from __future__ import annotations
 
 import logging
 import struct
-import sys
 import zlib
 from itertools import product
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numcodecs import zstd
 from zarr.codecs import BytesCodec, ShardingCodec, ZstdCodec
-from zarr.storage import LocalStore
 
 from napari_twostage.errors import DamagedFileError
-from napari_twostage.io.durable import DirtyFiles
-from napari_twostage.result.shards import Files, Shards
+from napari_twostage.result.chunk_places import files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
 
     import zarr
     from numpy.typing import NDArray
+
+    from napari_twostage.io.durable import DirtyFiles
+    from napari_twostage.result.shards import Files, Shards
 
     Slices = tuple[slice, ...]
 
@@ -92,7 +92,7 @@ class ChunkFiles:
         self._array = array
         self._tagged = tagged
         self._keep_empty = keep_empty
-        self._files, self._codec = _files_of(array, dirty, sync=sync)
+        self._files, self._codec = files_of(array, dirty, sync=sync)
         if self._files is None:
             log.info("%s is read and written by zarr, more slowly than by file", array.store_path)
 
@@ -131,14 +131,27 @@ class ChunkFiles:
         if self._files is None and held is None:
             return np.asarray(self._array[place])
         values = np.full(shape, fill, self._array.dtype)
-        for piece in self._pieces(starts, stops):
-            if held is None or held[piece.chunk]:
-                chunk = self.read_chunk(piece.chunk)
-                if chunk is not None:
-                    values[piece.outside] = chunk[piece.inside]
-                elif there is not None and there[piece.chunk]:
-                    raise DamagedFileError(self.path_of(piece.chunk), "a part is missing")
+        pieces = {
+            piece.chunk: piece
+            for piece in self._pieces(starts, stops)
+            if held is None or held[piece.chunk]
+        }
+        for index, chunk in self._read_chunks(pieces):
+            if chunk is not None:
+                values[pieces[index].outside] = chunk[pieces[index].inside]
+            elif there is not None and there[index]:
+                raise DamagedFileError(self.path_of(index), "a part is missing")
         return values
+
+    def _read_chunks(
+        self, indices: Collection[tuple[int, ...]]
+    ) -> Iterator[tuple[tuple[int, ...], NDArray[Any] | None]]:
+        """Read chunks, each file once: each index with its chunk, as `read_chunk` reads it."""
+        if self._files is None:
+            yield from ((index, self.read_chunk(index)) for index in indices)
+            return
+        for index, data in self._files.read_many(indices):
+            yield index, None if data is None else self._decoded(data, index, self._files)
 
     def all_chunks(self) -> NDArray[np.bool_]:
         """True for each chunk."""
@@ -198,7 +211,10 @@ class ChunkFiles:
             chunk = None if piece.whole else self.read_chunk(piece.chunk)
         except DamagedFileError:  # what it held is computed again, or lost
             chunk = None
-        chunk = self._filled(piece, values, chunk)
+        if values.shape != self._array.chunks:
+            chunk = self._filled(piece, values, chunk)
+        else:
+            chunk = values.astype(self._array.dtype, copy=False)
         if not self._keep_empty and _is_all(chunk, self._array.fill_value):
             files.remove(piece.chunk)  # a chunk of fill values has no file
         else:
@@ -251,18 +267,20 @@ class ChunkFiles:
             chunk[tuple(map(slice, part.shape))] = part
             return chunk
         data = self._files.read(index)
-        if data is None:
-            return None
+        return None if data is None else self._decoded(data, index, self._files)
+
+    def _decoded(self, data: bytes, index: tuple[int, ...], files: Files | Shards) -> NDArray[Any]:
+        """Pixels of an encoded chunk; raises as `read_chunk` does."""
         shape, dtype = self._array.chunks, self._array.dtype
         pixels = bytearray(prod(shape) * dtype.itemsize)
         if frame_size(data) != len(pixels):
-            raise DamagedFileError(self._files.path_of(index))
+            raise DamagedFileError(files.path_of(index))
         if self._is_elsewhere(data, index):
-            raise DamagedFileError(self._files.path_of(index), "it belongs to another place")
+            raise DamagedFileError(files.path_of(index), "it belongs to another place")
         try:
             zstd.decompress(data, pixels)
         except (RuntimeError, ValueError) as error:
-            raise DamagedFileError(self._files.path_of(index)) from error
+            raise DamagedFileError(files.path_of(index)) from error
         return np.frombuffer(pixels, dtype).reshape(shape)
 
 
@@ -303,39 +321,3 @@ def _is_all(chunk: NDArray[Any], fill: Any) -> bool:  # noqa: ANN401 - of the ar
     if fill == fill:
         return bool(chunk.flat[0] == fill and (chunk == fill).all())
     return bool(np.isnan(chunk.flat[0]) and np.isnan(chunk).all())
-
-
-def _index_location(sharding: ShardingCodec) -> str:
-    """Place of a shard's index, "start" or "end"."""
-    # the attribute is an enum before zarr 3.3, a string after
-    return str(getattr(sharding.index_location, "value", sharding.index_location))
-
-
-def _files_of(
-    array: zarr.Array[Any], dirty: DirtyFiles | None, *, sync: bool
-) -> tuple[Files | Shards | None, ZstdCodec]:
-    """Files of an array's chunks and their codec; None if only zarr can read them."""
-    # one byte a value has no order; others are little-endian, which zarr writes by default
-    if not isinstance(array.store, LocalStore) or (
-        array.dtype.itemsize > 1 and sys.byteorder != "little"
-    ):
-        return None, ZstdCodec()
-    root = Path(array.store.root)
-    folder = root / array.path
-    dirty = dirty or DirtyFiles(root)
-
-    def path_of(index: tuple[int, ...]) -> Path:
-        return folder / array.metadata.encode_chunk_key(index)
-
-    match getattr(array.metadata, "codecs", ()):
-        case (BytesCodec(), ZstdCodec() as codec):
-            return Files(path_of, dirty, sync=sync), codec
-        case (
-            ShardingCodec(
-                codecs=(BytesCodec(), ZstdCodec() as codec), index_codecs=(BytesCodec(),)
-            ) as sharding,
-        ) if _index_location(sharding) == "start":
-            shards = array.shards or array.chunks
-            per_shard = tuple(n // part for n, part in zip(shards, array.chunks, strict=True))
-            return Shards(path_of, per_shard, dirty), codec
-    return None, ZstdCodec()

@@ -37,6 +37,8 @@ class SessionEvents(SignalGroup):
     """`Session.seg` is another result, or None."""
     tissue_found = Signal()
     """`Session.seg.tissue` is known."""
+    domain_checked = Signal()
+    """`Session.domain` is known."""
     windows_done = Signal(list)
     """List of `CoarseWindowDone`."""
     chips_done = Signal(list)
@@ -55,6 +57,8 @@ class SessionEvents(SignalGroup):
     """`Session.standing` is new: what is missing from the result, and who else is writing it."""
     measured = Signal(list)
     """List of `ClassArea`."""
+    density_changed = Signal()
+    """`Session.density` is new, or None since the labels have changed."""
     exported = Signal(object)
     """Path that was written."""
     noticed = Signal(object)
@@ -66,7 +70,7 @@ class Progress:
     """Progress of one stage of work."""
 
     stage: str
-    """``pyramid``, ``coarse``, ``refine``, ``export`` or ``measure``."""
+    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure`` or ``density``."""
     done: float
     total: float
     unit: str = ""

@@ -43,7 +43,7 @@ def script(seg: Segmentation) -> str:
     if record.least_object_um2 is not None:
         options.append(f"least_object_um2={record.least_object_um2!r}")
     lines += [
-        f"model = ts.load_model({record.model.source!r})",
+        f"model = ts.load_model({record.model.source!r}{_precision(record)})",
         f"seg = ts.segment(slide, model, {str(seg.path)!r}, {', '.join(options)})",
     ]
     lines += [
@@ -56,6 +56,11 @@ def script(seg: Segmentation) -> str:
     exported = str(seg.path).removesuffix(SUFFIX) + ".geojson"
     lines.append(f"ts.export(seg, {exported!r})")
     return "\n".join(lines) + "\n"
+
+
+def _precision(record: Record) -> str:
+    """Argument that makes the labels the same on another machine."""
+    return "" if record.precision is None else f", precision={record.precision!r}"
 
 
 def _is_default_search(record: Record) -> bool:

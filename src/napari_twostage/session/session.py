@@ -65,7 +65,7 @@ class Session(SessionState):
     >>> session.wait().refine_uncertain()  # doctest: +SKIP
     """
 
-    def __init__(self, *, device: str = "auto", precision: str = "f32") -> None:
+    def __init__(self, *, device: str = "auto", precision: str = "auto") -> None:
         super().__init__()
         self._models = tasks.ModelCache(device, precision)
         self._jobs = Scheduler(
@@ -154,7 +154,7 @@ class Session(SessionState):
 
     @property
     def compute(self) -> Compute | None:
-        """Device and library that the model runs on, and why; None until it is loaded."""
+        """Device, library and precision that the model runs in, and why; None until loaded."""
         return self._models.compute
 
     # -- running -------------------------------------------------------------------------------
@@ -309,6 +309,11 @@ class Session(SessionState):
         seg = self._result
         self._jobs.add_task("measure", lambda job: tasks.measure(seg, job))
 
+    def map_density(self) -> None:
+        """Map how many objects there are per square millimetre; `density_changed` brings it."""
+        seg = self._result
+        self._jobs.add_task("density", lambda job: tasks.density(seg, job))
+
     def export(self, path: str | Location) -> None:
         """Write the result in the format that the name asks for; see `export.export`."""
         seg = self._result
@@ -371,7 +376,7 @@ class Session(SessionState):
         if slide is not None and bundle is not None:
             self._jobs.add_task(
                 "look for results",
-                lambda _job: tasks.open_earlier_result(slide, bundle, out),
+                lambda _job: tasks.open_earlier_result(slide, bundle, out, self._models),
                 before_run=True,
             )
 

@@ -11,12 +11,14 @@ from psygnal import EmitLoopError
 
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import SelectionError, StorageError, explained
+from napari_twostage.measure.density import DensityMap
 from napari_twostage.method.selection import Curve, Forecast
 from napari_twostage.method.steps import (
     ChipFailed,
     ChipRefined,
     CoarsePassStarted,
     CoarseWindowDone,
+    DomainChecked,
     PyramidGrown,
     TilesSelected,
 )
@@ -78,6 +80,8 @@ class SessionState:
         """Cost and gain of refining above each threshold; None before the coarse pass."""
         self.tally: list[ClassArea] | None = None
         """Areas and counts from `Session.measure`; None once the labels have changed."""
+        self.density: DensityMap | None = None
+        """Density of objects from `Session.map_density`; None once the labels have changed."""
         self.standing: Standing | None = None
         """What is missing from `seg`, and who else writes it; None before it is known."""
         self.disk_failed = False
@@ -166,6 +170,12 @@ class SessionState:
         return expected_wrong_px(self.card.uncertainty, self._threshold, self.card.tile_px)
 
     @property
+    def domain(self) -> str:
+        """Line that says whether the slide looks like the training images; empty if not known."""
+        check = None if self.seg is None else self.seg.record.domain
+        return "" if check is None else check.text[:1].upper() + check.text[1:]
+
+    @property
     def forecast(self) -> Forecast | None:
         """Cost and gain of refining above the threshold; None before the coarse pass."""
         return None if self.curve is None else self.curve.at(self._threshold)
@@ -252,7 +262,8 @@ class SessionState:
 
     def _forget_result(self) -> None:
         """Go back to a slide and a model without a result or a run."""
-        self.out, self.curve, self.tally, self.coarse_done = None, None, None, False
+        self._forget_measurements()
+        self.out, self.curve, self.coarse_done = None, None, False
         self.standing, self.disk_failed = None, False
         self._recovery.forget()
         self._meter.clear()
@@ -270,12 +281,12 @@ class SessionState:
         windows = [step for step in steps if isinstance(step, CoarseWindowDone)]
         chips = [step for step in steps if isinstance(step, ChipRefined | ChipFailed)]
         self.reported.add(windows, chips)
+        if windows or chips:
+            self._forget_measurements()
         if windows:
-            self.tally = None
             self.events.windows_done.emit(windows)
             self._meter.advance(len(windows))
         if chips:
-            self.tally = None
             self.events.chips_done.emit(chips)
             self._meter.advance(sum(len(step.chip.tiles) for step in chips))
 
@@ -283,6 +294,9 @@ class SessionState:
         match event:
             case PyramidGrown() | CoarsePassStarted() | TilesSelected():
                 self._apply_stage(event)
+            case DomainChecked(check=check):
+                self.say(self.domain, "warning" if check.unlike else "info")
+                self.events.domain_checked.emit()
             case Curve():
                 self.curve = event
                 self.events.forecast_changed.emit()
@@ -328,11 +342,21 @@ class SessionState:
             case Measured(classes=classes):
                 self.tally = classes
                 self.events.measured.emit(classes)
+            case DensityMap():
+                self.density = event
+                self.events.density_changed.emit()
             case Exported(path=path):
                 self.events.exported.emit(path)
 
-    def _labels_changed(self, boxes: Sequence[Box]) -> None:
+    def _forget_measurements(self) -> None:
+        """Forget what was measured of labels that have changed."""
         self.tally = None
+        if self.density is not None:
+            self.density = None
+            self.events.density_changed.emit()
+
+    def _labels_changed(self, boxes: Sequence[Box]) -> None:
+        self._forget_measurements()
         if self.seg is not None:
             self.reported.edits = self.seg.edit_boxes
         for box in boxes:
@@ -373,7 +397,8 @@ class SessionState:
             return
         if self.seg is not None:  # the coarse pass began another result beside it
             self._edit.close()
-        self.seg, self.curve, self.tally, self.standing = seg, None, None, None
+        self._forget_measurements()
+        self.seg, self.curve, self.standing = seg, None, None
         self._visited.clear()
         self.reported = Reported() if seg is None else Reported.of(seg)
         self.events.result_changed.emit()

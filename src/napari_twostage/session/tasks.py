@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.engine.checks import same_tissue
-from napari_twostage.export import export
+from napari_twostage.export import export, left_out_of
 from napari_twostage.io.paths import is_vacant
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import completeness
+from napari_twostage.measure.density import map_density
 from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.method.steps import ChipFailed, TilesSelected
 from napari_twostage.session.advice import describe_missing
@@ -67,39 +68,48 @@ class ModelCache:
         self._lock = Lock()
         self._model: Model | None = None
         self._wanted: Bundle | None = None
-
-    @property
-    def compute(self) -> Compute | None:
-        """Device and library that the model runs on; None until it is loaded."""
-        model = self._model
-        return None if model is None else model.compute
+        self.begun: str | None = None
+        """Precision that the result on disk was begun in."""
+        self.compute: Compute | None = None
+        """Device, library and precision that the model was last used with; None until then."""
 
     def want(self, bundle: Bundle) -> None:
         """Keep the model of this bundle from now on; a late job of another one is given its own."""
-        self._wanted = bundle
+        self._wanted, self.begun = bundle, None
 
     def put(self, model: Model) -> None:
         """Keep a loaded model."""
         with self._lock:
-            self._model, self._wanted = model, model.bundle
+            self._model, self._wanted, self.compute = model, model.bundle, model.compute
 
-    def get(self, bundle: Bundle) -> Model:
-        """Return the model of a bundle; takes seconds the first time."""
+    def get(self, bundle: Bundle, begun: str | None = None) -> Model:
+        """Return the model of a bundle, for labels that may have been begun in a precision.
+
+        Takes seconds the first time.
+        """
         from napari_twostage.models.model import Model
 
         with self._lock:
-            if self._model is not None and self._model.bundle is bundle:
-                return self._model
-            model = Model(bundle, self._device, self._precision)
-            if self._wanted is bundle or self._wanted is None:
+            model = self._model
+            if model is None or model.bundle is not bundle:
+                model = Model(bundle, self._device, self._precision)
+            wanted = self._wanted is bundle or self._wanted is None
+            if wanted:
                 self._model = model
+            if begun not in (None, model.compute.precision):
+                model = model.in_precision_of(begun)
+            if wanted:
+                self.compute = model.compute
             return model
 
 
-def open_earlier_result(slide: Slide, bundle: Bundle, out: Location | None) -> Iterator[object]:
+def open_earlier_result(
+    slide: Slide, bundle: Bundle, out: Location | None, models: ModelCache
+) -> Iterator[object]:
     """Open the result of a slide and a model, if there is one; loads no weights."""
     path, seg = find_result(slide, bundle, out)
     if seg is not None:
+        models.begun = seg.record.precision
         _ = seg.scores, seg.uncertainty_map.pixels  # read here, not in the owner's thread
         seg.update_pyramid()
     yield ResultFound(path, seg)
@@ -118,7 +128,7 @@ def open_earlier_result(slide: Slide, bundle: Bundle, out: Location | None) -> I
 
 def warm_up(bundle: Bundle, models: ModelCache) -> Iterator[object]:
     """Load a model and prepare its device: seconds the first time of all, then one per process."""
-    model = models.get(bundle)
+    model = models.get(bundle, models.begun)
     for stage in ("coarse", "refine"):
         model.warm_up(stage)
     yield from ()
@@ -159,7 +169,7 @@ def coarse(
     if seg is not None:
         seg.update_pyramid()
         yield ResultFound(path, seg)  # now, for loading the model takes a while
-    model = models.get(bundle)
+    model = models.get(bundle, None if seg is None else seg.record.precision)
     if seg is None:
         seg = prepare(slide, model, path, options)
         yield ResultFound(seg.path, seg)
@@ -187,7 +197,7 @@ def refine(
     job: Job,
 ) -> Iterator[object]:
     """Run stage 2 on a selection; parameters as for `coarse`."""
-    model = models.get(bundle)
+    model = models.get(bundle, seg.record.precision)
     seg.attach_model(model)
     started = updated = time.monotonic()
     before = int(seg.refined.sum())
@@ -245,15 +255,19 @@ def measure(seg: Segmentation, job: Job) -> Iterator[object]:
     yield Measured(areas(seg, progress=report))
 
 
+def density(seg: Segmentation, job: Job) -> Iterator[object]:
+    """Map the density of objects."""
+    yield map_density(seg, progress=lambda done: job.report(Progress("density", done, 1)))
+
+
 def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:
     """Export a result to a file."""
     written = export(seg, path, progress=lambda done: job.report(Progress("export", done, 1)))
     yield Exported(written)
     missing = describe_missing(completeness(seg))
-    if missing:
-        yield Notice(f"wrote {written}; it is not all of the slide ({missing})", "warning")
-    else:
-        yield Notice(f"wrote {written}")
+    lacks = [left_out_of(seg, written), missing and f"it is not all of the slide ({missing})"]
+    said = "; ".join([f"wrote {written}", *filter(None, lacks)])
+    yield Notice(said, "warning" if any(lacks) else "info")
 
 
 def _made_with(seg: Segmentation, options: RunOptions) -> bool:

@@ -144,7 +144,7 @@ def _outcomes(
     progress: bool,
 ) -> list[Outcome]:
     write_bundle(folder, card, tensors)
-    return run_engine(load_model(folder), samples, progress=progress)
+    return run_engine(load_model(folder, precision="f32"), samples, progress=progress)
 
 
 def fit_temperature(outcomes: list[Outcome]) -> float:

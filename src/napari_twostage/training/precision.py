@@ -1,24 +1,28 @@
 """Dice and speed of devices and precisions: ``napari-twostage precision``.
 
-Every pair of device and precision runs the engine over a test split. Speeds are those of the
-forward pass over windows of both stages, timed in turn. The first pair is the reference.
+Every pair of device and precision runs the engine over images of known truth. Speeds are those of
+the forward pass over windows of both stages, timed in turn. The first pair is the reference.
+
+A model's card states what precisions lose, so that ``auto`` may choose them. That is measured on
+images that the model's training held out, never on a test split.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models import load_model
-from napari_twostage.models.backends.choice import PRECISIONS
-from napari_twostage.training.datasets import load_split
+from napari_twostage.models.backends.precision import PRECISIONS
+from napari_twostage.models.bundle import read_bundle, write_card
 from napari_twostage.training.evaluation.metrics import (
     bootstrap_interval,
     describe_difference,
-    dice,
+    mean_dice,
 )
 from napari_twostage.training.evaluation.outcomes import run_engine
 from napari_twostage.training.evaluation.table import Table, percent
@@ -42,18 +46,19 @@ HEADER = (
     "Dice per image [95 %]",
     "against the first",
     "pixels changed",
+    "most lost",
 )
+WAYS = "stage 1 alone, two stages, and every tile refined"
 
 
 def compare_precisions(
     model: str,
     pairs: Sequence[str],
-    data: Path,
+    samples: Sequence[Sample],
     *,
-    split: str = "test",
     rounds: int = ROUNDS,
     progress: bool = True,
-) -> Table:
+) -> tuple[Table, dict[str, float]]:
     """Compare one model on several devices, in several precisions.
 
     Parameters
@@ -62,71 +67,112 @@ def compare_precisions(
         Bundled name or bundle folder.
     pairs : sequence of str
         ``device:precision``; the first is the reference.
-    data : path
-        Folder with ``manifest.csv``.
-    split : str
-        Split of the manifest.
-    rounds : int
-        Rounds of timing.
-    progress : bool
-        Show progress bars on stderr.
-
-    Raises
-    ------
-    DatasetError, ModelError
-        If the data cannot be read, or the model or a device cannot be used.
-    """
-    models = {pair: _load(model, pair) for pair in pairs}
-    return time_and_compare(models, load_split(data, split), rounds, progress=progress)
-
-
-def time_and_compare(
-    models: dict[str, Model], samples: Sequence[Sample], rounds: int, *, progress: bool = True
-) -> Table:
-    """Time the models' forward passes in turn, and run each over all images.
-
-    Parameters
-    ----------
-    models : dict of Model
-        The same model by ``device:precision``; the first is the reference.
     samples : sequence of Sample
     rounds : int
         Rounds of timing.
     progress : bool
         Show progress bars on stderr.
+
+    Returns
+    -------
+    table : Table
+    losses : dict of str to float
+        Points of Dice that lower precisions lose against the first pair; the most of their
+        devices.
+
+    Raises
+    ------
+    DatasetError, ModelError
+        If an image cannot be read, or the model or a device cannot be used.
     """
+    models = {pair: _load(model, pair) for pair in pairs}
     seconds = time_windows(models, rounds)
-    table = Table("precision", HEADER)
-    reference: tuple[list[NDArray[np.uint8]], NDArray[np.float64]] | None = None
-    groups = [sample.name for sample in samples]
-    for pair, model in models.items():
-        threshold = model.card.default_threshold
-        found = [outcome.at(threshold) for outcome in run_engine(model, samples, progress=progress)]
-        scores = np.array([dice(f, s.mask) for f, s in zip(found, samples, strict=True)])
-        reference = reference or (found, scores)
-        changed = sum(int((a != b).sum()) for a, b in zip(found, reference[0], strict=True))
-        low, high = map(percent, bootstrap_interval(scores.tolist()))
-        first = next(iter(seconds.values()))
+    table, losses = Table("precision", HEADER), dict[str, float]()
+    reference = first = None
+    for pair, loaded in models.items():
+        found = _Found.of(loaded, samples, progress=progress)
+        first = first or seconds[pair]
         times = zip(seconds[pair], first, strict=True)
         coarse, fine = (f"{1000 * s:.1f} ms, {f / s:.1f}×" for s, f in times)
+        low, high = map(percent, bootstrap_interval(found.dice.tolist()))
         cells = {
-            "runs on": str(model.compute),
+            "runs on": str(loaded.compute),
             "coarse window": coarse,
             "fine window": fine,
-            "Dice per image [95 %]": f"{percent(float(scores.mean()))} [{low}, {high}]",
+            "Dice per image [95 %]": f"{percent(float(found.dice.mean()))} [{low}, {high}]",
         }
-        if found is not reference[0]:
-            share = changed / sum(f.size for f in found)
-            cells["against the first"] = describe_difference(scores - reference[1], groups)
-            cells["pixels changed"] = f"{100 * share:.3f} %"
+        if reference is not None:
+            lost = found.most_lost(reference)
+            precision = loaded.compute.precision
+            if precision != "f32":
+                losses[precision] = max(lost, losses.get(precision, lost))
+            cells |= found.against(reference) | {"most lost": f"{lost:.2f}"}
+        reference = reference or found
         table.add(cells)
-    card = next(iter(models.values())).card
+    card = loaded.card
     table.caption = (
         f"{card.name} {card.version}, {len(samples)} images, two stages at the default threshold; "
-        f"windows of {card.coarse_window_px} and {card.window_px} px, medians "
-        f"of {rounds} rounds in turn; {describe_processor()}"
+        f"most lost: points of Dice, the most of {WAYS}, and of the data sets; windows of "
+        f"{card.coarse_window_px} and {card.window_px} px, medians of {rounds} rounds in turn; "
+        f"{describe_processor()}"
     )
-    return table
+    return table, losses
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Labels of images with two stages, and Dice."""
+
+    samples: Sequence[Sample]
+    labels: list[NDArray[np.uint8]]
+    ways: NDArray[np.float64]
+    """(3, images) Dice with each of `WAYS`."""
+
+    @classmethod
+    def of(cls, model: Model, samples: Sequence[Sample], *, progress: bool) -> Self:
+        """Run a model over images."""
+        outcomes = run_engine(model, samples, progress=progress)
+        labels = [outcome.at(model.card.default_threshold) for outcome in outcomes]
+        ways = [
+            [mean_dice(way, o.sample.mask, o.classes) for way in (o.coarse, both, o.refined)]
+            for o, both in zip(outcomes, labels, strict=True)
+        ]
+        return cls(samples, labels, np.array(ways).T)
+
+    @property
+    def dice(self) -> NDArray[np.float64]:
+        """(images,) Dice of two stages."""
+        return np.asarray(self.ways[1])
+
+    def against(self, other: Self) -> dict[str, str]:
+        """Cells of the difference to other labels of the same images."""
+        pairs = zip(self.labels, other.labels, strict=True)
+        changed = sum(int((ours != theirs).sum()) for ours, theirs in pairs)
+        share = changed / sum(each.size for each in self.labels)
+        groups = [sample.name for sample in self.samples]
+        return {
+            "against the first": describe_difference(self.dice - other.dice, groups),
+            "pixels changed": f"{100 * share:.3f} %",
+        }
+
+    def most_lost(self, other: Self) -> float:
+        """Points of Dice lost against other labels, the most of all ways and data sets."""
+        sources = np.array([sample.source for sample in self.samples])
+        lost = other.ways - self.ways
+        sets = [lost[:, sources == name].mean(axis=1).max() for name in np.unique(sources)]
+        return round(100 * float(max(sets)), 2)
+
+
+def state_losses(folder: Path, losses: dict[str, float]) -> None:
+    """Write into the card of a bundle folder what precisions lose; what it states of others stays.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no bundle.
+    """
+    card = read_bundle(folder).card
+    write_card(folder, replace(card, precision_loss=card.precision_loss | losses))
 
 
 def time_windows(models: dict[str, Model], rounds: int) -> dict[str, tuple[float, float]]:

@@ -25,7 +25,7 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import choose
 from napari_twostage.models.backends.openvino import OpenVinoBackend
 from napari_twostage.models.backends.quiet_openvino import import_openvino
-from napari_twostage.models.bundle import QUANTISED, read_bundle
+from napari_twostage.models.bundle import QUANTISED, read_bundle, write_card
 from napari_twostage.models.converted import pack
 from napari_twostage.models.model import Model
 from napari_twostage.slides import open_slide
@@ -95,6 +95,9 @@ def add_quantised(
         packed = quantise(bundle, model.windows)
     file = folder / QUANTISED
     file.write_bytes(packed)
+    if "int8" in bundle.card.precision_loss:  # by other integers
+        known = {name: lost for name, lost in bundle.card.precision_loss.items() if name != "int8"}
+        write_card(folder, replace(bundle.card, precision_loss=known))
     return file
 
 
@@ -102,7 +105,7 @@ class RecordingModel(Model):
     """A model that records a uniform random sample of the windows it is given."""
 
     def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle, "openvino")
+        super().__init__(bundle, "openvino", "f32")
         self.windows: dict[Stage, list[NDArray[np.uint8]]] = {"coarse": [], "refine": []}
         self._count = {"coarse": 0, "refine": 0}
         self._rng = np.random.default_rng(0)
@@ -161,7 +164,7 @@ def quantise(bundle: Bundle, windows: dict[Stage, list[NDArray[np.uint8]]]) -> b
 
     nncf.set_log_level(logging.WARNING)
     # of torch's own conversion: a network that the bundle carries folds weights when it is compiled
-    backend = OpenVinoBackend(replace(bundle, converted=None), choose("openvino"))
+    backend = OpenVinoBackend(replace(bundle, converted=None), choose("openvino", "f32"))
     networks: dict[Stage, tuple[bytes, bytes]] = {}
     for stage, given in windows.items():
         alike = [window[None] for window in given if window.shape == given[0].shape]

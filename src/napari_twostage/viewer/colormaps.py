@@ -1,4 +1,4 @@
-"""Colours of labels, uncertainty and the tissue outline, as napari's colormaps."""
+"""Colours of labels, uncertainty, density and the tissue outline, as napari's colormaps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 UNCERTAINTY = Colormap(
     [[0, 0.9, 0.8, 0], [0, 0.9, 0.8, 0.25], [0, 0.85, 0.85, 0.6], [0, 0.7, 0.9, 0.8]],
     name="uncertainty",
+)
+# transparent where there are no objects; green differs from stains and from the uncertainty
+DENSITY = Colormap(
+    [[0.1, 0.6, 0.1, 0], [0.1, 0.65, 0.1, 0.5], [0.9, 0.9, 0.1, 0.75]], name="density of objects"
 )
 TISSUE = Colormap([[0.2, 0.3, 0.4, 0], [0.2, 0.3, 0.4, 1]], name="tissue outline")
 

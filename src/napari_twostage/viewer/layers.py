@@ -1,4 +1,4 @@
-"""Layers of one session: labels, uncertainty, tiles, tissue outline and an open edit.
+"""Layers of one session: labels, uncertainty, tiles, tissue outline, density and an open edit.
 
 No Qt: a `ViewerModel` suffices. The session's signals only mark layers as outdated; `redraw`
 updates them, as often as the owner calls it. Layers made by others are never changed.
@@ -15,7 +15,7 @@ from napari.layers import Image, Labels, Layer
 
 from napari_twostage.method.steps import ChipRefined
 from napari_twostage.viewer.aligned_layers import AlignedLayers
-from napari_twostage.viewer.colormaps import TISSUE, UNCERTAINTY, class_colormap
+from napari_twostage.viewer.colormaps import DENSITY, TISSUE, UNCERTAINTY, class_colormap
 from napari_twostage.viewer.label_blocks import LabelBlocks
 from napari_twostage.viewer.settings import METADATA_KEY
 from napari_twostage.viewer.tile_overlay import (
@@ -66,6 +66,8 @@ class ResultLayers:
         self.uncertainty: Image | None = None
         self.tiles: Image | None = None
         self.tissue: Image | None = None
+        self.density: Image | None = None
+        """There once a density was asked for."""
         self.edit: Labels | None = None
         self.tile_overlay: TileOverlay | None = None
         """Source of the pixels of `tiles`."""
@@ -81,6 +83,7 @@ class ResultLayers:
             (session.events.chips_done, self._chips_done),
             (session.events.forecast_changed, self._forecast_changed),
             (session.events.labels_edited, self._labels_edited),
+            (session.events.density_changed, self._density_changed),
             (session.events.edit_started, self._edit_started),
             (session.events.edit_ended, self._edit_ended),
         ]
@@ -200,6 +203,14 @@ class ResultLayers:
             self._label_blocks.changed(box)
         self._stale |= {"tiles", "labels"}
 
+    def _density_changed(self) -> None:
+        """Remove a map that labels have outdated; add the new one, if there is one."""
+        if self.density is not None:
+            self._remove(self.density)
+            self.density = None
+        if self._session.density is not None:
+            self._pending.append(self._add_density)
+
     # -- tiles and uncertainty ----------------------------------------------------------------
 
     def _update_tile_overlay(self) -> None:
@@ -239,7 +250,7 @@ class ResultLayers:
         self._add_pending(None)
         self._before_edit = [
             (layer, layer.visible)
-            for layer in (self.labels, self.uncertainty, self.tiles)
+            for layer in (self.labels, self.uncertainty, self.tiles, self.density)
             if layer is not None
         ]
         for layer, _ in self._before_edit:
@@ -327,6 +338,14 @@ class ResultLayers:
             interpolation2d="linear", contrast_limits=(0, 255),
         )  # fmt: skip
 
+    def _add_density(self, _result: Result) -> None:
+        density = self._session.density
+        if density is not None and self.density is None:
+            self.density = self._add_image(
+                "density", density.values, density.grid, colormap=DENSITY,
+                interpolation2d="linear", contrast_limits=(0, max(1.0, density.values.max())),
+            )  # fmt: skip
+
     def _add_image(
         self, role: str, pixels: NDArray[np.generic], grid: Grid, **options: object
     ) -> Image:
@@ -355,7 +374,9 @@ class ResultLayers:
     @property
     def _all(self) -> list[Layer]:
         """Layers that there are, the uppermost first."""
-        found = (self.edit, self.tissue, self.tiles, self.uncertainty, self.labels)
+        found = (
+            self.edit, self.density, self.tissue, self.tiles, self.uncertainty, self.labels
+        )  # fmt: skip
         return [layer for layer in found if layer is not None]
 
     def _remove_all(self) -> None:
@@ -363,6 +384,7 @@ class ResultLayers:
             self._remove(layer)
         self._set_aside = []
         self.edit = self.tissue = self.tiles = self.uncertainty = self.labels = None
+        self.density = None
         if self._label_blocks is not None:
             self._label_blocks.close()
         self._label_blocks = self.tile_overlay = None

@@ -7,7 +7,7 @@ from typing import Any
 PLUGIN = "napari-twostage"
 METADATA_KEY = "napari_twostage"
 """Key of our entry in a layer's metadata: a dict with the layer's role and result."""
-_DEFAULTS: dict[str, Any] = {"device": "auto", "precision": "f32", "display_cache_mb": 64}
+_DEFAULTS: dict[str, Any] = {"device": "auto", "precision": "auto", "display_cache_mb": 64}
 
 
 def device() -> str:

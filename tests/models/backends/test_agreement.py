@@ -16,7 +16,7 @@ from tests.models.random_model import random_bundle
 from napari_twostage import Box, load_model, open_slide
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends import conversion, openvino
-from napari_twostage.models.backends.choice import OFFERED, multiplies
+from napari_twostage.models.backends.precision import OFFERED, multiplies
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.models.card import window_px
 from napari_twostage.models.model import Model
@@ -43,7 +43,7 @@ def needing(device: str, precision: str = "f32") -> pytest.MarkDecorator:
     if device in GPUS:
         return pytest.mark.skipif(not GPUS[device], reason=f"there is no {device} here")
     return pytest.mark.skipif(
-        not multiplies(precision), reason=f"this CPU only emulates {precision}"
+        not multiplies(precision, device), reason=f"this CPU only emulates {precision}"
     )
 
 
@@ -75,12 +75,12 @@ def run_stages(model: Model, count: int = 2) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def expected() -> list[np.ndarray]:
-    return run_stages(load_model("nuclei", device="cpu"))
+    return run_stages(load_model("nuclei", device="cpu", precision="f32"))
 
 
 @pytest.mark.parametrize("device", OTHERS)
 def test_f32_agrees_with_torch_on_the_cpu(device: str, expected: list[np.ndarray]) -> None:
-    found = run_stages(load_model("nuclei", device=device))
+    found = run_stages(load_model("nuclei", device=device, precision="f32"))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).max() < F32_TOLERANCE
@@ -108,7 +108,7 @@ def test_a_window_has_the_same_logits_in_any_company(device: str, precision: str
 
 @pytest.mark.parametrize("device", ["cpu", *OTHERS])
 def test_many_threads_may_call(device: str) -> None:
-    model = load_model("nuclei", device=device)
+    model = load_model("nuclei", device=device, precision="f32")
     windows = tissue(model.card.tile_px + 2 * model.card.halo_px, 7)
     expected = model.refine(windows)
     with ThreadPoolExecutor(5) as callers:
@@ -123,7 +123,7 @@ from dataclasses import replace
 import numpy as np
 from napari_twostage import load_model
 
-model = load_model("nuclei", device="openvino")
+model = load_model("nuclei", device="openvino", precision="f32")
 windows = [np.zeros((160, 160, 3), np.uint8)] * 2
 with ThreadPoolExecutor(2) as callers:
     found = [call.result() for call in [callers.submit(model.refine, windows) for _ in range(2)]]
@@ -137,7 +137,7 @@ def test_the_very_first_calls_of_a_process_may_come_from_two_threads() -> None:
 
 
 def test_openvino_goes_on_after_a_call_that_failed() -> None:
-    model = load_model("nuclei", device="openvino")
+    model = load_model("nuclei", device="openvino", precision="f32")
     side = model.card.tile_px + 2 * model.card.halo_px
     (window,) = tissue(side, 1)
     expected = model.refine([window] * 9)
@@ -162,7 +162,7 @@ def test_logits_are_the_same_with_any_number_of_threads(
     found = []
     for threads in (1, 2, 3):
         set_threads(threads)
-        model = load_model("nuclei", device=device)
+        model = load_model("nuclei", device=device, precision="f32")
         assert model.threads == threads
         found.append(run_stages(model))
         assert torch.get_num_threads() == threads  # the rest of the process keeps its own
@@ -205,7 +205,7 @@ def test_bundled_networks_give_the_logits_of_torch(
     nuclei: Bundle, expected: list[np.ndarray]
 ) -> None:
     assert nuclei.converted is not None
-    for ours, theirs in zip(run_stages(Model(nuclei, "openvino")), expected, strict=True):
+    for ours, theirs in zip(run_stages(Model(nuclei, "openvino", "f32")), expected, strict=True):
         assert np.abs(ours - theirs).max() < 1e-4
 
 
@@ -225,8 +225,8 @@ def test_bundled_networks_are_those_that_torch_converts_here(
 def test_bundled_networks_take_windows_of_another_size(nuclei: Bundle) -> None:
     for stage, side in (("coarse", 256), ("refine", 320)):
         windows = tissue(side, 1)
-        found = getattr(Model(nuclei, "openvino"), stage)(windows)
-        wanted = getattr(Model(nuclei, "cpu"), stage)(windows)
+        found = getattr(Model(nuclei, "openvino", "f32"), stage)(windows)
+        wanted = getattr(Model(nuclei, "cpu", "f32"), stage)(windows)
         assert np.abs(found - wanted).max() < F32_TOLERANCE
 
 
@@ -264,9 +264,9 @@ def test_a_bundle_without_networks_needs_torch(
     monkeypatch.setattr(openvino, "find_spec", lambda _: None)
     said = r"nuclei has no networks for OpenVINO, .*; pip install 'napari-twostage\[torch\]'"
     with pytest.raises(ModelError, match=said) as caught:
-        Model(converted_by_torch(nuclei), "openvino")
+        Model(converted_by_torch(nuclei), "openvino", "f32")
     assert "\n" not in str(caught.value)
-    Model(nuclei, "openvino")
+    Model(nuclei, "openvino", "f32")
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

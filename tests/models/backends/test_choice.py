@@ -78,44 +78,6 @@ def test_an_absent_device_is_refused_in_one_line(name: str, advice: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("device", "precision"),
-    [("cpu", "fp16"), ("openvino", "fp16"), ("cpu", "int8"), ("cpu", "f64")],
-)
-def test_a_precision_that_is_not_offered_is_refused(device: str, precision: str) -> None:
-    with pytest.raises(ModelError, match=f"'{precision}' is not offered on {device}; choose f32"):
-        choose(device, precision)
-
-
-@pytest.mark.parametrize(
-    ("device", "precision"), [("cpu", "bf16"), ("openvino", "bf16"), ("openvino", "int8")]
-)
-def test_a_cpu_is_not_given_what_it_only_emulates(
-    device: str, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(choice, "processor_flags", lambda: frozenset({"avx2"}))
-    with pytest.raises(ModelError, match=f"does not compute in {precision}"):
-        choose(device, precision)
-
-
-def test_torch_is_asked_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "processor_flags", frozenset)
-    for there in (True, False):
-        found = {"avx2": True, "avx512_vnni": there}
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda said=found: said, raising=False)
-        assert choice.multiplies("int8") == there
-    assert choice.multiplies("f32")
-
-
-def test_openvino_is_asked_where_neither_system_nor_torch_tells(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    expected = choice.multiplies("bf16")
-    monkeypatch.setattr(choice, "processor_flags", frozenset)
-    without(monkeypatch, "torch")
-    assert choice.multiplies("bf16") == expected
-
-
-@pytest.mark.parametrize(
     ("installed", "library"),
     [(("openvino", "onnxruntime"), "openvino"), (("onnxruntime",), "onnxruntime")],
 )

@@ -24,7 +24,7 @@ SIDE = 64
 
 def limit_memory(model: Model, windows: int) -> None:
     """Let a call of the network fail as torch's does where it sees more than so many windows."""
-    refine = model._backend._module.refine
+    refine = model._backend._module.refine_maps
 
     def limited(images: torch.Tensor, halo: int) -> torch.Tensor:
         if len(images) > windows:
@@ -33,7 +33,7 @@ def limit_memory(model: Model, windows: int) -> None:
             )
         return refine(images, halo)
 
-    model._backend._module.refine = limited
+    model._backend._module.refine_maps = limited
 
 
 @pytest.fixture

@@ -11,12 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_twostage.models.backends.base import Backend, Compute
-from napari_twostage.models.backends.choice import (
-    DEVICES,
-    PRECISIONS,
-    choose,
-    choose_for_onnx,
-)
+from napari_twostage.models.backends.choice import DEVICES, choose, choose_for_onnx
+from napari_twostage.models.backends.precision import AUTO, PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +20,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.bundle import Bundle
 
 __all__ = [
+    "AUTO",
     "DEVICES",
     "PRECISIONS",
     "Backend",
@@ -50,9 +47,11 @@ def start(bundle: Bundle, compute: Compute) -> Backend:
     return backend_for(compute)(bundle, compute)
 
 
-def choose_for(bundle: Bundle, device: str, precision: str) -> Compute:
+def choose_for(bundle: Bundle, device: str, precision: str, begun: str | None) -> Compute:
     """Decide what a model runs on; parameters and errors as for `choose`."""
-    return (choose_for_onnx if bundle.card.is_onnx else choose)(device, precision)
+    if bundle.card.is_onnx:
+        return choose_for_onnx(device, precision, begun)
+    return choose(device, precision, bundle.losses, begun)
 
 
 def backend_for(compute: Compute) -> Callable[[Bundle, Compute], Backend]:

@@ -10,37 +10,35 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.base import Compute
-from napari_twostage.models.backends.quiet_openvino import import_openvino
-from napari_twostage.utils.system import may_have_gpu, processor_flags
+from napari_twostage.models.backends.precision import (
+    AUTO,
+    OFFERED,
+    pick_precision,
+    require_precision,
+)
+from napari_twostage.utils.system import may_have_gpu
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     import torch
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "mps")
 """``cpu`` is torch's; torch's other names, such as ``cuda:1``, are accepted as well."""
-PRECISIONS = ("f32", "bf16", "fp16", "int8")
-OFFERED = {
-    "cpu": ("f32", "bf16"),
-    "openvino": ("f32", "bf16", "int8"),
-    "cuda": ("f32", "bf16", "fp16"),
-    "mps": ("f32", "fp16"),
-}
 ONNX_DEVICES = ("auto", "openvino", "onnxruntime")
 """Libraries that compute ONNX networks, on the CPU."""
 ONNX_OFFERED = {"openvino": ("f32", "bf16"), "onnxruntime": ("f32",)}
 """Precisions by device."""
-INSTRUCTIONS = {
-    "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
-    "int8": ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "asimddp", "dotprod", "int8"),
-}
-"""Processor features, any of which suffices, as Linux, torch or OpenVINO names them."""
 INSTALL_TORCH = "pip install 'napari-twostage[torch]'"
 INSTALL_ONNX = "'napari-twostage[onnx]'"
 
 
-def choose(device: str = "auto", precision: str = "f32") -> Compute:
+def choose(
+    device: str = "auto",
+    precision: str = AUTO,
+    losses: Mapping[str, float] | None = None,
+    begun: str | None = None,
+) -> Compute:
     """Decide what a model runs on.
 
     Parameters
@@ -49,7 +47,12 @@ def choose(device: str = "auto", precision: str = "f32") -> Compute:
         One of `DEVICES`, or torch's name for a device. ``auto`` takes a GPU if torch finds one,
         else OpenVINO if it is installed, else torch on the CPU.
     precision : str
-        One of `PRECISIONS`. All but ``f32`` are faster and change labels a little.
+        One of `PRECISIONS`, or ``auto``; see `pick_precision`. All but ``f32`` change labels a
+        little.
+    losses : mapping of str to float, optional
+        Points of Dice that the model loses against f32, by precision; see `Bundle.losses`.
+    begun : str, optional
+        Precision of labels that are gone on with, which ``auto`` keeps.
 
     Raises
     ------
@@ -60,21 +63,27 @@ def choose(device: str = "auto", precision: str = "f32") -> Compute:
     device, why = _best() if device == "auto" else (device, f"{device} was asked for")
     if device == "openvino":
         _require_openvino()
-        _require_precision(precision, "openvino", OFFERED["openvino"])
-        return Compute("openvino", version("openvino"), "cpu", precision, why)
-    if not find_spec("torch"):
+        backend, made, place, kind = "openvino", version("openvino"), "cpu", "openvino"
+    elif find_spec("torch"):
+        import torch
+
+        on = pick_device(device)
+        backend, made, place, kind = "torch", torch.__version__, str(on), on.type
+    else:
         raise ModelError(
             f"device '{device}' needs torch, which is not installed; {INSTALL_TORCH}, "
             "or take openvino"
         )
-    import torch
+    precision, reason = _asked(precision, begun) or pick_precision(
+        place if kind == "cuda" else kind, losses or {}
+    )
+    require_precision(precision, kind, OFFERED.get(kind, ("f32",)))
+    return Compute(backend, made, place, precision, f"{why}; {reason}")
 
-    place = pick_device(device)
-    _require_precision(precision, place.type, OFFERED.get(place.type, ("f32",)))
-    return Compute("torch", torch.__version__, str(place), precision, why)
 
-
-def choose_for_onnx(device: str, precision: str) -> Compute:
+def choose_for_onnx(
+    device: str = "auto", precision: str = AUTO, begun: str | None = None
+) -> Compute:
     """Decide what an ONNX network runs on.
 
     Parameters
@@ -82,7 +91,9 @@ def choose_for_onnx(device: str, precision: str) -> Compute:
     device : str
         One of `ONNX_DEVICES`. ``auto`` takes OpenVINO if it is installed, else onnxruntime.
     precision : str
-        ``f32``, or with OpenVINO ``bf16``.
+        ``f32``, or with OpenVINO ``bf16``; ``auto`` is f32, for nobody has measured the others.
+    begun : str, optional
+        Precision of labels that are gone on with, which ``auto`` keeps.
 
     Raises
     ------
@@ -103,13 +114,27 @@ def choose_for_onnx(device: str, precision: str) -> Compute:
             f"device '{device}' needs {device}, which is not installed; "
             f"pip install {'openvino' if device == 'openvino' else INSTALL_ONNX}"
         )
-    _require_precision(precision, device, ONNX_OFFERED[device])
-    return Compute(device, version(device), "cpu", precision, why)
+    precision, reason = _asked(precision, begun) or ("f32", "f32 is the precision of its weights")
+    require_precision(precision, device, ONNX_OFFERED[device])
+    return Compute(device, version(device), "cpu", precision, f"{why}; {reason}")
 
 
-def describe_choice() -> dict[str, str]:
-    """Choice of ``auto`` on this machine, and the reason: name to description."""
-    compute = choose()
+def _asked(precision: str, begun: str | None) -> tuple[str, str] | None:
+    """Precision that was asked for or is gone on with, and the reason; None if it is open."""
+    if precision != AUTO:
+        return precision, f"{precision} was asked for"
+    return None if begun is None else (begun, f"the result was begun in {begun}")
+
+
+def describe_choice(losses: Mapping[str, float]) -> dict[str, str]:
+    """Choice of ``auto`` on this machine, and the reason: name to description.
+
+    Parameters
+    ----------
+    losses : mapping of str to float
+        See `choose`.
+    """
+    compute = choose(losses=losses)
     return {"compute": str(compute), "why": compute.why}
 
 
@@ -180,32 +205,3 @@ def _require_openvino() -> None:
             "device 'openvino' needs OpenVINO, which is not installed; "
             "pip install openvino, or take cpu"
         )
-
-
-def _require_precision(precision: str, device: str, offered: Sequence[str]) -> None:
-    if precision not in offered:
-        raise ModelError(
-            f"precision '{precision}' is not offered on {device}; choose {', '.join(offered)}"
-        )
-    if device in ("cpu", "openvino", "onnxruntime") and not multiplies(precision):
-        raise ModelError(f"this CPU does not compute in {precision}; leave the precision at f32")
-
-
-def multiplies(precision: str) -> bool:
-    """Whether the CPU itself multiplies in a precision; if that is emulated, f32 is faster."""
-    if precision == "f32":
-        return True
-    flags = processor_flags() or _flags_by_library()
-    return not flags.isdisjoint(INSTRUCTIONS[precision])
-
-
-def _flags_by_library() -> frozenset[str]:
-    """Features of the CPU on a system that does not list them."""
-    if not find_spec("torch"):
-        listed = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return frozenset(name.lower() for name in listed)
-    import torch
-
-    # a function of newer torch
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return frozenset(name for name, there in capabilities.items() if there)

@@ -2,9 +2,9 @@
 
 A window is a request of its own, computed by one thread, and every thread computes another window.
 That is faster than batches, whose threads wait for each other at every layer, and it makes a
-window's logits independent of its neighbours and of the number of threads. There are twice as many
-requests as threads: one call's windows are queued while another's end, so that no thread is idle
-between two calls.
+window's logits independent of its neighbours and of the number of threads. There are requests for
+all windows of all calls at once: a call queues its windows before it waits for the first, so that
+no thread of OpenVINO waits for the interpreter, which other threads hold for milliseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import numpy as np
 import platformdirs
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.backends.choice import INSTALL_TORCH, multiplies, thread_count
+from napari_twostage.models.backends.choice import INSTALL_TORCH, thread_count
+from napari_twostage.models.backends.precision import multiplies
 from napari_twostage.models.backends.quiet_openvino import import_openvino
 from napari_twostage.models.card import halo_px
 from napari_twostage.models.converted import read_converted, read_quantised
@@ -136,7 +137,7 @@ class OpenVinoBackend:
                 with self._unusable_as_model_error():
                     network = self._compiled(stage, shape)
                     idle: Requests = SimpleQueue()
-                    for _ in range(self.concurrent_batches * self.threads):
+                    for _ in range(self.concurrent_batches * self.batch(stage, max(shape[:2]))):
                         idle.put(network.create_infer_request())
                     _try_out(idle, shape)
                 self._idle[key] = idle
@@ -157,7 +158,7 @@ class OpenVinoBackend:
     def _compiled(self, stage: Stage, shape: tuple[int, ...]) -> ov.CompiledModel:
         precision = self._precision
         if self._quantised:
-            precision = "bf16" if multiplies("bf16") else "f32"
+            precision = "bf16" if multiplies("bf16", "openvino") else "f32"
         options = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": self.threads,

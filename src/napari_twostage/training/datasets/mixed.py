@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from napari_twostage.method.features import is_bright_field
 from napari_twostage.training.datasets.objects import (
     object_target,
     read_instances,
     split_at_necks,
 )
 from napari_twostage.training.datasets.samples import Sample
-from napari_twostage.training.datasets.stains import estimate_stains, is_bright_field
+from napari_twostage.training.datasets.stains import estimate_stains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

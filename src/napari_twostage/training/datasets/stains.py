@@ -35,26 +35,6 @@ class StainProfile(NamedTuple):
     """(3,) amounts of haematoxylin and eosin that few pixels exceed, and 1."""
 
 
-def is_bright_field(image: NDArray[np.generic]) -> bool:
-    """Whether an image, with values up to 255, is bright field: stained or grey on a light ground.
-
-    A stained slide may be dim; a dark field is black between its objects.
-    """
-    step = max(1, min(image.shape[:2]) // SIDE)
-    some = image[::step, ::step].astype(np.float32)
-    mean = float(some.mean())
-    spread = float(np.ptp(some, axis=-1).mean()) if mean > DIM else 0.0
-    return mean > LIGHT or spread > COLOURFUL
-
-
-SIDE = 64
-"""Pixels a side, at least, that are enough to tell a bright field."""
-LIGHT, DIM = 115, 35
-"""Mean values: above the first all images are bright field, below the second none are."""
-COLOURFUL = 8
-"""Mean difference between a pixel's colour channels in a stained image that is dim."""
-
-
 def estimate_stains(image: NDArray[np.uint8]) -> StainProfile | None:
     """Estimate the stains of a (H, W, 3) image; None if it has too little colour to tell."""
     pixels = image.reshape(-1, 3)[:: max(1, image.shape[0] * image.shape[1] // PIXELS)] / 255.0

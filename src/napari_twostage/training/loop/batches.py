@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from napari_twostage.method.features import is_bright_field
 from napari_twostage.training.datasets.resize import resize_image, resize_mask
-from napari_twostage.training.datasets.stains import is_bright_field
 from napari_twostage.training.loop.colours import recolour
 from napari_twostage.training.loop.crops import cut_crop
 from napari_twostage.training.loop.whole_images import augment_image

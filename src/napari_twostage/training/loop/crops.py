@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from napari_twostage.training.datasets.stains import is_bright_field
+from napari_twostage.method.features import is_bright_field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from napari_twostage.io.files import replace_file
-from napari_twostage.models.backends.choice import multiplies
+from napari_twostage.models.backends.precision import multiplies
 from napari_twostage.training.loop.batches import prefetch
 from napari_twostage.training.loop.losses import (
     compute_loss,
@@ -142,7 +142,7 @@ def average_decay(stage: Stage, done: int) -> float:
 
 def is_fast_in_bf16(device: torch.device) -> bool:
     """Whether bfloat16 saves time; a CPU that only emulates it takes ten times as long."""
-    return device.type != "cpu" or multiplies("bf16")
+    return device.type != "cpu" or multiplies("bf16", "cpu")
 
 
 def make_optimiser(stage: Stage) -> Optimizer:

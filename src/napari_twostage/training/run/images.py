@@ -23,10 +23,11 @@ from napari_twostage.training.datasets.mixed import (
 from napari_twostage.training.datasets.resize import resize_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from napari_twostage.training.config import TrainConfig
+    from napari_twostage.training.config.image_sections import SetConfig
     from napari_twostage.training.datasets import Sample
 
 
@@ -68,11 +69,27 @@ def open_fold(config: TrainConfig, root: Path) -> Samples:
     return _sides(config, root)[1]
 
 
-def _open_sets(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    """Images of all sets to train on, and those held out, whole groups of each set."""
+def open_groups(config: TrainConfig, root: Path) -> list[tuple[Sequence[Sample], list[str]]]:
+    """Images of each set that a run learns from or validates on, and the group of each image.
+
+    They are resampled to the model's pixel size. Images of no known group have their own name.
+    """
+    if not config.data.sets:
+        samples = _sides(config, root)[0]
+        return [(_whole_images(Source(root, samples)), name_groups(config, root, samples))]
+    return [
+        (_whole_images(Source(root / entry.folder, samples, _zoom(config, entry))), owners)
+        for entry, samples, owners in _load_sets(config, root)
+    ]
+
+
+def _whole_images(source: Source) -> Sequence[Sample]:
+    return AtModelSize(MixedSamples([source]))
+
+
+def _load_sets(config: TrainConfig, root: Path) -> Iterator[tuple[SetConfig, Samples, list[str]]]:
+    """Each set with its images, and the group of each image, else its name."""
     data = config.data
-    kept: list[Source] = []
-    held: list[Source] = []
     for entry in data.sets:
         folder = root / entry.folder
         samples = load_dataset(
@@ -84,17 +101,31 @@ def _open_sets(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Seque
             classes=[kind.text for kind in data.classes],
         )
         known = _known_groups(entry.layout, folder)
-        owners = [known.get(name, name) for name in samples.names]
+        yield entry, samples, [known.get(name, name) for name in samples.names]
+
+
+def _zoom(config: TrainConfig, entry: SetConfig) -> float:
+    """Pixels of the model per pixel of a set's images."""
+    if entry.mpp is None or config.data.mpp is None:
+        return 1.0
+    return entry.mpp / config.data.mpp
+
+
+def _open_sets(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Images of all sets to train on, and those held out, whole groups of each set."""
+    kept: list[Source] = []
+    held: list[Source] = []
+    for entry, samples, owners in _load_sets(config, root):
         for side, indices in zip(
             (kept, held),
-            hold_out_groups(owners, data.validation_fraction, config.seed),
+            hold_out_groups(owners, config.data.validation_fraction, config.seed),
             strict=True,
         ):
             side.append(
                 Source(
-                    folder,
+                    root / entry.folder,
                     samples.pick(indices),
-                    zoom=1.0 if entry.mpp is None or data.mpp is None else entry.mpp / data.mpp,
+                    zoom=_zoom(config, entry),
                     weight=entry.weight,
                     groups=tuple(owners[index] for index in indices) if entry.by_group else None,
                 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox, Container
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.session import RunState, Session
@@ -52,8 +54,12 @@ class CoarseSection(Section):
             "Stage 1: segment all tissue at reduced resolution and score every tile (Alt+1)",
             Session.run_coarse,
         )  # fmt: skip
-        self.body.addWidget(self._options.native)
-        self.body.addWidget(self.run)
+        self._domain = QLabel()
+        self._domain.setObjectName("domain")
+        self._domain.setTextFormat(Qt.TextFormat.PlainText)
+        self._domain.setWordWrap(True)
+        for part in (self._options.native, self.run, self._domain):
+            self.body.addWidget(part)
         self._options.changed.connect(self._changed)
         self._updating = False
 
@@ -71,6 +77,8 @@ class CoarseSection(Section):
             self._measure.value = session.options.uncertainty or session.card.uncertainty
         self._updating = False
         self._options.enabled = ready and not session.running
+        self._domain.setText(session.domain)
+        self._domain.setVisible(bool(session.domain))
         self.set_status(_status(session))
 
     def _changed(self) -> None:

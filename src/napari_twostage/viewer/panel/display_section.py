@@ -20,6 +20,7 @@ LAYER_TEXTS = {
     "uncertainty": "Uncertainty",
     "tiles": "Tiles",
     "tissue": "Tissue outline",
+    "density": "Density",
 }
 """Attribute of `ResultLayers` for each layer, and the text of its check box."""
 

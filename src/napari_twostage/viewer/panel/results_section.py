@@ -21,10 +21,13 @@ EXPORT_FORMATS = {
     "Objects for QuPath (*.geojson)": ".geojson",
     "Objects for QuPath, compressed (*.geojson.gz)": ".geojson.gz",
     "Objects as GeoParquet (*.parquet)": ".parquet",
+    "Objects as AnnData (*.h5ad)": ".h5ad",
     "Labels as OME-Zarr (*.ome.zarr)": ".ome.zarr",
     "Labels as OME-TIFF (*.ome.tif)": ".ome.tif",
     "Areas per class (*.areas.csv)": ".areas.csv",
     "Table of objects (*.objects.csv)": ".objects.csv",
+    "Density of objects (*.density.tif)": ".density.tif",
+    "Picture of the density (*.density.png)": ".density.png",
     "Overview picture (*.png)": ".png",
 }
 """Formats in the file dialog, and the suffix of each."""
@@ -53,6 +56,10 @@ class ResultsSection(Section):
             host, "measure", "Measure", "Areas and object counts of the labels as they stand",
             Session.measure,
         )  # fmt: skip
+        self.density = session_button(
+            host, "density", "Density", "A layer of objects per square millimetre",
+            Session.map_density,
+        )  # fmt: skip
         self.export = button(
             "export", "Export…", "Labels, objects for QuPath, tables or a picture", self._export
         )
@@ -66,6 +73,7 @@ class ResultsSection(Section):
         layout.addWidget(self.export, 0, 1)
         layout.addWidget(self.script, 1, 0)
         layout.addWidget(self.record, 1, 1)
+        layout.addWidget(self.density, 2, 0)
         self.body.addLayout(self._row_box)
         self.body.addWidget(self._note)
         self.body.addWidget(grid)
@@ -74,7 +82,7 @@ class ResultsSection(Section):
         """Show the classes of a session's model, and their measurements."""
         self._show_classes(() if session.card is None else session.card.classes)
         has_result = session.seg is not None and session.seg.tissue_known
-        for one in (self.measure, self.export, self.script, self.record):
+        for one in (self.measure, self.density, self.export, self.script, self.record):
             one.setEnabled(has_result)
         self._show_tally(session.tally)
         note = _note(session, has_result=has_result)
