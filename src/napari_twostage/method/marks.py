@@ -78,7 +78,7 @@ def find_ink(
     channels: NDArray[np.float32],
     grid: Grid,
     glass: NDArray[np.float32],
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], bool]:
     """Find strokes of a pen on an overview.
 
     Parameters
@@ -94,13 +94,16 @@ def find_ink(
 
     Returns
     -------
-    (H, W) bool array
+    ink : (H, W) bool array
         False everywhere on a slide whose pixels are too large to show texture.
+    suspected : bool
+        Whether there is something of the density and hue of ink, smooth or not.
     """
     peak = peak_density(channels)
     ink = np.zeros(peak.shape, bool)
     if min(slide.mpp) > COARSEST_MPP:
-        return ink
+        return ink, False
+    suspected = False
     cores = _of_ink(channels, (peak >= THIN_DENSITY) & (_variation(peak) <= SMOOTH))
     numbers, _ = ndimage.label(cores, structure=np.ones((3, 3)))
     areas = np.bincount(numbers.ravel()) * grid.pixel_area_um2
@@ -110,10 +113,11 @@ def find_ink(
         inside = numbers[place] == number
         where = np.argwhere(inside) + np.array((place[0].start, place[1].start))
         dense = float(np.percentile(peak[place][inside], 90)) >= INK_DENSITY
+        suspected |= dense
         if dense and _is_smooth(slide, grid, glass, where):
             ink[place] |= inside
     if not ink.any():
-        return ink
+        return ink, suspected
     # and the rim, but not the stained tissue of the same hue that ink may touch
     steps = max(1, round(RIM_UM / min(grid.mpp)))
     square = np.ones((3, 3))
@@ -122,7 +126,7 @@ def find_ink(
     whole = ndimage.binary_dilation(ink, square, iterations=steps, mask=of_ink)
     near = Box.around(whole).grow(4).clip(whole.shape).slices
     whole[near] |= _partly(whole[near], pixels[near])
-    return np.asarray(whole)
+    return np.asarray(whole), suspected
 
 
 def _partly(ink: NDArray[np.bool_], pixels: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -264,12 +264,13 @@ def _stained(
     pixels, scanned = overview.pixels, ~overview.unscanned
     glass = glass_of(overview)
     channels = density(pixels, glass)
-    ink = find_ink(slide, pixels, channels, grid, glass) & scanned
+    ink, suspected = find_ink(slide, pixels, channels, grid, glass)
+    ink &= scanned
     peak = peak_density(channels)
     signal = ndimage.gaussian_filter(peak, 1)
     looked_at = scanned & ~ink
-    # Where there is ink, some of it is not found: it must not raise the threshold above the tissue.
-    counted = looked_at & (peak < INK_DENSITY) if ink.any() else looked_at
+    # Where there may be ink, some is not found: it must not raise the threshold above the tissue.
+    counted = looked_at & (peak < INK_DENSITY) if suspected else looked_at
     threshold = _threshold(signal[counted], MIN_DENSITY)
     mask = looked_at & (signal > threshold)
     numbers, count = ndimage.label(mask, structure=np.ones((3, 3)))
