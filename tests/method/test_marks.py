@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import napari_twostage as ts
 from napari_twostage.geometry import Box
@@ -75,6 +76,20 @@ def test_a_stroke_is_left_out_and_the_tissue_beside_it_is_not(pen: str, grain: f
     beside = before.measured & (coarse == 0)
     assert (after.measured & beside).sum() > 0.97 * beside.sum()
     assert area(after.left_out, after) == pytest.approx(inside.sum() * MPP**2 / 1e6, rel=0.2)
+
+
+@pytest.mark.parametrize("strength", [0.6, 1.0])
+def test_pale_tissue_is_kept_beside_a_stroke_of_which_a_part_is_not_found(strength: float) -> None:
+    pale = 245 * (tissue_pixels() / 245) ** 0.4
+    y, x = np.mgrid[: pale.shape[0], : pale.shape[1]]
+    inside = np.abs(y - 400 - 0.35 * x) < 200
+    ink = 10 ** -(strength * np.array((0.9, 0.35, 0.55)))  # tissue shows through it
+    marked = np.where(inside[..., None], pale * ink, pale).clip(0, 255).astype(np.uint8)
+    before, after = looked_for(pale.clip(0, 255).astype(np.uint8)), looked_for(marked)
+    um = ndimage.distance_transform_edt(~inside)[8::16, 8::16] * MPP
+    beside = before.measured & (um > 60)
+    assert after.left_out.any()
+    assert after.measured[beside].mean() > 0.98
 
 
 @pytest.mark.parametrize("stain", STAINS)

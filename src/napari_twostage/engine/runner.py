@@ -6,7 +6,7 @@
         -> coarse pass -> selection -> refinement
 
 An `Executor` may take over the last three: a cluster, say. Without one they run here, in the
-threads of `method.lookahead`, and one more thread writes.
+threads of `method.lookahead`, one more thread writes, and one looks for artefacts in the tissue.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.engine.artefact_search import ArtefactSearch
 from napari_twostage.engine.domain_check import compare_with_training
 from napari_twostage.engine.tallier import Tallier
 from napari_twostage.engine.write_queue import WriteQueue
@@ -189,10 +190,13 @@ def _recorded_run(
     result.writer.record_run(entry)  # a run that is killed is not taken for a finished one
     steps = _steps(result, model, wanted, focus, gate, executor)
     try:
-        for step in steps:
-            account.take(step)
-            yield step
-            account.go_on()
+        with ArtefactSearch(result) as search:
+            for step in steps:
+                account.take(step)
+                search.take(step)
+                yield step
+                account.go_on()
+            search.finish()
     except BaseException as raised:
         error = raised
         raise

@@ -27,7 +27,8 @@ def summarise(result: Result) -> dict[str, Any]:
         square millimetres, the reasons of failed tiles, whether the result is complete, and what
         is missing, as values and in one line. ``tissue_mm2`` is the tissue that areas of classes
         are shares of, inside the region if there is one; ``tissue_slide_mm2`` is that of the whole
-        slide.
+        slide. ``artefacts_mm2`` has the area of each kind of artefact that was looked for; areas
+        out of focus are in the tissue.
     """
     there = completeness(result)
     states = result.states
@@ -64,6 +65,7 @@ def summarise(result: Result) -> dict[str, Any]:
         "tissue_slide_mm2": None if found is None else found.slide_mm2,
         "tissue_searched": None if found is None else found.searched,
         "left_out_mm2": None if found is None else found.left_out_mm2,
+        "artefacts_mm2": None if found is None else found.artefacts_mm2,
         "region": None if region is None else region.as_list(),
         "notices": [] if found is None else found.notices(),
         "classes": [

@@ -9,20 +9,19 @@ and grey, as stained tissue is not.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from napari_twostage.errors import ReadError
-from napari_twostage.geometry import Box, Grid
+from napari_twostage.geometry import Box
+from napari_twostage.method.fields import Fields
 from napari_twostage.method.overview import disk
-from napari_twostage.slides.view import View
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_twostage.geometry import Grid
     from napari_twostage.slides.base import Slide
 
 INK_DENSITY = 0.45
@@ -42,8 +41,7 @@ LEAST_UM2 = 2_000.0
 COARSEST_MPP = 2.5
 """Micrometres per pixel beyond which a slide does not show the texture of tissue."""
 FIELDS = 12
-"""Fields in which a mark is read at `FIELD_MPP`, micrometres per pixel, the size of cell parts."""
-FIELD_MPP = 1.0
+"""Fields in which a mark is read at the resolution of cells."""
 LINE_UM, LINE_LENGTH_UM = 100.0, 500.0
 """Most micrometres across a line, such as the edge of a coverslip, and least along it."""
 GREY = 0.25
@@ -80,7 +78,7 @@ def find_ink(
     channels: NDArray[np.float32],
     grid: Grid,
     glass: NDArray[np.float32],
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], bool]:
     """Find strokes of a pen on an overview.
 
     Parameters
@@ -96,13 +94,16 @@ def find_ink(
 
     Returns
     -------
-    (H, W) bool array
+    ink : (H, W) bool array
         False everywhere on a slide whose pixels are too large to show texture.
+    suspected : bool
+        Whether there is something of the density and hue of ink, smooth or not.
     """
     peak = peak_density(channels)
     ink = np.zeros(peak.shape, bool)
     if min(slide.mpp) > COARSEST_MPP:
-        return ink
+        return ink, False
+    suspected = False
     cores = _of_ink(channels, (peak >= THIN_DENSITY) & (_variation(peak) <= SMOOTH))
     numbers, _ = ndimage.label(cores, structure=np.ones((3, 3)))
     areas = np.bincount(numbers.ravel()) * grid.pixel_area_um2
@@ -112,10 +113,11 @@ def find_ink(
         inside = numbers[place] == number
         where = np.argwhere(inside) + np.array((place[0].start, place[1].start))
         dense = float(np.percentile(peak[place][inside], 90)) >= INK_DENSITY
+        suspected |= dense
         if dense and _is_smooth(slide, grid, glass, where):
             ink[place] |= inside
     if not ink.any():
-        return ink
+        return ink, suspected
     # and the rim, but not the stained tissue of the same hue that ink may touch
     steps = max(1, round(RIM_UM / min(grid.mpp)))
     square = np.ones((3, 3))
@@ -124,7 +126,7 @@ def find_ink(
     whole = ndimage.binary_dilation(ink, square, iterations=steps, mask=of_ink)
     near = Box.around(whole).grow(4).clip(whole.shape).slices
     whole[near] |= _partly(whole[near], pixels[near])
-    return np.asarray(whole)
+    return np.asarray(whole), suspected
 
 
 def _partly(ink: NDArray[np.bool_], pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -176,15 +178,8 @@ def _is_smooth(
     pixels : (n, 2) int array
         Rows and columns of the mark on the overview.
     """
-    factor = max(1, round(FIELD_MPP / min(slide.mpp)))
-    fine = Grid(slide.level_shapes[0], (1.0, 1.0), slide.mpp).coarser(factor)
-    view = View(slide, fine)
-    step = (grid.downsample[0] / factor, grid.downsample[1] / factor)
-    found = []
-    for row, column in pixels[:: max(1, len(pixels) // FIELDS)].tolist():
-        field = Box(row - 1, column - 1, row + 2, column + 2).scaled(step).clip(fine.shape)
-        with suppress(ReadError):
-            found.append(_roughness(view.read(field), glass))
+    some = pixels[:: max(1, len(pixels) // FIELDS)].tolist()
+    found = [_roughness(field, glass) for field in Fields(slide, grid).around(some, 1)]
     return bool(found) and float(np.median(found)) <= SMOOTH
 
 

@@ -93,6 +93,12 @@ def read_overview(slide: Slide, grid: Grid) -> Overview:
     return Overview(pixels, damaged, unscanned, bright_field)
 
 
+def glass_of(overview: Overview) -> NDArray[np.float32]:
+    """RGB (3,) of empty glass on a bright-field overview, in [0.3, 1]."""
+    scanned = overview.pixels[~overview.unscanned]
+    return np.asarray(np.percentile(scanned, 98, axis=0).clip(0.3), dtype=np.float32)
+
+
 def _wide_parts(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
     """Parts of a mask that hold a disk of `UNSCANNED_UM`; it goes on beyond the slide."""
     probe = disk(UNSCANNED_UM, grid)

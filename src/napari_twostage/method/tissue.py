@@ -10,8 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 from napari_twostage.errors import SlideError
-from napari_twostage.method.marks import density, find_ink, grey_lines, peak_density
-from napari_twostage.method.overview import disk, overview_grid, read_overview
+from napari_twostage.method.artefacts import LEFT_OUT, Artefact, kinds_shown_by
+from napari_twostage.method.marks import INK_DENSITY, density, find_ink, grey_lines, peak_density
+from napari_twostage.method.overview import disk, glass_of, overview_grid, read_overview
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,9 +38,13 @@ def _nothing() -> NDArray[np.bool_]:
     return np.zeros((1, 1), bool)
 
 
+def _no_artefacts() -> NDArray[np.uint8]:
+    return np.zeros((1, 1), np.uint8)
+
+
 @dataclass(frozen=True)
 class Tissue:
-    """Tissue masks over a whole slide; all are (H, W), or (1, 1) where nothing is True."""
+    """Tissue masks over a whole slide; all are (H, W), or (1, 1) where nothing is in them."""
 
     mask: NDArray[np.bool_]
     """True where tiles are computed: on tissue and on its margin."""
@@ -51,8 +56,15 @@ class Tissue:
     """False if all that was scanned counts as tissue."""
     margin: NDArray[np.bool_] = field(default_factory=_nothing)
     """True where `mask` is no tissue, but close to it, or damaged."""
-    left_out: NDArray[np.bool_] = field(default_factory=_nothing)
-    """True on pen marks, edges of coverslips and dust."""
+    artefacts: NDArray[np.uint8] = field(default_factory=_no_artefacts)
+    """`Artefact` of each pixel, of those that are no tissue, or 0."""
+    looked_for: tuple[Artefact, ...] = ()
+    """Kinds of artefacts that were looked for."""
+
+    @property
+    def left_out(self) -> NDArray[np.bool_]:
+        """True on artefacts that are no tissue."""
+        return np.isin(self.artefacts, LEFT_OUT)
 
     @property
     def measured(self) -> NDArray[np.bool_]:
@@ -181,7 +193,8 @@ def find_tissue(slide: Slide) -> Tissue:
 
     The signal is the optical density above the glass (bright field) or the intensity above the
     background (dark field), cut at Otsu's threshold. Pen marks and what is grey are left out,
-    specks dropped and holes filled (bright field), and the rest gets a margin.
+    specks dropped and holes filled (bright field), and the tissue gets a margin. Artefacts that are
+    tissue take longer to find: see `artefacts.find_in_tissue`.
 
     Parameters
     ----------
@@ -220,9 +233,10 @@ def _scanned_area(overview: Overview, grid: Grid) -> Tissue:
 def _search(slide: Slide, overview: Overview, grid: Grid) -> Tissue:
     """Find tissue on an overview; see `find_tissue`."""
     if overview.bright_field:
-        tissue, sharp, left_out = _stained(slide, overview, grid)
+        tissue, sharp, artefacts = _stained(slide, overview, grid)
+        looked_for = tuple(kind for kind in kinds_shown_by(slide) if kind in LEFT_OUT)
     else:
-        (tissue, sharp), left_out = _glowing(overview), _nothing()
+        (tissue, sharp), artefacts, looked_for = _glowing(overview), _no_artefacts(), ()
     if not tissue.any():
         bright, dark = "stained tissue on bright glass", "signal on a dark ground"
         kind = bright if overview.bright_field else dark
@@ -231,23 +245,33 @@ def _search(slide: Slide, overview: Overview, grid: Grid) -> Tissue:
             "pass tissue=False, or --no-tissue on the command line"
         )
     # Unreadable pixels may be tissue: the run reports their tiles as failed, not as background.
+    left_out = np.isin(artefacts, LEFT_OUT)
     mask = (_with_margin(tissue, grid) & ~left_out) | overview.damaged
-    return Tissue(mask, grid, overview.bright_field, margin=mask & ~sharp, left_out=left_out)
+    return Tissue(
+        mask,
+        grid,
+        overview.bright_field,
+        margin=mask & ~sharp,
+        artefacts=artefacts,
+        looked_for=looked_for,
+    )
 
 
-Masks = tuple["NDArray[np.bool_]", ...]
-
-
-def _stained(slide: Slide, overview: Overview, grid: Grid) -> Masks:
-    """Stained tissue on bright glass, the same with sharp edges, and what is dark but no tissue."""
+def _stained(
+    slide: Slide, overview: Overview, grid: Grid
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.uint8]]:
+    """Stained tissue on bright glass, the same with sharp edges, and artefacts."""
     pixels, scanned = overview.pixels, ~overview.unscanned
-    glass = np.percentile(pixels[scanned], 98, axis=0).clip(0.3).astype(np.float32)
+    glass = glass_of(overview)
     channels = density(pixels, glass)
-    ink = find_ink(slide, pixels, channels, grid, glass) & scanned
+    ink, suspected = find_ink(slide, pixels, channels, grid, glass)
+    ink &= scanned
     peak = peak_density(channels)
     signal = ndimage.gaussian_filter(peak, 1)
     looked_at = scanned & ~ink
-    threshold = _threshold(signal[looked_at], MIN_DENSITY)
+    # Where there may be ink, some is not found: it must not raise the threshold above the tissue.
+    counted = looked_at & (peak < INK_DENSITY) if suspected else looked_at
+    threshold = _threshold(signal[counted], MIN_DENSITY)
     mask = looked_at & (signal > threshold)
     numbers, count = ndimage.label(mask, structure=np.ones((3, 3)))
     areas = np.bincount(numbers.ravel(), minlength=count + 1) * grid.pixel_area_um2
@@ -257,13 +281,16 @@ def _stained(slide: Slide, overview: Overview, grid: Grid) -> Masks:
     grey = grey_lines(numbers, channels, grid) & kept
     if np.array_equal(grey, kept):  # nothing is stained: the image has no colours
         grey[:] = False
-    left_out = ink | _sharp(grey[numbers], peak > threshold)
+    edges = _sharp(grey[numbers], peak > threshold)
     tissue = ndimage.binary_fill_holes((kept & ~grey)[numbers])
-    tissue &= ~left_out & scanned & ~overview.damaged
-    return tissue, _sharp(tissue, peak > threshold), left_out
+    tissue &= ~(ink | edges) & scanned & ~overview.damaged
+    sharp = _sharp(tissue, peak > threshold)
+    artefacts = np.zeros(grid.shape, np.uint8)
+    artefacts[edges], artefacts[ink] = Artefact.EDGE, Artefact.PEN
+    return tissue, sharp, artefacts
 
 
-def _glowing(overview: Overview) -> Masks:
+def _glowing(overview: Overview) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Signal on a dark ground, however small, and the same with sharp edges."""
     intensity = overview.pixels.max(axis=-1)
     background = np.median(intensity[intensity <= np.median(intensity)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from napari_twostage.io.paths import seen_from
+from napari_twostage.method.artefacts import Artefact
 from napari_twostage.slides.picture import WHOLE, Picture
 
 if TYPE_CHECKING:
@@ -114,6 +115,11 @@ class Parameters:
         }
 
 
+_NOT_TISSUE = {Artefact.PEN.words: "pen marks", Artefact.EDGE.words: "coverslip edges"}
+_IN_TISSUE = {Artefact.OUT_OF_FOCUS.words: "out of focus"}
+"""Artefacts, in words of a notice."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TissueRecord:
     """The tissue that was found."""
@@ -130,8 +136,10 @@ class TissueRecord:
     slide_mm2: float | None = None
     """Tissue of the whole slide, as `area_mm2`; None in results of version 0.1."""
     left_out_mm2: float | None = None
-    """Pen marks, coverslip edges and dust in the region, else on the slide; None if there are
-    none."""
+    """Pen marks and coverslip edges in the region, else on the slide; None if there are none."""
+    artefacts_mm2: dict[str, float] | None = None
+    """Artefacts in the region, else on the slide, by `Artefact.words`, for those that were looked
+    for; None in older results."""
 
     @property
     def has_margin(self) -> bool:
@@ -140,13 +148,27 @@ class TissueRecord:
 
     def notices(self) -> list[str]:
         """What a user should know about the tissue, a line each."""
-        lines = []
-        if self.left_out_mm2:
-            lines.append(
-                f"{self.left_out_mm2:.2g} mm² of pen marks, coverslip edges or dust left out"
-            )
+        lines = self.artefact_notices()
         if not self.searched and not self.bright_field:
             lines.append("dark field: all that was scanned is segmented, no tissue was looked for")
+        return lines
+
+    def artefact_notices(self) -> list[str]:
+        """Artefacts that were left out, and those that are in the tissue, a line each."""
+        known = self.artefacts_mm2 or {}
+        lines = []
+        if self.left_out_mm2:
+            found = [what for kind, what in _NOT_TISSUE.items() if known.get(kind)]
+            # an older result does not tell them apart
+            marks = " and ".join(found) or "pen marks, coverslip edges or dust"
+            lines.append(f"{self.left_out_mm2:.2g} mm² of {marks} left out")
+        flagged = [
+            f"{area:.2g} mm² {what} ({area / max(self.area_mm2, area):.1%})"
+            for kind, what in _IN_TISSUE.items()
+            if (area := known.get(kind, 0.0))
+        ]
+        if flagged:
+            lines.append(f"the tissue has {' and '.join(flagged)}: counts there are unreliable")
         return lines
 
     def as_dict(self) -> dict[str, Any]:

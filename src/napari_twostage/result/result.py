@@ -253,6 +253,14 @@ class Result:
         return self._files.scores.tissue_mask
 
     @property
+    def artefacts(self) -> tuple[NDArray[np.uint8], Grid] | None:
+        """`method.artefacts.Artefact` of each pixel (H, W), and their grid; once `tissue_known`.
+
+        None if there are none, or none were looked for.
+        """
+        return self._files.scores.artefacts
+
+    @property
     def coarse_complete(self) -> bool:
         """Whether stage 1 has seen all tissue."""
         return self._files.scores.complete

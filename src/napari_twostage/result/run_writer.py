@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.geometry import Grid
+    from napari_twostage.method.artefacts import Artefact
     from napari_twostage.method.domain import DomainCheck
     from napari_twostage.method.tiling import Tile
     from napari_twostage.method.tissue import Tissue
@@ -60,9 +61,35 @@ class RunWriter:
             intensity_range=intensity_range,
             slide_mm2=mask_area_mm2(tissue.measured, tissue.grid, slide),
             left_out_mm2=mask_area_mm2(tissue.left_out, tissue.grid, measured) or None,
+            artefacts_mm2=self._areas(tissue.artefacts, tissue.grid, tissue.looked_for),
         )
         self._files.write_record(replace(record, tissue=found))
         self._files.scores.save_tissue(tissue, tiles)
+
+    def save_artefacts(self, found: NDArray[np.uint8], kinds: Sequence[Artefact]) -> None:
+        """Keep artefacts that are tissue, once `save_tissue` has kept that.
+
+        Parameters
+        ----------
+        found : (H, W) uint8 array
+            `Artefact` of each pixel of `Result.tissue_mask`, or 0.
+        kinds : sequence of Artefact
+            Those that were looked for.
+        """
+        record, known = self._files.record, self._files.record.tissue
+        if known is None:  # repaired meanwhile: the next run looks for all of it again
+            return
+        _, grid = self._files.scores.tissue_mask
+        self._files.scores.add_artefacts(found)
+        areas = {**(known.artefacts_mm2 or {}), **self._areas(found, grid, kinds)}
+        self._files.write_record(replace(record, tissue=replace(known, artefacts_mm2=areas)))
+
+    def _areas(
+        self, artefacts: NDArray[np.uint8], grid: Grid, kinds: Sequence[Artefact]
+    ) -> dict[str, float]:
+        """Square millimetres of artefacts by name, in the part that figures are of."""
+        box = self._files.record.measured_box
+        return {kind.words: mask_area_mm2(artefacts == kind, grid, box) for kind in kinds}
 
     def save_domain(self, check: DomainCheck) -> None:
         """Keep the comparison with the training images."""

@@ -44,8 +44,8 @@ STATISTICS_ON_DISK = {
 The names in the file are those of version 0.1: results of every version stay readable.
 """
 
-MARGIN, LEFT_OUT = "margin", "left_out"
-"""Masks in ``tissue.npz`` that version 0.1 did not write; (1, 1) if they are False everywhere."""
+MARGIN, LEFT_OUT, ARTEFACTS = "margin", "left_out", "artefacts"
+"""Masks in ``tissue.npz`` that older results lack; (1, 1) if there is nothing in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +123,36 @@ class TileScores:
             found = _mask_like(saved[LEFT_OUT], mask) if LEFT_OUT in saved else None
             return None if found is None or not found.any() else (found, grid)
 
+    @property
+    def artefacts(self) -> tuple[NDArray[np.uint8], Grid] | None:
+        """`Artefact` of each pixel (H, W), and the grid; None if there are none."""
+        with _damage(self._tissue_file):
+            saved = load_arrays(self._tissue_file)
+            mask, grid = _mask_and_grid(saved)
+            found = saved.get(ARTEFACTS, np.zeros((1, 1), np.uint8))
+            if not found.any():
+                return None
+            if found.shape != mask.shape or found.dtype != np.uint8:
+                raise ValueError(f"artefacts of {found.shape} {found.dtype}")
+            return np.asarray(found), grid
+
     def save_tissue(self, tissue: Tissue, tiles: NDArray[np.bool_]) -> None:
         """Save the tissue, and the tiles that follow from it."""
         grid = {"mpp": tissue.grid.mpp, "downsample": tissue.grid.downsample}
-        masks = {"mask": tissue.mask, MARGIN: tissue.margin, LEFT_OUT: tissue.left_out}
+        masks = {
+            "mask": tissue.mask,
+            MARGIN: tissue.margin,
+            LEFT_OUT: tissue.left_out,
+            ARTEFACTS: tissue.artefacts,
+        }
         save_arrays(self._tissue_file, tiles=tiles, **masks, **grid)
+
+    def add_artefacts(self, found: NDArray[np.uint8]) -> None:
+        """Save artefacts beside those that are saved: (H, W), 0 where there is none."""
+        with _damage(self._tissue_file):
+            saved = load_arrays(self._tissue_file)
+            kept = np.broadcast_to(saved[ARTEFACTS], found.shape)
+        save_arrays(self._tissue_file, **{**saved, ARTEFACTS: np.where(kept > 0, kept, found)})
 
     def forget_tissue(self) -> None:
         """Look for the tissue's file again, which was set aside."""

@@ -86,6 +86,9 @@ class ResultsSection(Section):
             one.setEnabled(has_result)
         self._show_tally(session.tally)
         note = _note(session, has_result=has_result)
+        found = session.seg.record.tissue if session.seg is not None else None
+        artefacts = found.artefact_notices() if found is not None else []
+        note = "\n".join([note] * bool(note) + [f"{one}." for one in artefacts])
         self._note.setVisible(bool(note))
         self._note.setText(note)
         total = sum(entry.objects for entry in session.tally or [])
