@@ -234,6 +234,10 @@ def cluster_and_local(made: dict[str, Subject], place: Path, _: random.Random) -
         def check(self, _: object) -> None:
             """Take any result."""
 
+        def precision(self, *_: object) -> str:
+            """Precision of the process elsewhere."""
+            return "f32"
+
         def run_stages(self, *_: object) -> Iterator[Any]:
             """Let a process segment the same slide; compute nothing."""
             answers.extend(together(lambda: subject.segment_again(out) and "done"))

@@ -67,7 +67,7 @@ def test_where_bfloat16_is_only_emulated_a_run_says_that_it_is_in_float32(
 ) -> None:
     weights = {}
     for name, fast, precision in (("a", True, "float32"), ("b", False, "bf16")):
-        monkeypatch.setattr(train_stage, "multiplies", lambda _, fast=fast: fast)
+        monkeypatch.setattr(train_stage, "multiplies", lambda *_, fast=fast: fast)
         config = make_config(tmp_path, CROPS, "kind=single", f"precision={precision}")
         train(config, data, tmp_path / name, device="cpu")
         weights[name] = (tmp_path / name / "stage1.safetensors").read_bytes()

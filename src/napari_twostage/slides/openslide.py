@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import threading
@@ -230,6 +231,8 @@ class OpenSlideSlide(Slide):
                 f"{self.name} cannot be read at rows {box.top} to {box.bottom}, columns "
                 f"{box.left} to {box.right} of level {level}: {reason_of(error)}"
             ) from error
+        except ctypes.ArgumentError as error:  # what the binding makes of a closed handle
+            raise ReadError(f"{self.name} was closed; open the slide again") from error
         return on_white(np.asarray(image))
 
     def _reopen(self, broken: openslide.OpenSlide) -> None:
