@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.fakes import noise_slide
-from tests.models.random_model import random_bundle
 
 from napari_twostage import Segmentation, segment
 from napari_twostage.errors import ModelError
@@ -26,6 +25,9 @@ SLIDE = (120, 150)
 
 @pytest.fixture
 def bundle() -> Bundle:
+    pytest.importorskip("torch")
+    from tests.models.random_model import random_bundle
+
     return random_bundle(precision_loss={"bf16": 0.0})
 
 
