@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.proofs.helpers import assert_same, outcome, tissue_pixels
+from tests.proofs.helpers import NUCLEI3, assert_same, outcome, tissue_pixels
 
 from napari_twostage import Box, Segmentation, load_model, open_slide, segment
 from napari_twostage.measure.areas import areas
@@ -16,15 +15,16 @@ from napari_twostage.measure.objects import ObjectScan
 from napari_twostage.method.instances import separate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_twostage.models.model import Model
 
-WEIGHTS = Path(__file__).parents[2] / "training" / "weights" / "nuclei3"
 SHAPE = (500, 420)
 
 
 @pytest.fixture(scope="module")
 def nuclei() -> Model:
-    return load_model(WEIGHTS, device="cpu")
+    return load_model(NUCLEI3, device="cpu")
 
 
 @pytest.fixture(scope="module")

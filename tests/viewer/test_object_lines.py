@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tests.proofs.helpers import tissue_pixels
+from tests.proofs.helpers import NUCLEI3, tissue_pixels
 
 from napari_twostage import load_model, open_slide, segment
 from napari_twostage.method.instances import lines_between, separate
 from napari_twostage.method.steps import ChipRefined
 from napari_twostage.viewer.label_blocks import LabelBlocks
 
-WEIGHTS = Path(__file__).parents[2] / "training" / "weights" / "nuclei3"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def shown(blocks: LabelBlocks) -> np.ndarray:
@@ -28,7 +29,7 @@ def shown(blocks: LabelBlocks) -> np.ndarray:
 def test_lines_part_touching_nuclei_and_follow_refined_tiles(tmp_path: Path) -> None:
     slide = open_slide(tissue_pixels(330, 300), mpp=0.5)
     seg = segment(
-        slide, load_model(WEIGHTS, device="cpu"), tmp_path / "o.zarr", tissue=False, refine="none"
+        slide, load_model(NUCLEI3, device="cpu"), tmp_path / "o.zarr", tissue=False, refine="none"
     )
     blocks = LabelBlocks(seg)
     for n_tiles in (0, 3):

@@ -133,7 +133,7 @@ def export(
 
 
 def left_out_of(seg: Result, path: Location, measure: str | None = None) -> str:
-    """What an exported file lacks since the slide cannot be read, in one line; empty if nothing.
+    """Columns that an exported file lacks since the slide cannot be read, in a line; or empty.
 
     Parameters
     ----------

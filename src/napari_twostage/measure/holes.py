@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_twostage.measure.runs import connect
+from napari_twostage.utils.graphs import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,8 +14,8 @@ import numpy as np
 
 from napari_twostage.measure.holes import find_holes
 from napari_twostage.measure.regions import Borders, Regions, concatenated, join_borders
-from napari_twostage.measure.runs import connect
 from napari_twostage.measure.seams import Seam, borders_along, going_on
+from napari_twostage.utils.graphs import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,8 +18,8 @@ from napari_twostage.errors import SegmentationError
 from napari_twostage.measure.blocks import block_rows
 from napari_twostage.measure.merge import joined_objects
 from napari_twostage.measure.outlines import joined, trace
-from napari_twostage.measure.runs import connect
 from napari_twostage.measure.tallies import regions_of
+from napari_twostage.utils.graphs import connect
 from napari_twostage.utils.threads import in_order
 
 if TYPE_CHECKING:

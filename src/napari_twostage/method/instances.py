@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.utils.graphs import connect
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -157,15 +159,9 @@ def _absorbing(
 
 def _components(inside: Places, first: Places, second: Places, size: int) -> NDArray[np.int32]:
     """Component of each pixel inside, from 1."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    place = np.zeros(size, np.int32)
-    place[inside] = np.arange(len(inside), dtype=np.int32)
-    ones = np.ones(len(first), np.int8)
-    graph = coo_array((ones, (place[first], place[second])), shape=(len(inside), len(inside)))
-    numbers: NDArray[np.int32] = connected_components(graph.tocsr(), directed=False)[1]
-    return numbers + 1
+    place = np.zeros(size, np.int64)
+    place[inside] = np.arange(len(inside))
+    return connect(len(inside), place[first], place[second]).astype(np.int32) + 1
 
 
 def _links(

@@ -100,8 +100,8 @@ class LabelStore:
         self._there = np.zeros_like(self._windows)
         """Windows whose logits must be on disk."""
         self._refined = LabelPlane(self.arrays[REFINED], layout.tiles)
-        self._depth = self._refined
-        if self.has_depth:
+        self._depth: LabelPlane | None = None
+        if DEPTH in self.arrays:
             self._depth = LabelPlane(self.arrays[DEPTH], layout.tiles)
             self._depth.written = self._refined.written  # a tile counts with its labels
         self._edits = EditPlane(self.arrays[EDITS], layout.tiles)
@@ -165,7 +165,7 @@ class LabelStore:
     @property
     def has_depth(self) -> bool:
         """Whether the model tells touching objects apart."""
-        return DEPTH in self.arrays
+        return self._depth is not None
 
     def write_window(
         self, core: Box, logits: NDArray[np.float16], depth: NDArray[np.uint8] | None = None
@@ -267,8 +267,13 @@ class LabelStore:
     def read_depth(self, box: Box) -> NDArray[np.uint8]:
         """Depth inside objects of a box of the fine grid: refined, else upsampled; 0 if unknown.
 
-        The model must tell objects apart (`has_depth`).
+        Raises
+        ------
+        ValueError
+            If the model tells no objects apart; see `has_depth`.
         """
+        if self._depth is None:
+            raise ValueError("the model tells no objects apart, so there is no depth")
         depth = np.full(box.shape, UNSET, np.uint8)
         self._depth.lay_over(depth, box)
         missing = depth == UNSET
