@@ -116,11 +116,22 @@ class Augmentation:
     """Share of crops that are compressed, at a quality of 30 to 90."""
     noise: float = 0.0
     """Largest standard deviation of added noise, in values of [0, 1]."""
+    sharpen: float = 0.0
+    """Share of the crops that are sharpened, of those that are not blurred."""
+    density: tuple[float, float] = (1.0, 1.0)
+    """Range of a factor on all optical densities of bright-field images, sampled log-uniformly."""
+    pale: float = 0.0
+    """Share of the bright-field crops whose objects turn pale inside; see `loop.tissue`."""
+    tint: float = 0.0
+    """Share of the bright-field crops whose eosin turns into haematoxylin outside objects."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.density[0] <= self.density[1], "density must be positive and ascending")
 
     @property
     def needs_stains(self) -> bool:
         """Whether the stains of bright-field images have to be known."""
-        return self.stain_transfer > 0 or max(self.white) > 0
+        return max(self.stain_transfer, self.pale, self.tint, *self.white) > 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,9 @@ class NetworkConfig:
     weights: str = "imagenet"
     """Initial weights: ``imagenet``, ``coco``, a file, ``random``, or ``published`` for those of
     the paper's runs (COCO for FCN and DeepLabV3, else ImageNet)."""
+    start: str = ""
+    """Model to go on from in place of `weights`: a bundled name, a folder or a zip, whose networks
+    are those of this configuration. A single model at ratio 1 takes its stage 2."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the network's class, such as ``backbone``."""
     fine_options: dict[str, Any] | None = None

@@ -16,6 +16,7 @@ from napari_twostage.method.features import is_bright_field
 from napari_twostage.training.datasets.resize import resize_image, resize_mask
 from napari_twostage.training.loop.colours import recolour
 from napari_twostage.training.loop.crops import cut_crop
+from napari_twostage.training.loop.tissue import pale_inside, tint_outside
 from napari_twostage.training.loop.whole_images import augment_image
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from napari_twostage.training.config import Augmentation, StageConfig, TrainConfig, WholeImages
     from napari_twostage.training.datasets import Sample
+    from napari_twostage.training.datasets.stains import StainProfile
+    from napari_twostage.training.loop.crops import Crop
 
 WORKERS = min(8, os.cpu_count() or 1)
 
@@ -116,7 +119,7 @@ def draw_crops(
     stains = [sample.stains for sample in chosen if sample.stains is not None]
     images = [
         recolour(
-            crop.image,
+            _with_changed_tissue(crop, sample.stains, augmentation, rng),
             augmentation,
             rng,
             bright_field=crop.bright_field,
@@ -131,6 +134,19 @@ def draw_crops(
         _stacked([crop.soft_targets for crop in crops]),
         _stacked([crop.objects for crop in crops]),
     )
+
+
+def _with_changed_tissue(
+    crop: Crop, stains: StainProfile | None, augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Image of a crop; a share of the bright fields gets nuclei or cytoplasm of other tissue."""
+    image = crop.image
+    if stains is None or crop.objects is None:
+        return image
+    for share, change in ((augmentation.pale, pale_inside), (augmentation.tint, tint_outside)):
+        if share and rng.random() < share:
+            image = change(image, crop.objects, stains, rng)
+    return image
 
 
 def _stacked(planes: Sequence[NDArray[np.float32] | None]) -> Tensor | None:

@@ -51,6 +51,7 @@ def recolour(
     gamma = float(np.exp(rng.uniform(-augmentation.gamma, augmentation.gamma)))
     gain = 1 + rng.uniform(-augmentation.contrast, augmentation.contrast)
     if bright_field:
+        gamma *= float(np.exp(rng.uniform(*np.log(augmentation.density))))
         image = _restain(pixels, augmentation, rng, gamma, own, other)
         middle = float(image.mean())
         image *= np.float32(gain)
@@ -112,6 +113,9 @@ def _degrade(
             else ImageFilter.BoxBlur(1)
         )
         pixels = np.asarray(Image.fromarray(pixels).filter(blur))
+    elif augmentation.sharpen and rng.random() < augmentation.sharpen:
+        sharper = ImageFilter.UnsharpMask(rng.uniform(0.6, 2.0), int(rng.integers(50, 250)), 0)
+        pixels = np.asarray(Image.fromarray(pixels).filter(sharper))
     if augmentation.noise and rng.random() < NOISY_SHARE:
         noise = rng.standard_normal(pixels.shape, np.float32)
         noise *= np.float32(rng.uniform(0, augmentation.noise))

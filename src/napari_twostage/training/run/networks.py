@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_twostage.errors import ModelError
+from napari_twostage.models.bundle import CARD, read_bundle
 from napari_twostage.models.networks.build import build_network, build_refiner
 from napari_twostage.models.networks.lite_unet import LiteUNet
 from napari_twostage.models.networks.two_stage import TwoStage
 from napari_twostage.training.run.run_folder import JOINT, STAGE1, STAGE2, load_weights
+from napari_twostage.utils.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch import nn
+
+    from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.networks.base import Network
     from napari_twostage.models.networks.refiner import LocalRefiner
     from napari_twostage.training.config import TrainConfig
@@ -27,7 +32,8 @@ PUBLISHED = {"fcn": "coco", "deeplabv3": "coco"}
 def build_initial_networks(config: TrainConfig, *, weights: str | None = None) -> TwoStage:
     """Build both stages with the initial weights that the configuration names.
 
-    Both start from the same weights; without transfer, stage 2 is trained from there.
+    Both start from the same weights, or from those of a model's stages; without transfer, stage 2
+    is trained from there.
 
     Parameters
     ----------
@@ -38,9 +44,12 @@ def build_initial_networks(config: TrainConfig, *, weights: str | None = None) -
     Raises
     ------
     ModelError
-        If the architecture is unknown, or the weights are not available.
+        If the architecture is unknown, or the weights are not available or are of other networks.
     """
     network = config.network
+    goes_on = bool(network.start) and weights is None
+    if goes_on:
+        weights = "random"
     stage1 = _build(config, network.options, weights or network.weights)
     stage2: Network | LocalRefiner
     if network.refiner is None:
@@ -48,7 +57,7 @@ def build_initial_networks(config: TrainConfig, *, weights: str | None = None) -
         stage2 = _build(config, fine, weights or network.weights)
     else:
         stage2 = build_refiner(network.refiner, config.data.outputs, stage1)
-    return TwoStage(
+    module = TwoStage(
         stage1,
         stage2,
         ratio=int(network.ratio),  # may be fractional for a single model, which ignores it
@@ -58,6 +67,51 @@ def build_initial_networks(config: TrainConfig, *, weights: str | None = None) -
         std=network.std,
         objects=network.objects != "none",
     )
+    if goes_on:
+        _go_on_from(read_bundle(network.start), module, config)
+    return module
+
+
+def _go_on_from(bundle: Bundle, module: TwoStage, config: TrainConfig) -> None:
+    """Load the weights of a model whose networks are the same.
+
+    Raises
+    ------
+    ModelError
+        If they are not.
+    """
+    card, network = bundle.card, config.network
+    whole = config.kind != "single"
+    stage = "stage2" if not whole and network.ratio == card.fine_ratio else "stage1"
+    ratio = card.fine_ratio if stage == "stage2" else card.ratio
+    facts = {
+        "ratio": (network.ratio, ratio),
+        "context": (network.context, card.context),
+        "objects": (network.objects, card.objects),
+        "mean": (network.mean, card.mean),
+        "std": (network.std, card.std),
+    }
+    for name, (stated, found) in facts.items():
+        if stated != found:
+            raise ModelError(
+                f"{bundle.source} cannot be gone on from: its {name} is {shown(found)}, that of "
+                f"[network] {shown(stated)}; take over the model's"
+            )
+    tensors = {name: tensor.float() for name, tensor in bundle.tensors().items()}
+    part: nn.Module = module if whole else module.stage1
+    if not whole:
+        tensors = {
+            name.removeprefix(f"{stage}."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"{stage}.")
+        }
+    try:
+        part.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{bundle.source} cannot be gone on from: its networks or classes are not those of "
+            f"[network] and [data]; take over the architecture that its {CARD} states"
+        ) from error
 
 
 def load_trained_networks(config: TrainConfig, out: Path) -> TwoStage:

@@ -1,0 +1,80 @@
+"""Training that goes on from a model's networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from tests.training.tiny_run import CROPS, make_config
+
+from napari_twostage.errors import ModelError
+from napari_twostage.models.bundle import write_bundle
+from napari_twostage.training.calibrate import draft_card
+from napari_twostage.training.run.networks import build_initial_networks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TINY = CROPS.replace("context = true", "context = false\ntransfer = false\nfine_options = {}")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Write the bundle of networks as they are before their training."""
+    torch.manual_seed(1)
+    config = make_config(tmp_path, TINY)
+    card = draft_card(config, tmp_path)
+    state = build_initial_networks(config).state_dict()
+    # of 16 bits, as they are kept
+    write_bundle(tmp_path / "model", card, state)
+    return tmp_path / "model"
+
+
+def test_both_stages_go_on_from_a_model(bundle: Path, tmp_path: Path) -> None:
+    config = make_config(tmp_path, TINY)
+    fresh = build_initial_networks(config).state_dict()
+    going_on = make_config(tmp_path, TINY, f"network.start={bundle}")
+    state = build_initial_networks(going_on).state_dict()
+    other = make_config(tmp_path, TINY, f"network.start={bundle}", "seed=5")
+    assert all(
+        torch.equal(v, build_initial_networks(other).state_dict()[k]) for k, v in state.items()
+    )
+    name = "stage2.decoder.0.mix.0.0.weight"
+    assert not torch.equal(state[name], fresh[name])
+
+
+@pytest.mark.parametrize(("ratio", "stage"), [(1, "stage2"), (2, "stage1")])
+def test_single_model_takes_the_stage_of_its_ratio(
+    bundle: Path, tmp_path: Path, ratio: int, stage: str
+) -> None:
+    both = build_initial_networks(make_config(tmp_path, TINY, f"network.start={bundle}"))
+    options = {} if stage == "stage2" else {"widths": [16, 16, 8, 8, 8]}
+    text = TINY.replace("options = { widths = [16, 16, 8, 8, 8] }", f"options = {toml(options)}", 1)
+    config = make_config(
+        tmp_path, text, "kind=single", f"network.ratio={ratio}", f"network.start={bundle}"
+    )
+    found = build_initial_networks(config).stage1.state_dict()
+    wanted = getattr(both, stage).state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def toml(options: dict[str, list[int]]) -> str:
+    return "{" + ", ".join(f"{key} = {value}" for key, value in options.items()) + "}"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("network.ratio=4", "its ratio is 2"),
+        ("network.objects=distance", "its objects is 'none'"),
+        ("network.options={ widths = [8, 8, 8, 8, 8] }", "architecture that its card.json states"),
+    ],
+)
+def test_other_networks_are_refused(
+    bundle: Path, tmp_path: Path, change: str, complaint: str
+) -> None:
+    config = make_config(tmp_path, TINY, f"network.start={bundle}", change)
+    with pytest.raises(ModelError, match=complaint):
+        build_initial_networks(config)
