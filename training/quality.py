@@ -1,0 +1,238 @@
+"""Quality of a model, set by set and group by group, as users get it from the engine.
+
+``python -m training.quality CONFIG --data DATA --model MODEL --outside MoNuSeg=0.25 --out FOLDER``.
+Images of the run's sets are those of --split, images of other sets are all there are. With
+--read-at, images of a known pixel size are read as slides of that one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+from skimage.segmentation import watershed
+from tqdm import tqdm
+
+from napari_twostage.engine.api import segment
+from napari_twostage.errors import TwoStageError
+from napari_twostage.measure.blocks import read_pixels
+from napari_twostage.method.instances import HIGHEST, SEED
+from napari_twostage.method.selection import EVERYTHING, Selection
+from napari_twostage.models import load_model
+from napari_twostage.slides import open_slide
+from napari_twostage.training.config import ConfigError, load_config
+from napari_twostage.training.config.image_sections import SetConfig
+from napari_twostage.training.datasets.objects import read_instances
+from napari_twostage.training.evaluation.metrics import bootstrap_interval, mean_dice
+from napari_twostage.training.evaluation.object_quality import (
+    ObjectQuality,
+    compare_objects,
+    total,
+)
+from napari_twostage.training.evaluation.table import NOTHING, Table, percent
+from napari_twostage.training.run.images import open_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.models.model import Model
+    from napari_twostage.training.config import TrainConfig
+    from napari_twostage.training.datasets import Sample
+
+STATES = ("stage 1", "default", "every tile")
+WAYS = ("connected regions", "watershed", "links")
+
+
+class Result(NamedTuple):
+    """One image in the three states of a result."""
+
+    source: str
+    group: str
+    dice: tuple[float, ...]
+    """By state."""
+    objects: tuple[ObjectQuality, ...]
+    """Of every tile refined, by the way objects are told apart; empty without true ones."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Images of one set, read as slides of one pixel size."""
+
+    source: str
+    mpp: float
+    samples: Sequence[Sample]
+    groups: Sequence[str]
+    instances: Path
+    """Folder of the true objects, if there are any."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write the tables; returns 2 for errors that the user can correct."""
+    parser = argparse.ArgumentParser(prog="python -m training.quality", description=__doc__)
+    parser.add_argument("config", type=Path, help="configuration that the model was trained with")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
+    parser.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--split", default="test")
+    parser.add_argument(
+        "--outside", nargs="*", default=[], metavar="SET=MPP", help="sets never trained on"
+    )
+    parser.add_argument("--read-at", nargs="*", type=float, default=[], metavar="MPP")
+    parser.add_argument("--every", type=int, default=1, help="take every so-manieth image")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        model = load_model(options.model, device=options.device)
+        readings = list(_readings(config, options))
+        results = {
+            (reading.source, reading.mpp): measure(model, reading, options.every)
+            for reading in readings
+        }
+    except TwoStageError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    for table in (set_table(results), group_table(results), object_table(results)):
+        table.write(options.out)
+        sys.stdout.write(f"{table.to_markdown()}\n")
+    return 0
+
+
+def _readings(config: TrainConfig, options: argparse.Namespace) -> Iterator[Reading]:
+    """Every set at its own pixel size, and at each of --read-at."""
+    fine_mpp = config.data.mpp
+    if fine_mpp is None or not config.data.sets:
+        raise ConfigError("expected an mpp and sets in [data], to know what is read how")
+    outside = [
+        SetConfig(folder=folder, mpp=float(mpp))
+        for folder, _, mpp in (text.rpartition("=") for text in options.outside)
+    ]
+    for split, sets in ((options.split, config.data.sets), ("all", outside)):
+        for entry in sets:
+            for mpp in options.read_at or [fine_mpp]:
+                if entry.mpp is None and mpp != fine_mpp:
+                    continue
+                data = replace(config.data, split=split, sets=(entry,), mpp=mpp)
+                ((samples, groups),) = open_groups(replace(config, data=data), options.data)
+                folder = options.data / entry.folder / "instances"
+                yield Reading(entry.folder, mpp, samples, groups, folder)
+
+
+def measure(model: Model, reading: Reading, every: int) -> list[Result]:
+    """Run the engine over the images of a set."""
+    places = range(0, len(reading.samples), every)
+    named = f"{reading.source} at {reading.mpp:g} µm"
+    return [
+        run(model, reading, reading.samples[place], reading.groups[place])
+        for place in tqdm(places, desc=named, unit="image")
+    ]
+
+
+def run(model: Model, reading: Reading, sample: Sample, group: str) -> Result:
+    """Segment one image: the coarse pass, the default threshold, and every tile."""
+    slide = open_slide(sample.image, mpp=(reading.mpp, reading.mpp))
+    with tempfile.TemporaryDirectory() as folder:
+        seg = segment(slide, model, Path(folder) / "result.zarr", tissue=False, refine="none")
+        dice = [_dice(seg, sample)]
+        for chosen in (Selection(threshold=model.card.default_threshold), EVERYTHING):
+            seg.refine(chosen)
+            dice.append(_dice(seg, sample))
+        return Result(reading.source, group, tuple(dice), _objects(seg, reading, sample))
+
+
+def _dice(seg: Segmentation, sample: Sample) -> float:
+    """Dice of the labels, brought to the image's pixels."""
+    labels = seg.read_labels(seg.grid.box)
+    return mean_dice(_nearest(labels, sample.mask.shape), sample.mask, len(seg.card.classes))
+
+
+def _nearest(plane: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.integer]:
+    rows, columns = (
+        ((np.arange(wanted) + 0.5) * found / wanted).astype(int)
+        for wanted, found in zip(shape, plane.shape, strict=True)
+    )
+    return plane[np.ix_(rows, columns)]
+
+
+def _objects(seg: Segmentation, reading: Reading, sample: Sample) -> tuple[ObjectQuality, ...]:
+    """Compare the objects of a result with the true ones, on the grid of the labels."""
+    path = reading.instances / f"{Path(sample.name).stem}.png"
+    if not path.is_file() or not seg.tells_objects_apart:
+        return ()
+    true = _nearest(read_instances(path), seg.grid.shape)
+    box = seg.grid.box
+    labels, depth = seg.read_labels(box), seg.read_depth(box)
+    middles = ndimage.label((depth > SEED * HIGHEST) & (labels > 0))[0]
+    regions = ndimage.label(labels > 0)[0]
+    split = watershed(-depth.astype(float), middles, mask=labels > 0)
+    split[(split == 0) & (labels > 0)] = -1  # of no middle: one object for each region
+    linked = read_pixels(seg, box, seg.states).items
+    least = round(seg.card.least_object_um2 / np.prod(seg.grid.mpp))
+    found = (regions, np.where(split < 0, split.max() + regions, split), linked)
+    return tuple(compare_objects(numbers, true, least_px=least) for numbers in found)
+
+
+Results = dict[tuple[str, float], list[Result]]
+
+
+def set_table(results: Results) -> Table:
+    """Mean Dice per image of each set, in the three states."""
+    table = Table(
+        "sets",
+        ("set", "read at, µm", "images", *STATES, "default, 95 %"),
+        "Mean Dice per image: stage 1 alone, the default threshold, every tile refined",
+    )
+    for (source, mpp), images in results.items():
+        dice = np.array([image.dice for image in images])
+        low, high = bootstrap_interval(dice[:, 1].tolist())
+        cells = (source, f"{mpp:g}", str(len(images)), *map(percent, dice.mean(axis=0)))
+        table.rows.append((*cells, f"{percent(low)} to {percent(high)}"))
+    return table
+
+
+def group_table(results: Results) -> Table:
+    """Mean Dice per image of each slide, organ or patient with more than one image."""
+    table = Table("groups", ("set", "read at, µm", "group", "images", *STATES))
+    for (source, mpp), images in results.items():
+        grouped = defaultdict(list)
+        for image in images:
+            grouped[image.group].append(image.dice)
+        for group, dice in sorted(grouped.items()):
+            if len(dice) > 1:
+                means = map(percent, np.mean(dice, axis=0))
+                table.rows.append((source, f"{mpp:g}", group.split(";")[0], str(len(dice)), *means))
+    return table
+
+
+def object_table(results: Results) -> Table:
+    """F1, PQ and AJI of the objects of each set, by the way they are told apart."""
+    table = Table(
+        "objects",
+        ("set", "read at, µm", "images", *WAYS),
+        "F1 at an IoU of 0.5 / PQ / AJI of all images together, every tile refined",
+    )
+    for (source, mpp), images in results.items():
+        counted = [image.objects for image in images if image.objects]
+        cells = [_quality(total(way)) for way in zip(*counted, strict=True)]
+        row = (source, f"{mpp:g}", str(len(counted)), *(cells or [NOTHING] * len(WAYS)))
+        table.rows.append(row)
+    return table
+
+
+def _quality(objects: ObjectQuality) -> str:
+    values = (objects.f1, objects.panoptic_quality, objects.aggregated_jaccard)
+    return " / ".join(map(percent, values))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
