@@ -13,7 +13,7 @@ import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import ndimage
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from napari_twostage.training.config import TrainConfig
     from napari_twostage.training.datasets import Sample
 
+Value = TypeVar("Value", bound=np.integer)
 STATES = ("stage 1", "default", "every tile")
 WAYS = ("connected regions", "watershed", "links")
 
@@ -156,7 +157,8 @@ def _dice(seg: Segmentation, sample: Sample) -> float:
     return mean_dice(_nearest(labels, sample.mask.shape), sample.mask, len(seg.card.classes))
 
 
-def _nearest(plane: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.integer]:
+def _nearest(plane: NDArray[Value], shape: tuple[int, ...]) -> NDArray[Value]:
+    """Bring a (H, W) plane of numbers to another shape; each pixel takes the nearest value."""
     rows, columns = (
         ((np.arange(wanted) + 0.5) * found / wanted).astype(int)
         for wanted, found in zip(shape, plane.shape, strict=True)

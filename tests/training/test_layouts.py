@@ -307,6 +307,9 @@ def test_groups_are_patients_or_files(tmp_path: Path) -> None:
         "file,split,info\na.png,train,patient3|benign|healthy\nb.png,test,patient3|x|y\nc.png,test,\n"
     )
     assert groups(tmp_path) == {"a.png": "patient3", "b.png": "patient3", "c.png": "c.png"}
+    # what all share groups nothing
+    (tmp_path / "manifest.csv").write_text("file,split,info\na.png,train,x|1\nb.png,train,x|2\n")
+    assert groups(tmp_path) == {"a.png": "a.png", "b.png": "b.png"}
     (tmp_path / "manifest.csv").write_text("name\na.png\n")
     with pytest.raises(DatasetError, match="has no column file and split"):
         groups(tmp_path)

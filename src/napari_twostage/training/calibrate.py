@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from napari_twostage.training.config import TrainConfig
     from napari_twostage.training.datasets import Sample
 
-LOSS_ALLOWED = 0.002
+LOSS_ALLOWED = 0.005
 """Dice that the default threshold may lose against refining everything ..."""
-COST_ALLOWED = 0.45
+COST_ALLOWED = 0.7
 """... within this share of the dense run's cost."""
 THRESHOLDS = np.round(np.arange(0.005, 0.5, 0.005), 3)
 UNMEASURED: dict[str, Any] = {"default_threshold": 0.5, "refinement_gain": 0.0}

@@ -72,17 +72,17 @@ def groups(root: str | Path) -> dict[str, str]:
     -------
     dict of str to str
         Group by file: the first part of the manifest's ``info`` (GlaS: the patient), or the
-        file's own name if the manifest has no ``info``.
+        file's own name if the manifest has no ``info``, or the same for all.
 
     Raises
     ------
     DatasetError
         If there is no manifest.
     """
-    return {
-        row["file"]: (row.get("info") or "").split("|")[0] or row["file"]
-        for row in _rows(Path(root))
-    }
+    found = {row["file"]: (row.get("info") or "").split("|")[0] for row in _rows(Path(root))}
+    if len(set(found.values())) == 1:
+        return {file: file for file in found}
+    return {file: group or file for file, group in found.items()}
 
 
 def _rows(root: Path) -> list[dict[str, str]]:

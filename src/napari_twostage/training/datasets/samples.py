@@ -88,7 +88,7 @@ class CachedSamples(Sequence[Sample]):
         Size of images and masks together.
     """
 
-    def __init__(self, samples: Sequence[Sample], limit_bytes: int = 1 << 30) -> None:
+    def __init__(self, samples: Sequence[Sample], limit_bytes: int = 2 << 30) -> None:
         self._samples = samples
         self._left = limit_bytes
         self._cached: dict[int, Sample] = {}
