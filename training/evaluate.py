@@ -22,7 +22,7 @@ from tqdm import tqdm
 from napari_twostage.errors import TwoStageError
 from napari_twostage.method.uncertainty import labels
 from napari_twostage.models import load_model
-from napari_twostage.models.bundle import BUNDLED, CARD
+from napari_twostage.models.bundle import write_card
 from napari_twostage.training.datasets import load_split
 from napari_twostage.training.evaluation.metrics import bootstrap_interval, dice, pooled_dice
 from napari_twostage.training.evaluation.outcomes import Cost, count_single, run_engine
@@ -170,9 +170,6 @@ def _to_table(rows: list[Row], caption: str) -> Table:
 
 
 def _write_card(model: Model, rows: list[Row], data: str) -> None:
-    folder = Path(model.bundle.source)
-    if not folder.is_dir():
-        folder = BUNDLED / model.bundle.source
     metrics = {
         f"{r['run']} ({data})": (
             f"Dice {r['dice']:.3f} per image, {r['pooled_dice']:.3f} pooled, "
@@ -180,7 +177,7 @@ def _write_card(model: Model, rows: list[Row], data: str) -> None:
         )
         for r in rows
     }
-    (folder / CARD).write_text(replace(model.card, metrics=metrics).to_json(), encoding="utf-8")
+    write_card(model.bundle.folder, replace(model.card, metrics=metrics))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from napari_twostage.measure.blocks import read_pixels
 from napari_twostage.method.instances import HIGHEST, SEED
 from napari_twostage.method.selection import EVERYTHING, Selection
 from napari_twostage.models import load_model
+from napari_twostage.models.bundle import write_card
 from napari_twostage.slides import open_slide
 from napari_twostage.training.config import ConfigError, load_config
 from napari_twostage.training.config.image_sections import SetConfig
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--read-at", nargs="*", type=float, default=[], metavar="MPP")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth image")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--write-card", action="store_true", help="put the figures into the card")
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config)
@@ -106,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for table in (set_table(results), group_table(results), object_table(results)):
         table.write(options.out)
         sys.stdout.write(f"{table.to_markdown()}\n")
+    if options.write_card:
+        _write_card(model, results)
     return 0
 
 
@@ -229,6 +233,17 @@ def object_table(results: Results) -> Table:
         row = (source, f"{mpp:g}", str(len(counted)), *(cells or [NOTHING] * len(WAYS)))
         table.rows.append(row)
     return table
+
+
+def _write_card(model: Model, results: Results) -> None:
+    metrics = {}
+    for (source, mpp), images in results.items():
+        values = np.mean([image.dice for image in images], axis=0)
+        stated = ", ".join(
+            f"{state} {percent(value)}" for state, value in zip(STATES, values, strict=True)
+        )
+        metrics[f"{source}, {len(images)} images read at {mpp:g} µm"] = f"Dice per image: {stated}"
+    write_card(model.bundle.folder, replace(model.card, metrics=metrics))
 
 
 def _quality(objects: ObjectQuality) -> str:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "CMU-1-Small-Region.svs"
-NUCLEI3 = Path(__file__).parents[2] / "training" / "weights" / "nuclei3"
-"""Trained model with an object output."""
 CORNER = (1431, 742)
 """Where the small slide's densest tissue begins."""
 MPP = 0.5

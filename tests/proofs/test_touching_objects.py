@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.proofs.helpers import NUCLEI3, assert_same, outcome, tissue_pixels
+from tests.proofs.helpers import assert_same, outcome, tissue_pixels
 
 from napari_twostage import Box, Segmentation, load_model, open_slide, segment
 from napari_twostage.measure.areas import areas
@@ -24,7 +24,7 @@ SHAPE = (500, 420)
 
 @pytest.fixture(scope="module")
 def nuclei() -> Model:
-    return load_model(NUCLEI3, device="cpu")
+    return load_model("nuclei", device="openvino", precision="f32")
 
 
 @pytest.fixture(scope="module")

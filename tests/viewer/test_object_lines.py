@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tests.proofs.helpers import NUCLEI3, tissue_pixels
+from tests.proofs.helpers import tissue_pixels
 
 from napari_twostage import load_model, open_slide, segment
 from napari_twostage.method.instances import lines_between, separate
@@ -29,7 +29,11 @@ def shown(blocks: LabelBlocks) -> np.ndarray:
 def test_lines_part_touching_nuclei_and_follow_refined_tiles(tmp_path: Path) -> None:
     slide = open_slide(tissue_pixels(330, 300), mpp=0.5)
     seg = segment(
-        slide, load_model(NUCLEI3, device="cpu"), tmp_path / "o.zarr", tissue=False, refine="none"
+        slide,
+        load_model("nuclei", device="openvino", precision="f32"),
+        tmp_path / "o.zarr",
+        tissue=False,
+        refine="none",
     )
     blocks = LabelBlocks(seg)
     for n_tiles in (0, 3):

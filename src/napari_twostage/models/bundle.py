@@ -65,6 +65,11 @@ class Bundle:
         return digest.hexdigest()
 
     @property
+    def folder(self) -> Path:
+        """Folder or zip that it was read from."""
+        return BUNDLED / self.source if self.source in bundled_names() else Path(self.source)
+
+    @property
     def losses(self) -> dict[str, float]:
         """Points of Dice that the precisions it can run in lose against f32, as far as stated."""
         stated = self.card.precision_loss
