@@ -58,7 +58,6 @@ WAYS = ("connected regions", "watershed", "links")
 class Result(NamedTuple):
     """One image in the three states of a result."""
 
-    source: str
     group: str
     dice: tuple[float, ...]
     """By state."""
@@ -71,11 +70,20 @@ class Reading:
     """Images of one set, read as slides of one pixel size."""
 
     source: str
+    stated_mpp: float | None
+    """Micrometres per pixel of its images, as the configuration has it."""
     mpp: float
+    """Micrometres per pixel that they were resampled to."""
     samples: Sequence[Sample]
     groups: Sequence[str]
     instances: Path
     """Folder of the true objects, if there are any."""
+
+    @property
+    def name(self) -> tuple[str, ...]:
+        """Cells of its rows: the set, and its pixel sizes."""
+        stated = NOTHING if self.stated_mpp is None else f"{self.stated_mpp:g}"
+        return self.source, stated, f"{self.mpp:g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,10 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(options.config)
         model = load_model(options.model, device=options.device)
         readings = list(_readings(config, options))
-        results = {
-            (reading.source, reading.mpp): measure(model, reading, options.every)
-            for reading in readings
-        }
+        results = {reading.name: measure(model, reading, options.every) for reading in readings}
     except TwoStageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -130,13 +135,13 @@ def _readings(config: TrainConfig, options: argparse.Namespace) -> Iterator[Read
                 data = replace(config.data, split=split, sets=(entry,), mpp=mpp)
                 ((samples, groups),) = open_groups(replace(config, data=data), options.data)
                 folder = options.data / entry.folder / "instances"
-                yield Reading(entry.folder, mpp, samples, groups, folder)
+                yield Reading(entry.folder, entry.mpp, mpp, samples, groups, folder)
 
 
 def measure(model: Model, reading: Reading, every: int) -> list[Result]:
     """Run the engine over the images of a set."""
     places = range(0, len(reading.samples), every)
-    named = f"{reading.source} at {reading.mpp:g} µm"
+    named = " ".join(reading.name)
     return [
         run(model, reading, reading.samples[place], reading.groups[place])
         for place in tqdm(places, desc=named, unit="image")
@@ -152,7 +157,7 @@ def run(model: Model, reading: Reading, sample: Sample, group: str) -> Result:
         for chosen in (Selection(threshold=model.card.default_threshold), EVERYTHING):
             seg.refine(chosen)
             dice.append(_dice(seg, sample))
-        return Result(reading.source, group, tuple(dice), _objects(seg, reading, sample))
+        return Result(group, tuple(dice), _objects(seg, reading, sample))
 
 
 def _dice(seg: Segmentation, sample: Sample) -> float:
@@ -188,35 +193,37 @@ def _objects(seg: Segmentation, reading: Reading, sample: Sample) -> tuple[Objec
     return tuple(compare_objects(numbers, true, least_px=least) for numbers in found)
 
 
-Results = dict[tuple[str, float], list[Result]]
+Results = dict[tuple[str, ...], list[Result]]
+"""Results by `Reading.name`."""
+NAMES = ("set", "pixels, µm", "read at, µm")
 
 
 def set_table(results: Results) -> Table:
     """Mean Dice per image of each set, in the three states."""
     table = Table(
         "sets",
-        ("set", "read at, µm", "images", *STATES, "default, 95 %"),
+        (*NAMES, "images", *STATES, "default, 95 %"),
         "Mean Dice per image: stage 1 alone, the default threshold, every tile refined",
     )
-    for (source, mpp), images in results.items():
+    for name, images in results.items():
         dice = np.array([image.dice for image in images])
         low, high = bootstrap_interval(dice[:, 1].tolist())
-        cells = (source, f"{mpp:g}", str(len(images)), *map(percent, dice.mean(axis=0)))
+        cells = (*name, str(len(images)), *map(percent, dice.mean(axis=0)))
         table.rows.append((*cells, f"{percent(low)} to {percent(high)}"))
     return table
 
 
 def group_table(results: Results) -> Table:
     """Mean Dice per image of each slide, organ or patient with more than one image."""
-    table = Table("groups", ("set", "read at, µm", "group", "images", *STATES))
-    for (source, mpp), images in results.items():
+    table = Table("groups", (*NAMES, "group", "images", *STATES))
+    for name, images in results.items():
         grouped = defaultdict(list)
         for image in images:
             grouped[image.group].append(image.dice)
         for group, dice in sorted(grouped.items()):
             if len(dice) > 1:
                 means = map(percent, np.mean(dice, axis=0))
-                table.rows.append((source, f"{mpp:g}", group.split(";")[0], str(len(dice)), *means))
+                table.rows.append((*name, group.split(";")[0], str(len(dice)), *means))
     return table
 
 
@@ -224,25 +231,27 @@ def object_table(results: Results) -> Table:
     """F1, PQ and AJI of the objects of each set, by the way they are told apart."""
     table = Table(
         "objects",
-        ("set", "read at, µm", "images", *WAYS),
+        (*NAMES, "images", *WAYS),
         "F1 at an IoU of 0.5 / PQ / AJI of all images together, every tile refined",
     )
-    for (source, mpp), images in results.items():
+    for name, images in results.items():
         counted = [image.objects for image in images if image.objects]
         cells = [_quality(total(way)) for way in zip(*counted, strict=True)]
-        row = (source, f"{mpp:g}", str(len(counted)), *(cells or [NOTHING] * len(WAYS)))
+        row = (*name, str(len(counted)), *(cells or [NOTHING] * len(WAYS)))
         table.rows.append(row)
     return table
 
 
 def _write_card(model: Model, results: Results) -> None:
     metrics = {}
-    for (source, mpp), images in results.items():
+    for name, images in results.items():
         values = np.mean([image.dice for image in images], axis=0)
-        stated = ", ".join(
+        listed = ", ".join(
             f"{state} {percent(value)}" for state, value in zip(STATES, values, strict=True)
         )
-        metrics[f"{source}, {len(images)} images read at {mpp:g} µm"] = f"Dice per image: {stated}"
+        source, stated, _ = name
+        size = "" if stated == NOTHING else f" of {stated} µm"
+        metrics[f"{source}, {len(images)} images{size}"] = f"Dice per image: {listed}"
     write_card(model.bundle.folder, replace(model.card, metrics=metrics))
 
 

@@ -1,6 +1,6 @@
 """Seconds and memory to measure and export a million objects that a model told apart.
 
-    python -m tests.benchmarks.million --model training/weights/nuclei3 --rounds 3
+    python -m tests.benchmarks.million --rounds 3
 
 The small slide's densest tissue is repeated, so the model computes each window once and its output
 is used again: all that is measured here is real, but for the slide's variety. Each task runs in a

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, make_config
 
 from napari_twostage.errors import ModelError
-from napari_twostage.models.bundle import write_bundle
+from napari_twostage.models.bundle import read_bundle, write_bundle
 from napari_twostage.training.calibrate import draft_card
+from napari_twostage.training.run.images import open_samples
 from napari_twostage.training.run.networks import build_initial_networks
+from napari_twostage.training.train import train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +29,6 @@ def bundle(tmp_path: Path) -> Path:
     config = make_config(tmp_path, TINY)
     card = draft_card(config, tmp_path)
     state = build_initial_networks(config).state_dict()
-    # of 16 bits, as they are kept
     write_bundle(tmp_path / "model", card, state)
     return tmp_path / "model"
 
@@ -78,3 +80,14 @@ def test_other_networks_are_refused(
     config = make_config(tmp_path, TINY, f"network.start={bundle}", change)
     with pytest.raises(ModelError, match=complaint):
         build_initial_networks(config)
+
+
+def test_a_single_set_teaches_objects_too(tmp_path: Path) -> None:
+    """As for own slides, from masks that join what touches."""
+    make_dataset(tmp_path / "data")
+    config = make_config(tmp_path, TINY, "network.objects=distance")
+    training, validation = open_samples(config, tmp_path / "data")
+    assert all(sample.objects is not None for sample in training)
+    assert {sample.name for sample in validation}.isdisjoint(sample.name for sample in training)
+    train(config, tmp_path / "data", tmp_path / "run", device="cpu", progress=False)
+    assert read_bundle(tmp_path / "run" / "bundle").card.objects == "distance"

@@ -44,6 +44,8 @@ def open_samples(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Seq
     else:
         samples = _sides(config, root)[0]
         training, validation = hold_out(samples, config.data.validation_fraction, config.seed)
+        if config.network.objects != "none" or config.augmentation.needs_stains:
+            training = _completed(config, [Source(root, training)])
     if not len(training) or (config.card is not None and not len(validation)):
         raise DatasetError(
             f"{root} has {len(training) + len(validation)} images to train on, of which "
@@ -130,12 +132,14 @@ def _open_sets(config: TrainConfig, root: Path) -> tuple[Sequence[Sample], Seque
                     groups=tuple(owners[index] for index in indices) if entry.by_group else None,
                 )
             )
-    training = MixedSamples(
-        kept,
-        objects=config.network.objects,
-        stains=config.augmentation.needs_stains,
+    return _completed(config, kept), AtModelSize(MixedSamples(held))
+
+
+def _completed(config: TrainConfig, sources: list[Source]) -> MixedSamples:
+    """Training images with what the networks and the augmentation need of each."""
+    return MixedSamples(
+        sources, objects=config.network.objects, stains=config.augmentation.needs_stains
     )
-    return training, AtModelSize(MixedSamples(held))
 
 
 def name_groups(config: TrainConfig, root: Path, samples: Samples) -> list[str]:
