@@ -37,6 +37,7 @@ from napari_twostage.training.evaluation.object_quality import (
     compare_objects,
     total,
 )
+from napari_twostage.training.evaluation.outcomes import Cost
 from napari_twostage.training.evaluation.table import NOTHING, Table, percent
 from napari_twostage.training.run.images import open_groups
 
@@ -61,6 +62,12 @@ class Result(NamedTuple):
     group: str
     dice: tuple[float, ...]
     """By state."""
+    refined: int
+    """Tiles that the default threshold refines, ..."""
+    tiles: int
+    """... of all tiles."""
+    pixels: int
+    """Fine pixels."""
     objects: tuple[ObjectQuality, ...]
     """Of every tile refined, by the way objects are told apart; empty without true ones."""
 
@@ -110,7 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TwoStageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    for table in (set_table(results), group_table(results), object_table(results)):
+    for table in (
+        set_table(results, Cost.of(model.card)),
+        group_table(results),
+        object_table(results),
+    ):
         table.write(options.out)
         sys.stdout.write(f"{table.to_markdown()}\n")
     if options.write_card:
@@ -154,10 +165,12 @@ def run(model: Model, reading: Reading, sample: Sample, group: str) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         seg = segment(slide, model, Path(folder) / "result.zarr", tissue=False, refine="none")
         dice = [_dice(seg, sample)]
+        refined = seg.plan(threshold=model.card.default_threshold).n_tiles
         for chosen in (Selection(threshold=model.card.default_threshold), EVERYTHING):
             seg.refine(chosen)
             dice.append(_dice(seg, sample))
-        return Result(group, tuple(dice), _objects(seg, reading, sample))
+        objects = _objects(seg, reading, sample)
+        return Result(group, tuple(dice), refined, seg.scores.size, seg.grid.box.area, objects)
 
 
 def _dice(seg: Segmentation, sample: Sample) -> float:
@@ -198,18 +211,24 @@ Results = dict[tuple[str, ...], list[Result]]
 NAMES = ("set", "pixels, µm", "read at, µm")
 
 
-def set_table(results: Results) -> Table:
-    """Mean Dice per image of each set, in the three states."""
+def set_table(results: Results, cost: Cost) -> Table:
+    """Mean Dice per image of each set in the three states, and what the default costs."""
     table = Table(
         "sets",
-        (*NAMES, "images", *STATES, "default, 95 %"),
-        "Mean Dice per image: stage 1 alone, the default threshold, every tile refined",
+        (*NAMES, "images", *STATES, "default, 95 %", "tiles refined", "MACs / dense"),
+        "Mean Dice per image of stage 1 alone, the default threshold, and every tile refined; the "
+        "share of tiles that the default refines, and its cost as a share of stage 2 everywhere",
     )
     for name, images in results.items():
         dice = np.array([image.dice for image in images])
         low, high = bootstrap_interval(dice[:, 1].tolist())
         cells = (*name, str(len(images)), *map(percent, dice.mean(axis=0)))
-        table.rows.append((*cells, f"{percent(low)} to {percent(high)}"))
+        refined, tiles, pixels = (
+            sum(getattr(image, part) for image in images) for part in ("refined", "tiles", "pixels")
+        )
+        spent = (pixels * cost.coarse + refined * cost.tile) / (pixels * cost.dense)
+        interval = f"{percent(low)} to {percent(high)}"
+        table.rows.append((*cells, interval, percent(refined / tiles), f"{spent:.2f}"))
     return table
 
 
