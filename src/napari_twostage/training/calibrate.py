@@ -85,6 +85,7 @@ def draft_card(config: TrainConfig, data: Path) -> ModelCard:
         mean=network.mean,
         std=network.std,
         uncertainty=stated.uncertainty,
+        least_object_um2=stated.least_object_um2,
         training_data=stated.training_data or data.absolute().name,
         licence=stated.licence,
         **UNMEASURED,

@@ -137,6 +137,8 @@ class CardConfig:
     coarse_window_px: int = 448
     coarse_halo_px: int = 32
     uncertainty: Uncertainty = "tent"
+    least_object_um2: float = 0.0
+    """Area below which objects are not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
