@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config)
-        model = load_model(options.model, device=options.device)
+        model = load_model(options.model, device=options.device, precision="f32")
         readings = list(_readings(config, options))
         results = {reading.name: measure(model, reading, options.every) for reading in readings}
     except TwoStageError as error:

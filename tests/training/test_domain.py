@@ -20,7 +20,7 @@ from napari_twostage.errors import ModelError
 from napari_twostage.method.domain import predicted_logit, trait_distances
 from napari_twostage.method.features import logit
 from napari_twostage.models.bundle import Bundle, read_bundle
-from napari_twostage.models.training_domain import FEATURES
+from napari_twostage.models.training_domain import FEATURES, TRAITS
 from napari_twostage.training.datasets import Sample
 from napari_twostage.training.domain import (
     MeasuredImage,
@@ -93,6 +93,23 @@ def test_one_image_in_twenty_is_beyond_a_limit() -> None:
         assert kind.images == len(own)
         distances = trait_distances(np.array([image.features for image in own]), kind)
         np.testing.assert_allclose((distances > kind.limits).mean(axis=0), 0.05, atol=0.01)
+
+
+def test_densities_that_training_drew_are_not_unlike_its_images() -> None:
+    images = [
+        replace(one, features=np.abs(one.features) + 2, bright_field=True) for one in planted()
+    ]
+    stained = list(TRAITS).index("stain")
+    darker = np.array([one.features for one in images])
+    darker[:, np.isin(FEATURES, TRAITS["stain"])] *= 2
+    beyond = []
+    for density in ((1.0, 1.0), (0.5, 2.0)):
+        kind = fit_domain(images, density=density).bright_field
+        assert kind is not None
+        assert kind.images == len(images)
+        beyond.append(np.mean(trait_distances(darker, kind)[:, stained] > kind.limits[stained]))
+    assert beyond[0] > 0.9
+    assert beyond[1] < 0.3
 
 
 def test_sets_weigh_the_same_however_many_images_they_have() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, make_config
 
@@ -19,7 +20,10 @@ from napari_twostage.training.train import train
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
 TINY = CROPS.replace("context = true", "context = false\ntransfer = false\nfine_options = {}")
+NAME = "decoder.0.mix.0.0.weight"
 
 
 @pytest.fixture
@@ -42,8 +46,7 @@ def test_both_stages_go_on_from_a_model(bundle: Path, tmp_path: Path) -> None:
     assert all(
         torch.equal(v, build_initial_networks(other).state_dict()[k]) for k, v in state.items()
     )
-    name = "stage2.decoder.0.mix.0.0.weight"
-    assert not torch.equal(state[name], fresh[name])
+    assert not torch.equal(state[f"stage2.{NAME}"], fresh[f"stage2.{NAME}"])
 
 
 @pytest.mark.parametrize(("ratio", "stage"), [(1, "stage2"), (2, "stage1")])
@@ -91,3 +94,22 @@ def test_a_single_set_teaches_objects_too(tmp_path: Path) -> None:
     assert {sample.name for sample in validation}.isdisjoint(sample.name for sample in training)
     train(config, tmp_path / "data", tmp_path / "run", device="cpu", progress=False)
     assert read_bundle(tmp_path / "run" / "bundle").card.objects == "distance"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_final_weights_are_the_mean_of_the_start_and_the_trained_ones(
+    bundle: Path, tmp_path: Path, share: float
+) -> None:
+    make_dataset(tmp_path / "data")
+
+    def weights(part: float) -> Tensor:
+        changes = f"network.start={bundle}", f"network.start_share={part}"
+        config = make_config(tmp_path, TINY.split("[card]")[0], *changes)
+        run = tmp_path / f"run{part}"
+        train(config, tmp_path / "data", run, device="cpu", progress=False)
+        return load_file(run / "stage2.safetensors")[NAME]
+
+    start = read_bundle(bundle).tensors()[f"stage2.{NAME}"].float()
+    trained = weights(0.0)
+    assert not torch.allclose(trained, start)
+    torch.testing.assert_close(weights(share), share * start + (1 - share) * trained)

@@ -24,6 +24,7 @@ from napari_twostage.models import load_model
 from napari_twostage.models.bundle import CARD
 from napari_twostage.models.training_domain import (
     CONFIDENCE,
+    FEATURES,
     TRAITS,
     DiceRule,
     ImageKind,
@@ -52,6 +53,9 @@ LEAST_IMAGES = 3
 """Images of a group whose pooled Dice counts for the interval."""
 LEAST_GROUPS = 5
 """Groups needed to state an interval."""
+DENSITIES = 5
+"""Optical densities that stand for those which training drew for an image."""
+IS_DENSITY = np.isin(FEATURES, TRAITS["stain"])
 
 
 @dataclass(frozen=True)
@@ -149,10 +153,19 @@ def _measured(model: Model, sample: Sample, group: str) -> MeasuredImage | None:
     )
 
 
-def fit_domain(images: Sequence[MeasuredImage]) -> TrainingDomain:
+def fit_domain(
+    images: Sequence[MeasuredImage], *, density: tuple[float, float] = (1.0, 1.0)
+) -> TrainingDomain:
     """Fit what a card states of the training images.
 
     Sets weigh the same, and the groups of a set, and the images of a group.
+
+    Parameters
+    ----------
+    images : sequence of MeasuredImage
+    density : (float, float)
+        Factors between which training varied the optical density of bright-field images: the model
+        knows them as such.
 
     Raises
     ------
@@ -177,7 +190,7 @@ def fit_domain(images: Sequence[MeasuredImage]) -> TrainingDomain:
         for bright in (True, False)
     }
     return TrainingDomain(
-        bright_field=_kind(kinds[True], rule),
+        bright_field=_kind(kinds[True], rule, density),
         dark_field=_kind(kinds[False], rule),
         dice=rule,
     )
@@ -229,10 +242,16 @@ def _interval(errors: Sequence[float]) -> tuple[float, float]:
     return round(ordered[max(0, below - 1)], 4), round(ordered[min(-1, -below)], 4)
 
 
-def _kind(images: Sequence[MeasuredImage], rule: DiceRule) -> ImageKind | None:
+def _kind(
+    images: Sequence[MeasuredImage], rule: DiceRule, density: tuple[float, float] = (1.0, 1.0)
+) -> ImageKind | None:
     if not images:
         return None
     weights, features = _weights(images), np.array([image.features for image in images])
+    weights = np.tile(weights / DENSITIES, DENSITIES)
+    features = np.concatenate(
+        [np.where(IS_DENSITY, factor, 1) * features for factor in np.geomspace(*density, DENSITIES)]
+    )
     mean, spread = _moments(features, weights)
     quality = predicted_logit(rule, features)
     middle, deviation = _moments(quality[:, None], weights)
@@ -303,7 +322,8 @@ def add_domain(
         The part of the card that was written.
     """
     model = load_model(folder, device=device)
-    domain = fit_domain(measure_images(model, open_groups(config, data), progress=progress))
+    images = measure_images(model, open_groups(config, data), progress=progress)
+    domain = fit_domain(images, density=config.augmentation.density)
     card = replace(model.card, domain=domain)
     (folder / CARD).write_text(card.to_json(), encoding="utf-8")
     return domain

@@ -47,6 +47,9 @@ class NetworkConfig:
     start: str = ""
     """Model to go on from in place of `weights`: a bundled name, a folder or a zip, whose networks
     are those of this configuration. A single model at ratio 1 takes its stage 2."""
+    start_share: float = 0.0
+    """Share of the start's weights in the final ones, which are the mean of both: it keeps what the
+    start knew of other images. See Wortsman et al., Robust fine-tuning, CVPR 2022."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the network's class, such as ``backbone``."""
     fine_options: dict[str, Any] | None = None
@@ -62,6 +65,8 @@ class NetworkConfig:
         require(self.ratio >= 1, "ratio must be 1 or more")
         require(self.fine_ratio >= 1, "fine_ratio must be 1 or more")
         require(min(self.std) > 0, "std must be positive")
+        require(0 <= self.start_share <= 1, "start_share must be in [0, 1]")
+        require(bool(self.start) or not self.start_share, "start_share needs a start")
         differ = self.fine_options is not None
         require(not (differ and self.transfer), "fine_options need transfer = false")
 

@@ -59,6 +59,8 @@ def train_stage(
         load_weights(stage.network, final)
         stage.network.eval()
         return
+    share = config.network.start_share
+    start = {name: value.clone() for name, value in stage.network.state_dict().items() if share}
     average = AveragedModel(stage.network, use_buffers=True)
     optimiser = make_optimiser(stage)
     checkpoint = Checkpoint(out / f"{stage.name}.checkpoint.pt", stage.network, average, optimiser)
@@ -88,7 +90,11 @@ def train_stage(
         if done % CHECKPOINT_EVERY == 0:
             checkpoint.save(done, time.perf_counter() - started)
     bar.close()
-    stage.network.load_state_dict(average.module.state_dict())
+    trained = average.module.state_dict()
+    for name, value in start.items():
+        if value.is_floating_point():
+            trained[name] = torch.lerp(trained[name], value, share)
+    stage.network.load_state_dict(trained)
     stage.network.eval()
     save_weights(stage.network, final)
     checkpoint.path.unlink(missing_ok=True)
