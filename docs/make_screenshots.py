@@ -82,7 +82,7 @@ def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
     show(panel, "coarse", "uncertainty")
     shoot("panel-2-coarse")
 
-    panel.session.threshold = 0.15
+    panel.session.threshold = 0.08
     panel.show_session()
     show(panel, "uncertainty", "refine")
     panel.layers.redraw()  # after slow painting the panel pauses longer than a picture waits

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 from tests.models.random_model import random_bundle
 
 from napari_twostage.errors import ModelError
@@ -81,6 +81,18 @@ def test_damaged_ones_are_refused_in_one_line(
     with pytest.raises(ModelError, match="damaged") as caught:
         read(replace(bundle, **{field: packed}))
     assert "\n" not in str(caught.value)
+
+
+@readers
+def test_deflated_parts_that_are_cut_off_or_no_deflated_ones_are_refused(
+    field: str, read: Read, bundle: Bundle
+) -> None:
+    parts = load(pack(NETWORKS, bundle))
+    whole = parts["coarse.bin.zlib"]
+    for other in (whole[:-3], np.arange(9, dtype=np.uint8)):
+        packed = save({**parts, "coarse.bin.zlib": np.ascontiguousarray(other)})
+        with pytest.raises(ModelError, match="damaged"):
+            read(replace(bundle, **{field: packed}))
 
 
 CONSTANT = '<data element_type="f32" shape="2" offset="{}" size="8" />'

@@ -48,7 +48,7 @@ def test_one_command_adds_networks_in_integers_that_label_alike(
     ]
     exact, rounded = (np.stack([each.coarse, each.refined]) for each in found)
     assert 0 < exact.mean() < 1
-    assert (exact != rounded).mean() < 0.02
+    assert (exact != rounded).mean() < 0.04  # squares in noise, which no nucleus looks like
     logits = [each.logits for each in found]
     assert not np.array_equal(*logits)  # else they are floating-point numbers after all
 
@@ -66,7 +66,7 @@ def test_networks_that_give_logits_of_the_halo_are_refused(
     networks: dict[Stage, tuple[bytes, bytes]] = {"coarse": whole, "refine": whole}
     other = replace(bundle, quantised=pack(networks, bundle))
     model = Model(other, "openvino", "int8")
-    with pytest.raises(ModelError, match=r"maps of \[1, 1, 160, 160\] where \[1, 1, 128, 128\]"):
+    with pytest.raises(ModelError, match=r"maps of \[1, 2, 160, 160\] where \[1, 2, 128, 128\]"):
         model.refine([np.zeros((160, 160, 3), np.uint8)])
 
 

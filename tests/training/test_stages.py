@@ -213,6 +213,15 @@ def test_crops_that_networks_cannot_halve_are_refused(
         set_up(tmp_path, CROPS, *changes)
 
 
+def test_windows_need_the_halo_that_padded_crops_leave_unlearnt(tmp_path: Path) -> None:
+    """96 pixels at half the resolution are 48, padded to 64: 32 fine ones beside the halo of 8."""
+    padded = "stage1.crop_px=96", "stage1.halo_px=8"
+    with pytest.raises(ConfigError, match=r"coarse_halo_px: expected 20 or more.*multiple of 64"):
+        set_up(tmp_path, CROPS, *padded)
+    set_up(tmp_path, CROPS, *padded, "card.coarse_halo_px=20")
+    set_up(tmp_path, CROPS, "stage1.crop_px=128", "stage1.halo_px=8")
+
+
 @pytest.mark.parametrize(
     "second",
     [("network.refiner={ width = 16 }", "network.context=false"), ("network.context=true",)],

@@ -27,7 +27,7 @@ def shown(blocks: LabelBlocks) -> np.ndarray:
 
 
 def test_lines_part_touching_nuclei_and_follow_refined_tiles(tmp_path: Path) -> None:
-    slide = open_slide(tissue_pixels(330, 300), mpp=0.5)
+    slide = open_slide(tissue_pixels(500, 420), mpp=0.5)
     seg = segment(
         slide,
         load_model("nuclei", device="openvino", precision="f32"),

@@ -14,6 +14,7 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QLabel
 
 import napari_twostage as ts
+from napari_twostage.method.instances import lines_between, separate
 from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
 from napari_twostage.session import RunState
@@ -190,8 +191,9 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     np.testing.assert_array_equal(refined(window), script.refined)
     whole = script.grid.box
     np.testing.assert_array_equal(session.seg.read_labels(whole), script.read_labels(whole))
-    shown = np.asarray(window.panel.layers.labels.data[0][:])
-    np.testing.assert_array_equal(shown, script.read_labels(whole))
+    shown, labels = np.asarray(window.panel.layers.labels.data[0][:]), script.read_labels(whole)
+    lines = lines_between(labels, separate(labels, script.read_depth(whole)))
+    np.testing.assert_array_equal(shown[~lines], labels[~lines])
 
     # the dock is closed in the middle of a run; opened again, it goes on
     window.press("refine_next")

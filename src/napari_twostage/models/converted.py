@@ -6,9 +6,9 @@ images; the maker of a model has both, so quantising is done once, by
 ``napari-twostage quantise``, and everybody who runs the model has the same integers.
 
 Either file holds OpenVINO's own format, a graph and its constants for each stage, as tensors of
-bytes, and hashes of what the networks were made from. Graphs in floating point refer to the
-bundle's weights: their constants begin with the weights file, byte by byte, and continue with those
-stored beside the graph.
+bytes, deflated or (in older files) as they are, and hashes of what the networks were made from.
+Graphs in floating point refer to the bundle's weights: their constants begin with the weights file,
+byte by byte, and continue with those stored beside the graph.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -39,6 +40,10 @@ SHAPING = (
     "coarse_halo_px", "context", "mean", "std",
 )  # fmt: skip
 """Entries of a card that a network depends on."""
+DEFLATED = ".zlib"
+"""Ending of the names of deflated parts."""
+LARGEST = 1 << 29
+"""Bytes of a part, inflated."""
 ALIGNMENT = 64
 """Bytes that constants are aligned to, as OpenVINO aligns its own."""
 OFFSET = re.compile(rb'offset="(\d+)" size="(\d+)"')
@@ -51,7 +56,8 @@ def pack(networks: Mapping[Stage, tuple[bytes, bytes]], bundle: Bundle) -> bytes
 
     parts = _origin(bundle)
     for stage, (graph, constants) in networks.items():
-        parts |= {f"{stage}.xml": graph, f"{stage}.bin": constants}
+        for name, part in ((f"{stage}.xml", graph), (f"{stage}.bin", constants)):
+            parts[name + DEFLATED] = zlib.compress(part, 9)
     return save({name: np.frombuffer(part, np.uint8) for name, part in parts.items()})
 
 
@@ -145,10 +151,10 @@ def _unpack(packed: bytes, bundle: Bundle, kind: _Kind) -> Networks:
         parts = {name: part.tobytes() for name, part in load(packed).items()}
         made_from = parts[WEIGHTS]
         networks: Networks = {
-            "coarse": (parts["coarse.xml"], parts["coarse.bin"]),
-            "refine": (parts["refine.xml"], parts["refine.bin"]),
+            "coarse": (_part(parts, "coarse.xml"), _part(parts, "coarse.bin")),
+            "refine": (_part(parts, "refine.xml"), _part(parts, "refine.bin")),
         }
-    except (ModelError, SafetensorError, KeyError) as error:
+    except (ModelError, SafetensorError, KeyError, zlib.error) as error:
         raise _damaged(bundle, kind, error) from error
     origin = _origin(bundle)
     if made_from != origin[WEIGHTS]:
@@ -162,6 +168,17 @@ def _unpack(packed: bytes, bundle: Bundle, kind: _Kind) -> Networks:
             f"run `{kind.command}` again"
         )
     return networks
+
+
+def _part(parts: Mapping[str, bytes], name: str) -> bytes:
+    """A part by its name, inflated if need be."""
+    if name in parts:
+        return parts[name]
+    inflate = zlib.decompressobj()
+    content = inflate.decompress(parts[name + DEFLATED], LARGEST)
+    if not inflate.eof:
+        raise ModelError(f"{name} is cut off, or larger than {LARGEST >> 20} MiB")
+    return content
 
 
 def _require_sound(networks: Networks, bundle: Bundle, kind: _Kind, *, known: int = 0) -> None:

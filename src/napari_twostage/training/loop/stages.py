@@ -121,6 +121,7 @@ def _crop_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
         return [_Part("joint", module, both, module.refine, fine_px)]
     coarse, coarse_px = coarse_at_full_size(module, ratio), module.stage1.stride * math.ceil(ratio)
     maps = coarse_at_full_size(module, ratio, module.coarse_maps)
+    _require_halo(config, coarse_px)
     if ratio == 1:  # otherwise a crop is padded after it is reduced
         _require_whole("stage1", config.stage1, coarse_px)
     if config.stage2 is not None:
@@ -146,6 +147,22 @@ def _crop_parts(config: TrainConfig, module: TwoStage) -> list[_Part]:
             fine_px,
         ),
     ]
+
+
+def _require_halo(config: TrainConfig, coarse_px: int) -> None:
+    """Raise if the engine would use a rim of stage 1's windows that its crops leave unlearnt.
+
+    Crops are padded on the right and below to what the network halves; windows never are.
+    """
+    stage, card, ratio = config.stage1, config.card, config.network.ratio
+    padded = -stage.crop_px % coarse_px
+    needed = math.ceil((stage.halo_px + padded) / ratio)
+    if card is not None and stage.halo_px and card.coarse_halo_px < needed:
+        raise ConfigError(
+            f"card.coarse_halo_px: expected {needed} or more, since crops of stage 1 are padded by "
+            f"{padded} pixels beside their halo of {stage.halo_px}, found {card.coarse_halo_px}; "
+            f"correct it, or take a stage1.crop_px that is a multiple of {coarse_px}"
+        )
 
 
 def _require_whole(name: str, stage: StageConfig, unit_px: int) -> None:
