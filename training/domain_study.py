@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TwoStageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    for table in (ranking_table(parts), slide_table(parts), check_table(parts)):
+    density = load_config(options.config).augmentation.density
+    for table in (ranking_table(parts), slide_table(parts, density), check_table(parts, density)):
         sys.stdout.write(f"{table.to_markdown()}\n")
     return 0
 
@@ -123,9 +124,9 @@ def _correlation(rule: DiceRule, images: Images) -> str:
     return f"{spearmanr(predicted, [image.dice for image in images])[0]:.2f}"
 
 
-def slide_table(parts: dict[str, Images]) -> Table:
+def slide_table(parts: dict[str, Images], density: tuple[float, float]) -> Table:
     """True and predicted pooled Dice of each group that was left out."""
-    domain = fit_domain(parts["train"])
+    domain = fit_domain(parts["train"], density=density)
     rule = domain.dice
     left_out = left_out_errors(parts["train"])
     rows, errors, raw_errors, inside = [], [], [], []
@@ -162,9 +163,9 @@ def _share(odds: NDArray[np.float64] | float) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-odds)))
 
 
-def check_table(parts: dict[str, Images]) -> Table:
+def check_table(parts: dict[str, Images], density: tuple[float, float]) -> Table:
     """Share of groups and of images that the check calls unlike the training images."""
-    domain = fit_domain(parts["train"])
+    domain = fit_domain(parts["train"], density=density)
     rows: list[tuple[str, ...]] = []
     for split, images in parts.items():
         for source in sorted({image.source for image in images}):

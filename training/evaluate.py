@@ -177,7 +177,7 @@ def _write_card(model: Model, rows: list[Row], data: str) -> None:
         )
         for r in rows
     }
-    write_card(model.bundle.folder, replace(model.card, metrics=metrics))
+    write_card(model.bundle.path, replace(model.card, metrics=metrics))
 
 
 if __name__ == "__main__":

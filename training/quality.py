@@ -105,10 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--outside", nargs="*", default=[], metavar="SET=MPP", help="sets never trained on"
     )
     parser.add_argument("--read-at", nargs="*", type=float, default=[], metavar="MPP")
-    parser.add_argument("--every", type=int, default=1, help="take every so-manieth image")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th image")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--write-card", action="store_true", help="put the figures into the card")
     options = parser.parse_args(arguments)
+    if options.write_card and (options.read_at or options.every > 1):
+        parser.error("--write-card needs all images as they are: leave out --read-at and --every")
     try:
         config = load_config(options.config)
         model = load_model(options.model, device=options.device, precision="f32")
@@ -271,7 +273,7 @@ def _write_card(model: Model, results: Results) -> None:
         source, stated, _ = name
         size = "" if stated == NOTHING else f" of {stated} µm"
         metrics[f"{source}, {len(images)} images{size}"] = f"Dice per image: {listed}"
-    write_card(model.bundle.folder, replace(model.card, metrics=metrics))
+    write_card(model.bundle.path, replace(model.card, metrics=metrics))
 
 
 def _quality(objects: ObjectQuality) -> str:

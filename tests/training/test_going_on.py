@@ -13,6 +13,7 @@ from tests.training.tiny_run import CROPS, make_config
 from napari_twostage.errors import ModelError
 from napari_twostage.models.bundle import read_bundle, write_bundle
 from napari_twostage.training.calibrate import draft_card
+from napari_twostage.training.config import ConfigError
 from napari_twostage.training.run.images import open_samples
 from napari_twostage.training.run.networks import build_initial_networks
 from napari_twostage.training.train import train
@@ -113,3 +114,19 @@ def test_final_weights_are_the_mean_of_the_start_and_the_trained_ones(
     trained = weights(0.0)
     assert not torch.allclose(trained, start)
     torch.testing.assert_close(weights(share), share * start + (1 - share) * trained)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        (("network.start=nuclei", "network.transfer=true"), "start needs transfer = false"),
+        (("network.start_share=0.5",), "start_share needs a start"),
+        (("augmentation.pale=0.5",), "pale and tint need network.objects"),
+    ],
+)
+def test_what_would_be_lost_or_do_nothing_is_refused(
+    tmp_path: Path, changes: tuple[str, ...], rule: str
+) -> None:
+    text = TINY.replace("fine_options = {}\n", "").replace("fine_options = {}", "")
+    with pytest.raises(ConfigError, match=rule):
+        make_config(tmp_path, text, *changes)

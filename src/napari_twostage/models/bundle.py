@@ -65,7 +65,7 @@ class Bundle:
         return digest.hexdigest()
 
     @property
-    def folder(self) -> Path:
+    def path(self) -> Path:
         """Folder or zip that it was read from."""
         return BUNDLED / self.source if self.source in bundled_names() else Path(self.source)
 

@@ -43,7 +43,7 @@ SHAPING = (
 DEFLATED = ".zlib"
 """Ending of the names of deflated parts."""
 LARGEST = 1 << 29
-"""Bytes of a part, inflated."""
+"""Most bytes of a part, inflated."""
 ALIGNMENT = 64
 """Bytes that constants are aligned to, as OpenVINO aligns its own."""
 OFFSET = re.compile(rb'offset="(\d+)" size="(\d+)"')

@@ -48,8 +48,9 @@ class NetworkConfig:
     """Model to go on from in place of `weights`: a bundled name, a folder or a zip, whose networks
     are those of this configuration. A single model at ratio 1 takes its stage 2."""
     start_share: float = 0.0
-    """Share of the start's weights in the final ones, which are the mean of both: it keeps what the
-    start knew of other images. See Wortsman et al., Robust fine-tuning, CVPR 2022."""
+    """Share of the start's weights in the final ones, a weighted mean: it keeps what the start knew
+    of other images. The last validation in the log is of the weights before. See Wortsman et al.,
+    Robust fine-tuning of zero-shot models, CVPR 2022."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the network's class, such as ``backbone``."""
     fine_options: dict[str, Any] | None = None
@@ -181,11 +182,16 @@ class TrainConfig:
         require(
             not (self.distillation and self.data.sets), "distillation needs a single set of images"
         )
+        tissue = max(self.augmentation.pale, self.augmentation.tint) > 0
+        depth = self.network.objects == "distance"
+        require(depth or not tissue, 'pale and tint need network.objects = "distance"')
         objects = self.network.objects != "none"
         require(crops or not objects, "objects need crops, and no joint training")
         listed = [stage for stage in (self.stage1, self.stage2) if stage is not None]
         if self.kind == "two_stage":
             require(self.stage2 is not None, "kind two_stage needs a [stage2]")
+            kept = not (self.network.start and self.network.transfer)
+            require(kept, "a start needs transfer = false, to keep its stage 2")
         if self.kind == "joint":
             together = self.network.refiner is not None or self.network.context
             require(together, "kind joint needs a network.refiner, or context = true")

@@ -51,7 +51,11 @@ def recolour(
     gamma = float(np.exp(rng.uniform(-augmentation.gamma, augmentation.gamma)))
     gain = 1 + rng.uniform(-augmentation.contrast, augmentation.contrast)
     if bright_field:
-        gamma *= float(np.exp(rng.uniform(*np.log(augmentation.density))))
+        if augmentation.density != (
+            1.0,
+            1.0,
+        ):  # else nothing is drawn, as before there was a choice
+            gamma *= float(np.exp(rng.uniform(*np.log(augmentation.density))))
         image = _restain(pixels, augmentation, rng, gamma, own, other)
         middle = float(image.mean())
         image *= np.float32(gain)

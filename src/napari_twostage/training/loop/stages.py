@@ -157,7 +157,7 @@ def _require_halo(config: TrainConfig, coarse_px: int) -> None:
     stage, card, ratio = config.stage1, config.card, config.network.ratio
     padded = -stage.crop_px % coarse_px
     needed = math.ceil((stage.halo_px + padded) / ratio)
-    if card is not None and stage.halo_px and card.coarse_halo_px < needed:
+    if card is not None and padded and card.coarse_halo_px < needed:
         raise ConfigError(
             f"card.coarse_halo_px: expected {needed} or more, since crops of stage 1 are padded by "
             f"{padded} pixels beside their halo of {stage.halo_px}, found {card.coarse_halo_px}; "

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 DARKEST = 1 / 255
 PALE = (0.3, 0.7)
-"""Share of its density that the middle of an object loses."""
+"""Range of the largest share of its density that the middle of an object loses."""
 PALE_PATCH_PX = 16
-"""Objects of a patch are changed alike, those of others less or more."""
+"""Distance over which the share goes from one drawn value to the next."""
 RIM_POWER = (0.3, 1.0)
 """Power of the depth that the loss follows: the lower, the thinner the rim."""
 GRAIN_PX = 1.2
@@ -31,7 +31,7 @@ CLUMPED_SHARE = (0.02, 0.2)
 SOFT_PX = 0.7
 """Blur of the clumps' edges."""
 TINT = (0.2, 0.7)
-"""Share of the eosin outside objects that turns into haematoxylin."""
+"""Range of the largest share of the eosin outside objects that turns into haematoxylin."""
 TINT_PATCH_PX = 24
 
 
@@ -72,8 +72,8 @@ def tint_outside(
     share = _patches(len(depth), TINT, TINT_PATCH_PX, rng) * outside
     density = _density(pixels, stains)
     eosin = np.maximum((density @ np.linalg.inv(stains.vectors))[..., 1], 0)
-    dense, pale = stains.densities[:2]
-    change = dense / pale * stains.vectors[0] - stains.vectors[1]
+    amounts = stains.densities
+    change = amounts[0] / amounts[1] * stains.vectors[0] - stains.vectors[1]
     return _painted(density + (share * eosin)[..., None] * change, stains)
 
 

@@ -51,7 +51,10 @@ def train_stage(
     *,
     progress: bool = True,
 ) -> None:
-    """Train one stage, or load it if an earlier call finished it; its weights end averaged."""
+    """Train one stage, or load it if an earlier call finished it.
+
+    Its weights end averaged, and mixed with those of the start if the configuration says so.
+    """
     # loaded stages too: the memory format decides rounding, which affects the next stage
     stage.network.to(memory_format=torch.channels_last)
     final = out / f"{stage.name}.safetensors"

@@ -91,6 +91,8 @@ def _go_on_from(bundle: Bundle, module: TwoStage, config: TrainConfig) -> None:
         "mean": (network.mean, card.mean),
         "std": (network.std, card.std),
     }
+    if whole:
+        facts["fine_ratio"] = network.fine_ratio, card.fine_ratio
     for name, (stated, found) in facts.items():
         if stated != found:
             raise ModelError(
