@@ -66,9 +66,13 @@ def load_dense(run: Path, model: Model) -> Model:
         ratio=1,
         fine_ratio=1,
         context=False,
+        objects=network.objects,
+        mean=network.mean,
+        std=network.std,
         coarse_window_px=DENSE_WINDOW_PX,
         coarse_halo_px=32,
         temperature=1.0,
+        domain=None,
     )
     tensors = load_file(run / STAGE1)
     both = {f"stage{n}.{name}": value for n in (1, 2) for name, value in tensors.items()}
