@@ -44,9 +44,8 @@ def test_both_stages_go_on_from_a_model(bundle: Path, tmp_path: Path) -> None:
     going_on = make_config(tmp_path, TINY, f"network.start={bundle}")
     state = build_initial_networks(going_on).state_dict()
     other = make_config(tmp_path, TINY, f"network.start={bundle}", "seed=5")
-    assert all(
-        torch.equal(v, build_initial_networks(other).state_dict()[k]) for k, v in state.items()
-    )
+    again = build_initial_networks(other).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in state.items())
     assert not torch.equal(state[f"stage2.{NAME}"], fresh[f"stage2.{NAME}"])
 
 
