@@ -22,7 +22,6 @@ from napari_twostage.method.domain import check_domain, predicted_logit
 from napari_twostage.method.features import logit
 from napari_twostage.models import load_model
 from napari_twostage.training.config import load_config
-from napari_twostage.training.config.image_sections import SetConfig
 from napari_twostage.training.domain import (
     MeasuredImage,
     fit_dice,
@@ -34,6 +33,7 @@ from napari_twostage.training.domain import (
 )
 from napari_twostage.training.evaluation.table import Table
 from napari_twostage.training.run.images import open_groups
+from training.model_options import add_model_options, outside_sets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models.training_domain import DiceRule, TrainingDomain
     from napari_twostage.training.config import TrainConfig
+    from napari_twostage.training.config.image_sections import SetConfig
 
 Images = list[MeasuredImage]
 
@@ -49,13 +50,7 @@ Images = list[MeasuredImage]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the tables; returns 2 for errors that the user can correct."""
     parser = argparse.ArgumentParser(prog="python -m training.domain_study", description=__doc__)
-    parser.add_argument("config", type=Path, help="configuration that the model was trained with")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
-    parser.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--outside", nargs="*", default=[], metavar="SET=MPP", help="sets never trained on"
-    )
+    add_model_options(parser)
     parser.add_argument("--keep", type=Path, help="file that keeps what was measured, and is read")
     options = parser.parse_args(arguments)
     try:
@@ -69,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     density = load_config(options.config).augmentation.density
-    for table in (ranking_table(parts), slide_table(parts, density), check_table(parts, density)):
+    domain = fit_domain(parts["train"], density=density)
+    for table in (ranking_table(parts), slide_table(parts, domain), check_table(parts, domain)):
         sys.stdout.write(f"{table.to_markdown()}\n")
     return 0
 
@@ -77,14 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> dict[str, Images]:
     """Images of the splits ``train`` and ``test``, and of ``outside``."""
     config, model = load_config(options.config), load_model(options.model, device=options.device)
-    outside = []
-    for text in options.outside:
-        folder, mpp = text.rsplit("=", 1)
-        outside.append(SetConfig(folder=folder, mpp=float(mpp)))
     splits = {
         "train": config,
         "test": _with(config, "test", config.data.sets),
-        "outside": _with(config, "all", tuple(outside)),
+        "outside": _with(config, "all", outside_sets(options.outside)),
     }
     return {
         name: measure_images(model, open_groups(each, options.data))
@@ -124,9 +116,8 @@ def _correlation(rule: DiceRule, images: Images) -> str:
     return f"{spearmanr(predicted, [image.dice for image in images])[0]:.2f}"
 
 
-def slide_table(parts: dict[str, Images], density: tuple[float, float]) -> Table:
+def slide_table(parts: dict[str, Images], domain: TrainingDomain) -> Table:
     """True and predicted pooled Dice of each group that was left out."""
-    domain = fit_domain(parts["train"], density=density)
     rule = domain.dice
     left_out = left_out_errors(parts["train"])
     rows, errors, raw_errors, inside = [], [], [], []
@@ -163,9 +154,8 @@ def _share(odds: NDArray[np.float64] | float) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-odds)))
 
 
-def check_table(parts: dict[str, Images], density: tuple[float, float]) -> Table:
+def check_table(parts: dict[str, Images], domain: TrainingDomain) -> Table:
     """Share of groups and of images that the check calls unlike the training images."""
-    domain = fit_domain(parts["train"], density=density)
     rows: list[tuple[str, ...]] = []
     for split, images in parts.items():
         for source in sorted({image.source for image in images}):

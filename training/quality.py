@@ -29,7 +29,6 @@ from napari_twostage.models import load_model
 from napari_twostage.models.bundle import write_card
 from napari_twostage.slides import open_slide
 from napari_twostage.training.config import ConfigError, load_config
-from napari_twostage.training.config.image_sections import SetConfig
 from napari_twostage.training.datasets.objects import read_instances
 from napari_twostage.training.evaluation.metrics import bootstrap_interval, mean_dice
 from napari_twostage.training.evaluation.object_quality import (
@@ -40,6 +39,7 @@ from napari_twostage.training.evaluation.object_quality import (
 from napari_twostage.training.evaluation.outcomes import Cost
 from napari_twostage.training.evaluation.table import NOTHING, Table, percent
 from napari_twostage.training.run.images import open_groups
+from training.model_options import add_model_options, outside_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,14 +96,8 @@ class Reading:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write the tables; returns 2 for errors that the user can correct."""
     parser = argparse.ArgumentParser(prog="python -m training.quality", description=__doc__)
-    parser.add_argument("config", type=Path, help="configuration that the model was trained with")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
-    parser.add_argument("--model", default="nuclei", help="bundled name or bundle folder")
-    parser.add_argument("--device", default="auto")
+    add_model_options(parser)
     parser.add_argument("--split", default="test")
-    parser.add_argument(
-        "--outside", nargs="*", default=[], metavar="SET=MPP", help="sets never trained on"
-    )
     parser.add_argument("--read-at", nargs="*", type=float, default=[], metavar="MPP")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th image")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
@@ -136,10 +130,7 @@ def _readings(config: TrainConfig, options: argparse.Namespace) -> Iterator[Read
     fine_mpp = config.data.mpp
     if fine_mpp is None or not config.data.sets:
         raise ConfigError("expected an mpp and sets in [data], to know what is read how")
-    outside = [
-        SetConfig(folder=folder, mpp=float(mpp))
-        for folder, _, mpp in (text.rpartition("=") for text in options.outside)
-    ]
+    outside = outside_sets(options.outside)
     for split, sets in ((options.split, config.data.sets), ("all", outside)):
         for entry in sets:
             for mpp in options.read_at or [fine_mpp]:

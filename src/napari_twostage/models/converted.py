@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from napari_twostage.errors import ModelError, one_line
+from napari_twostage.models.bundle import LARGEST_NETWORK
 from napari_twostage.models.graph_file import check_graph
 from napari_twostage.models.weights_file import tensor_places
 
@@ -42,8 +43,6 @@ SHAPING = (
 """Entries of a card that a network depends on."""
 DEFLATED = ".zlib"
 """Ending of the names of deflated parts."""
-LARGEST = 1 << 29
-"""Most bytes of a part, inflated."""
 ALIGNMENT = 64
 """Bytes that constants are aligned to, as OpenVINO aligns its own."""
 OFFSET = re.compile(rb'offset="(\d+)" size="(\d+)"')
@@ -175,9 +174,9 @@ def _part(parts: Mapping[str, bytes], name: str) -> bytes:
     if name in parts:
         return parts[name]
     inflate = zlib.decompressobj()
-    content = inflate.decompress(parts[name + DEFLATED], LARGEST)
+    content = inflate.decompress(parts[name + DEFLATED], LARGEST_NETWORK)
     if not inflate.eof:
-        raise ModelError(f"{name} is cut off, or larger than {LARGEST >> 20} MiB")
+        raise ModelError(f"{name} is cut off, or larger than {LARGEST_NETWORK >> 20} MiB")
     return content
 
 

@@ -21,7 +21,7 @@ from napari_twostage.method.resample_labels import upsample
 from napari_twostage.method.sample_windows import features_of, look_at
 from napari_twostage.method.uncertainty import labels
 from napari_twostage.models import load_model
-from napari_twostage.models.bundle import CARD
+from napari_twostage.models.bundle import write_card
 from napari_twostage.models.training_domain import (
     CONFIDENCE,
     FEATURES,
@@ -324,6 +324,5 @@ def add_domain(
     model = load_model(folder, device=device)
     images = measure_images(model, open_groups(config, data), progress=progress)
     domain = fit_domain(images, density=config.augmentation.density)
-    card = replace(model.card, domain=domain)
-    (folder / CARD).write_text(card.to_json(), encoding="utf-8")
+    write_card(folder, replace(model.card, domain=domain))
     return domain
