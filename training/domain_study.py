@@ -54,25 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="file that keeps what was measured, and is read")
     options = parser.parse_args(arguments)
     try:
+        config = load_config(options.config)
         if options.keep and options.keep.exists():
             parts = pickle.loads(options.keep.read_bytes())  # noqa: S301 - the user's own file
         else:
-            parts = measure(options)
+            parts = measure(config, options)
             if options.keep:
                 options.keep.write_bytes(pickle.dumps(parts))
     except TwoStageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    density = load_config(options.config).augmentation.density
-    domain = fit_domain(parts["train"], density=density)
+    domain = fit_domain(parts["train"], density=config.augmentation.density)
     for table in (ranking_table(parts), slide_table(parts, domain), check_table(parts, domain)):
         sys.stdout.write(f"{table.to_markdown()}\n")
     return 0
 
 
-def measure(options: argparse.Namespace) -> dict[str, Images]:
+def measure(config: TrainConfig, options: argparse.Namespace) -> dict[str, Images]:
     """Images of the splits ``train`` and ``test``, and of ``outside``."""
-    config, model = load_config(options.config), load_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device)
     splits = {
         "train": config,
         "test": _with(config, "test", config.data.sets),

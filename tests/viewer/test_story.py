@@ -87,6 +87,7 @@ def seen_while_running(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]
         return coarse(model, windows)
 
     monkeypatch.setattr(Model, "coarse", delayed)
+    monkeypatch.setattr(Model, "coarse_batch", 1)  # the sample slide has few windows
     monkeypatch.setattr(domain_check, "features_of", check)
     return seen
 
