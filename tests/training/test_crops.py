@@ -166,6 +166,20 @@ def test_a_share_of_the_crops_is_placed_on_the_foreground() -> None:
     assert found(0.5) == pytest.approx(0.5, abs=0.12)
 
 
+@pytest.mark.parametrize("size", [1, 24])
+def test_crops_are_placed_on_objects_by_their_area(size: int) -> None:
+    """Objects of one and three shares, too rare to be met by chance or not."""
+    mask = np.zeros((1200, 1200), np.uint8)
+    mask[100 : 100 + size, 100 : 100 + size] = 1
+    mask[1000 : 1000 + size, 1000 : 1000 + 3 * size] = 1
+    image = np.full((1200, 1200, 3), 40, np.uint8)
+    image[600:] = 200
+    rare, rng = Sample("s", image, mask), np.random.default_rng(0)
+    crops = [cut_crop(rare, 16, STILL, rng, 1, foreground_share=1.0) for _ in range(400)]
+    lower = np.mean([crop.image.mean() > 120 for crop in crops])
+    assert lower == pytest.approx(0.75, abs=0.07)
+
+
 def test_images_are_read_at_the_pixel_size_of_the_model() -> None:
     """Squares of 12 pixels at half the pixel size are squares of 6."""
     mask = np.zeros((240, 240), np.uint8)

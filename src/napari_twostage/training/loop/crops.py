@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from napari_twostage.training.datasets import Sample
 
 BILINEAR = Image.Resampling.BILINEAR
+FEW = 4096
+"""Number of random pixels that are looked at for foreground."""
 
 
 class Crop(NamedTuple):
@@ -107,11 +109,25 @@ def _place(
     """Top and left of a square of a given side, at random, or around a foreground pixel."""
     last = [max(0, length - side) for length in mask.shape]
     if foreground_share and rng.random() < foreground_share:
-        found = np.flatnonzero(mask)
-        if len(found):
-            pixel = np.unravel_index(found[rng.integers(len(found))], mask.shape)
+        index = _foreground_index(mask, rng)
+        if index is not None:
+            pixel = np.unravel_index(index, mask.shape)
             start = [int(place) - int(rng.integers(side)) for place in pixel]
             top, left = (min(max(0, s), most) for s, most in zip(start, last, strict=True))
             return top, left
     top, left = (int(rng.integers(0, most + 1)) for most in last)
     return top, left
+
+
+def _foreground_index(mask: NDArray[np.uint8], rng: np.random.Generator) -> np.intp | None:
+    """Flat index of a foreground pixel, each as likely as the others; None without foreground.
+
+    The first of a few random pixels that is foreground is such a one; a search of the whole mask
+    would cost more than all else that makes a crop of a large photograph.
+    """
+    tried = rng.integers(mask.size, size=FEW)
+    found = tried[mask.ravel()[tried] > 0]
+    if len(found):
+        return np.intp(found[0])
+    found = np.flatnonzero(mask)
+    return found[rng.integers(len(found))] if len(found) else None
