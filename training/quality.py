@@ -13,7 +13,7 @@ import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -30,6 +30,7 @@ from napari_twostage.models.bundle import write_card
 from napari_twostage.slides import open_slide
 from napari_twostage.training.config import ConfigError, load_config
 from napari_twostage.training.datasets.objects import read_instances
+from napari_twostage.training.datasets.resize import nearest
 from napari_twostage.training.evaluation.metrics import bootstrap_interval, mean_dice
 from napari_twostage.training.evaluation.object_quality import (
     ObjectQuality,
@@ -44,14 +45,11 @@ from training.model_options import add_model_options, outside_sets
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.models.model import Model
     from napari_twostage.training.config import TrainConfig
     from napari_twostage.training.datasets import Sample
 
-Value = TypeVar("Value", bound=np.integer)
 STATES = ("stage 1", "default", "every tile")
 WAYS = ("connected regions", "watershed", "links")
 
@@ -169,16 +167,7 @@ def run(model: Model, reading: Reading, sample: Sample, group: str) -> Result:
 def _dice(seg: Segmentation, sample: Sample) -> float:
     """Dice of the labels, brought to the image's pixels."""
     labels = seg.read_labels(seg.grid.box)
-    return mean_dice(_nearest(labels, sample.mask.shape), sample.mask, len(seg.card.classes))
-
-
-def _nearest(plane: NDArray[Value], shape: tuple[int, ...]) -> NDArray[Value]:
-    """Bring a (H, W) plane of numbers to another shape; each pixel takes the nearest value."""
-    rows, columns = (
-        ((np.arange(wanted) + 0.5) * found / wanted).astype(int)
-        for wanted, found in zip(shape, plane.shape, strict=True)
-    )
-    return plane[np.ix_(rows, columns)]
+    return mean_dice(nearest(labels, sample.mask.shape), sample.mask, len(seg.card.classes))
 
 
 def _objects(seg: Segmentation, reading: Reading, sample: Sample) -> tuple[ObjectQuality, ...]:
@@ -186,7 +175,7 @@ def _objects(seg: Segmentation, reading: Reading, sample: Sample) -> tuple[Objec
     path = reading.instances / f"{Path(sample.name).stem}.png"
     if not path.is_file() or not seg.tells_objects_apart:
         return ()
-    true = _nearest(read_instances(path), seg.grid.shape)
+    true = nearest(read_instances(path), seg.grid.shape)
     box = seg.grid.box
     labels, depth = seg.read_labels(box), seg.read_depth(box)
     middles = ndimage.label((depth > SEED * HIGHEST) & (labels > 0))[0]

@@ -16,7 +16,7 @@ from napari_twostage.training.run.run_folder import BUNDLE, STAGE1
 from napari_twostage.training.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from napari_twostage.training.datasets import Samples
 
@@ -99,10 +99,7 @@ class Study:
                     "data.fold": fold,
                     "seed": seed,
                 }
-                config = load_config(
-                    self.folder / candidate.config,
-                    [f"{key}={_toml(value)}" for key, value in changes.items()],
-                )
+                config = load_config(self.folder / candidate.config, as_changes(changes))
                 place = f"fold {fold} seed {seed}"
                 parts = tuple(runs / name / place for name in candidate.parts or ())
                 teacher = runs / candidate.teacher / place if candidate.teacher else None
@@ -178,6 +175,11 @@ def load_study(path: Path) -> Study:
         If the file is missing or not TOML, or has unknown, missing or invalid values.
     """
     return replace(read_section(Study, read_toml(path), str(path)), folder=path.parent)
+
+
+def as_changes(values: Mapping[str, object]) -> list[str]:
+    """Overrides of a configuration's values, as `load_config` takes them."""
+    return [f"{key}={_toml(value)}" for key, value in values.items()]
 
 
 def _toml(value: object) -> str:

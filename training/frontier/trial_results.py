@@ -98,7 +98,8 @@ def measure_single(trial: Trial) -> list[Single]:
         rows = []
         with torch.inference_mode():
             for sample, group in zip(_bar(samples, trial), groups, strict=True):
-                counts = count_pixels(labels(predict_whole(predict, sample.image)), sample.mask)
+                logits = predict_whole(predict, sample.image, halo_px=trial.config.stage1.halo_px)
+                counts = count_pixels(labels(logits), sample.mask)
                 rows.append(asdict(Single(sample.name, group, sample.mask.size, *counts)))
         return rows
 

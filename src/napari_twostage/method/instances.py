@@ -24,7 +24,7 @@ from napari_twostage.utils.graphs import connect
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_twostage.models.card import ModelCard
+    from napari_twostage.models.card import ModelCard, ObjectTarget
 
     Places = NDArray[np.int64]
 
@@ -66,9 +66,13 @@ def parted(
     """
     if card.objects == "none":
         return maps, None
-    output = np.clip(maps[-1], -LARGEST, LARGEST)
-    depth = 1 / (1 + np.exp(output if card.objects == "boundary" else -output))
-    return maps[:-1], quantised(depth)
+    return maps[:-1], depth_of(maps[-1], card.objects)
+
+
+def depth_of(output: NDArray[np.float32], target: ObjectTarget) -> NDArray[np.uint8]:
+    """Depth inside objects, `quantised`, from the object output (H, W) of a network."""
+    held = np.clip(output, -LARGEST, LARGEST)
+    return quantised(1 / (1 + np.exp(held if target == "boundary" else -held)))
 
 
 def quantised(depth: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -1,9 +1,9 @@
-"""Images and masks resized to squares, as the paper's runs read them."""
+"""Images and masks of another size."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.training.datasets.samples import Pair, Sample
+
+Value = TypeVar("Value", bound=np.integer)
 
 
 def resize_image(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
@@ -48,6 +50,15 @@ def resize_mask(mask: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     resized = functional.interpolate(pixels, size=(size_px, size_px), mode="nearest-exact")
     result: NDArray[np.uint8] = resized[0, 0].numpy()
     return result
+
+
+def nearest(plane: NDArray[Value], shape: tuple[int, ...]) -> NDArray[Value]:
+    """Bring a (H, W) plane of numbers to another shape; each pixel takes the nearest value."""
+    rows, columns = (
+        ((np.arange(wanted) + 0.5) * found / wanted).astype(int)
+        for wanted, found in zip(shape, plane.shape, strict=True)
+    )
+    return plane[np.ix_(rows, columns)]
 
 
 def resize_samples(samples: Sequence[Sample], size_px: int) -> Samples:
