@@ -180,6 +180,16 @@ def test_crops_are_placed_on_objects_by_their_area(size: int) -> None:
     assert lower == pytest.approx(0.75, abs=0.07)
 
 
+def test_rare_classes_are_sought_as_often_as_common_ones() -> None:
+    mask = np.zeros((900, 900), np.uint8)
+    mask[:400, :400] = 1
+    mask[800, 800] = 3  # there is no 2
+    sparse, rng = Sample("s", np.full((900, 900, 3), 40, np.uint8), mask), np.random.default_rng(0)
+    crops = [cut_crop(sparse, 12, STILL, rng, 3, foreground_share=1.0) for _ in range(300)]
+    assert all(crop.mask.any() for crop in crops)
+    assert np.mean([(crop.mask == 3).any() for crop in crops]) == pytest.approx(0.5, abs=0.1)
+
+
 def test_images_are_read_at_the_pixel_size_of_the_model() -> None:
     """Squares of 12 pixels at half the pixel size are squares of 6."""
     mask = np.zeros((240, 240), np.uint8)

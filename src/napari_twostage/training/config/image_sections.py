@@ -68,8 +68,9 @@ class DataConfig:
     """Micrometres per pixel at which slides are read, and to which sets are resampled."""
     sets: tuple[SetConfig, ...] = ()
     """Data sets below the run's data, learnt together; empty: the folder itself is the set."""
-    foreground_share: float = 0.0
-    """Share of the crops that are placed on foreground; the others fall anywhere."""
+    foreground_share: float = 0.33
+    """Share of the crops that are placed on foreground, each class of an image as often as the
+    others; the rest fall anywhere."""
 
     def __post_init__(self) -> None:
         sized = any(entry.mpp is not None for entry in self.sets)

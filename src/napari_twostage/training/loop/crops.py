@@ -55,12 +55,13 @@ def cut_crop(
     classes : int
         Highest value that the mask can have.
     foreground_share : float
-        Probability that the square is placed to hold a random foreground pixel, if there is any.
+        Probability that the square is placed to hold a random foreground pixel, if there is any:
+        each class of the image as often as the others.
     """
     bright = is_bright_field(sample.image)
     low, high = np.log(augmentation.bright_field_scale if bright else augmentation.scale)
     side = max(1, round(size_px / (sample.zoom * float(np.exp(rng.uniform(low, high))))))
-    top, left = _place(sample.mask, side, foreground_share, rng)
+    top, left = _place(sample.mask, side, classes, foreground_share, rng)
     turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
 
     def part_of(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -104,12 +105,16 @@ def _largest(shares: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
 
 
 def _place(
-    mask: NDArray[np.uint8], side: int, foreground_share: float, rng: np.random.Generator
+    mask: NDArray[np.uint8],
+    side: int,
+    classes: int,
+    foreground_share: float,
+    rng: np.random.Generator,
 ) -> tuple[int, int]:
     """Top and left of a square of a given side, at random, or around a foreground pixel."""
     last = [max(0, length - side) for length in mask.shape]
     if foreground_share and rng.random() < foreground_share:
-        index = _foreground_index(mask, rng)
+        index = _foreground_index(mask, classes, rng)
         if index is not None:
             pixel = np.unravel_index(index, mask.shape)
             start = [int(place) - int(rng.integers(side)) for place in pixel]
@@ -119,15 +124,21 @@ def _place(
     return top, left
 
 
-def _foreground_index(mask: NDArray[np.uint8], rng: np.random.Generator) -> np.intp | None:
-    """Flat index of a foreground pixel, each as likely as the others; None without foreground.
+def _foreground_index(
+    mask: NDArray[np.uint8], classes: int, rng: np.random.Generator
+) -> np.intp | None:
+    """Flat index of a foreground pixel; None if there is none.
 
-    The first of a few random pixels that is foreground is such a one; a search of the whole mask
-    would cost more than all else that makes a crop of a large photograph.
+    Each class of the image is as likely as the others, and within it each pixel. A few random
+    pixels usually hold one: a search of the whole mask would cost more than all else that makes a
+    crop of a large photograph.
     """
+    flat = mask.ravel()
     tried = rng.integers(mask.size, size=FEW)
-    found = tried[mask.ravel()[tried] > 0]
-    if len(found):
-        return np.intp(found[0])
-    found = np.flatnonzero(mask)
-    return found[rng.integers(len(found))] if len(found) else None
+    for kind in rng.permutation(np.arange(1, classes + 1)):
+        found = tried[flat[tried] == kind]
+        if not len(found):
+            found = np.flatnonzero(flat == kind)
+        if len(found):
+            return np.intp(rng.choice(found))
+    return None
