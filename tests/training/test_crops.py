@@ -192,7 +192,7 @@ def test_rare_classes_are_sought_as_often_as_common_ones() -> None:
 
 def test_images_are_read_at_the_pixel_size_of_the_model() -> None:
     """Squares of 12 pixels at half the pixel size are squares of 6."""
-    mask = np.zeros((240, 240), np.uint8)
+    mask = np.zeros((192, 192), np.uint8)  # the crop is the whole image
     mask[::24, ::24] = 1
     mask = np.kron(mask[::12, ::12], np.ones((12, 12), np.uint8))
     image = np.repeat((40 + 120 * mask)[..., None], 3, axis=2)

@@ -71,12 +71,17 @@ class DataConfig:
     foreground_share: float = 0.33
     """Share of the crops that are placed on foreground, each class of an image as often as the
     others; the rest fall anywhere."""
+    error_share: float = 0.2
+    """Share of the crops of the second half of the steps that are placed on pixels which the
+    network had wrong midway."""
 
     def __post_init__(self) -> None:
         sized = any(entry.mpp is not None for entry in self.sets)
         require(not sized or self.mpp is not None, "sets that state an mpp need the model's mpp")
         require(not (self.sets and self.folds), "folds need a single set")
-        require(0 <= self.foreground_share <= 1, "foreground_share must be in [0, 1]")
+        placed = self.foreground_share >= 0 and self.error_share >= 0
+        fits = placed and self.foreground_share + self.error_share <= 1
+        require(fits, "foreground_share and error_share must be in [0, 1], and so must their sum")
         require(0 <= self.validation_fraction < 1, "validation_fraction must be in [0, 1)")
         require(self.folds == 0 or self.folds >= 2, "folds must be 0 for none, or 2 and more")
         require(0 <= self.fold < max(1, self.folds), "fold must be one of the folds, from 0")

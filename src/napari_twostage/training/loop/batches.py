@@ -16,6 +16,7 @@ from napari_twostage.method.features import is_bright_field
 from napari_twostage.training.datasets.resize import resize_image, resize_mask
 from napari_twostage.training.loop.colours import recolour
 from napari_twostage.training.loop.crops import cut_crop
+from napari_twostage.training.loop.mistakes import Mistakes
 from napari_twostage.training.loop.tissue import pale_inside, tint_outside
 from napari_twostage.training.loop.whole_images import augment_image
 
@@ -54,13 +55,17 @@ class Batch(NamedTuple):
 
 
 def make_draw(
-    samples: Sequence[Sample], config: TrainConfig, stage: StageConfig, seed: int
+    samples: Sequence[Sample],
+    config: TrainConfig,
+    stage: StageConfig,
+    seed: int,
+    mistakes: Mistakes | None = None,
 ) -> Callable[[int], Batch]:
-    """Build the function from a step to its batch."""
+    """Build the function from a step to its batch; crops are placed on mistakes once known."""
     if config.whole_images is not None:
         return partial(_draw_whole, samples, config.whole_images, stage.batch, seed)
     weights = _LazyWeights(samples, config.data.bright_field_weight)
-    return partial(_draw_crops, samples, weights, config, stage, seed)
+    return partial(_draw_crops, samples, weights, config, stage, seed, mistakes or Mistakes())
 
 
 def _draw_crops(
@@ -69,6 +74,7 @@ def _draw_crops(
     config: TrainConfig,
     stage: StageConfig,
     seed: int,
+    mistakes: Mistakes,
     step: int,
 ) -> Batch:
     return draw_crops(
@@ -80,6 +86,7 @@ def _draw_crops(
         rng=np.random.default_rng((seed, step)),
         classes=max(1, len(config.data.classes)),
         foreground_share=config.data.foreground_share,
+        mistakes=mistakes,
     )
 
 
@@ -93,6 +100,7 @@ def draw_crops(
     rng: np.random.Generator,
     classes: int = 1,
     foreground_share: float = 0.0,
+    mistakes: Mistakes | None = None,
 ) -> Batch:
     """Draw a batch of augmented crops.
 
@@ -109,11 +117,24 @@ def draw_crops(
         Highest value that masks can have.
     foreground_share : float
         Share of the crops that are placed on foreground.
+    mistakes : Mistakes, optional
+        Pixels on which some of the others are placed.
     """
-    chosen = [samples[index] for index in rng.choice(len(samples), size=count, p=weights)]
+    known = mistakes or Mistakes()
+    indices = [int(index) for index in rng.choice(len(samples), size=count, p=weights)]
+    chosen = [samples[index] for index in indices]
     crops = [
-        cut_crop(sample, size_px, augmentation, rng, classes, foreground_share=foreground_share)
-        for sample in chosen
+        cut_crop(
+            sample,
+            size_px,
+            augmentation,
+            rng,
+            classes,
+            foreground_share=foreground_share,
+            mistakes=known.of(index),
+            error_share=known.share,
+        )
+        for index, sample in zip(indices, chosen, strict=True)
     ]
     # of other images of the batch, which are in memory already
     stains = [sample.stains for sample in chosen if sample.stains is not None]

@@ -10,6 +10,8 @@ from PIL import Image
 from napari_twostage.method.features import is_bright_field
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_twostage.training.config import Augmentation
@@ -42,6 +44,8 @@ def cut_crop(
     classes: int,
     *,
     foreground_share: float = 0.0,
+    mistakes: Sequence[NDArray[np.uint32]] = (),
+    error_share: float = 0.0,
 ) -> Crop:
     """Cut a random square, scale it to `size_px`, turn and mirror it; the mask follows.
 
@@ -57,11 +61,21 @@ def cut_crop(
     foreground_share : float
         Probability that the square is placed to hold a random foreground pixel, if there is any:
         each class of the image as often as the others.
+    mistakes : sequence of (n,) uint32 arrays
+        Flat indices of pixels that a network had wrong, by true class; see `mistakes.Mistakes`.
+    error_share : float
+        Probability that it is placed to hold one of them, if there are any.
     """
     bright = is_bright_field(sample.image)
     low, high = np.log(augmentation.bright_field_scale if bright else augmentation.scale)
     side = max(1, round(size_px / (sample.zoom * float(np.exp(rng.uniform(low, high))))))
-    top, left = _place(sample.mask, side, classes, foreground_share, rng)
+    drawn = rng.random()
+    index: int | None = None
+    if drawn < error_share and mistakes:
+        index = int(rng.choice(mistakes[int(rng.integers(len(mistakes)))]))
+    elif drawn < error_share + foreground_share:
+        index = _foreground_index(sample.mask, classes, rng)
+    top, left = _place(sample.mask.shape, side, index, rng)
     turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
 
     def part_of(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -105,28 +119,21 @@ def _largest(shares: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
 
 
 def _place(
-    mask: NDArray[np.uint8],
-    side: int,
-    classes: int,
-    foreground_share: float,
-    rng: np.random.Generator,
+    shape: tuple[int, ...], side: int, index: int | None, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Top and left of a square of a given side, at random, or around a foreground pixel."""
-    last = [max(0, length - side) for length in mask.shape]
-    if foreground_share and rng.random() < foreground_share:
-        index = _foreground_index(mask, classes, rng)
-        if index is not None:
-            pixel = np.unravel_index(index, mask.shape)
-            start = [int(place) - int(rng.integers(side)) for place in pixel]
-            top, left = (min(max(0, s), most) for s, most in zip(start, last, strict=True))
-            return top, left
-    top, left = (int(rng.integers(0, most + 1)) for most in last)
+    """Top and left of a square of a given side: at random, or around a pixel of a flat index."""
+    last = [max(0, length - side) for length in shape]
+    if index is None:
+        top, left = (int(rng.integers(0, most + 1)) for most in last)
+        return top, left
+    start = [int(place) - int(rng.integers(side)) for place in np.unravel_index(index, shape)]
+    top, left = (min(max(0, first), most) for first, most in zip(start, last, strict=True))
     return top, left
 
 
 def _foreground_index(
     mask: NDArray[np.uint8], classes: int, rng: np.random.Generator
-) -> np.intp | None:
+) -> int | None:
     """Flat index of a foreground pixel; None if there is none.
 
     Each class of the image is as likely as the others, and within it each pixel. A few random
@@ -140,5 +147,5 @@ def _foreground_index(
         if not len(found):
             found = np.flatnonzero(flat == kind)
         if len(found):
-            return np.intp(rng.choice(found))
+            return int(rng.choice(found))
     return None

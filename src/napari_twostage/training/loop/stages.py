@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,7 @@ from napari_twostage.models.networks.two_stage import TwoStage, coarsen
 from napari_twostage.training.config import ConfigError
 from napari_twostage.training.datasets import CachedSamples
 from napari_twostage.training.loop.batches import Batch, make_draw
+from napari_twostage.training.loop.mistakes import Mistakes
 from napari_twostage.training.loop.tiles import (
     choose_tiles,
     forward_coarse,
@@ -72,6 +73,10 @@ class Stage:
     """Function from fine uint8 images (N, H, W, 3) to logits (N, K, H, W)."""
     multiple_px: int = 1
     """Image sides are padded to a multiple of this for prediction."""
+    samples: Sequence[Sample] = ()
+    """Training images."""
+    mistakes: Mistakes = field(default_factory=Mistakes)
+    """Pixels on which `draw` places crops once they are known."""
 
 
 def list_stages(config: TrainConfig, module: TwoStage, samples: Sequence[Sample]) -> list[Stage]:
@@ -85,6 +90,7 @@ def list_stages(config: TrainConfig, module: TwoStage, samples: Sequence[Sample]
         if stage is None:
             continue
         seed = config.seed + index
+        mistakes = Mistakes(config.data.error_share if config.whole_images is None else 0.0)
         listed.append(
             Stage(
                 name=part.name,
@@ -92,10 +98,12 @@ def list_stages(config: TrainConfig, module: TwoStage, samples: Sequence[Sample]
                 config=stage,
                 seed=seed,
                 steps=stage.count_steps(len(samples)),
-                draw=make_draw(samples, config, stage, seed),
+                draw=make_draw(samples, config, stage, seed, mistakes),
                 forward=part.forward,
                 predict=part.predict,
                 multiple_px=part.multiple_px,
+                samples=samples,
+                mistakes=mistakes,
             )
         )
     return listed

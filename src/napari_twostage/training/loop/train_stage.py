@@ -20,12 +20,12 @@ from napari_twostage.training.loop.losses import (
     distillation_loss,
     object_loss,
 )
-from napari_twostage.training.loop.validate import validate
+from napari_twostage.training.loop.validate import predicting, validate
 from napari_twostage.training.run.log import RunLog
 from napari_twostage.training.run.run_folder import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -40,6 +40,8 @@ LOG_EVERY = 10
 CHECKPOINT_EVERY = 100
 """A multiple of LOG_EVERY: a resumed run starts on a fresh row of the log."""
 VALIDATE_EVERY = 250
+LOOK_AT = 0.1
+"""Pixels that are looked at to find mistakes, as a share of those of all crops."""
 
 
 def train_stage(
@@ -73,8 +75,7 @@ def train_stage(
     started = time.perf_counter() - seconds
     losses: list[Tensor] = []
     bar = tqdm(total=stage.steps, initial=first, desc=stage.name, unit="step", disable=not progress)
-    steps = range(first, stage.steps)
-    for step, batch in zip(steps, prefetch(stage.draw, steps), strict=True):
+    for step, batch in _draw_all(stage, average.module, first, out, device):
         losses.append(train_step(stage, config, batch.to(device), optimiser, step))
         done, last = step + 1, step + 1 == stage.steps
         average.multi_avg_fn = get_ema_multi_avg_fn(average_decay(stage, done))
@@ -101,6 +102,33 @@ def train_stage(
     stage.network.eval()
     save_weights(stage.network, final)
     checkpoint.path.unlink(missing_ok=True)
+    _mistakes_file(stage, out).unlink(missing_ok=True)
+
+
+def _draw_all(
+    stage: Stage, averaged: nn.Module, first: int, out: Path, device: torch.device
+) -> Iterator[tuple[int, Batch]]:
+    """Steps from `first` on, each with its batch; midway, mistakes are looked for."""
+    middle = stage.steps // 2 if stage.mistakes.share else stage.steps
+    for steps in (range(first, middle), range(max(first, middle), stage.steps)):
+        if steps and steps.start >= middle:
+            _learn_mistakes(stage, averaged, _mistakes_file(stage, out), device)
+        yield from zip(steps, prefetch(stage.draw, steps), strict=True)
+
+
+def _learn_mistakes(stage: Stage, averaged: nn.Module, path: Path, device: torch.device) -> None:
+    """Find the mistakes, or read those that an earlier call found at the same step."""
+    if path.exists():
+        stage.mistakes.load(path)
+        return
+    trained_px = stage.steps * stage.config.batch * stage.config.crop_px**2
+    with predicting(stage, averaged, device) as predict:
+        stage.mistakes.find(stage.samples, predict, LOOK_AT * trained_px, stage.seed)
+    stage.mistakes.save(path)
+
+
+def _mistakes_file(stage: Stage, out: Path) -> Path:
+    return out / f"{stage.name}.mistakes.npy"
 
 
 def train_step(

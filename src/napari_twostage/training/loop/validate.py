@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from napari_twostage.method.uncertainty import labels
 from napari_twostage.training.evaluation.metrics import mean_dice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -26,22 +27,31 @@ def validate(
     """Mean Dice per image of the averaged weights on whole images; None without images."""
     if not len(samples):
         return None
+    scores = []
+    with predicting(stage, averaged, device) as predict:
+        for sample in samples:
+            logits = predict(sample.image)
+            scores.append(mean_dice(labels(logits), sample.mask, max(1, len(logits) - 1)))
+    return float(np.mean(scores))
+
+
+@contextmanager
+def predicting(
+    stage: Stage, averaged: nn.Module, device: torch.device
+) -> Iterator[Callable[[NDArray[np.uint8]], NDArray[np.float32]]]:
+    """Function from a whole image to logits, by the averaged weights; then training goes on."""
     trained = {key: value.clone() for key, value in stage.network.state_dict().items()}
     stage.network.load_state_dict(averaged.state_dict())
     stage.network.eval()
-    scores = []
     with torch.inference_mode():
-        for sample in samples:
-            logits = predict_whole(
-                stage.predict,
-                sample.image,
-                multiple=stage.multiple_px,
-                halo_px=stage.config.halo_px,
-                device=device,
-            )
-            scores.append(mean_dice(labels(logits), sample.mask, max(1, len(logits) - 1)))
+        yield lambda image: predict_whole(
+            stage.predict,
+            image,
+            multiple=stage.multiple_px,
+            halo_px=stage.config.halo_px,
+            device=device,
+        )
     stage.network.load_state_dict(trained)
-    return float(np.mean(scores))
 
 
 def predict_whole(
