@@ -54,6 +54,24 @@ def test_a_configuration_names_its_loss(name: str, expected: float) -> None:
     assert compute_loss(LOGITS, TARGET, config).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_misses_have_their_price() -> None:
+    """At 3: cross-entropy counts foreground three times, Tversky misses 1.5 and extras 0.5."""
+    ce = -(3 * math.log(0.9) + math.log(0.1) + 3 * math.log(0.5) + math.log(0.9)) / 4
+    shared, missed, extra = 0.9 + 0.5, 0.1 + 0.5, 0.9 + 0.1
+    tversky = 1 - (2 * shared + 1) / (2 * shared + 1.5 * missed + 0.5 * extra + 1)
+    found = compute_loss(LOGITS, TARGET, LossConfig(), miss_price=3)
+    assert found.item() == pytest.approx(ce + tversky, rel=1e-5)
+
+
+@pytest.mark.parametrize("price", [1.0, 3.0])
+def test_one_class_costs_the_same_as_a_class_and_a_background(price: float) -> None:
+    both = torch.cat([torch.zeros_like(LOGITS), LOGITS], 1)
+    one, two = (
+        compute_loss(logits, TARGET, LossConfig(), miss_price=price) for logits in (LOGITS, both)
+    )
+    torch.testing.assert_close(one, two)
+
+
 def test_three_values_by_hand() -> None:
     probability = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
     logits = probability.log().T.reshape(1, 3, 1, 2)

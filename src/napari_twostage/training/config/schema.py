@@ -92,6 +92,9 @@ class StageConfig:
     average: float = 0.99
     """Decay per step of the running average of the weights, which the run keeps; 0 keeps the
     last weights."""
+    miss_price: float = 1.0
+    """Price of a missed foreground pixel in the loss, against that of a false one. Above 1, stage 1
+    misses less and outlines more, which stage 2 can correct. The focal part has `alpha` for it."""
     average_last: float = 0.0
     """Share of the steps, the last ones, whose weights are averaged alike; 0: by `average`."""
 
@@ -100,6 +103,7 @@ class StageConfig:
         require(self.learning_rate > 0, "learning_rate must be positive")
         require((self.steps > 0) != (self.epochs > 0), "give either steps or epochs, positive")
         require(0 <= self.average < 1, "average must be in [0, 1)")
+        require(self.miss_price > 0, "miss_price must be positive")
         require(0 <= self.average_last <= 1, "average_last must be in [0, 1]")
         fits = 0 <= 2 * self.halo_px <= self.crop_px
         require(fits, "halo_px must be 0 or more, and leave something of the crop")

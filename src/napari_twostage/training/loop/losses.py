@@ -17,19 +17,35 @@ if TYPE_CHECKING:
     from napari_twostage.training.config import LossConfig
 
 
-def compute_loss(logits: Tensor, target: Tensor, config: LossConfig) -> Tensor:
-    """Compute the loss that a configuration names."""
-    if config.name == "cross_entropy_dice":
-        return cross_entropy(logits, target) + soft_dice_loss(logits, target)
-    focal = focal_loss(logits, target, alpha=config.alpha, gamma=config.gamma)
-    return focal if config.name == "focal" else focal + soft_dice_loss(logits, target)
+def compute_loss(
+    logits: Tensor, target: Tensor, config: LossConfig, miss_price: float = 1.0
+) -> Tensor:
+    """Compute the loss that a configuration names.
+
+    Parameters
+    ----------
+    logits : (N, K, H, W) tensor
+    target : (N, H, W) int tensor
+    config : LossConfig
+    miss_price : float
+        Price of a missed pixel against that of a false one, in cross-entropy and Dice.
+    """
+    if config.name == "focal":
+        return focal_loss(logits, target, alpha=config.alpha, gamma=config.gamma)
+    dice = soft_dice_loss(logits, target, miss_price=miss_price)
+    if config.name == "focal_dice":
+        return focal_loss(logits, target, alpha=config.alpha, gamma=config.gamma) + dice
+    return cross_entropy(logits, target, miss_price) + dice
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over all pixels of −log of the true class's probability."""
+def cross_entropy(logits: Tensor, target: Tensor, miss_price: float = 1.0) -> Tensor:
+    """Mean over all pixels of −log of the true class's probability, foreground times its price."""
     if logits.shape[1] == 1:
-        return functional.binary_cross_entropy_with_logits(logits[:, 0], target.to(logits.dtype))
-    return functional.cross_entropy(logits, target)
+        truth = target.to(logits.dtype)
+        price = logits.new_tensor(miss_price)
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], truth, pos_weight=price)
+    weighed = functional.cross_entropy(logits, target, reduction="none")
+    return (weighed * torch.where(target > 0, miss_price, 1.0)).mean()
 
 
 def focal_loss(logits: Tensor, target: Tensor, *, alpha: float, gamma: float) -> Tensor:
@@ -79,7 +95,9 @@ def object_loss(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, target)
 
 
-def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
+def soft_dice_loss(
+    logits: Tensor, target: Tensor, smooth: float = 1.0, miss_price: float = 1.0
+) -> Tensor:
     """One minus the Dice coefficient of probabilities, averaged over images and classes.
 
     Parameters
@@ -88,19 +106,26 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tenso
     target : (N, H, W) int tensor
     smooth : float
         Added to numerator and denominator, so that the Dice of an absent class is defined.
+    miss_price : float
+        Price of a missed pixel against that of a false one; other than 1, it is a Tversky index.
 
     References
     ----------
-    Milletari et al., V-Net, 3DV 2016 (without the squares).
+    Milletari et al., V-Net, 3DV 2016 (without the squares). Salehi et al., Tversky loss function
+    for image segmentation using 3D fully convolutional deep networks, MLMI 2017.
     """
     values = torch.arange(1, max(2, logits.shape[1]), device=target.device)
     truth = (target[:, None] == values[:, None, None]).to(logits.dtype)
-    return _dice_loss(logits, truth, smooth)
+    return _dice_loss(logits, truth, smooth, miss_price)
 
 
-def _dice_loss(logits: Tensor, truth: Tensor, smooth: float) -> Tensor:
+def _dice_loss(logits: Tensor, truth: Tensor, smooth: float, miss_price: float = 1.0) -> Tensor:
     """One minus the Dice against (N, C, H, W) class shares, without the background."""
     probability = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1:]
-    shared = (probability * truth).flatten(2).sum(2)
-    total = probability.flatten(2).sum(2) + truth.flatten(2).sum(2)
+    shared, found, real = (
+        part.flatten(2).sum(2) for part in (probability * truth, probability, truth)
+    )
+    # 2 TP + FP + FN for a price of 1
+    missed = 2 * miss_price / (1 + miss_price)
+    total = 2 * shared + (2 - missed) * (found - shared) + missed * (real - shared)
     return (1 - (2 * shared + smooth) / (total + smooth)).mean()

@@ -144,17 +144,17 @@ def train_step(
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         # a generator of its own, independent of the one that drew the batch
         compared = stage.forward(batch, np.random.default_rng((stage.seed, step, 1)))
-    loss = total_loss(compared, config)
+    loss = total_loss(compared, config, stage.config.miss_price)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
     return loss.detach()
 
 
-def total_loss(compared: Compared, config: TrainConfig) -> Tensor:
+def total_loss(compared: Compared, config: TrainConfig, miss_price: float = 1.0) -> Tensor:
     """Loss of the classes, mixed with a teacher's if there is one, plus that of the objects."""
     logits = compared.logits.float()
-    loss = compute_loss(logits, compared.masks, config.loss)
+    loss = compute_loss(logits, compared.masks, config.loss, miss_price)
     if compared.soft_targets is not None:
         share = config.distillation
         soft_loss = distillation_loss(logits, compared.soft_targets)
