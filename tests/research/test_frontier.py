@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -14,11 +15,21 @@ from tests.training.tiny_run import CROPS
 
 from napari_twostage import load_model, open_slide, segment
 from napari_twostage.method.uncertainty import TileStatistics
-from napari_twostage.training.evaluation.metrics import bootstrap_groups, dice
+from napari_twostage.training.evaluation.metrics import bootstrap_groups, dice, resample_weights
 from napari_twostage.training.evaluation.outcomes import run_image
+from napari_twostage.training.evaluation.table import NOTHING
 from training.frontier.__main__ import main
-from training.frontier.curves import cheapest, efficiency, oracle_at, trace_all, trace_order
+from training.frontier.curves import (
+    DiceCurve,
+    cheapest,
+    efficiency,
+    oracle_at,
+    trace_all,
+    trace_order,
+)
 from training.frontier.learned import describe_tiles, fit
+from training.frontier.report import find_lead, make_set_table
+from training.frontier.scores import AVERAGES, Average, ImageCounts, score
 from training.frontier.selectors import (
     CHANGE_ORACLE,
     best_sets,
@@ -33,11 +44,13 @@ from training.frontier.single_models import (
     single_at,
 )
 from training.frontier.study import load_study
-from training.frontier.tallies import ImageTally, count_tiles, sum_tiles
+from training.frontier.study_results import StudyResults
+from training.frontier.tallies import Counts, ImageTally, count_tiles, sum_tiles
 from training.frontier.trial_results import expected_gain, measure_two_stages
 from training.frontier.trial_seconds import make_segment
 
 TILE = 8
+NO_COUNTS = Counts(np.zeros(9, np.int64), np.zeros(9, np.int64))
 
 
 def planes(seed: int, shape: tuple[int, int] = (20, 24)) -> tuple[np.ndarray, ...]:
@@ -90,9 +103,11 @@ def test_best_sets_are_the_best_of_all_sets(seed: int) -> None:
         assert found[count] == pytest.approx(best)
 
 
-def test_no_selector_is_above_the_label_oracle() -> None:
+@pytest.mark.parametrize("average", AVERAGES)
+def test_no_selector_is_above_the_label_oracle(average: Average) -> None:
     images = [make_tally(seed) for seed in range(12)]
-    oracle, total = label_oracle(images), 12 * 9
+    images[3] = replace(images[3], truth=0, coarse=NO_COUNTS, refined=NO_COUNTS)
+    oracle, total = label_oracle(images, average), 12 * 9
     for ranking in (
         rank_by(images, CHANGE_ORACLE),
         rank_by(images, "noisy"),
@@ -101,15 +116,38 @@ def test_no_selector_is_above_the_label_oracle() -> None:
         curve = trace_order(images, ranking)
         # between its corners the oracle is drawn as the straight line that mixing them reaches
         bounds = [oracle_at(oracle, total, fraction) for fraction in curve.fractions]
-        assert np.all(curve.mean <= np.array(bounds) + 1e-12)
+        assert np.all(curve.scores(average) <= np.array(bounds) + 1e-6)
+
+
+def test_dice_is_averaged_in_three_ways() -> None:
+    """Over images, over those with foreground, pooled; and in the rounds of a bootstrap."""
+    rng = np.random.default_rng(0)
+    truth, pixels = np.array([50.0, 0.0, 20.0]), np.full(3, 1000.0)
+    shared = rng.integers(0, 20, (2, 4, 3)) * (truth > 0)
+    found = shared + rng.integers(0, 9, shared.shape)
+    counts = ImageCounts(shared.astype(float), found.astype(float), truth, pixels)
+    each = (2 * shared + 1) / (found + truth + 1)
+    assert score(counts, "images") == pytest.approx(each.mean(axis=(0, 2)))
+    assert score(counts, "foreground") == pytest.approx(each[..., [0, 2]].mean(axis=(0, 2)))
+    pooled = 2 * shared.sum(-1) / (found.sum(-1) + truth.sum())
+    assert score(counts, "pooled") == pytest.approx(pooled.mean(axis=0))
+    for average in AVERAGES:
+        rounds = score(counts, average, np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0]]))
+        assert rounds.shape == (4, 2)
+        assert rounds[:, 0] == pytest.approx(score(counts, average))
+    assert rounds[:, 1] == pytest.approx(
+        (2 * 2 * shared[..., 2] / (found[..., 1] + 2 * found[..., 2] + 40)).mean(axis=0)
+    )
+    assert counts.at(2).false_share() == pytest.approx(found[:, 2, 1].mean() / 1000)
 
 
 def test_curves_run_from_stage_1_to_everything_refined() -> None:
     images = [make_tally(seed) for seed in range(5)]
     nothing, everything = np.zeros(9, bool), np.ones(9, bool)
     for curve in trace_all(images, ["noisy"]).values():
-        assert curve.mean[0] == pytest.approx(np.mean([i.dice(nothing) for i in images]))
-        assert curve.mean[-1] == pytest.approx(np.mean([i.dice(everything) for i in images]))
+        dice_along = curve.scores("images")
+        assert dice_along[0] == pytest.approx(np.mean([i.dice(nothing) for i in images]))
+        assert dice_along[-1] == pytest.approx(np.mean([i.dice(everything) for i in images]))
         assert np.allclose(curve.refined[-1], 1)
         assert np.allclose(curve.refined.mean(axis=1), curve.fractions, atol=0.5 / 45 + 1e-9)
 
@@ -135,6 +173,7 @@ STUDY = """
 name = "squares"
 folds = 2
 dense = "dense"
+half = "half"
 candidates = [
     { name = "dense", config = "tiny.toml", changes = { kind = "single", "network.ratio" = 1 } },
     { name = "half", config = "tiny.toml", changes = { kind = "single" } },
@@ -173,6 +212,7 @@ def test_one_command_goes_from_a_study_to_tables_and_a_figure(
     assert "4 images of 2 folds" in (out / "frontier_squares.md").read_text()
     with Image.open(out / "frontier_squares.png") as picture:
         assert picture.width > picture.height > 300
+    assert "(images)" in (out / "set_squares.md").read_text()
     # what the table says of every tile refined is what the engine's labels give
     study = load_study(tmp_path / "study.toml")
     found = []
@@ -186,7 +226,7 @@ def test_one_command_goes_from_a_study_to_tables_and_a_figure(
             # what the clock runs is what the engine computes; a rounding may flip a pixel
             assert (everywhere(sample.image) != made.refined).mean() < 1e-3
             assert (nowhere(sample.image) != made.coarse).mean() < 0.1  # of one window, not several
-    assert rows["joint, every tile refined"]["Dice (%)"] == f"{100 * np.mean(found):.1f}"
+    assert rows["joint, every tile refined"]["Dice per image (%)"] == f"{100 * np.mean(found):.1f}"
     # and what the curve says of a threshold is what the engine makes of it
     for trial in study.trials(joint, tmp_path / "data", tmp_path / "runs"):
         tallies, model = measure_two_stages(trial), load_model(trial.folder / "bundle")
@@ -221,7 +261,7 @@ def test_a_frontier_without_its_dense_run_is_refused_in_one_line(
         (
             'dense = "dense"',
             'dense = "thick"',
-            "dense must be one of dense, half, soft_targets, pair, joint",
+            "dense and half must be among dense, half, soft_targets, pair, joint",
         ),
         ('name = "half"', 'name = "dense"', "names of their own"),
         ("folds = 2", "seeds = 0", "seeds must be 1 or more"),
@@ -257,15 +297,25 @@ def test_shipped_studies_name_runs_that_can_be_trained(path: Path) -> None:
             assert trial.single or trial.config.card is not None  # which its bundle needs
 
 
+def point(name: str, cost: float, *values: float) -> Point:
+    """Single model of one seed with these values of Dice, on images of 10,000 true pixels."""
+    sizes = np.full(len(values), 1e4)
+    shared = (np.array(values) * (2e4 + 1) - 1) / 2
+    return Point(name, cost, ImageCounts(shared[None], sizes[None], sizes, 10 * sizes))
+
+
 def test_single_models_of_a_cost_lie_between_their_neighbours() -> None:
     values = {0.0625: 0.8, 0.25: 0.9, 0.5: 0.89, 1.0: 0.94}
-    singles = [Point(str(c), c, np.full(3, v), v) for c, v in values.items()]
-    singles.append(Point("another of that cost", 0.25, np.full(3, 0.87), 0.87))
+    singles = [point(str(c), c, v, v) for c, v in values.items()]
+    singles.append(point("another of that cost", 0.25, 0.87, 0.87))
     hull = frontier_of(singles)
-    assert [point.cost for point in hull] == [0.0625, 0.25, 1.0]
-    assert single_at(hull, 0.125) == pytest.approx([0.85] * 3)
-    assert single_at(hull, 0.01) == pytest.approx([0.8] * 3)
-    assert single_at(hull, 3.0) == pytest.approx([0.94] * 3)
+    assert [each.cost for each in hull] == [0.0625, 0.25, 1.0]
+    assert single_at(hull, 0.125) == pytest.approx(0.85)
+    assert single_at(hull, 0.01) == pytest.approx(0.8)
+    assert single_at(hull, 3.0) == pytest.approx(0.94)
+    differ = [point("a", 0.25, 0.5, 0.7), point("b", 1.0, 0.9, 0.7)]
+    rounds = single_at(differ, 0.5, "images", np.array([[2.0, 0.0], [0.0, 2.0]]))
+    assert rounds == pytest.approx([0.7, 0.7])
 
 
 def test_intervals_resample_groups_not_images() -> None:
@@ -324,8 +374,31 @@ def test_intervals_of_the_cheapest_cost_hold_it_and_count_failures_as_dense() ->
     noise = rng.normal(0, 0.02, 60)
     cost = np.array([0.1, 0.2, 0.4])
     dice_along = np.array([0.80, 0.86, 0.90])[:, None] + noise + rng.normal(0, 0.01, (3, 60))
-    names = [str(number) for number in range(60)]
+    weights = resample_weights([str(number) for number in range(60)], 0) / 60
+    along, goals = dice_along @ weights.T, (noise + 0.88) @ weights.T
     reached = cheapest(cost, dice_along.mean(axis=1), float((noise + 0.88).mean()))
-    spread = bootstrap_cheapest(cost, dice_along, noise + 0.88, names)
+    spread = bootstrap_cheapest(cost, along, goals)
     assert 0.2 < spread.low < reached < spread.high < 0.4
-    assert bootstrap_cheapest(cost, dice_along, noise + 0.99, names)[:3] == (1.0, 1.0, 1.0)
+    assert bootstrap_cheapest(cost, along, goals + 0.11)[:3] == (1.0, 1.0, 1.0)
+
+
+def test_a_lead_is_what_the_curve_has_above_the_single_models() -> None:
+    """Two images; the curve is 0.1 above the line of single models at a quarter of the cost."""
+    dense = point("dense", 1.0, 0.9, 0.9)
+    study = replace(load_study(STUDIES / "bowl.toml"), dense="dense", half="0.50")
+    half = point("0.50", 0.25, 0.6, 0.7)
+    results = StudyResults(study, ["a", "b"], 0.5, [half, dense])
+    curve_point = point("curve", 0.25, 0.7, 0.8)
+    stacked = ImageCounts(
+        np.repeat(curve_point.counts.true_positives[:, None], 3, axis=1),
+        np.repeat(curve_point.counts.predicted[:, None], 3, axis=1),
+        curve_point.counts.truth,
+        curve_point.counts.pixels,
+    )
+    curve = DiceCurve(np.arange(3.0), np.zeros((3, 2)), stacked)
+    hull = frontier_of([half, dense])
+    assert find_lead(results, hull, np.array([0.05, 0.25, 0.6]), curve).startswith("+10.00 [+10.00")
+    assert find_lead(results, hull, np.array([0.6, 0.7, 0.8]), curve) == NOTHING
+    (row,) = make_set_table(results).rows
+    assert row[2] == "+25.0 (images), +25.0 (foreground), +25.0 (pooled)"
+    assert row[3] == "50 %"

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 from napari_twostage.errors import TwoStageError
 from napari_twostage.models.backends.torch_backend import tune_allocator
 from training.frontier.parallel_training import train_all
-from training.frontier.report import draw, make_headline, make_table, measure_seconds
+from training.frontier.report import (
+    draw,
+    make_headline,
+    make_set_table,
+    make_table,
+    measure_seconds,
+)
 from training.frontier.study import load_study
 from training.frontier.study_results import collect
 
@@ -53,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = (
         measure_seconds(results, options.timing_images, options.rounds) if options.rounds else {}
     )
-    for table in (make_table(results, seconds), make_headline(results)):
+    for table in (make_set_table(results), make_table(results, seconds), make_headline(results)):
         table.write(options.out)
         sys.stdout.write(f"{table.to_markdown()}\n")
     draw(results, options.out / f"frontier_{study.name}.png")

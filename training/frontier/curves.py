@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from training.frontier.scores import ImageCounts, score, stack_seeds
 from training.frontier.selectors import (
     CHANGE_ORACLE,
     OracleCurve,
@@ -14,14 +15,16 @@ from training.frontier.selectors import (
     rank_by,
     rank_randomly,
 )
-from training.frontier.tallies import SMOOTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from training.frontier.scores import Average
     from training.frontier.tallies import ImageTally
+
+    Scores = NDArray[np.float64]
 
 FRACTIONS = np.round(np.concatenate([np.arange(0, 0.1, 0.01), np.arange(0.1, 1.0001, 0.025)]), 4)
 """Shares of refined tiles at which curves are evaluated."""
@@ -30,21 +33,18 @@ RANDOM_SEEDS = 20
 
 @dataclass(frozen=True)
 class DiceCurve:
-    """Dice of a set of images as more and more tiles are refined."""
+    """Counts of a set of images as more and more tiles are refined."""
 
     fractions: NDArray[np.float64]
     """(p,) share of all tiles that are refined."""
-    dice: NDArray[np.float64]
-    """(p, images) Dice."""
     refined: NDArray[np.float64]
-    """(p, images) share of an image's tiles that are refined."""
-    pooled: NDArray[np.float64]
-    """(p,) Dice of all pixels together."""
+    """(p, images) share of an image's tiles that are refined, averaged over seeds."""
+    counts: ImageCounts
+    """(seeds, p, images)."""
 
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """(p,) Dice per image, averaged."""
-        return np.asarray(self.dice.mean(axis=1))
+    def scores(self, average: Average, weights: NDArray[np.float64] | None = None) -> Scores:
+        """Dice along the curve: (p,), or (p, rounds) with the weights of a bootstrap."""
+        return score(self.counts, average, weights)
 
 
 def trace_order(
@@ -52,16 +52,15 @@ def trace_order(
     order: TileOrder,
     fractions: NDArray[np.float64] = FRACTIONS,
 ) -> DiceCurve:
-    """Evaluate a tile order at these shares of refined tiles."""
+    """Evaluate a tile order at these shares of refined tiles, for one seed."""
     images = len(tallies)
     shared = np.array([image.coarse.true_positives.sum() for image in tallies], float)
     predicted = np.array([image.coarse.predicted.sum() for image in tallies], float)
-    truth = np.array([image.truth for image in tallies], float)
     sizes = np.array([len(image.changed) for image in tallies])
     gained_shared = _gather(tallies, order, "gained_true_positives")
     gained_predicted = _gather(tallies, order, "gained_predicted")
     stops = np.rint(fractions * len(order.owners)).astype(int)
-    dice, refined, pooled, before = [], [], [], 0
+    along, before = [], 0
     count = np.zeros(images)
     for stop in stops:
         part = slice(before, stop)
@@ -69,11 +68,33 @@ def trace_order(
         shared = shared + np.bincount(owners, gained_shared[part], minlength=images)
         predicted = predicted + np.bincount(owners, gained_predicted[part], minlength=images)
         count = count + np.bincount(owners, minlength=images)
-        dice.append((2 * shared + SMOOTH) / (predicted + truth + SMOOTH))
-        pooled.append(2 * shared.sum() / max(1.0, predicted.sum() + truth.sum()))
-        refined.append(count / sizes)
+        along.append((shared, predicted, count / sizes))
         before = stop
-    return DiceCurve(fractions, np.array(dice), np.array(refined), np.array(pooled))
+    all_shared, all_predicted, refined = (np.array(part) for part in zip(*along, strict=True))
+    counts = stack_seeds([counts_of(tallies, all_shared, all_predicted)])
+    return DiceCurve(fractions, refined, counts)
+
+
+def average_seeds(curves: Sequence[DiceCurve]) -> DiceCurve:
+    """One curve of several seeds at the same shares of tiles."""
+    first = curves[0].counts
+    shared, predicted = (
+        np.concatenate([getattr(curve.counts, name) for curve in curves])
+        for name in ("true_positives", "predicted")
+    )
+    counts = ImageCounts(shared, predicted, first.truth, first.pixels)
+    refined = np.mean([curve.refined for curve in curves], axis=0)
+    return DiceCurve(curves[0].fractions, refined, counts)
+
+
+def counts_of(
+    tallies: Sequence[ImageTally], shared: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> ImageCounts:
+    """Counts (..., images) of images as some choice of tiles labels them."""
+    truth, pixels = (
+        np.array([getattr(image, name) for image in tallies], float) for name in ("truth", "pixels")
+    )
+    return ImageCounts(shared, predicted, truth, pixels)
 
 
 def _gather(tallies: Sequence[ImageTally], order: TileOrder, part: str) -> NDArray[np.float64]:
@@ -85,23 +106,22 @@ def _gather(tallies: Sequence[ImageTally], order: TileOrder, part: str) -> NDArr
 
 def trace_random(tallies: Sequence[ImageTally], seeds: int = RANDOM_SEEDS) -> DiceCurve:
     """Mean curve of many random orders."""
-    curves = [trace_order(tallies, rank_randomly(tallies, seed)) for seed in range(seeds)]
-    return DiceCurve(
-        FRACTIONS,
-        np.mean([curve.dice for curve in curves], axis=0),
-        np.mean([curve.refined for curve in curves], axis=0),
-        np.mean([curve.pooled for curve in curves], axis=0),
+    return average_seeds(
+        [trace_order(tallies, rank_randomly(tallies, seed)) for seed in range(seeds)]
     )
 
 
-def efficiency(curve: DiceCurve, chance: DiceCurve, best: DiceCurve) -> float:
+def efficiency(
+    curve: DiceCurve, chance: DiceCurve, best: DiceCurve, average: Average = "images"
+) -> float:
     """Area that a selector gains over chance, as a share of the change oracle's.
 
     1 is as good as the change oracle, 0 no better than chance; a selector that knows the value of
     a change may exceed 1. NaN if the oracle itself gains nothing.
     """
-    gained = float(np.trapezoid(curve.mean - chance.mean, curve.fractions))
-    possible = float(np.trapezoid(best.mean - chance.mean, best.fractions))
+    found, base, most = (each.scores(average) for each in (curve, chance, best))
+    gained = float(np.trapezoid(found - base, curve.fractions))
+    possible = float(np.trapezoid(most - base, best.fractions))
     return gained / possible if abs(possible) > 1e-9 else float("nan")
 
 

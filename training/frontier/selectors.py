@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from training.frontier.tallies import SMOOTH
+from training.frontier.scores import LEAST_FOREGROUND
+from training.frontier.tallies import SMOOTH, Counts, ImageTally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from training.frontier.tallies import ImageTally
+    from training.frontier.scores import Average
 
 CHANGE_ORACLE, LABEL_ORACLE, RANDOM = "change oracle", "label oracle", "random"
 
@@ -63,19 +64,25 @@ class OracleCurve(NamedTuple):
     tiles: NDArray[np.intp]
     """Total number of refined tiles."""
     dice: NDArray[np.float64]
-    """Dice, averaged over images."""
+    """Dice of the images, averaged as asked for."""
 
 
-def label_oracle(tallies: Sequence[ImageTally]) -> OracleCurve:
+def label_oracle(tallies: Sequence[ImageTally], average: Average = "images") -> OracleCurve:
     """Choose tiles with knowledge of the truth: an upper bound for every selector.
 
-    For each image, `best_sets` gives the best Dice for every number of tiles; across images, tiles
-    go where the next ones gain most. That is exact at the corners of the images' concave
-    hulls, which are the points returned.
+    For each image, or for all pixels together, `best_sets` gives the best Dice for every number of
+    tiles; across images, tiles go where the next ones gain most. That is exact at the corners of
+    the concave hulls, which are the points returned.
     """
+    if average == "pooled":
+        counted = [_together(tallies)]
+    elif average == "foreground":
+        counted = [one for one in tallies if one.truth > LEAST_FOREGROUND * one.pixels]
+    else:
+        counted = list(tallies)
     steps: list[tuple[float, int, float]] = []  # slope, tiles, gain
     start = 0.0
-    for image in tallies:
+    for image in counted:
         best = best_sets(image)
         start += best[0]
         corners = _concave(best)
@@ -85,7 +92,30 @@ def label_oracle(tallies: Sequence[ImageTally]) -> OracleCurve:
     steps.sort(key=lambda step: -step[0])
     tiles = np.cumsum([0, *(count for _, count, _ in steps)])
     gains = np.cumsum([start, *(gain for _, _, gain in steps)])
-    return OracleCurve(tiles.astype(np.intp), gains / len(tallies))
+    return OracleCurve(tiles.astype(np.intp), gains / len(counted))
+
+
+def _together(tallies: Sequence[ImageTally]) -> ImageTally:
+    """All images as one."""
+
+    def joined(state: str) -> Counts:
+        parts = [getattr(image, state) for image in tallies]
+        return Counts(
+            np.concatenate([part.true_positives for part in parts]),
+            np.concatenate([part.predicted for part in parts]),
+        )
+
+    changed = np.concatenate([image.changed for image in tallies])
+    return ImageTally(
+        name="all",
+        group="all",
+        shape=(1, len(changed)),
+        pixels=sum(image.pixels for image in tallies),
+        truth=sum(image.truth for image in tallies),
+        coarse=joined("coarse"),
+        refined=joined("refined"),
+        changed=changed,
+    )
 
 
 def best_sets(image: ImageTally) -> NDArray[np.float64]:

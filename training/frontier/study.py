@@ -14,6 +14,7 @@ from napari_twostage.training.datasets import load_dataset
 from napari_twostage.training.run.images import name_groups, open_fold
 from napari_twostage.training.run.run_folder import BUNDLE, STAGE1
 from napari_twostage.training.train import train
+from training.frontier.scores import Average  # noqa: TC001 - read at runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,6 +58,11 @@ class Study:
     """Number of seeds per candidate and fold."""
     tolerance: float = 0.005
     """Dice that the headline may lose against the dense run."""
+    average: Average = "images"
+    """How Dice is averaged where curves are drawn and compared: over images, over images with
+    foreground, or pooled. Tables have all three."""
+    half: str = ""
+    """Name of the candidate at half the resolution, for the set's headroom."""
     selector: Literal["tent", "entropy", "expected gain"] = "tent"
     """Selector of the rows that are tabulated and timed."""
     folder: Path = field(default=Path(), compare=False)
@@ -65,7 +71,8 @@ class Study:
     def __post_init__(self) -> None:
         names = [candidate.name for candidate in self.candidates]
         require(len(set(names)) == len(names), "candidates must have names of their own")
-        require(self.dense in names, f"dense must be one of {', '.join(names)}")
+        for name in (self.dense, self.half or self.dense):
+            require(name in names, f"dense and half must be among {', '.join(names)}")
         require(self.seeds >= 1, "seeds must be 1 or more")
         require(0 <= self.folds_run <= self.folds, "folds_run must be at most folds, or 0 for all")
         trained = {candidate.name for candidate in self.candidates if candidate.parts is None}

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from training.frontier.curves import DiceCurve, efficiency, trace_all
+from napari_twostage.training.evaluation.metrics import resample_weights
+from training.frontier.curves import DiceCurve, average_seeds, efficiency, trace_all
+from training.frontier.scores import ImageCounts, stack_seeds
 from training.frontier.selectors import CHANGE_ORACLE, RANDOM, OracleCurve, label_oracle
 from training.frontier.single_models import Point
+from training.frontier.tallies import sum_tiles
 from training.frontier.trial_results import (
     SELECTORS,
-    Single,
     count_costs,
     measure_single,
     measure_two_stages,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from training.frontier.study import Study, Trial
     from training.frontier.tallies import ImageTally
+
+SPARSITY_PX = 128
+"""Side of the tiles that tell how sparse a set is."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,9 @@ class TwoStages:
     thresholds: NDArray[np.floating]
     """(p,) thresholds of the study's selector at these shares of the first seed's tiles."""
     efficiency: dict[str, float]
-    """Efficiency of each selector; see `curves.efficiency`."""
+    """Efficiency of each selector by the study's average; see `curves.efficiency`."""
     oracle: OracleCurve
-    """Label oracle of the first seed; its costs are in `oracle_cost`."""
+    """Label oracle of the first seed, by the study's average; its costs are in `oracle_cost`."""
     oracle_cost: NDArray[np.floating]
     predicted: Predicted
 
@@ -61,6 +66,9 @@ class StudyResults:
 
     study: Study
     groups: list[str] = field(default_factory=list)
+    """Group of each test image."""
+    tiles_with_foreground: float = 0.0
+    """Share of the test images' tiles of `SPARSITY_PX` that hold foreground."""
     singles: list[Point] = field(default_factory=list)
     two_stages: list[TwoStages] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -71,7 +79,21 @@ class StudyResults:
     @property
     def dense(self) -> Point:
         """The dense run, whose Dice is the goal."""
-        return next(point for point in self.singles if point.name == self.study.dense)
+        return self._named(self.study.dense)
+
+    @property
+    def half(self) -> Point | None:
+        """The single model at half the resolution, if the study names one that is trained."""
+        trained = self.study.half in {point.name for point in self.singles}
+        return self._named(self.study.half) if trained else None
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """(rounds, images) how often each image counts in each round of the bootstrap."""
+        return resample_weights(self.groups, 0)
+
+    def _named(self, name: str) -> Point:
+        return next(point for point in self.singles if point.name == name)
 
 
 def collect(study: Study, data: Path, runs: Path) -> StudyResults:
@@ -88,6 +110,7 @@ def collect(study: Study, data: Path, runs: Path) -> StudyResults:
     if study.dense not in finished:
         return results
     full = count_costs(finished[study.dense][0]).per_px
+    results.tiles_with_foreground = _sparsity(finished[study.dense])
     for name, trials in finished.items():
         if trials[0].single:
             point, results.groups = _single(name, study, trials, full)
@@ -97,20 +120,33 @@ def collect(study: Study, data: Path, runs: Path) -> StudyResults:
     return results
 
 
+def _sparsity(trials: list[Trial]) -> float:
+    """Share of tiles with foreground in the test images of one seed."""
+    held = [
+        sum_tiles(sample.mask > 0, SPARSITY_PX) > 0
+        for trial in trials
+        if trial.seed == 0
+        for sample in trial.open_test()[0]
+    ]
+    return float(np.concatenate(held).mean())
+
+
 def _single(name: str, study: Study, trials: list[Trial], full: float) -> tuple[Point, list[str]]:
     seeds = [
         [row for trial in trials if trial.seed == seed for row in measure_single(trial)]
         for seed in range(study.seeds)
     ]
-    dice = np.mean([[row.dice for row in rows] for rows in seeds], axis=0)
-    pooled = float(np.mean([_pool(rows) for rows in seeds]))
+    counted = [
+        ImageCounts(
+            *(
+                np.array([getattr(row, part) for row in rows], float)
+                for part in ("true_positives", "predicted", "truth", "pixels")
+            )
+        )
+        for rows in seeds
+    ]
     cost = count_costs(trials[0]).per_px / full
-    return Point(name, cost, dice, pooled), [row.group for row in seeds[0]]
-
-
-def _pool(rows: Sequence[Single]) -> float:
-    shared = sum(row.true_positives for row in rows)
-    return 2 * shared / max(1, sum(row.predicted + row.truth for row in rows))
+    return Point(name, cost, stack_seeds(counted)), [row.group for row in seeds[0]]
 
 
 def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> TwoStages:
@@ -121,19 +157,13 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
     ]
     traced = [trace_all(images, SELECTORS) for images in seeds]
     curves = {
-        selector: DiceCurve(
-            traced[0][selector].fractions,
-            np.mean([curves[selector].dice for curves in traced], axis=0),
-            np.mean([curves[selector].refined for curves in traced], axis=0),
-            np.mean([curves[selector].pooled for curves in traced], axis=0),
-        )
-        for selector in traced[0]
+        selector: average_seeds([each[selector] for each in traced]) for selector in traced[0]
     }
     tiles = np.array([len(image.changed) for image in seeds[0]])
     pixels = sum(image.pixels for image in seeds[0])
     per_tile = costs.tile / (pixels * full)
     base = costs.per_px / full
-    oracle = label_oracle(seeds[0])
+    oracle = label_oracle(seeds[0], study.average)
     errors = np.array(
         [
             image.expected[0] - image.dice(np.zeros(len(image.changed), bool))
@@ -147,7 +177,8 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
         curves=curves,
         thresholds=_thresholds(seeds[0], study.selector, curves[study.selector].fractions),
         efficiency={
-            key: efficiency(curves[key], curves[RANDOM], curves[CHANGE_ORACLE]) for key in SELECTORS
+            key: efficiency(curves[key], curves[RANDOM], curves[CHANGE_ORACLE], study.average)
+            for key in SELECTORS
         },
         oracle=oracle,
         oracle_cost=base + per_tile * oracle.tiles,

@@ -48,7 +48,7 @@ errors (`expected_gain`), the changes that a `learned.ChangeModel` predicts, and
 of the image's foreground."""
 SIMPLE = ("tent", "entropy", "expected gain")
 """Selectors that need nothing but stage 1's logits."""
-FORMAT = 3
+FORMAT = 4
 """Version of the cached files."""
 
 
