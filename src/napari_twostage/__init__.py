@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.export import export
 
 if TYPE_CHECKING:
+    from napari_twostage.engine.advisor import Advice, advise
     from napari_twostage.engine.api import iter_segment, segment
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.errors import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from napari_twostage.slides import open_slide
 
 __all__ = [
+    "Advice",
     "Box",
     "BusyFileError",
     "ClusterError",
@@ -72,6 +74,7 @@ __all__ = [
     "TwoStageError",
     "UnfinishedError",
     "UnwritableExportError",
+    "advise",
     "export",
     "iter_segment",
     "load_model",
@@ -80,6 +83,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Advice": "engine.advisor",
     "Box": "geometry",
     "BusyFileError": "errors",
     "ClusterError": "errors",
@@ -104,6 +108,7 @@ _HOMES = {
     "TwoStageError": "errors",
     "UnfinishedError": "errors",
     "UnwritableExportError": "errors",
+    "advise": "engine.advisor",
     "iter_segment": "engine.api",
     "load_model": "models",
     "open_slide": "slides",

@@ -10,6 +10,7 @@ from napari_twostage.engine.api import segment
 from napari_twostage.engine.stage_agreement import FOUND, _agreement, stage_agreement
 from napari_twostage.errors import ModelError
 from napari_twostage.geometry import Box
+from napari_twostage.method.agreement import TileChanges
 from napari_twostage.method.selection import EVERYTHING
 
 WHOLE = Box(0, 0, 128, 160)
@@ -38,7 +39,7 @@ def test_the_threshold_is_the_highest_that_finds_enough():
     fine = [np.zeros((4, 4), np.uint8) for _ in scores]
     for tile, changed in zip(fine, (6, 2, 1, 1), strict=True):
         tile.ravel()[:changed] = 1
-    found = _agreement(scores, coarse, fine)
+    found = _agreement(TileChanges.count(scores, coarse, fine))
     assert (found.found, found.fraction) == (0.8, 0.5)
     assert 0.3 <= found.threshold < 0.5
     assert found.dice == 0
@@ -46,7 +47,7 @@ def test_the_threshold_is_the_highest_that_finds_enough():
 
 def test_stages_that_agree_need_no_refinement():
     same = [np.ones((4, 4), np.uint8)] * 4
-    found = _agreement(np.array([0.9, 0.5, 0.3, 0.1], np.float32), same, same)
+    found = _agreement(TileChanges.count(np.array([0.9, 0.5, 0.3, 0.1], np.float32), same, same))
     assert (found.dice, found.found, found.fraction) == (1, 1, 0)
 
 

@@ -98,14 +98,14 @@ def _run_options(options: Namespace) -> RunOptions:
         region=getattr(options, "region", None),  # batch has none
         tissue=options.tissue,
         uncertainty=options.uncertainty,
-        **_picture(options).as_dict(),
+        **picture_of(options).as_dict(),
         overwrite=options.overwrite,
         take_over=options.take_over,
         least_object_um2=options.least_area,
     )
 
 
-def _picture(options: Namespace) -> Picture:
+def picture_of(options: Namespace) -> Picture:
     """Picture of a slide that the words of the command line ask for."""
     return Picture(
         scene=options.scene,
@@ -222,7 +222,7 @@ def info(options: Namespace) -> VerbOutput:
         seg = Segmentation.open(options.path)
         summary, lines, code = _summarised(summarise(seg))
         return {**summary, "record": seg.record.as_dict()}, lines, code
-    with open_slide(options.path, mpp=options.mpp, **_picture(options).as_dict()) as slide:
+    with open_slide(options.path, mpp=options.mpp, **picture_of(options).as_dict()) as slide:
         summary, text = describe_slide(slide)
         for name in bundled_names():
             grid = working_grid(slide, read_bundle(name).card)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verb_functions() -> dict[str, Callable[[argparse.Namespace], VerbOutput]]:
-    from napari_twostage.cli import bench, commands, importing, training_verbs
+    from napari_twostage.cli import advising, bench, commands, importing, training_verbs
 
     return {
         "demo": commands.demo,
@@ -61,6 +61,7 @@ def _verb_functions() -> dict[str, Callable[[argparse.Namespace], VerbOutput]]:
         "batch": commands.batch,
         "view": commands.view,
         "models": commands.models,
+        "advise": advising.advise_on,
         "bench": bench.bench,
         "import": importing.import_network,
         "train": training_verbs.train,
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_batch,
         _add_view,
         _add_models,
+        _add_advise,
         _add_bench,
         _add_import,
         _add_training,
@@ -189,6 +191,21 @@ def _add_models(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("model", nargs="?", help="name, folder or zip")
 
 
+def _add_advise(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(verbs, "advise", "say what full resolution would change, and what to run")
+    verb.add_argument("slide", type=place, help=f"path or URL: {formats.described()}")
+    verb.add_argument("--windows", type=int, help="places to look at (default 8)")
+    verb.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="DICE",
+        help="Dice that may be lost against refining every tile (default 0.005)",
+    )
+    _model_options(verb)
+    _tissue_options(verb)
+    _slide_options(verb)
+
+
 def _add_bench(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = _verb(verbs, "bench", "time two stages against every tile, on this machine")
     verb.add_argument("slide", type=place, nargs="?", help="default: the sample slide")
@@ -254,6 +271,13 @@ def _criteria(verb: argparse.ArgumentParser) -> None:
 def _run_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--refine", choices=["selected", "none", "all"], default="selected")
     verb.add_argument("--uncertainty", choices=["tent", "entropy", "neg_plogp"])
+    _tissue_options(verb)
+    _least_area(verb)
+    verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    _take_over(verb)
+
+
+def _tissue_options(verb: argparse.ArgumentParser) -> None:
     tissue = verb.add_mutually_exclusive_group()
     tissue.add_argument(
         "--tissue",
@@ -268,9 +292,6 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         default=None,
         help="segment glass as well",
     )
-    _least_area(verb)
-    verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")
-    _take_over(verb)
 
 
 def _least_area(verb: argparse.ArgumentParser) -> None:

@@ -234,12 +234,10 @@ def _steps(
     gate: Gate,
     executor: Executor | None,
 ) -> Generator[Step, None, None]:
-    yield from _add_levels(result)
-    if not result.tissue_known:
-        with pool(1, "warm-up") as meanwhile:
-            if executor is None:  # a warm-up error recurs with the first window
-                meanwhile.submit(model.warm_up, "coarse")
-            _look_for_tissue(result)
+    with pool(1, "warm-up") as meanwhile:
+        if executor is None and not result.tissue_known:
+            meanwhile.submit(model.warm_up, "coarse")  # an error recurs with the first window
+        yield from find_tissue(result)
     yield from compare_with_training(result, model, gate)
     if executor is not None:
         yield from executor.run_stages(result, model, _windows_left(result), wanted)
@@ -264,6 +262,13 @@ def _steps(
             return result.select(wanted, seconds_per_tile=seconds)
 
         yield from _persist(result, segment_slide(work, select), writer)
+
+
+def find_tissue(result: Result) -> Iterator[Step]:
+    """Find and keep the tissue of a result that lacks it, and levels to look for it on."""
+    yield from _add_levels(result)
+    if not result.tissue_known:
+        _look_for_tissue(result)
 
 
 def _add_levels(result: Result) -> Iterator[Step]:

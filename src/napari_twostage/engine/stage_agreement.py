@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_twostage.engine.api import segment
 from napari_twostage.errors import ModelError
+from napari_twostage.method.agreement import TileChanges
 from napari_twostage.method.selection import EVERYTHING
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 FOUND = 0.8
 """Share of the pixels whose label stage 2 changes that the chosen tiles hold."""
 FEWEST_TILES = 16
-STEPS = 1000
-"""Thresholds from 0 to 1 that are chosen from."""
 
 
 @dataclass(frozen=True)
@@ -82,37 +81,21 @@ def stage_agreement(
         coarse = [_labels(seg, tile) for tile in tiles]
         seg.refine(EVERYTHING, progress=progress)
         fine = [_labels(seg, tile) for tile in tiles]
-    return _agreement(scores, coarse, fine)
+    return _agreement(TileChanges.count(scores, coarse, fine))
 
 
-def _agreement(
-    scores: NDArray[np.float32],
-    coarse: list[NDArray[np.uint8]],
-    fine: list[NDArray[np.uint8]],
-) -> StageAgreement:
-    changed = np.array([int((a != b).sum()) for a, b in zip(coarse, fine, strict=True)])
-    threshold = _threshold(scores, changed)
-    chosen = scores > threshold
-    both = sum(int(((a == b) & (a > 0)).sum()) for a, b in zip(coarse, fine, strict=True))
-    either = sum(int((a > 0).sum() + (b > 0).sum()) for a, b in zip(coarse, fine, strict=True))
+def _agreement(changes: TileChanges) -> StageAgreement:
+    within = np.concatenate([[0], np.cumsum(changes.changed[changes.order])])
+    count = int(np.searchsorted(within, FOUND * within[-1]))
+    threshold = changes.threshold(count)
+    chosen = changes.scores > threshold
     return StageAgreement(
-        dice=2 * both / either if either else float("nan"),
+        dice=float(changes.dice()[0]),
         threshold=threshold,
         fraction=float(chosen.mean()),
-        found=float(changed[chosen].sum() / changed.sum()) if changed.any() else 1.0,
-        n_tiles=len(scores),
+        found=float(changes.changed[chosen].sum() / within[-1]) if within[-1] else 1.0,
+        n_tiles=len(changes),
     )
-
-
-def _threshold(scores: NDArray[np.float32], changed: NDArray[np.integer]) -> float:
-    """Highest threshold, in thousandths, whose tiles hold `FOUND` of the changed pixels."""
-    if not changed.any():
-        return float(np.ceil(scores.max() * STEPS) / STEPS)
-    order = np.argsort(-scores, kind="stable")
-    within = np.cumsum(changed[order])
-    last = int(np.searchsorted(within, FOUND * within[-1]))
-    below = np.ceil(float(scores[order][last]) * STEPS) - 1  # tiles score above a threshold
-    return max(0.0, float(below / STEPS))
 
 
 def _labels(seg: Segmentation, tile: Tile) -> NDArray[np.uint8]:

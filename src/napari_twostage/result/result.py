@@ -313,10 +313,10 @@ class Result:
     def ranking(self) -> Ranking:
         """All scored tiles as they stand, the highest score first."""
         statistics = self._files.scores.statistics
-        return Ranking(statistics, self.card.refinement_gain, self._no_dice, self._predictor)
+        return Ranking(statistics, self.card.refinement_gain, self._no_dice, self.predictor)
 
     @property
-    def _predictor(self) -> DicePredictor | None:
+    def predictor(self) -> DicePredictor | None:
         """Prediction of true Dice for this slide; None if it was not compared."""
         domain, check = self.card.domain, self.record.domain
         if domain is None or check is None or not check.features:
@@ -330,17 +330,22 @@ class Result:
             return "no tissue was searched yet"
         if not self.coarse_complete:
             return "the coarse pass is unfinished"
+        if self.unfit:
+            return self.unfit
+        known = self._files.scores.statistics
+        found = np.nansum(known.true_positives) + np.nansum(known.false_positives)
+        # otherwise a ratio of nothing to nearly nothing
+        return "" if found else "the coarse pass found no objects"
+
+    @property
+    def unfit(self) -> str:
+        """Reason why measured quality says nothing about this slide; empty if there is none."""
         if self.card.is_onnx:
             return "nobody has calibrated the network's probabilities"
         if unfit := self.card.unfit_for(self.slide_mpp):
             return unfit
         check = self.record.domain
-        if check is not None and check.unlike:
-            return f"the slide is {check.text}"
-        known = self._files.scores.statistics
-        found = np.nansum(known.true_positives) + np.nansum(known.false_positives)
-        # otherwise a ratio of nothing to nearly nothing
-        return "" if found else "the coarse pass found no objects"
+        return f"the slide is {check.text}" if check is not None and check.unlike else ""
 
     def select(self, selection: Selection, *, seconds_per_tile: float | None = None) -> Plan:
         """Turn a selection, its region on the fine grid, into a plan.
