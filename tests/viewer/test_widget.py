@@ -48,7 +48,7 @@ UM = {"scale": (0.5, 0.5), "units": ("um", "um")}
 BUTTONS = (
     "run_coarse", "refine_uncertain", "refine_visible", "refine_region", "refine_next",
     "next_place", "pause", "cancel", "edit_here", "commit_edit", "discard_edit", "undo_edit",
-    "measure", "density", "export", "copy_python", "show_record",
+    "measure", "density", "export", "copy_python", "show_record", "advise",
 )  # fmt: skip
 REFINE = {"refine_uncertain", "refine_visible", "refine_next"}
 RESULT = {"measure", "density", "export", "copy_python", "show_record"}
@@ -61,7 +61,7 @@ def can(window: Window) -> set[str]:
 def workers() -> list[str]:
     """Names of our threads that are alive."""
     ours = ("coarse", "refine", "look for results", "catch up", "edit", "commit", "undo", "measure",
-            "density", "export")  # fmt: skip
+            "density", "export", "advise")  # fmt: skip
     return [thread.name for thread in threading.enumerate() if thread.name in ours]
 
 
@@ -84,11 +84,26 @@ def test_it_says_whether_the_slide_is_like_the_training_images(window) -> None:
     assert said[1:] in window.part("plan_summary").text()
 
 
+def test_it_says_whether_full_resolution_is_worth_it(window) -> None:
+    assert window.part("advice").isHidden()
+    window.use(FakeModel())
+    window.panel.session.set_options(tissue_only=False)
+    window.press("advise")
+    window.settle()
+    advice = window.panel.session.advice
+    assert window.part("advice").text() == window.status == advice.describe()
+    assert window.part("advice").toolTip() == advice.describe_changes()
+    assert not window.part("advice").isHidden()
+    window.use(FakeModel())
+    window.settle()
+    assert window.part("advice").isHidden()
+
+
 def test_what_can_be_pressed_in_every_state(window) -> None:
     model = HeldModel()
     window.use(model)
     window.panel.session.set_options(tissue_only=False)
-    assert can(window) == {"run_coarse"}
+    assert can(window) == {"run_coarse", "advise"}
     model.hold()
     window.press("run_coarse")
     model.step()
@@ -101,7 +116,7 @@ def test_what_can_be_pressed_in_every_state(window) -> None:
     window.press("pause")
     model.release()
     window.settle()
-    done = {"run_coarse", "next_place", "edit_here"} | REFINE | RESULT
+    done = {"run_coarse", "advise", "next_place", "edit_here"} | REFINE | RESULT
     assert can(window) == done
     model.hold()
     window.part("threshold").setValue(0.0)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_twostage.engine.advisor import Advice
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
@@ -37,6 +38,8 @@ class SessionEvents(SignalGroup):
     """`Session.seg` is another result, or None."""
     tissue_found = Signal()
     """`Session.seg.tissue` is known."""
+    advice_changed = Signal()
+    """`Session.advice` is new, or None since slide or model have changed."""
     domain_checked = Signal()
     """`Session.domain` is known."""
     windows_done = Signal(list)
@@ -70,7 +73,7 @@ class Progress:
     """Progress of one stage of work."""
 
     stage: str
-    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure`` or ``density``."""
+    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``density`` or ``advice``."""
     done: float
     total: float
     unit: str = ""
@@ -160,6 +163,13 @@ class Measured:
     """Areas and counts of each class."""
 
     classes: list[ClassArea]
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """A few places were looked at in both resolutions."""
+
+    advice: Advice
 
 
 @dataclass(frozen=True, slots=True)

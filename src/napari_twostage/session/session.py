@@ -176,6 +176,23 @@ class Session(SessionState):
         steps = partial(tasks.coarse, slide, bundle, *known, self._models, self.options, in_view)
         self._start_run("coarse", steps, RunState.COARSE, then)
 
+    def advise(self) -> None:
+        """Look at a few places in both resolutions; `advice_changed` brings what it is worth.
+
+        Advice that names a threshold sets it.
+
+        Raises
+        ------
+        SelectionError
+            If slide or model are missing, or something runs.
+        """
+        slide, bundle = self._inputs()
+        self._run.require_idle()
+        self._jobs.add_task(
+            "advise",
+            lambda job: tasks.advise_on(slide, bundle, self._models, self.options, job),
+        )
+
     def refine(self, selection: Selection) -> None:
         """Refine the tiles of a selection, its region on the fine grid."""
         if not self.coarse_done:

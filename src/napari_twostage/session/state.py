@@ -26,6 +26,7 @@ from napari_twostage.method.uncertainty import expected_wrong_px
 from napari_twostage.session.advice import advise, log_unexpected, missing_folder
 from napari_twostage.session.editing import Edit, EditState
 from napari_twostage.session.events import (
+    Advised,
     EditsChanged,
     Exported,
     Kind,
@@ -48,6 +49,7 @@ from napari_twostage.session.upkeep import Reported
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_twostage.engine.advisor import Advice
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
@@ -80,6 +82,8 @@ class SessionState:
         """Cost and gain of refining above each threshold; None before the coarse pass."""
         self.tally: list[ClassArea] | None = None
         """Areas and counts from `Session.measure`; None once the labels have changed."""
+        self.advice: Advice | None = None
+        """What full resolution would change, from `Session.advise`; None until asked for."""
         self.density: DensityMap | None = None
         """Density of objects from `Session.map_density`; None once the labels have changed."""
         self.standing: Standing | None = None
@@ -263,6 +267,9 @@ class SessionState:
     def _forget_result(self) -> None:
         """Go back to a slide and a model without a result or a run."""
         self._forget_measurements()
+        if self.advice is not None:
+            self.advice = None
+            self.events.advice_changed.emit()
         self.out, self.curve, self.coarse_done = None, None, False
         self.standing, self.disk_failed = None, False
         self._recovery.forget()
@@ -297,6 +304,8 @@ class SessionState:
             case DomainChecked(check=check):
                 self.say(self.domain, "warning" if check.unlike else "info")
                 self.events.domain_checked.emit()
+            case Advised(advice=advice):
+                self._take_advice(advice)
             case Curve():
                 self.curve = event
                 self.events.forecast_changed.emit()
@@ -311,6 +320,12 @@ class SessionState:
                 self._adopt(out, seg)
             case _:
                 self._apply_task(event)
+
+    def _take_advice(self, advice: Advice) -> None:
+        self.advice = advice
+        if advice.threshold is not None:
+            self.threshold = advice.threshold
+        self.events.advice_changed.emit()
 
     def _apply_stage(self, step: PyramidGrown | CoarsePassStarted | TilesSelected) -> None:
         self._meter.restart()

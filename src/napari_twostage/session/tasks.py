@@ -6,6 +6,7 @@ import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from napari_twostage.engine.advisor import advise
 from napari_twostage.engine.api import prepare, run_to_end
 from napari_twostage.engine.checks import same_tissue
 from napari_twostage.export import export, left_out_of
@@ -17,6 +18,7 @@ from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.method.steps import ChipFailed, TilesSelected
 from napari_twostage.session.advice import describe_missing
 from napari_twostage.session.events import (
+    Advised,
     EditsChanged,
     Exported,
     LabelsEdited,
@@ -219,6 +221,21 @@ def refine(
     else:
         count = int(seg.refined.sum()) - before
         yield Notice(f"{count:,} tiles refined in {time.monotonic() - started:.1f} s")
+
+
+def advise_on(
+    slide: Slide, bundle: Bundle, models: ModelCache, options: RunOptions, job: Job
+) -> Iterator[object]:
+    """Look at a few places in both resolutions; parameters as for `coarse`."""
+    yield Notice("comparing both resolutions on a few places", "busy")
+
+    def tell(done: int, total: int) -> None:
+        job.wait_while_paused()  # leaves a job that was cancelled
+        job.report(Progress("advice", done, total, "places"))
+
+    found = advise(slide, models.get(bundle), tissue=options.tissue, tell=tell)
+    yield Advised(found)
+    yield Notice(found.describe())
 
 
 def read_patch(seg: Segmentation, box: Box) -> Iterator[object]:

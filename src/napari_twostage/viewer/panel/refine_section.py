@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_twostage.method.tiling import TileState
 from napari_twostage.session import Session
@@ -64,13 +66,25 @@ class RefineSection(Section):
             "Fly to the most uncertain tile that was not refined nor shown yet (Alt+N)",
             actions.show_next_place,
         )  # fmt: skip
+        self.worth = session_button(
+            host, "advise", "Is it worth it?",
+            "Compare both resolutions on a few places: what would change, how long it would take, "
+            "and which threshold is enough",
+            Session.advise,
+        )  # fmt: skip
         layout.addWidget(self.uncertain, 0, 0, 1, 2)
         layout.addWidget(self.visible, 1, 0)
         layout.addWidget(self.next, 1, 1)
         layout.addWidget(self.draw, 2, 0)
         layout.addWidget(self.region, 2, 1)
-        layout.addWidget(self.place, 3, 0, 1, 2)
+        layout.addWidget(self.place, 3, 0)
+        layout.addWidget(self.worth, 3, 1)
         self.body.addWidget(grid)
+        self._advice = QLabel()
+        self._advice.setObjectName("advice")
+        self._advice.setTextFormat(Qt.TextFormat.PlainText)
+        self._advice.setWordWrap(True)
+        self.body.addWidget(self._advice)
         colors = {
             state.name.lower(): TILE_COLORS[state][:7]
             if TILE_COLORS[state][7:] != "00"
@@ -90,6 +104,12 @@ class RefineSection(Section):
         self.draw.setEnabled(session.slide is not None)
         self.region.setEnabled(ready and region_drawn)
         self.place.setEnabled(session.coarse_done)
+        given = session.slide is not None and session.card is not None
+        self.worth.setEnabled(given and not session.running)
+        advice = session.advice
+        self._advice.setVisible(advice is not None)
+        self._advice.setText("" if advice is None else advice.describe())
+        self._advice.setToolTip("" if advice is None else advice.describe_changes())
         if session.seg is None:
             self._legend.set_counts({})
             self.set_status("")
