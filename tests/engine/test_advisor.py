@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -204,6 +206,19 @@ def test_the_verb_advises_a_command_that_runs(
     assert command[:4] == ["run", "napari-twostage", "segment", slide]
     words = command[2:-1]
     assert main([*words, str(tmp_path / "result.zarr"), "--quiet"]) == 0
+
+
+def test_the_advised_command_reads_the_slide_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide = tmp_path / "a slide.svs"
+    shutil.copy(sample_slide(), slide)
+    given = ["--mpp", "0.45", "--intensity", "0,200"]
+    assert main(["advise", str(slide), *given, "--quiet", "--windows", "1"]) == 0
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[:4] == ["run", "napari-twostage", "segment", str(slide)]
+    assert words[words.index("--mpp") + 1] == "0.45"
+    assert words[words.index("--intensity") + 1].split(",")[1] in {"200", "200.0"}
 
 
 def test_advice_needs_a_slide(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

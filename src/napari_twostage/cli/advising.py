@@ -63,6 +63,7 @@ def _command(options: Namespace, advice: Advice) -> str:
     for name in PICTURE:
         value = getattr(options, name)
         if value is not None:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            parts = dict.fromkeys(value) if name == "mpp" else value  # 0.5 is 0.5,0.5
+            text = ",".join(map(str, parts)) if isinstance(value, tuple) else str(value)
             words += [f"--{name}", text]
     return shlex.join([*words, *chosen[advice.choice], "--out", "result.zarr"])
