@@ -9,21 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.optimize import minimize
 
-from napari_twostage.method.uncertainty import block_areas, labels, probabilities, tent
-from napari_twostage.training.loop.stages import coarse_at_full_size
-from napari_twostage.training.loop.validate import predict_whole
+from napari_twostage.method.uncertainty import labels, probabilities, tent
 from training.frontier.tallies import sum_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
-
-    from napari_twostage.models.networks.two_stage import TwoStage
 
 RIDGE = 1e-3
 """Penalty on squared weights of standardised features, per tile."""
@@ -55,40 +49,6 @@ def describe_tiles(logits: NDArray[np.floating], tile_px: int) -> NDArray[np.flo
     planes = (unsure, unsure > 0.2, unsure > 0.5, unsure * inside, unsure * ~inside, edge)
     sums = [_sum(plane, tile_px) for plane in (*planes, inside)]
     return np.log1p(np.stack(sums, axis=1) / SCALE * 16)
-
-
-def describe_features(
-    module: TwoStage, image: NDArray[np.uint8], ratio: int, tile_px: int
-) -> NDArray[np.float64]:
-    """Stage 1's penultimate features of each tile: what a gain output of it could see.
-
-    Parameters
-    ----------
-    module : TwoStage
-    image : (H, W, 3) uint8 array
-    ratio : int
-        Fine pixels per side of a pixel of stage 1.
-    tile_px : int
-        Side of a tile, in fine pixels.
-
-    Returns
-    -------
-    (n, 2 C) float64 array
-        Mean and maximum of each channel over each tile.
-    """
-
-    def features(images: Tensor) -> Tensor:
-        found: Tensor = module.stage1.features(module.normalise(images))
-        return found
-
-    with torch.inference_mode():
-        planes = predict_whole(coarse_at_full_size(module, ratio, features), image)
-    rows, columns = (np.arange(0, length, tile_px) for length in planes.shape[1:])
-    highest = np.maximum.reduceat(np.maximum.reduceat(planes, rows, axis=1), columns, axis=2)
-    sums = np.add.reduceat(np.add.reduceat(planes, rows, axis=1), columns, axis=2)
-    areas = block_areas(planes.shape[1:], tile_px)
-    parts = np.concatenate([sums / areas, highest]).astype(np.float64)
-    return parts.reshape(len(parts), -1).T
 
 
 def _sum(plane: NDArray[np.generic], tile_px: int) -> NDArray[np.float64]:
