@@ -6,14 +6,14 @@ import json
 import shlex
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.fakes import FakeModel, damage, make_card, noise_slide
 
 from napari_twostage.cli import main
-from napari_twostage.engine.advisor import Advice, advise
+from napari_twostage.engine.advisor import Advice, _choose, _Seconds, advise
 from napari_twostage.engine.api import segment
 from napari_twostage.errors import SelectionError, SlideError
 from napari_twostage.geometry import Box
@@ -36,6 +36,8 @@ ADVICE = Advice(
     kinds=ChangeKinds(10, 20, 70),
     windows=8,
     tiles=100,
+    unreadable=0,
+    unfit="",
     seconds=(10, 40, 120),
 )
 
@@ -125,7 +127,9 @@ def test_what_cannot_be_read_is_left_out() -> None:
     slide.fingerprint()  # read before the damage
     damage(slide, Box(0, 0, 20, 20))
     found = advise(slide, FakeModel(), tissue=False)
-    assert found.tiles < 16
+    assert found.tiles + found.unreadable == 16
+    assert found.unreadable >= 4
+    assert f"{found.unreadable} more cannot be read" in found.describe_places()
     damage(slide, Box(0, 0, 64, 64))
     with pytest.raises(SlideError, match="expected tissue that can be read, found none"):
         advise(slide, FakeModel(), tissue=False)
@@ -133,9 +137,15 @@ def test_what_cannot_be_read_is_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [({"windows": 0}, "at least one place"), ({"tolerance": 1.5}, "tolerance in")],
+    [
+        ({"windows": 0}, "1 or more, found 0"),
+        ({"windows": 2.5}, "1 or more, found 2.5"),
+        ({"tolerance": 1.5}, "tolerance in"),
+        ({"tolerance": "x"}, "tolerance in"),
+        ({"tolerance": float("nan")}, "tolerance in"),
+    ],
 )
-def test_values_out_of_range_are_refused(given: dict[str, float], expected: str) -> None:
+def test_values_out_of_range_are_refused(given: dict[str, Any], expected: str) -> None:
     with pytest.raises(SelectionError, match=expected):
         advise(noise_slide(), FakeModel(), **given)
 
@@ -168,13 +178,23 @@ def test_agreement_is_that_of_the_labels_after_each_tile() -> None:
     [
         (
             ADVICE,
-            "Refine above 0.12: 31 % of the tiles, 40 s in place of 2 min for every tile; expected "
-            "Dice 0.800 → 0.850, with every tile 0.853.",
+            "Refine tiles that score above 0.12: 31 % of the tiles, 40 s in place of 2 min for "
+            "every tile; expected Dice 0.800 → 0.850, with every tile 0.853.",
+        ),
+        (
+            replace(ADVICE, seconds=(1.0, 1.8, 2.2)),
+            "Refine tiles that score above 0.12: 31 % of the tiles, about 2 s as for every tile; "
+            "expected Dice 0.800 → 0.850, with every tile 0.853.",
         ),
         (
             replace(ADVICE, choice="coarse", measure="agreement", dice=(0.999, 0.999, 1.0)),
-            "The coarse pass is enough (10 s): Dice 0.999 against every tile refined. Refining "
-            "every tile takes 2 min.",
+            "The coarse pass is enough (10 s): quality unknown; agreement with every tile refined, "
+            "as Dice, 0.999. Refining every tile takes 2 min.",
+        ),
+        (
+            replace(ADVICE, choice="everything", measure="agreement", unfit="it is unlike"),
+            "Refine every tile (2 min): quality unknown (it is unlike); the coarse labels agree "
+            "with it by a Dice of 0.800. Choosing tiles saves little.",
         ),
         (
             replace(ADVICE, choice="everything", dice=(0.8, 0.853, 0.853)),
@@ -182,8 +202,7 @@ def test_agreement_is_that_of_the_labels_after_each_tile() -> None:
         ),
         (
             replace(ADVICE, choice="coarse", dice=(np.nan, np.nan, np.nan)),
-            "The coarse pass is enough (10 s): neither stage finds an object. Refining every tile "
-            "takes 2 min.",
+            "Neither stage finds an object: check the model and the pixel size.",
         ),
     ],
 )
@@ -203,7 +222,8 @@ def test_the_verb_advises_a_command_that_runs(
     text = capsys.readouterr().out
     assert "Full resolution changes" in text
     command = text.splitlines()[-1].split()
-    assert command[:4] == ["run", "napari-twostage", "segment", slide]
+    assert command[:6] == ["run", "napari-twostage", "segment", slide, "--model", "nuclei"]
+    assert command[-1] == "CMU-1-Small-Region.twostage.zarr"
     words = command[2:-1]
     assert main([*words, str(tmp_path / "result.zarr"), "--quiet"]) == 0
 
@@ -213,12 +233,31 @@ def test_the_advised_command_reads_the_slide_alike(
 ) -> None:
     slide = tmp_path / "a slide.svs"
     shutil.copy(sample_slide(), slide)
-    given = ["--mpp", "0.45", "--intensity", "0,200"]
+    given = ["--mpp", "0.45", "--intensity", "0,200", "--no-tissue", "--precision", "f32"]
     assert main(["advise", str(slide), *given, "--quiet", "--windows", "1"]) == 0
     words = shlex.split(capsys.readouterr().out.splitlines()[-1])
     assert words[:4] == ["run", "napari-twostage", "segment", str(slide)]
     assert words[words.index("--mpp") + 1] == "0.45"
-    assert words[words.index("--intensity") + 1].split(",")[1] in {"200", "200.0"}
+    assert words[words.index("--intensity") + 1] == "0,200"
+    assert words[words.index("--precision") + 1] == "f32"
+    assert "--no-tissue" in words
+
+
+def test_changes_of_nothing_are_said_so() -> None:
+    said = replace(ADVICE, kinds=ChangeKinds(0, 0, 0), windows=1, tiles=1)
+    assert said.describe_changes() == "Full resolution changes nothing in the places looked at."
+    assert said.describe_places() == "1 place, 1 tile"
+
+
+def test_scores_too_low_for_a_threshold_mean_every_tile() -> None:
+    """A threshold is stated in ten-thousandths: below that, all tiles or none exceed it."""
+    changes = TileChanges.count(
+        np.array([4e-5, 3e-5, 2e-5], np.float32),
+        list(np.zeros((3, 4, 4), np.uint8)),
+        list(np.ones((3, 4, 4), np.uint8)),
+    )
+    found = _choose(changes.dice(), changes, _Seconds(1, 9), 0.4)
+    assert found == ("everything", 3)
 
 
 def test_advice_needs_a_slide(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from napari_twostage.cli.commands import picture_of
 from napari_twostage.cli.failures import DONE
+from napari_twostage.cli.interrupts import saving
 from napari_twostage.engine.advisor import advise
 from napari_twostage.models import load_model
+from napari_twostage.result.folder_names import SUFFIX
 from napari_twostage.slides import open_slide
 
 if TYPE_CHECKING:
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
     from napari_twostage.cli.commands import VerbOutput
     from napari_twostage.engine.advisor import Advice
 
-PICTURE = ("mpp", "scene", "channel", "z", "t", "intensity")
-"""Options that say how a slide is read."""
+CARRIED = ("model", "device", "precision", "mpp", "scene", "channel", "z", "t", "intensity")
+"""Options that a run shares with the advice on it."""
+NOT_COMPARED = "the model cannot tell whether the slide looks like its training images: judge it"
 
 
 def advise_on(options: Namespace) -> VerbOutput:
@@ -32,23 +36,32 @@ def advise_on(options: Namespace) -> VerbOutput:
         for name in ("windows", "tolerance", "tissue")
         if (value := getattr(options, name)) is not None
     }
+    bar: tqdm[None] | None = None
+
+    def tell(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(
+                desc="compared", unit="place", total=total, disable=options.quiet, file=sys.stderr
+            )
+        bar.update(done - bar.n)
+
     with (
         open_slide(options.slide, mpp=options.mpp, **picture_of(options).as_dict()) as slide,
-        tqdm(desc="compared", unit="place", disable=options.quiet, file=sys.stderr) as bar,
+        saving(),
     ):
-
-        def tell(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
         advice = advise(slide, model, tell=tell, **given)
+    if bar is not None:
+        bar.close()
     summary: dict[str, Any] = {"slide": str(options.slide), "model": model.card.name}
     text = [
-        f"{'looked at':10} {advice.windows} places, {advice.tiles} tiles",
+        f"{'looked at':10} {advice.describe_places()}",
         f"{'changes':10} {advice.describe_changes()}",
         f"{'advice':10} {advice.describe()}",
         f"{'run':10} {_command(options, advice)}",
     ]
+    if model.card.domain is None:
+        text.insert(1, f"{'note':10} {NOT_COMPARED}")
     return {**summary, **advice.as_dict()}, text, DONE
 
 
@@ -59,11 +72,15 @@ def _command(options: Namespace, advice: Advice) -> str:
         "two stages": ["--threshold", f"{advice.threshold}"],
         "everything": ["--refine", "all"],
     }
-    words = ["napari-twostage", "segment", str(options.slide), "--model", options.model]
-    for name in PICTURE:
+    slide = str(options.slide)
+    words = ["napari-twostage", "segment", f"./{slide}" if slide.startswith("-") else slide]
+    for name in CARRIED:
         value = getattr(options, name)
-        if value is not None:
+        if value not in (None, "auto"):
             parts = dict.fromkeys(value) if name == "mpp" else value  # 0.5 is 0.5,0.5
-            text = ",".join(map(str, parts)) if isinstance(value, tuple) else str(value)
-            words += [f"--{name}", text]
-    return shlex.join([*words, *chosen[advice.choice], "--out", "result.zarr"])
+            text = ",".join(f"{part:g}" for part in parts) if isinstance(value, tuple) else value
+            words += [f"--{name}", str(text)]
+    if options.tissue is not None:
+        words.append("--tissue" if options.tissue else "--no-tissue")
+    out = f"{PurePath(slide).stem.lstrip('-')}{SUFFIX}"
+    return shlex.join([*words, *chosen[advice.choice], "--out", out])

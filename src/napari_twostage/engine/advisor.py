@@ -11,6 +11,7 @@ import math
 import tempfile
 import time
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -50,6 +51,9 @@ TOLERANCE = 0.005
 WORTH = 0.8
 """Share of the time of refining everything above which choosing tiles is not worth it."""
 
+STEPS = 10_000
+"""Thresholds from 0 to 1 that are chosen from."""
+
 Choice = Literal["coarse", "two stages", "everything"]
 Measure = Literal["expected", "agreement"]
 
@@ -75,7 +79,11 @@ class Advice:
     windows: int
     """Coarse windows that were looked at."""
     tiles: int
-    """Tiles in them."""
+    """Tiles in them that both stages labelled."""
+    unreadable: int
+    """Tiles in them that could not be read."""
+    unfit: str
+    """Reason why nothing is known of the quality on this slide; empty if there is none."""
     seconds: tuple[float, float, float]
     """Seconds of the whole slide as measured on the windows: the coarse pass, `choice`, and every
     tile refined, both with the coarse pass."""
@@ -88,6 +96,8 @@ class Advice:
     def describe(self) -> str:
         """State the advice in one sentence or two."""
         coarse_s, chosen_s, whole_s = map(describe_seconds, self.seconds)
+        if math.isnan(self.dice[-1]):
+            return "Neither stage finds an object: check the model and the pixel size."
         if self.choice == "coarse":
             return (
                 f"The coarse pass is enough ({coarse_s}): {self._worth}. Refining every tile takes "
@@ -95,32 +105,46 @@ class Advice:
             )
         if self.choice == "everything":
             return f"Refine every tile ({whole_s}): {self._worth}. Choosing tiles saves little."
+        share = f"{100 * self.fraction:.0f} % of the tiles"
+        saves = (
+            f"{chosen_s} in place of {whole_s}" if chosen_s != whole_s else f"about {whole_s} as"
+        )
         return (
-            f"Refine above {self.threshold:g}: {100 * self.fraction:.0f} % of the tiles, "
-            f"{chosen_s} in place of {whole_s} for every tile; {self._worth}."
+            f"Refine tiles that score above {self.threshold:g}: {share}, {saves} for every tile; "
+            f"{self._worth}."
         )
 
     @property
     def _worth(self) -> str:
         """Dice before and after, such as ``expected Dice 0.66 → 0.67, with every tile 0.68``."""
         before, after, best = self.dice
-        if math.isnan(best):
-            return "neither stage finds an object"
         change = f"{before:.3f}" if self.choice == "coarse" else f"{before:.3f} → {after:.3f}"
-        if self.measure == "agreement":
-            return f"Dice {change} against every tile refined"
-        with_all = "" if self.choice == "everything" else f", with every tile {best:.3f}"
-        return f"expected Dice {change}{with_all}"
+        if self.measure == "expected":
+            with_all = "" if self.choice == "everything" else f", with every tile {best:.3f}"
+            return f"expected Dice {change}{with_all}"
+        unknown = f"quality unknown ({self.unfit})" if self.unfit else "quality unknown"
+        if self.choice == "everything":
+            return f"{unknown}; the coarse labels agree with it by a Dice of {before:.3f}"
+        return f"{unknown}; agreement with every tile refined, as Dice, {change}"
 
     def describe_changes(self) -> str:
         """State what full resolution changes, and where."""
-        total = max(1, sum(self.kinds))
+        total = sum(self.kinds)
+        if not total:
+            return "Full resolution changes nothing in the places looked at."
         found, dropped, edges = (100 * part / total for part in self.kinds)
         return (
-            f"Full resolution changes {100 * self.changed:.2g} % of the pixels: {edges:.0f} % of "
-            f"them at outlines, {found:.0f} % in objects that the coarse pass does not see, "
-            f"{dropped:.0f} % in objects that it takes away."
+            f"Full resolution changes {100 * self.changed:.2g} % of the pixels looked at: "
+            f"{edges:.0f} % of these at outlines, {found:.0f} % in objects that only it finds, "
+            f"{dropped:.0f} % in objects that only the coarse pass finds."
         )
+
+    def describe_places(self) -> str:
+        """State what was looked at, and what could not be read."""
+        places = f"{self.windows} place{'s' * (self.windows != 1)}"
+        tiles = f"{self.tiles:,} tile{'s' * (self.tiles != 1)}"
+        lost = f"; {self.unreadable:,} more cannot be read" if self.unreadable else ""
+        return f"{places}, {tiles}{lost}"
 
 
 class _Seconds(NamedTuple):
@@ -142,6 +166,8 @@ class _Compared:
     refined: list[NDArray[np.uint8]]
     """... and by stage 2."""
     kinds: ChangeKinds
+    unreadable: int
+    """Tiles that could not be read."""
 
 
 def advise(
@@ -179,11 +205,15 @@ def advise(
     TwoStageError
         If slide and model do not fit.
     """
-    if windows < 1:
-        raise SelectionError(f"expected at least one place to look at, found {windows}; try 8")
-    if not 0 <= tolerance <= 1:
-        raise SelectionError(f"expected a tolerance in [0, 1], found {tolerance:g}; try 0.005")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    if not isinstance(windows, Integral) or windows < 1:
+        raise SelectionError(
+            f"expected a whole number of places to look at, 1 or more, found {windows!r}; try 8"
+        )
+    if not isinstance(tolerance, Real) or not 0 <= tolerance <= 1:
+        raise SelectionError(f"expected a tolerance in [0, 1], found {tolerance!r}; try 0.005")
+    with tempfile.TemporaryDirectory(
+        prefix="napari-twostage-advice-", ignore_cleanup_errors=True
+    ) as scratch:
         place = Path(scratch) / "advice.twostage.zarr"
         result = prepare(slide, model, place, RunOptions(tissue=tissue))
         result.model.warm_up("coarse")
@@ -227,8 +257,28 @@ def _look_at(
         refining=(time.perf_counter() - refining) / len(changes) * int(tissue.sum()),
     )
     dice, measure = _dice_along(result, [one.statistics for one in compared], changes)
-    kinds = [one.kinds for one in compared]
-    return _choose(dice, measure, changes, kinds, seconds, tolerance)
+    choice, count = _choose(dice, changes, seconds, tolerance)
+    share = count / len(changes)
+    return Advice(
+        choice=choice,
+        threshold=changes.threshold(count, STEPS) if choice == "two stages" else None,
+        fraction=share,
+        measure=measure,
+        dice=(float(dice[0]), float(dice[count]), float(dice[-1])),
+        changed=float(changes.changed.sum() / changes.pixels.sum()),
+        kinds=ChangeKinds(
+            *(sum(part) for part in zip(*(one.kinds for one in compared), strict=True))
+        ),
+        windows=len(compared),
+        tiles=len(changes),
+        unreadable=sum(one.unreadable for one in compared),
+        unfit=result.unfit,
+        seconds=(
+            seconds.coarse,
+            seconds.coarse + seconds.refining * share,
+            seconds.coarse + seconds.refining,
+        ),
+    )
 
 
 def _dice_along(
@@ -265,7 +315,8 @@ def _compare(work: Work, step: CoarseWindowDone, tissue: NDArray[np.bool_]) -> _
     """Refine the tiles of a coarse window that hold tissue, and compare both stages' labels."""
     card = work.model.card
     known = tile_statistics(step.logits, card.coarse_tile_px, MEASURES[card.uncertainty])
-    tiles = list(_readable_tiles(work, step, tissue))
+    wanted = list(_tissue_tiles(work, step, tissue))
+    tiles = [tile for tile in wanted if tile not in step.unreadable]
     box = step.core.scaled(card.ratio).clip(work.fine.grid.shape)
     logits = step.logits
 
@@ -292,16 +343,15 @@ def _compare(work: Work, step: CoarseWindowDone, tissue: NDArray[np.bool_]) -> _
         [coarse[place] for place in places],
         [refined[place] for place in places],
         kinds_of_change(coarse, refined),
+        unreadable=len(wanted) - len(done),
     )
 
 
-def _readable_tiles(
-    work: Work, step: CoarseWindowDone, tissue: NDArray[np.bool_]
-) -> Iterator[Tile]:
+def _tissue_tiles(work: Work, step: CoarseWindowDone, tissue: NDArray[np.bool_]) -> Iterator[Tile]:
     side = work.model.card.coarse_tile_px
     for block in step.core.blocks(side):
         tile = block.top // side, block.left // side
-        if tissue[tile] and tile not in step.unreadable:
+        if tissue[tile]:
             yield tile
 
 
@@ -314,30 +364,19 @@ def _parts(work: Work, chip: ChipRefined) -> Iterator[tuple[Tile, NDArray[np.uin
 
 
 def _choose(
-    dice: NDArray[np.float64],
-    measure: Measure,
-    changes: TileChanges,
-    kinds: Sequence[ChangeKinds],
-    seconds: _Seconds,
-    tolerance: float,
-) -> Advice:
-    """Take the fewest tiles that are as good as refining all, unless that saves little."""
+    dice: NDArray[np.float64], changes: TileChanges, seconds: _Seconds, tolerance: float
+) -> tuple[Choice, int]:
+    """Take the fewest tiles that are as good as refining all, unless that saves little.
+
+    Returns the choice, and the number of tiles that it refines.
+    """
     enough = np.isnan(dice) | (dice >= dice[-1] - tolerance)
     count = int(np.argmax(enough))
-    choice: Choice = "two stages" if count else "coarse"
-    everything_s = seconds.coarse + seconds.refining
+    if not count:
+        return "coarse", 0
+    # those that exceed the threshold that can be stated
+    count = int((changes.scores > changes.threshold(count, STEPS)).sum())
     chosen_s = seconds.coarse + seconds.refining * count / len(changes)
-    if count and chosen_s > WORTH * everything_s:
-        choice, count, chosen_s = "everything", len(changes), everything_s
-    return Advice(
-        choice=choice,
-        threshold=changes.threshold(count) if choice == "two stages" else None,
-        fraction=count / len(changes),
-        measure=measure,
-        dice=(float(dice[0]), float(dice[count]), float(dice[-1])),
-        changed=float(changes.changed.sum() / changes.pixels.sum()),
-        kinds=ChangeKinds(*(sum(part) for part in zip(*kinds, strict=True))),
-        windows=len(kinds),
-        tiles=len(changes),
-        seconds=(seconds.coarse, chosen_s, everything_s),
-    )
+    if count == len(changes) or chosen_s > WORTH * (seconds.coarse + seconds.refining):
+        return "everything", len(changes)
+    return "two stages", count

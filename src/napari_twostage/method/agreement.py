@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Labels = NDArray[np.uint8]
 
 STEPS = 1000
-"""Thresholds from 0 to 1 that are chosen from."""
+"""Thresholds from 0 to 1 that are chosen from, unless a caller states more."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class TileChanges:
             agreement: NDArray[np.float64] = np.where(either > 0, 2 * same / either, np.nan)
         return agreement
 
-    def threshold(self, count: int) -> float:
-        """Highest threshold, in thousandths, that the first `count` tiles in order exceed."""
+    def threshold(self, count: int, steps: int = STEPS) -> float:
+        """Highest threshold, in whole steps of 1 / `steps`, that the first `count` tiles exceed."""
         falling = self.scores[self.order]
         if not count:
-            return float(np.ceil(falling[0] * STEPS) / STEPS)
-        below = np.ceil(float(falling[count - 1]) * STEPS) - 1
-        return max(0.0, float(below / STEPS))
+            return float(np.ceil(falling[0] * steps) / steps)
+        below = np.ceil(float(falling[count - 1]) * steps) - 1
+        return max(0.0, float(below / steps))
 
     @staticmethod
     def _along(gains: NDArray[np.int64], start: np.int64) -> NDArray[np.int64]:
