@@ -77,13 +77,12 @@ class Mistakes:
     def save(self, path: Path) -> None:
         """Write them, for a training that is resumed."""
         rows = [
-            (index, kind, place)
+            np.stack([np.full(len(own), index), np.full(len(own), kind), own], axis=1)
             for index, kinds in self.by_image.items()
-            for kind, places in enumerate(kinds)
-            for place in places.tolist()
+            for kind, own in enumerate(kinds)
         ]
         file = BytesIO()
-        np.save(file, np.array(rows, np.int64).reshape(-1, 3))
+        np.save(file, np.concatenate([np.empty((0, 3), np.int64), *rows]))
         write_file(path, file.getvalue())
 
     def load(self, path: Path) -> None:
