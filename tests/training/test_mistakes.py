@@ -120,7 +120,7 @@ def test_later_steps_of_a_run_seek_them(tmp_path: Path, monkeypatch: pytest.Monk
         return step(stage, config, batch, optimiser, number)
 
     monkeypatch.setattr(train_stage, "train_step", watch)
-    config = make_config(tmp_path, CROPS, "data.error_share=0.5")
+    config = make_config(tmp_path, CROPS, "data.error_share=0.5", "kind=single")
     torch.set_num_threads(1)
     train(config, data, tmp_path / "run", device="cpu", progress=False)
     per_stage = config.stage1.steps
