@@ -35,7 +35,7 @@ from napari_twostage.training.run.images import open_groups, open_samples
 from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
 from training.frontier.parallel_training import train_all
 from training.frontier.study import Trial, as_changes
-from training.model_options import outside_sets
+from training.model_options import add_study_options, outside_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,13 +109,7 @@ Results = dict[str, list[Measured]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is missing if asked to, measure, write; returns 2 for errors of the user."""
     parser = argparse.ArgumentParser(prog="python -m training.ablation", description=__doc__)
-    parser.add_argument("study", type=Path, help="TOML file of the variants")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
-    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the table")
-    parser.add_argument("--train", action="store_true", help="train what is missing")
-    parser.add_argument("--jobs", type=int, default=1, help="runs to train side by side")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps, to train")
+    add_study_options(parser)
     options = parser.parse_args(arguments)
     tune_allocator()
     try:

@@ -1,4 +1,4 @@
-"""Options of the commands that measure a model on the sets of its configuration, and on others."""
+"""Options that commands share which measure models on sets, or train the runs of a study."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ def add_model_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--outside", nargs="*", default=[], metavar="SET=MPP", help="sets never trained on"
     )
+
+
+def add_study_options(parser: ArgumentParser) -> None:
+    """Add the study, its data, and how its runs are trained."""
+    parser.add_argument("study", type=Path, help="TOML file of the study")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for tables and figure")
+    parser.add_argument("--train", action="store_true", help="train what is missing")
+    parser.add_argument("--jobs", type=int, default=1, help="runs to train side by side")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps, to train")
 
 
 def outside_sets(texts: Sequence[str]) -> tuple[SetConfig, ...]:

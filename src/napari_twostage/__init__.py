@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from napari_twostage.export import export
 
 if TYPE_CHECKING:
-    from napari_twostage.engine.advisor import Advice, advise
+    from napari_twostage.engine.advisor import advise
     from napari_twostage.engine.api import iter_segment, segment
     from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.engine.slide_advice import Advice
     from napari_twostage.errors import (
         BusyFileError,
         ClusterError,
@@ -83,7 +84,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Advice": "engine.advisor",
+    "Advice": "engine.slide_advice",
     "Box": "geometry",
     "BusyFileError": "errors",
     "ClusterError": "errors",

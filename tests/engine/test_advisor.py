@@ -13,8 +13,9 @@ import pytest
 from tests.fakes import FakeModel, damage, make_card, noise_slide
 
 from napari_twostage.cli import main
-from napari_twostage.engine.advisor import Advice, _choose, _Seconds, advise
+from napari_twostage.engine.advisor import _choose, _Seconds, advise
 from napari_twostage.engine.api import segment
+from napari_twostage.engine.slide_advice import Advice
 from napari_twostage.errors import SelectionError, SlideError
 from napari_twostage.geometry import Box
 from napari_twostage.method.agreement import ChangeKinds, TileChanges, kinds_of_change

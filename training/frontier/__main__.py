@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_twostage.errors import TwoStageError
@@ -23,6 +22,7 @@ from training.frontier.report import (
 )
 from training.frontier.study import load_study
 from training.frontier.study_results import collect
+from training.model_options import add_study_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train missing runs if asked to, measure, write; returns 2 for errors the user can correct."""
     parser = argparse.ArgumentParser(prog="python -m training.frontier", description=__doc__)
-    parser.add_argument("study", type=Path, help="TOML file of the candidates")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for tables and figure")
-    parser.add_argument("--train", action="store_true", help="train what is missing")
-    parser.add_argument("--jobs", type=int, default=1, help="runs to train side by side")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps, to train")
+    add_study_options(parser)
     parser.add_argument("--rounds", type=int, default=5, help="of timing; 0 for none")
     parser.add_argument("--timing-images", type=int, default=12)
     options = parser.parse_args(arguments)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from napari_twostage.cli.commands import VerbOutput
-    from napari_twostage.engine.advisor import Advice
+    from napari_twostage.engine.slide_advice import Advice
 
 CARRIED = ("model", "device", "precision", "mpp", "scene", "channel", "z", "t", "intensity")
 """Options that a run shares with the advice on it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class TileChanges:
     def __len__(self) -> int:
         return len(self.scores)
 
-    @property
+    @cached_property
     def order(self) -> NDArray[np.intp]:
         """Tiles, the highest score first."""
         return np.argsort(-self.scores, kind="stable")

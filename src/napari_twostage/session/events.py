@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_twostage.engine.advisor import Advice
     from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.engine.slide_advice import Advice
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.measure.areas import ClassArea

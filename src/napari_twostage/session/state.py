@@ -49,8 +49,8 @@ from napari_twostage.session.upkeep import Reported
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_twostage.engine.advisor import Advice
     from napari_twostage.engine.segmentation import Segmentation
+    from napari_twostage.engine.slide_advice import Advice
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.measure.areas import ClassArea
