@@ -242,7 +242,9 @@ def test_a_command_that_cannot_be_parsed_exits_with_2(
         main(arguments)
     assert stopped.value.code == 2
     err = capsys.readouterr().err
-    assert "usage" in err
+    assert err.startswith("napari-twostage")
+    assert err.endswith("--help lists what there is\n")
+    assert err.count("\n") == 1
     assert "pixel_size" not in err
     assert "box" not in err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from PIL import Image
 from tests.training.make_dataset import make_dataset
 from tests.training.tiny_run import CROPS, make_config
 
-from napari_twostage.training.config import WholeImages, load_config
+from napari_twostage.training.config import ConfigError, WholeImages, load_config
 from napari_twostage.training.datasets import (
     CachedSamples,
     DatasetError,
@@ -40,6 +41,20 @@ def test_a_split_holds_its_images_and_masks(folder: Path) -> None:
         assert sample.image.shape == (96, 96, 3)
         assert sample.image.dtype == sample.mask.dtype == np.uint8
         assert np.array_equal(sample.mask, sample.image[..., 0] > 128)
+
+
+def test_a_set_with_several_kinds_of_masks_is_read_with_the_one_that_is_named(folder: Path) -> None:
+    shutil.copytree(folder / "masks", folder / "masks_dark")
+    Image.fromarray(np.zeros((96, 96), np.uint8)).save(folder / "masks_dark" / "b.png")
+    sides = open_samples(make_config(folder, CROPS, "data.masks=masks_dark"), folder)
+    found = {sample.name: bool(sample.mask.any()) for side in sides for sample in side}
+    assert found == {"a.png": True, "b.png": False, "c.png": True}
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", "c:"])
+def test_masks_outside_the_set_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="masks must be the name of a folder"):
+        make_config(tmp_path, CROPS, f"data.masks={name}")
 
 
 @pytest.mark.parametrize("part", ["images/b.png", "masks/b.png", "manifest.csv"])

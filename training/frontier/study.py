@@ -169,7 +169,8 @@ class Trial:
         if self.config.data.folds:
             samples = open_fold(self.config, self.data)
         else:
-            samples = load_dataset(self.config.data.layout, self.data, "test")
+            data = self.config.data
+            samples = load_dataset(data.layout, self.data, "test", masks=data.masks)
         return samples, name_groups(self.config, self.data, samples)
 
 

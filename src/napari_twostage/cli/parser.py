@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from napari_twostage.cli.arguments import box, focal_plane, intensity, pixel_size, place
 from napari_twostage.cli.console import write_result
@@ -72,8 +72,16 @@ def _verb_functions() -> dict[str, Callable[[argparse.Namespace], VerbOutput]]:
     }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses a command line in one line; those of the verbs are of its kind."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the options are listed, and exit with 2."""
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists what there is\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="napari-twostage",
         description="Segment whole slides: coarse everywhere, full resolution where it matters.",
     )

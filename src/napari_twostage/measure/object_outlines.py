@@ -79,8 +79,9 @@ def outline_objects(
     Made
         Results of `make`, in an order that does not depend on threads. Each object is in one.
     """
-    found = list(scan.objects(lambda done: progress(SHARE_OF_SEARCH * done)))
-    tracer = _Tracer(scan, joined_objects(found), make, sum_pixels)
+    # the tables of the search are not kept beside what they are joined to
+    objects = joined_objects(list(scan.objects(lambda done: progress(SHARE_OF_SEARCH * done))))
+    tracer = _Tracer(scan, objects, make, sum_pixels)
     waiting: defaultdict[int, list[tuple[Polygon, Values]]] = defaultdict(list)
     done, plane = 0, scan.result.grid.box.area
     with closing(in_order(tracer.trace, tracer.blocks)) as traced:

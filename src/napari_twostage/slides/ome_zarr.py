@@ -25,7 +25,7 @@ from napari_twostage.slides.base import Slide
 from napari_twostage.slides.ngff_image import choose_image
 from napari_twostage.slides.ngff_units import is_unknown
 from napari_twostage.slides.picture import WHOLE, Picture
-from napari_twostage.slides.pixel_size import resolve_mpp
+from napari_twostage.slides.pixel_size import HOW_TO_STATE_MPP, resolve_mpp
 from napari_twostage.slides.planes import (
     PROJECTION,
     as_pixels,
@@ -127,14 +127,13 @@ def _stated_size(image: NgffImage, name: str, *, given: bool) -> tuple[Scale, st
     metadata = image.metadata
     if metadata.scales is None and not given:
         raise MissingPixelSizeError(
-            f"{name} is OME-Zarr {metadata.version}, which states no pixel size; pass mpp=(y, x) "
-            "in micrometres, or --mpp 0.5 on the command line"
+            f"{name} is OME-Zarr {metadata.version}, which states no pixel size; {HOW_TO_STATE_MPP}"
         )
     unknown = next((unit for unit in metadata.units if is_unknown(unit)), None)
     if unknown is not None and not given:
         raise MissingPixelSizeError(
             f"{name} states its pixel size in {unknown!r}, which is no unit of length that is "
-            "known; pass mpp=(y, x) in micrometres, or --mpp 0.5 on the command line"
+            f"known; {HOW_TO_STATE_MPP}"
         )
     return (metadata.mpp, "OME-Zarr scale") if metadata.mpp else None
 

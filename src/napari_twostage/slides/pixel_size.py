@@ -10,6 +10,11 @@ from napari_twostage.slides.limits import PLAUSIBLE_MPP, POSSIBLE_MPP
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
 
+HOW_TO_STATE_MPP = (
+    "pass mpp=(y, x) in micrometres, or on the command line --mpp; "
+    "scans at 20× have about 0.5, at 40× 0.25"
+)
+
 
 def resolve_mpp(
     given: float | Scale | None, stated: tuple[Scale, str] | None, name: str
@@ -38,10 +43,7 @@ def resolve_mpp(
     """
     if given is None:
         if stated is None:
-            raise MissingPixelSizeError(
-                f"{name} states no pixel size; "
-                "pass mpp=(y, x) in micrometres, or --mpp 0.5 on the command line"
-            )
+            raise MissingPixelSizeError(f"{name} states no pixel size; {HOW_TO_STATE_MPP}")
         _check_plausible(stated[0], name)
         return stated
     y, x = given if isinstance(given, tuple | list) else (given, given)
@@ -59,8 +61,7 @@ def _check_plausible(stated: Scale, name: str) -> None:
         y, x = stated
         raise MissingPixelSizeError(
             f"{name} states a pixel size of {y:.4g} × {x:.4g} µm, {PLAUSIBLE_MPP[0]:g} to "
-            f"{PLAUSIBLE_MPP[1]:g} µm were expected; pass mpp=(y, x) in micrometres, "
-            "or --mpp 0.5 on the command line"
+            f"{PLAUSIBLE_MPP[1]:g} µm were expected; {HOW_TO_STATE_MPP}"
         )
 
 

@@ -27,7 +27,7 @@ from napari_twostage.slides.base import Slide
 from napari_twostage.slides.byte_source import RemoteFile, SeekableFile, byte_source
 from napari_twostage.slides.formats import tiff_name
 from napari_twostage.slides.picture import WHOLE, Picture
-from napari_twostage.slides.pixel_size import resolve_mpp
+from napari_twostage.slides.pixel_size import HOW_TO_STATE_MPP, resolve_mpp
 from napari_twostage.slides.resample import source_box
 from napari_twostage.slides.tiff_bare import bare_images
 from napari_twostage.slides.tiff_images import NeedsStitchingError, named_images
@@ -226,7 +226,7 @@ def open_tiff(
     if mpp is None and found.stated is None and found.unknown_unit:
         raise MissingPixelSizeError(
             f"{path.name} states its pixel size in {found.unknown_unit!r}, a unit of length was "
-            "expected; pass mpp=(y, x) in micrometres, or --mpp 0.5 on the command line"
+            f"expected; {HOW_TO_STATE_MPP}"
         )
     size, source = resolve_mpp(mpp, found.stated, path.name)
     return TiffSlide(path, file, found, mpp=size, mpp_source=source, cache_bytes=cache_bytes)

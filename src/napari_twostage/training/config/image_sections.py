@@ -50,6 +50,8 @@ class DataConfig:
     layout: str = "manifest"
     """Folder layout: a name that `datasets.load_dataset` knows."""
     split: str = "train"
+    masks: str = "masks"
+    """Folder of the masks, for layout ``manifest``: a set may have several kinds."""
     seed: int = 0
     """Seed of the split, for layouts that come without one."""
     folds: int = 0
@@ -76,6 +78,8 @@ class DataConfig:
     network had wrong midway."""
 
     def __post_init__(self) -> None:
+        inside = bool(self.masks) and not set(self.masks) & set("/\\:") and self.masks != ".."
+        require(inside, "masks must be the name of a folder")
         sized = any(entry.mpp is not None for entry in self.sets)
         require(not sized or self.mpp is not None, "sets that state an mpp need the model's mpp")
         require(not (self.sets and self.folds), "folds need a single set")

@@ -33,6 +33,7 @@ def load_dataset(
     seed: int = 0,
     mpp: float | None = None,
     classes: Sequence[str] = (),
+    masks: str = "masks",
 ) -> Samples:
     """Find the images of a data set; each is decoded when it is indexed.
 
@@ -50,6 +51,8 @@ def load_dataset(
         Micrometres per pixel of the model, for ``slides``; without it level 0 is read.
     classes : sequence of str
         ``name`` or ``name=#rrggbb``, in the order of the values 1, 2, ...; empty: one class.
+    masks : str
+        Folder of the masks, for ``manifest``: a set may have several kinds.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def load_dataset(
         raise DatasetError(f"seed is {seed}; use 0 or more")
     kinds = Classes.parse(classes)
     if layout in _MANIFEST:
-        return manifest_samples(root, split, kinds)
+        return manifest_samples(root, split, kinds, masks)
     if layout == "folder":
         return folder_samples(root, split, seed, kinds)
     if layout == "slides":

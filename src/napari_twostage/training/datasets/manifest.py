@@ -38,7 +38,7 @@ def load_split(folder: str | Path, split: str) -> list[Sample]:
     return list(manifest_samples(Path(folder), split, Classes()))
 
 
-def manifest_samples(root: Path, split: str, classes: Classes) -> Samples:
+def manifest_samples(root: Path, split: str, classes: Classes, masks: str = "masks") -> Samples:
     """Samples of one split of a folder with ``manifest.csv``, ``images/`` and ``masks/``.
 
     Parameters
@@ -49,6 +49,8 @@ def manifest_samples(root: Path, split: str, classes: Classes) -> Samples:
         Value of the manifest's column ``split``, or ``all``.
     classes : Classes
         Classes of the masks.
+    masks : str
+        Name of the folder of the masks.
     """
     rows = [row for row in _rows(root) if split in (row["split"], "all")]
     if not rows:
@@ -57,7 +59,7 @@ def manifest_samples(root: Path, split: str, classes: Classes) -> Samples:
     readers = {}
     for row in rows:
         image = root / "images" / row["file"]
-        mask = root / "masks" / f"{Path(row['file']).stem}.png"
+        mask = root / masks / f"{Path(row['file']).stem}.png"
         for path in (image, mask):
             if not path.is_file():
                 raise DatasetError(f"{path} is missing, though the manifest lists {row['file']}")

@@ -101,6 +101,7 @@ def _load_sets(config: TrainConfig, root: Path) -> Iterator[tuple[SetConfig, Sam
             seed=data.seed,
             mpp=data.mpp,
             classes=[kind.text for kind in data.classes],
+            masks=data.masks,
         )
         known = _known_groups(entry.layout, folder)
         yield entry, samples, [known.get(name, name) for name in samples.names]
@@ -162,6 +163,7 @@ def _sides(config: TrainConfig, root: Path) -> tuple[Samples, Samples]:
         seed=data.seed,
         mpp=data.mpp,
         classes=[entry.text for entry in data.classes],
+        masks=data.masks,
     )
     left_out: list[int] = []
     if data.folds:
