@@ -81,7 +81,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="napari-twostage",
         description="Segment whole slides: coarse everywhere, full resolution where it matters.",
     )
