@@ -14,7 +14,7 @@ from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Forecast, Plan, Selection
-from napari_twostage.method.uncertainty import TileStatistics, tent, tile_statistics
+from napari_twostage.method.uncertainty import TileStatistics, tile_statistics
 
 SECONDS = 0.25
 
@@ -152,7 +152,7 @@ def test_expected_dice_is_the_mean_over_possible_truths(gain: float) -> None:
     """Draw truths from the probabilities, correct wrong pixels at random, measure Dice."""
     rng = np.random.default_rng(5)
     logits = rng.normal(-0.5, 2, size=(1, 48, 48)).astype(np.float32)
-    tiles = Ranking(tile_statistics(logits, 8, tent), gain)
+    tiles = Ranking(tile_statistics(logits, 8, "tent"), gain)
     refined = rng.random((6, 6)) < 0.4
     in_refined = np.kron(refined, np.ones((8, 8), bool))
     p, predicted = 1 / (1 + np.exp(-logits[0])), logits[0] > 0

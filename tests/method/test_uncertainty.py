@@ -105,7 +105,7 @@ def test_statistics_are_those_of_each_tile_alone(
     channels: int, height: int, width: int, tile: int, name: str
 ) -> None:
     logits = random_logits(channels, height, width)
-    found = tile_statistics(logits, tile, MEASURES[name])
+    found = tile_statistics(logits, tile, name)
     for row in range(-(-height // tile)):
         for column in range(-(-width // tile)):
             rows = slice(row * tile, (row + 1) * tile)
@@ -135,15 +135,15 @@ def test_float16_logits_are_looked_up_to_the_computed_values(name: str) -> None:
     logits = random_logits(1, 40, 30)
     logits[0, :3] = np.array([[np.nan], [0.0], [-16.0]])
     np.testing.assert_array_equal(
-        pixel_statistics(logits[:, ::2], MEASURES[name]),
-        pixel_statistics(logits[:, ::2].astype(np.float32), MEASURES[name]),
+        pixel_statistics(logits[:, ::2], name),
+        pixel_statistics(logits[:, ::2].astype(np.float32), name),
     )
 
 
 def test_a_tile_without_logits_has_no_statistics() -> None:
     logits = random_logits(2, 8, 12)
     logits[:, 4:, 4:8] = np.nan
-    found = tile_statistics(logits, 4, tent)
+    found = tile_statistics(logits, 4, "tent")
     for name in NAMES:
         unknown = np.isnan(getattr(found, name))
         assert unknown.tolist() == [[False, False, False], [False, True, False]], name
@@ -151,21 +151,37 @@ def test_a_tile_without_logits_has_no_statistics() -> None:
 
 def test_statistics_of_parts_make_those_of_the_whole() -> None:
     logits = random_logits(1, 16, 24)
-    whole = tile_statistics(logits, 4, entropy)
+    whole = tile_statistics(logits, 4, "entropy")
     pieced = TileStatistics.empty(whole.score.shape)
     assert np.isnan(pieced.score).all()
     for row in range(0, 16, 8):
         for column in range(0, 24, 8):
             part = logits[:, row : row + 8, column : column + 8]
-            pieced.put(tile_statistics(part, 4, entropy), row // 4, column // 4)
+            pieced.put(tile_statistics(part, 4, "entropy"), row // 4, column // 4)
     for name in NAMES:
         np.testing.assert_array_equal(getattr(pieced, name), getattr(whole, name))
+
+
+def test_the_gain_is_the_score_where_stage_1_gives_it() -> None:
+    logits, gain = random_logits(3, 8, 12), random_logits(1, 8, 12, seed=1)[0]
+    logits[:, 4:, 4:8] = np.nan
+    by_gain, by_tent = (tile_statistics(logits, 4, name, gain) for name in ("gain", "tent"))
+    expected = 1 / (1 + np.exp(-gain.astype(np.float64)))
+    for row, column in np.ndindex(2, 3):
+        part = expected[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        score = by_gain.score[row, column]
+        assert np.isnan(score) if (row, column) == (1, 1) else score == pytest.approx(part.mean())
+    for name in NAMES[1:]:
+        np.testing.assert_array_equal(getattr(by_gain, name), getattr(by_tent, name))
+    assert expected_wrong_px("gain", 0.01, 100) == pytest.approx(100)
+    with pytest.raises(ValueError, match="none is given"):
+        tile_statistics(logits, 4, "gain")
 
 
 def test_a_mean_tent_states_the_pixels_expected_wrong() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (1, 32, 32))
-    found = tile_statistics(logits, 32, MEASURES["tent"])
+    found = tile_statistics(logits, 32, "tent")
     wrong = float(found.false_negatives[0, 0] + found.false_positives[0, 0])
     assert expected_wrong_px("tent", float(found.score[0, 0]), 32) == pytest.approx(wrong, rel=1e-5)
     # with true probabilities, the expectation is what happens

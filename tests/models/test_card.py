@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import CLASSES, make_card
 
 from napari_twostage.errors import ModelError
-from napari_twostage.method.uncertainty import MEASURES
+from napari_twostage.method.uncertainty import GAIN, MEASURES
 from napari_twostage.models.card import LabelClass, ModelCard, Uncertainty
 
 BROKEN = {
@@ -36,6 +36,8 @@ BROKEN = {
     "a temperature of 0": {"temperature": 0.0},
     "a gain above 1": {"refinement_gain": 1.5},
     "a negative gain": {"refinement_gain": -0.1},
+    "an uncertainty without its output": {"uncertainty": "gain"},
+    "a gain of a refiner": {"gain_output": True, "refiner": {}},
 }
 
 
@@ -186,4 +188,6 @@ def test_text_that_no_parser_should_meet_is_refused_in_one_short_line(broken: st
 
 
 def test_measures_that_a_card_may_name_are_those_that_there_are() -> None:
-    assert set(get_args(Uncertainty)) == set(MEASURES)
+    assert set(get_args(Uncertainty)) == {*MEASURES, GAIN}
+    assert set(make_card().measures) == set(MEASURES)
+    assert set(make_card(gain_output=True).measures) == {*MEASURES, GAIN}

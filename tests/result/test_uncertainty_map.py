@@ -13,10 +13,10 @@ from tests.fakes import FakeModel, make_card, noise_slide
 import napari_twostage as ts
 from napari_twostage.geometry import Box, Grid
 from napari_twostage.method.tiling import TileGrid
-from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.label_arrays import create_arrays
 from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
+from napari_twostage.result.pixel_scores import PixelScores
 from napari_twostage.result.uncertainty_map import CELLS, UncertaintyMap
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def make_map(folder: Path, made: Layout) -> UncertaintyMap:
     store.mark_written(
         np.zeros(made.tiles.shape, bool), made.coarse.box.blocks(made.card.coarse_core_px)
     )
-    return UncertaintyMap(folder / "heat", store, MEASURES["tent"])
+    return UncertaintyMap(folder / "heat", store, PixelScores(store, "tent"))
 
 
 def means(doubt: np.ndarray, cell: int) -> np.ndarray:

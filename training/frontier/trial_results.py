@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from napari_twostage.method.uncertainty import MEASURES, labels, tile_statistics
+from napari_twostage.method.uncertainty import labels, tile_statistics
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.training.evaluation.outcomes import Cost, Outcome, count_single, run_image
@@ -190,8 +190,8 @@ def score_by(logits: NDArray[np.floating], tile: int, selector: str) -> NDArray[
         One of `SIMPLE`.
     """
     if selector == "expected gain":
-        return expected_gain(tile_statistics(logits, tile, MEASURES["tent"]))
-    return tile_statistics(logits, tile, MEASURES[selector]).score.astype(np.float64)
+        return expected_gain(tile_statistics(logits, tile, "tent"))
+    return tile_statistics(logits, tile, selector).score.astype(np.float64)
 
 
 def _bar(samples: Sequence[Sample], trial: Trial) -> Iterable[Sample]:

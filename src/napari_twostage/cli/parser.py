@@ -278,7 +278,7 @@ def _criteria(verb: argparse.ArgumentParser) -> None:
 
 def _run_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--refine", choices=["selected", "none", "all"], default="selected")
-    verb.add_argument("--uncertainty", choices=["tent", "entropy", "neg_plogp"])
+    verb.add_argument("--uncertainty", choices=["tent", "entropy", "neg_plogp", "gain"])
     _tissue_options(verb)
     _least_area(verb)
     verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")

@@ -116,13 +116,7 @@ def _write_windows(
     seg: Segmentation, run: ClusterRun, partition: Partition, steps: list[CoarseWindowDone]
 ) -> SegmentedPartition:
     with _writing_partition(seg, run, "coarse", partition):
-        windows = [
-            WindowReport(
-                step.core,
-                *seg.writer.write_window(step.core, step.logits, step.unreadable, step.depth),
-            )
-            for step in steps
-        ]
+        windows = [WindowReport(step.core, *seg.writer.write_window(step)) for step in steps]
     return SegmentedPartition(partition, _describe_worker(seg.model), windows)
 
 

@@ -29,7 +29,7 @@ from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import upsample
 from napari_twostage.method.sample_windows import pick_windows
 from napari_twostage.method.steps import ChipRefined
-from napari_twostage.method.uncertainty import MEASURES, TileStatistics, tile_statistics
+from napari_twostage.method.uncertainty import TileStatistics, tile_statistics
 from napari_twostage.method.uncertainty import labels as likeliest
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _windows_with(tissue: NDArray[np.bool_], card: ModelCard) -> int:
 def _compare(work: Work, step: CoarseWindowDone, tissue: NDArray[np.bool_]) -> _Compared:
     """Refine the tiles of a coarse window that hold tissue, and compare both stages' labels."""
     card = work.model.card
-    known = tile_statistics(step.logits, card.coarse_tile_px, MEASURES[card.uncertainty])
+    known = tile_statistics(step.logits, card.coarse_tile_px, card.uncertainty, step.gain)
     wanted = list(_tissue_tiles(work, step, tissue))
     tiles = [tile for tile in wanted if tile not in step.unreadable]
     box = step.core.scaled(card.ratio).clip(work.fine.grid.shape)

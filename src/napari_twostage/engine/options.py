@@ -10,7 +10,7 @@ from napari_twostage.errors import SelectionError, SlideError, brief
 from napari_twostage.geometry import Box
 from napari_twostage.measure.objects import checked_least_object
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
-from napari_twostage.method.uncertainty import MEASURES
+from napari_twostage.method.uncertainty import GAIN, MEASURES
 from napari_twostage.result.record_parts import Parameters
 from napari_twostage.slides.picture import Picture
 
@@ -112,10 +112,11 @@ class RunOptions:
             raise SelectionError(
                 f"refine='{self.refine}' leaves no room for a criterion: found {criterion}"
             )
-        known = isinstance(self.uncertainty, str) and self.uncertainty in MEASURES
+        names = (*MEASURES, GAIN)
+        known = isinstance(self.uncertainty, str) and self.uncertainty in names
         if self.uncertainty is not None and not known:
             raise SelectionError(
-                f"uncertainty {brief(self.uncertainty)} is unknown; known: {', '.join(MEASURES)}"
+                f"uncertainty {brief(self.uncertainty)} is unknown; known: {', '.join(names)}"
             )
 
     @classmethod
@@ -156,10 +157,15 @@ class RunOptions:
         Raises
         ------
         SelectionError
-            If the region lies outside the slide, or the slide was opened as another picture
-            than these settings ask for.
+            If the region lies outside the slide, the slide was opened as another picture than
+            these settings ask for, or the model does not give the uncertainty.
         """
         require_picture(slide, self.picture)
+        if self.uncertainty is not None and self.uncertainty not in card.measures:
+            raise SelectionError(
+                f"model {card.name} has no uncertainty {self.uncertainty}; "
+                f"take one of {', '.join(card.measures)}"
+            )
         shape = slide.level_shapes[0]
         return Parameters(
             tissue=self.tissue,

@@ -120,9 +120,8 @@ class WriteQueue:
         """Write a step; returns the tiles that are refined now, which are still to be recorded."""
         writer = self._writer
         match step:
-            case CoarseWindowDone(core, logits, unreadable, depth):
-                scores, lost = writer.write_window(core, logits, unreadable, depth)
-                writer.record_window(core, scores, lost)
+            case CoarseWindowDone():
+                writer.record_window(step.core, *writer.write_window(step))
             case ChipFailed(chip=chip, reason=reason):
                 writer.record_failed(chip.tiles, reason)
             case ChipRefined(chip, labels, depth):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_twostage.method.uncertainty import pixel_statistics, tent
+from napari_twostage.method.uncertainty import pixel_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def window_features(
         diameter of objects in micrometres, as a logarithm. None if there is no object, or nothing
         but objects.
     """
-    _, right, wrong, missed = pixel_statistics(logits, tent).astype(np.float64)
+    _, right, wrong, missed = pixel_statistics(logits, "tent").astype(np.float64)
     objects = right + wrong > 0
     numbers, count = ndimage.label(objects)
     areas = np.bincount(numbers.ravel(), minlength=count + 1)[1:]

@@ -220,9 +220,13 @@ def _coarse_step(
 ) -> CoarseWindowDone:
     inside = core.clip(work.coarse.grid.shape)
     cropped = logits[:, *inside.shift(-core.top, -core.left).slices]
-    own, depth = parted(cropped, work.model.card)
-    halves = np.clip(own, -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float16)
-    return CoarseWindowDone(inside, halves, unreadable, depth)
+    gain = _halves(cropped[-1]) if work.model.card.gain_output else None
+    own, depth = parted(cropped[: work.model.card.channels], work.model.card)
+    return CoarseWindowDone(inside, _halves(own), unreadable, depth, gain)
+
+
+def _halves(logits: NDArray[np.float32]) -> NDArray[np.float16]:
+    return np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float16)
 
 
 def _read_around_damage(

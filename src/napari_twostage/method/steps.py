@@ -53,6 +53,9 @@ class CoarseWindowDone:
     """Tiles of the core whose pixels could not be read, with the reason."""
     depth: NDArray[np.uint8] | None = None
     """Depth inside objects, as `instances` takes it: (height, width); None if there is none."""
+    gain: NDArray[np.float16] | None = None
+    """Logits of the probability that refinement corrects a pixel: (height, width); None if the
+    model does not give them."""
 
 
 @dataclass(frozen=True, slots=True)

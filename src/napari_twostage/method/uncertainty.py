@@ -129,21 +129,26 @@ def neg_plogp(probability: NDArray[np.floating]) -> NDArray[np.float32]:
 
 MEASURES: dict[str, Measure] = {"tent": tent, "entropy": entropy, "neg_plogp": neg_plogp}
 """Uncertainty measures by their name in model cards and commands."""
+GAIN = "gain"
+"""Name, beside those of `MEASURES`, of the probability that refinement corrects a pixel: an output
+of stage 1, if the model has it."""
 
-ERROR_RATES = {"tent": 0.5}
-"""Measure to the factor from a tile's mean score to its expected error rate."""
+ERROR_RATES = {"tent": 0.5, GAIN: 1.0}
+"""Measure to the factor from a tile's mean score to its expected error rate: of all errors, or of
+those that refinement corrects."""
 
 
 def expected_wrong_px(measure: str, score: float, tile_px: int) -> float | None:
     """Expected number of wrong pixels in a tile, from its score.
 
-    With calibrated probabilities a pixel is wrong with probability 1 − max p, half its tent; other
-    measures do not determine it.
+    With calibrated probabilities a pixel is wrong with probability 1 − max p, half its tent. The
+    gain is the probability that it is wrong and that refinement corrects it. Other measures do not
+    determine it.
 
     Parameters
     ----------
     measure : str
-        Name from `MEASURES`.
+        Name from `MEASURES`, or `GAIN`.
     score : float
         Mean of the measure over the tile.
     tile_px : int
@@ -192,7 +197,12 @@ class TileStatistics:
             getattr(self, field.name)[block] = getattr(part, field.name)
 
 
-def tile_statistics(logits: NDArray[np.floating], tile: int, measure: Measure) -> TileStatistics:
+def tile_statistics(
+    logits: NDArray[np.floating],
+    tile: int,
+    measure: str,
+    gain: NDArray[np.floating] | None = None,
+) -> TileStatistics:
     """Summarise a block of whole tiles.
 
     Parameters
@@ -202,23 +212,34 @@ def tile_statistics(logits: NDArray[np.floating], tile: int, measure: Measure) -
         NaN where unknown, which makes the statistics of the tile NaN.
     tile : int
         Side of a tile, in pixels of `logits`.
-    measure : callable
-        Value from `MEASURES`.
+    measure, gain
+        As for `pixel_statistics`.
 
     Returns
     -------
     TileStatistics
         Scores are means over the pixels inside the slide.
     """
-    return summarise_tiles(pixel_statistics(logits, measure), tile)
+    return summarise_tiles(pixel_statistics(logits, measure, gain), tile)
 
 
-def pixel_statistics(logits: NDArray[np.floating], measure: Measure) -> NDArray[np.float32]:
+def pixel_statistics(
+    logits: NDArray[np.floating], measure: str, gain: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
     """Uncertainty and expected counts of each pixel, as `summarise_tiles` sums them.
 
     Parameters
     ----------
     logits : (K, H, W) float array
+    measure : str
+        Name from `MEASURES`, or `GAIN`.
+    gain : (H, W) float array, optional
+        Logits of the gain, which `GAIN` needs.
+
+    Raises
+    ------
+    ValueError
+        If the measure is `GAIN` and no gain is given.
     measure : callable
         Value from `MEASURES`.
 
@@ -228,6 +249,13 @@ def pixel_statistics(logits: NDArray[np.floating], measure: Measure) -> NDArray[
         Uncertainty, then the probability of a true positive, a false positive and a false
         negative, as in `TileStatistics`.
     """
+    if measure == GAIN:
+        if gain is None:
+            raise ValueError("the measure is the gain, and none is given")
+        pixels = pixel_statistics(logits, "tent").copy()
+        known = np.where(np.isnan(pixels[0]), np.nan, gain)
+        pixels[0] = probabilities(known[None])[1]
+        return pixels
     if len(logits) == 1 and logits.dtype == np.float16:
         bits = logits[0].view(np.uint16)
         return np.asarray(_float16_statistics(measure).take(bits, axis=1, mode="clip"))
@@ -238,12 +266,13 @@ def pixel_statistics(logits: NDArray[np.floating], measure: Measure) -> NDArray[
     # A foreground pixel of the wrong class is both a false positive and a false negative.
     if len(probability) == 2:
         false_negative *= ~foreground
-    parts = measure(probability), true_positive, foreground - true_positive, false_negative
+    doubt = MEASURES[measure](probability)
+    parts = doubt, true_positive, foreground - true_positive, false_negative
     return np.stack(parts, dtype=np.float32)
 
 
 @cache
-def _float16_statistics(measure: Measure) -> NDArray[np.float32]:
+def _float16_statistics(measure: str) -> NDArray[np.float32]:
     """Statistics of every float16 logit, indexed by its bits: (4, 65536).
 
     Looking values up takes a quarter of the time of computing them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from napari_twostage.errors import ModelError, one_line
 from napari_twostage.models.card_rules import check_card
@@ -24,8 +24,8 @@ LONGEST_CARD = 1 << 20
 REDUCED = 4.0
 """Factor by which slides are reduced for a model without a warning."""
 
-Uncertainty = Literal["tent", "entropy", "neg_plogp"]
-"""Name of a measure in `method.uncertainty.MEASURES`."""
+Uncertainty = Literal["tent", "entropy", "neg_plogp", "gain"]
+"""Name of a measure in `method.uncertainty.MEASURES`, or ``gain``: stage 1's own output of it."""
 ObjectTarget = Literal["none", "distance", "boundary"]
 """Meaning of the networks' object output: there is none; how deep inside its object a pixel lies,
 from 0 at the edge to 1 in the middle; or how likely it lies on the object's edge."""
@@ -92,6 +92,9 @@ class ModelCard:
     """Whether stage 2 adds stage 1's penultimate features."""
     objects: ObjectTarget = "none"
     """Meaning of one more output of the networks, which tells touching objects apart."""
+    gain_output: bool = False
+    """Whether stage 1 has one more output, the last: the logit of the probability that refinement
+    corrects a pixel."""
     mergeable: bool = False
     """Whether the receptive field fits in the halo, so that chips may be merged."""
     mean: tuple[float, float, float]
@@ -125,8 +128,18 @@ class ModelCard:
 
     @property
     def channels(self) -> int:
-        """Number of channels that the networks give: their logits, and the object output."""
+        """Number of channels that stage 2 gives: its logits, and the object output."""
         return self.outputs + (self.objects != "none")
+
+    @property
+    def coarse_channels(self) -> int:
+        """Number of channels that stage 1 gives: those of stage 2, and the gain."""
+        return self.channels + self.gain_output
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Uncertainty measures that the model's results can be made with."""
+        return tuple(name for name in get_args(Uncertainty) if name != "gain" or self.gain_output)
 
     @property
     def is_onnx(self) -> bool:
@@ -177,6 +190,8 @@ class ModelCard:
             del values["least_object_um2"]
         if self.objects == "none":
             del values["objects"]
+        if not self.gain_output:
+            del values["gain_output"]
         if not self.precision_loss:
             del values["precision_loss"]
         del values["domain"]
@@ -242,6 +257,11 @@ def _made(kind: type[Part], values: dict[str, Any]) -> Part:
 
 def _has_default(entry: Field[Any]) -> bool:
     return entry.default is not MISSING or entry.default_factory is not MISSING
+
+
+def channels(card: ModelCard, stage: Stage) -> int:
+    """Number of channels that a stage gives."""
+    return card.coarse_channels if stage == "coarse" else card.channels
 
 
 def halo_px(card: ModelCard, stage: Stage) -> int:

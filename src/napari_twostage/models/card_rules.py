@@ -128,7 +128,7 @@ def _are_networks(card: Card) -> bool:
 
 
 def _window_values(card: Card) -> int:
-    return int(card.channels * max(card.window_px, card.coarse_window_px) ** 2)
+    return int(card.coarse_channels * max(card.window_px, card.coarse_window_px) ** 2)
 
 
 def _is_power_of_two(number: int) -> bool:
@@ -198,6 +198,12 @@ RULES: dict[str, Callable[[Card], bool]] = {
     ),
     "mean is within -10 to 10": lambda card: all(-10 <= one <= 10 for one in card.mean),
     "std is 0.001 to 10": lambda card: all(0.001 <= one <= 10 for one in card.std),
+    "uncertainty is gain only where gain_output is true": lambda card: (
+        card.uncertainty != "gain" or card.gain_output
+    ),
+    "gain_output is false where there is a refiner, or an ONNX architecture": lambda card: (
+        not card.gain_output or (card.refiner is None and not card.is_onnx)
+    ),
     "temperature is 0.01 to 100": lambda card: 0.01 <= card.temperature <= 100,
     "default_threshold is in [0, 1]": lambda card: 0 <= card.default_threshold <= 1,
     "refinement_gain is in [0, 1]": lambda card: 0 <= card.refinement_gain <= 1,

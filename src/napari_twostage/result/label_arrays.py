@@ -46,11 +46,11 @@ def plan_arrays(layout: Layout, *, sharded: bool) -> dict[str, ArrayPlan]:
     card = layout.card
     core, tile = card.coarse_core_px, card.tile_px
     side = core * card.ratio
-    chunks = card.channels, core, core
+    chunks = card.coarse_channels, core, core
     fine = layout.fine.shape
     shards = (side, side) if sharded else None
     plans = {
-        LOGITS: ArrayPlan((card.channels, *layout.coarse.shape), chunks, "float16", np.nan),
+        LOGITS: ArrayPlan((card.coarse_channels, *layout.coarse.shape), chunks, "float16", np.nan),
         REFINED: ArrayPlan(fine, (tile, tile), "uint8", UNSET, shards),
         EDITS: ArrayPlan(fine, (tile, tile), "uint8", UNSET),
     }

@@ -1,8 +1,9 @@
 """Pixels of a result on disk, as a zarr group.
 
 ======================  ==========================================================
-``coarse/logits``       (C, H, W) float16 on the coarse grid: K logits, and depth inside
-                        objects if the model tells them apart; NaN outside the tissue
+``coarse/logits``       (C, H, W) float16 on the coarse grid: K logits, depth inside
+                        objects if the model tells them apart, and the gain's logit if
+                        it gives one; NaN outside the tissue
 ``refined``             (H, W) uint8 on the fine grid; a chunk is a tile, and on disk a
                         shard is a coarse window
 ``depth``               the same for depth inside objects, if the model tells them apart
@@ -168,16 +169,21 @@ class LabelStore:
         return self._depth is not None
 
     def write_window(
-        self, core: Box, logits: NDArray[np.float16], depth: NDArray[np.uint8] | None = None
+        self,
+        core: Box,
+        logits: NDArray[np.float16],
+        depth: NDArray[np.uint8] | None = None,
+        gain: NDArray[np.float16] | None = None,
     ) -> None:
         """Write what stage 1 gave for a window, and show its labels in the pyramid."""
         place = self.layout.fine_box(core)
-        stored = logits
-        if depth is not None:
-            inside = np.where(np.isnan(logits[:1]), np.nan, depth).astype(np.float16)
-            stored = np.concatenate([logits, inside])
+        beside = [
+            np.where(np.isnan(logits[:1]), np.nan, plane).astype(np.float16)
+            for plane in (depth, gain)
+            if plane is not None
+        ]
         with self.lock:
-            self.arrays[LOGITS][:, *core.slices] = stored
+            self.arrays[LOGITS][:, *core.slices] = np.concatenate([logits, *beside])
             self.mark_window(core)
             self.pyramid.show_window(place, self._thinned(place, likeliest(logits)))
 
@@ -259,6 +265,12 @@ class LabelStore:
     def read_logits(self, box: Box) -> NDArray[np.float16]:
         """Logits (K, height, width) of a box of the coarse grid; NaN where there are none."""
         return self._read_coarse(slice(0, self.layout.card.outputs), box)
+
+    def read_gain(self, box: Box) -> NDArray[np.float16]:
+        """Logits (height, width) of what refinement corrects, for a model with that output."""
+        card = self.layout.card
+        planes = self._read_coarse(slice(card.channels, card.coarse_channels), box)
+        return np.asarray(planes[0])
 
     def _read_coarse(self, channels: slice, box: Box) -> NDArray[np.float16]:
         place = channels, *box.slices

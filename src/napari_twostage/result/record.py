@@ -13,6 +13,7 @@ from napari_twostage.errors import (
     ModelError,
     SegmentationError,
     SlideError,
+    brief,
     one_line,
     storage_error,
 )
@@ -155,12 +156,14 @@ class Record:
             domain = values.get("domain")
             if tissue is not None:
                 tissue = {**tissue, "intensity_range": _pair(tissue["intensity_range"])}
+            card = ModelCard.from_json(json.dumps(values["card"]), f"{FILE} of {source}")
+            _require_measure(card, parameters["uncertainty"])
             return cls(
                 created=values["created"],
                 slide=_known(SlideRecord, slide),
                 grid=Grid(_pair(grid["shape"]), _pair(grid["downsample"]), _pair(grid["mpp"])),
                 model=_known(ModelRecord, values["model"]),
-                card=ModelCard.from_json(json.dumps(values["card"]), f"{FILE} of {source}"),
+                card=card,
                 parameters=_known(Parameters, parameters),
                 tissue=None if tissue is None else _known(TissueRecord, tissue),
                 domain=None if domain is None else DomainCheck.from_dict(domain),
@@ -171,6 +174,11 @@ class Record:
             )
         except (KeyError, TypeError, ValueError, AttributeError, ModelError, SlideError) as error:
             raise DamagedFileError(source, one_line(error)) from error
+
+
+def _require_measure(card: ModelCard, name: object) -> None:
+    if name not in card.measures:
+        raise ValueError(f"there is no uncertainty {brief(name)}")
 
 
 def read_record(folder: Location) -> Record:

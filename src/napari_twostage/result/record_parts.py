@@ -100,7 +100,7 @@ class Parameters:
     region: Box | None = None
     """The part of level 0 that is segmented."""
     uncertainty: str
-    """A name in `uncertainty.MEASURES`."""
+    """One of the card's `measures`."""
     picture: Picture = WHOLE
     """Scene, channel and plane that were read, and the range of values."""
 

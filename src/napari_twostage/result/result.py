@@ -20,7 +20,6 @@ from napari_twostage.io.url import Url
 from napari_twostage.method.dice_predictor import DicePredictor
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
-from napari_twostage.method.uncertainty import probabilities
 from napari_twostage.result.check import PYRAMID, check, repair
 from napari_twostage.result.layout import UNSET
 from napari_twostage.result.record import Record, read_record
@@ -400,8 +399,8 @@ class Result:
 
     def read_uncertainty(self, box: Box) -> NDArray[np.float32]:
         """Uncertainty of a box inside `coarse_grid`; 0 outside the tissue."""
-        probability = probabilities(self._files.store.read_logits(box))
-        return np.nan_to_num(self._files.measure(probability), nan=0.0)
+        pixels = self._files.scores.pixel_scores.read(box)
+        return np.asarray(np.nan_to_num(pixels[0], nan=0.0))
 
     @property
     def uncertainty_map(self) -> UncertaintyMap:

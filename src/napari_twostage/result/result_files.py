@@ -16,7 +16,6 @@ from napari_twostage.io.files import ASIDE, name_aside, remove_file, remove_fold
 from napari_twostage.io.paths import atomic_folder, remove_tree
 from napari_twostage.io.url import Url
 from napari_twostage.method.tiling import TileGrid
-from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.result.edits import Edits
 from napari_twostage.result.journal import FILE as JOURNAL
 from napari_twostage.result.journal import Journal
@@ -76,8 +75,8 @@ class ResultFiles:
         dirty = None if isinstance(path, Url) else DirtyFiles(path)
         self.store = LabelStore(path, self.layout, dirty)
         self.log = TileLog(Journal(path / JOURNAL), self.layout.tiles, dirty, self.layout.is_window)
-        self.measure = MEASURES[record.parameters.uncertainty]
-        self.scores = TileScores(path, self.store, self.log, self.measure, dirty)
+        measure = record.parameters.uncertainty
+        self.scores = TileScores(path, self.store, self.log, measure, dirty)
         self.log.expect_lines(record.journal_lines)
         self._show_log()
         self.edits = Edits(path / "undo", self.store, self.log)

@@ -15,7 +15,7 @@ from napari_twostage.result.journal_events import (
     TilesRefined,
     WindowDone,
 )
-from napari_twostage.result.label_store import sure_background
+from napari_twostage.result.label_store import SURE, sure_background
 from napari_twostage.result.record_parts import SlideRecord, TissueRecord
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Grid
     from napari_twostage.method.artefacts import Artefact
     from napari_twostage.method.domain import DomainCheck
+    from napari_twostage.method.steps import CoarseWindowDone
     from napari_twostage.method.tiling import Tile
     from napari_twostage.method.tissue import Tissue
     from napari_twostage.result.record_parts import RunRecord
@@ -95,25 +96,13 @@ class RunWriter:
         """Keep the comparison with the training images."""
         self._files.write_record(replace(self._files.record, domain=check))
 
-    def write_window(
-        self,
-        core: Box,
-        logits: NDArray[np.float16],
-        unreadable: Mapping[Tile, str],
-        depth: NDArray[np.uint8] | None = None,
-    ) -> tuple[WindowScores, dict[Tile, str]]:
+    def write_window(self, step: CoarseWindowDone) -> tuple[WindowScores, dict[Tile, str]]:
         """Write the pixels of a coarse window; `record_window` makes them part of the result.
 
         Parameters
         ----------
-        core : Box
-            The window's own coarse pixels, inside the slide.
-        logits : (K, core.height, core.width) float16 array
-            Calibrated logits; kept for tiles with tissue only. Pen marks become background.
-        unreadable : mapping of tile to str
-            Tiles whose pixels could not be read, and why.
-        depth : (core.height, core.width) uint8 array, optional
-            Depth inside objects, of a model that tells them apart.
+        step : CoarseWindowDone
+            Output of stage 1; kept for tiles with tissue only. Pen marks become background.
 
         Returns
         -------
@@ -123,16 +112,19 @@ class RunWriter:
             Unreadable tiles that hold tissue.
         """
         layout, tissue = self._files.layout, self._files.scores.tissue
-        logits = logits.copy()
+        core, logits, unreadable = step.core, step.logits.copy(), step.unreadable
+        gain = None if step.gain is None else step.gain.copy()
         if (marks := self._marks(core, layout.coarse)) is not None:
             logits[:, marks] = sure_background(len(logits))[:, 0]
+            if gain is not None:
+                gain[marks] = -SURE
         for tile in layout.tiles.touching(layout.fine_box(core)):
             if not tissue[tile] or tile in unreadable:
                 place = layout.coarse_box(tile).shift(-core.top, -core.left)
                 logits[:, *place.slices] = np.nan
         lost = {tile: why for tile, why in unreadable.items() if tissue[tile]}
-        self._files.store.write_window(core, logits, depth)
-        return self._files.scores.of_window(logits), lost
+        self._files.store.write_window(core, logits, step.depth, gain)
+        return self._files.scores.of_window(logits, gain), lost
 
     def record_window(
         self,

@@ -14,7 +14,8 @@ from napari_twostage.errors import DamagedFileError
 from napari_twostage.geometry import Grid
 from napari_twostage.io.files import is_unreadable
 from napari_twostage.io.paths import UNREADABLE, load_arrays, save_arrays
-from napari_twostage.method.uncertainty import TileStatistics, pixel_statistics, summarise_tiles
+from napari_twostage.method.uncertainty import TileStatistics, summarise_tiles
+from napari_twostage.result.pixel_scores import PixelScores
 from napari_twostage.result.uncertainty_map import UncertaintyMap
 from napari_twostage.utils.threads import shared_property
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from napari_twostage.io.durable import DirtyFiles
     from napari_twostage.io.paths import Location
     from napari_twostage.method.tissue import Tissue
-    from napari_twostage.method.uncertainty import Measure
     from napari_twostage.result.label_store import LabelStore
     from napari_twostage.result.tile_log import TileLog
 
@@ -66,8 +66,8 @@ class TileScores:
         Folder of the result.
     store, log : LabelStore, TileLog
         Pixels and states, from which the statistics are computed after an interrupted run.
-    measure : callable
-        Uncertainty measure, one of `uncertainty.MEASURES`.
+    measure : str
+        Uncertainty measure; see `uncertainty.pixel_statistics`.
     dirty : DirtyFiles, optional
         Is told of the files that are written, to be synced later.
     """
@@ -77,16 +77,16 @@ class TileScores:
         folder: Location,
         store: LabelStore,
         log: TileLog,
-        measure: Measure,
+        measure: str,
         dirty: DirtyFiles | None = None,
     ) -> None:
         self._store = store
         self._log = log
-        self._measure = measure
         self._tissue_file = folder / "tissue.npz"
         self._statistics_file = folder / "statistics.npz"
         self._seen: set[Location] = set()
-        self.uncertainty_map = UncertaintyMap(folder / "heat", store, measure, dirty)
+        self.pixel_scores = PixelScores(store, measure)
+        self.uncertainty_map = UncertaintyMap(folder / "heat", store, self.pixel_scores, dirty)
 
     @property
     def tissue_known(self) -> bool:
@@ -193,7 +193,7 @@ class TileScores:
         statistics = TileStatistics.empty(self._store.layout.tiles.shape)
         for index in zip(*np.nonzero(self._store.windows), strict=True):
             core = self._store.layout.window(index)
-            part = self.of_window(self._store.read_logits(core)).statistics
+            part = self._of_pixels(self.pixel_scores.read(core)).statistics
             statistics.put(part, *self._first_tile(core))
         return statistics
 
@@ -220,9 +220,13 @@ class TileScores:
         for part, name in ((self, "statistics"), (self.uncertainty_map, "pixels")):
             part.__dict__.pop(name, None)
 
-    def of_window(self, logits: NDArray[np.float16]) -> WindowScores:
-        """Compute the statistics and cells of a coarse window from its logits as saved."""
-        pixels = pixel_statistics(logits, self._measure)
+    def of_window(
+        self, logits: NDArray[np.float16], gain: NDArray[np.float16] | None = None
+    ) -> WindowScores:
+        """Compute the statistics and cells of a coarse window from its pixels as saved."""
+        return self._of_pixels(self.pixel_scores.of(logits, gain))
+
+    def _of_pixels(self, pixels: NDArray[np.float32]) -> WindowScores:
         side = self._store.layout.card.coarse_tile_px
         return WindowScores(summarise_tiles(pixels, side), self.uncertainty_map.cells(pixels[0]))
 

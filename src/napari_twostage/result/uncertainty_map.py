@@ -14,7 +14,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.io.durable import make_folders
 from napari_twostage.io.paths import remove_tree
 from napari_twostage.io.zarr_store import store_at
-from napari_twostage.method.uncertainty import block_areas, block_sums, pixel_statistics
+from napari_twostage.method.uncertainty import block_areas, block_sums
 from napari_twostage.result.zarr_chunks import ChunkFiles, compression
 from napari_twostage.utils.threads import shared_property
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Grid
     from napari_twostage.io.durable import DirtyFiles
     from napari_twostage.io.paths import Location
-    from napari_twostage.method.uncertainty import Measure
     from napari_twostage.result.label_store import LabelStore
+    from napari_twostage.result.pixel_scores import PixelScores
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class UncertaintyMap:
         Place of the zarr array, which is made with the first window.
     store : LabelStore
         Pixels of the result, from which a damaged map is computed again.
-    measure : callable
-        Uncertainty measure, one of `uncertainty.MEASURES`.
+    scores : PixelScores
+        Uncertainty of its pixels.
     dirty : DirtyFiles, optional
         Is told of the files that are written, to be synced later.
     """
@@ -54,13 +54,13 @@ class UncertaintyMap:
         self,
         path: Location,
         store: LabelStore,
-        measure: Measure,
+        scores: PixelScores,
         dirty: DirtyFiles | None = None,
     ) -> None:
         layout = store.layout
         self._path = path
         self._store = store
-        self._measure = measure
+        self._scores = scores
         self._dirty = dirty
         self._cell = max(1, layout.card.coarse_tile_px // CELLS)
         self.cells_per_tile = layout.card.coarse_tile_px // self._cell
@@ -104,16 +104,16 @@ class UncertaintyMap:
         return np.array(ChunkFiles(array).read(everywhere, self._store.windows), np.uint8)
 
     def _computed(self) -> NDArray[np.uint8]:
-        """Compute `pixels` from the logits."""
+        """Compute `pixels` from those of stage 1."""
         layout, pixels = self._store.layout, np.zeros(self.grid.shape, np.uint8)
         for index in zip(*np.nonzero(self._store.windows), strict=True):
             core = layout.window(index)
-            cells = self.cells(pixel_statistics(self._store.read_logits(core), self._measure)[0])
+            cells = self.cells(self._scores.read(core)[0])
             pixels[self._place(core, cells)] = cells
         return pixels
 
     def rewrite(self) -> None:
-        """Write the map anew, computed from the logits."""
+        """Write the map anew, computed from the pixels of stage 1."""
         if self._path.exists():
             remove_tree(self._path)
         for name in ("pixels", "_array"):

@@ -163,15 +163,22 @@ class SessionState:
         self.events.forecast_changed.emit()
 
     @property
+    def uncertainty(self) -> str:
+        """Uncertainty measure of the result, else the one that a run would take; empty if none."""
+        if self.seg is not None:
+            return self.seg.record.parameters.uncertainty
+        return self.options.uncertainty or (self.card.uncertainty if self.card else "")
+
+    @property
     def expected_wrong_px(self) -> float | None:
         """Wrong pixels expected in a tile that scores just the threshold.
 
-        Pixels of the slide at the model's fine pixel size; None without a model, or if its
-        uncertainty does not state them.
+        Those that refinement corrects, if `uncertainty` is the gain. Pixels of the slide at the
+        fine pixel size; None without a model, or if the measure does not state them.
         """
         if self.card is None:
             return None
-        return expected_wrong_px(self.card.uncertainty, self._threshold, self.card.tile_px)
+        return expected_wrong_px(self.uncertainty, self._threshold, self.card.tile_px)
 
     @property
     def domain(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
+from napari_twostage.method.uncertainty import GAIN, block_areas
 from napari_twostage.models import LabelClass, ModelCard, load_model
 from napari_twostage.models.bundle import write_bundle
 from napari_twostage.training.config import ClassConfig, ConfigError
@@ -36,6 +37,11 @@ LOSS_ALLOWED = 0.005
 COST_ALLOWED = 0.7
 """... within this share of the dense run's cost."""
 THRESHOLDS = np.round(np.arange(0.005, 0.5, 0.005), 3)
+GAIN_THRESHOLDS = np.array([float(f"{value:.2g}") for value in np.geomspace(1e-5, 0.2, 60)])
+"""Candidates for models whose score is the gain, which is small."""
+MOST_SHIFT = 5.0
+"""Largest change of the gain's logits."""
+GAIN_BIAS = "stage1.last.bias"
 UNMEASURED: dict[str, Any] = {"default_threshold": 0.5, "refinement_gain": 0.0}
 COLOURS = ("#ffb000", "#648fff", "#dc267f", "#fe6100", "#785ef0")
 """Default class colours, distinguishable with any colour vision."""
@@ -84,7 +90,8 @@ def draft_card(config: TrainConfig, data: Path) -> ModelCard:
         objects=network.objects,
         mean=network.mean,
         std=network.std,
-        uncertainty=stated.uncertainty,
+        gain_output=config.gain is not None,
+        uncertainty=stated.uncertainty or ("tent" if config.gain is None else "gain"),
         least_object_um2=stated.least_object_um2,
         training_data=stated.training_data or data.absolute().name,
         licence=stated.licence,
@@ -101,6 +108,9 @@ def calibrate(
     progress: bool = True,
 ) -> ModelCard:
     """Measure temperature, default threshold and refinement gain, and write the bundle.
+
+    The gain output, if there is one, is shifted so that it expects as many corrected pixels as
+    there are: on the images that it was trained on, stage 1 has fewer wrong.
 
     Parameters
     ----------
@@ -122,11 +132,15 @@ def calibrate(
     """
     with tempfile.TemporaryDirectory() as scratch:
         # first without calibration: scores depend on the temperature
-        outcomes = _outcomes(Path(scratch), card, tensors, samples, progress=progress)
+        first = replace(card, uncertainty=GAIN) if card.gain_output else card
+        outcomes = _outcomes(Path(scratch), first, tensors, samples, progress=progress)
         card = replace(card, temperature=round(fit_temperature(outcomes), 3))
+        if card.gain_output:
+            tensors = shift_gain(tensors, outcomes)
         outcomes = _outcomes(Path(scratch), card, tensors, samples, progress=progress)
     cost = Cost.of(card)
-    threshold = choose_threshold(outcomes, cost)
+    candidates = GAIN_THRESHOLDS if card.uncertainty == GAIN else THRESHOLDS
+    threshold = choose_threshold(outcomes, cost, candidates)
     card = replace(
         card,
         default_threshold=threshold,
@@ -173,7 +187,38 @@ def _negative_log_likelihood(logits: NDArray[np.floating], truth: NDArray[np.uin
     return float(np.mean(logsumexp(logits, axis=0) - right))
 
 
-def choose_threshold(outcomes: list[Outcome], cost: Cost) -> float:
+def shift_gain(tensors: dict[str, Tensor], outcomes: list[Outcome]) -> dict[str, Tensor]:
+    """Shift the gain's logits so that as many pixels are expected to be corrected as are.
+
+    Parameters
+    ----------
+    tensors : dict
+        State of the two-stage module.
+    outcomes : list of Outcome
+        Images that were not trained on, scored by the gain.
+
+    Returns
+    -------
+    dict
+        The state, with another bias of the last output of stage 1.
+    """
+    expected = sum(
+        float((one.scores * block_areas(one.coarse.shape, one.tiles.tile_px)).sum())
+        for one in outcomes
+    )
+    corrected = sum(
+        int(((one.coarse != one.sample.mask) & (one.refined == one.sample.mask)).sum())
+        for one in outcomes
+    )
+    shift = float(np.clip(np.log((corrected + 1) / (expected + 1)), -MOST_SHIFT, MOST_SHIFT))
+    bias = tensors[GAIN_BIAS].clone()
+    bias[-1] += shift
+    return {**tensors, GAIN_BIAS: bias}
+
+
+def choose_threshold(
+    outcomes: list[Outcome], cost: Cost, candidates: NDArray[np.float64] = THRESHOLDS
+) -> float:
     """Highest affordable threshold that loses at most `LOSS_ALLOWED` against refining everything.
 
     It must do so on each data set, where there are several: they differ in what refining brings.
@@ -182,7 +227,7 @@ def choose_threshold(outcomes: list[Outcome], cost: Cost) -> float:
     """
     sets = _by_source(outcomes)
     everything = [_mean_dice(each, -1.0) for each in sets]
-    affordable = [t for t in THRESHOLDS if cost.relative(outcomes, t) <= COST_ALLOWED]
+    affordable = [t for t in candidates if cost.relative(outcomes, t) <= COST_ALLOWED]
     good = [
         t
         for t in affordable
@@ -191,7 +236,7 @@ def choose_threshold(outcomes: list[Outcome], cost: Cost) -> float:
             for each, best in zip(sets, everything, strict=True)
         )
     ]
-    return float(max(good) if good else min(affordable, default=THRESHOLDS[-1]))
+    return float(max(good) if good else min(affordable, default=candidates[-1]))
 
 
 def _by_source(outcomes: list[Outcome]) -> list[list[Outcome]]:

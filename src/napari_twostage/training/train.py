@@ -20,6 +20,7 @@ from napari_twostage.training.calibrate import calibrate, draft_card
 from napari_twostage.training.config import ConfigError
 from napari_twostage.training.convert import try_to_convert
 from napari_twostage.training.loop.distillation import add_teacher
+from napari_twostage.training.loop.gain import add_gain
 from napari_twostage.training.loop.stages import list_stages
 from napari_twostage.training.loop.train_stage import is_fast_in_bf16, train_stage
 from napari_twostage.training.run.images import open_samples
@@ -88,6 +89,7 @@ def train(
         train_stage(stage, config, validation, out, place, progress=progress)
         if stage.name == "stage1" and config.stage2 is not None and config.network.transfer:
             module.transfer()
+    add_gain(module, config, training, out, place, progress=progress)
     # the card is written last, so a bundle without one is unfinished
     if card is not None and not (out / BUNDLE / CARD).exists():
         state = module.cpu().state_dict()

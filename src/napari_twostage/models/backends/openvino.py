@@ -30,7 +30,7 @@ from napari_twostage.errors import ModelError
 from napari_twostage.models.backends.choice import INSTALL_TORCH, thread_count
 from napari_twostage.models.backends.precision import multiplies
 from napari_twostage.models.backends.quiet_openvino import import_openvino
-from napari_twostage.models.card import halo_px
+from napari_twostage.models.card import channels, halo_px
 from napari_twostage.models.converted import read_converted, read_quantised
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class OpenVinoBackend:
             network.reshape([1, *shape])
         card = self._bundle.card
         halo = halo_px(card, stage)
-        expected = [1, card.channels, *(side - 2 * halo for side in shape[:2])]
+        expected = [1, channels(card, stage), *(side - 2 * halo for side in shape[:2])]
         found = list(network.output(0).shape)
         if found == expected and is_moderate(network):
             return network

@@ -81,7 +81,7 @@ def build_two_stage(card: ModelCard) -> TwoStage:
         If the architecture is unknown, an option does not fit, or stage 2's windows cannot be
         halved as often as a network needs.
     """
-    stage1 = build_network({**card.architecture, "outputs": card.channels})
+    stage1 = build_network({**card.architecture, "outputs": card.coarse_channels})
     module = TwoStage(
         stage1,
         build_network({**(card.fine_architecture or card.architecture), "outputs": card.channels})
@@ -93,6 +93,7 @@ def build_two_stage(card: ModelCard) -> TwoStage:
         mean=card.mean,
         std=card.std,
         objects=card.objects != "none",
+        gain=card.gain_output,
     )
     if card.window_px % module.window_multiple:
         raise ModelError(

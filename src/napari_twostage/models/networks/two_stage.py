@@ -67,6 +67,8 @@ class TwoStage(nn.Module):
         Mean and standard deviation of each channel, in pixel values divided by 255.
     objects : bool
         Whether the last of the networks' outputs tells objects apart; the others are logits.
+    gain : bool
+        Whether stage 1 has one more output, behind these.
 
     Raises
     ------
@@ -88,6 +90,7 @@ class TwoStage(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         objects: bool = False,
+        gain: bool = False,
     ) -> None:
         super().__init__()
         if context and not isinstance(stage2, LocalRefiner):
@@ -103,6 +106,7 @@ class TwoStage(nn.Module):
         self.fine_ratio = fine_ratio
         self.context = context
         self.objects = objects
+        self.gain = gain
         # the card holds them, so they are not part of the weights, and real in a module of shapes
         for name, values in (("mean", mean), ("std", std)):
             channels = torch.tensor(values, dtype=torch.float32, device="cpu").view(1, 3, 1, 1)
@@ -144,7 +148,8 @@ class TwoStage(nn.Module):
         (N, K, H - 2 halo, W - 2 halo) float tensor
             Logits: one for a single class against the background, else one per class.
         """
-        return self.part(self.coarse_maps(images, halo))[0]
+        maps = self.coarse_maps(images, halo)
+        return self.part(maps[:, :-1] if self.gain else maps)[0]
 
     def coarse_maps(self, images: Tensor, halo: int = 0) -> Tensor:
         """Stage 1 with all of its outputs; see `coarse` and `part`."""
@@ -152,7 +157,7 @@ class TwoStage(nn.Module):
         return maps
 
     def part(self, maps: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Part a network's outputs into logits and object output, if there is one.
+        """Part a network's outputs, but for the gain, into logits and object output.
 
         Parameters
         ----------

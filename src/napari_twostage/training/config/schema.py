@@ -127,6 +127,18 @@ class LossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GainConfig:
+    """Schedule of stage 1's gain output, which is trained last; see `loop.gain`."""
+
+    steps: int = 300
+    learning_rate: float = 0.02
+
+    def __post_init__(self) -> None:
+        require(self.steps > 0, "steps must be positive")
+        require(self.learning_rate > 0, "learning_rate must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CardConfig:
     """Stated part of the model's card; the rest is measured, classes come from [data]."""
 
@@ -146,7 +158,8 @@ class CardConfig:
     """Context around a tile in fine pixels; whole images are cut without a halo."""
     coarse_window_px: int = 448
     coarse_halo_px: int = 32
-    uncertainty: Uncertainty = "tent"
+    uncertainty: Uncertainty | None = None
+    """None: the gain if there is a [gain], else tent."""
     least_object_um2: float = 0.0
     """Area below which objects are not counted."""
 
@@ -164,6 +177,9 @@ class TrainConfig:
     network: NetworkConfig
     stage1: StageConfig
     stage2: StageConfig | None = None
+    gain: GainConfig | None = None
+    """If present, stage 1 learns to predict what refinement corrects, and tiles are ordered by it;
+    needs two stages that are trained on crops, and a card."""
     loss: LossConfig = field(default_factory=LossConfig)
     distillation: float = 0.0
     """Share of the loss that compares with a teacher's output, in [0, 1]; crops only."""
@@ -215,11 +231,27 @@ class TrainConfig:
             require(fits, f"size_px must be a multiple of {unit}, to part into tiles")
             require(self.network.fine_ratio == 1, "whole images need a fine_ratio of 1")
             require(self.tiles.count <= ratio**2, f"an image has only {ratio**2} tiles")
+        if self.gain is not None:
+            self._check_gain()
         if self.card is not None:
             stated = self.card.fine_mpp or self.data.mpp
             require(stated is not None, "[card] needs a fine_mpp, or [data] an mpp")
             held_out = self.data.validation_fraction > 0
             require(held_out, "[card] needs a validation_fraction, to calibrate on")
+
+    def _check_gain(self) -> None:
+        first, last = self.stage1, self.stage2
+        whole = self.kind == "two_stage" and self.whole_images is None and last is not None
+        require(
+            whole and self.card is not None and self.network.refiner is None,
+            "gain needs kind two_stage, crops and a [card], and no refiner",
+        )
+        if last is not None:
+            tile, inner = last.crop_px - 2 * last.halo_px, first.crop_px - 2 * first.halo_px
+            fits = first.halo_px >= max(last.halo_px, 2 * self.network.ratio) and inner >= tile
+            require(fits, "gain needs crops of stage 1 with a tile and its halo in their middle")
+            aligned = first.halo_px % self.network.ratio == 0 and tile % self.network.ratio == 0
+            require(aligned, "gain needs a halo of stage 1 and tiles that are multiples of ratio")
 
 
 def load_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:

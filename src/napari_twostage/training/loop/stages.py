@@ -214,7 +214,7 @@ def coarse_at_full_size(module: TwoStage, ratio: float, coarse: Predict | None =
     def predict(images: Tensor) -> Tensor:
         small = _reduce(images, ratio)
         height, width = small.shape[1:3]
-        logits = stage1(_pad(small, module.stage1.stride))
+        logits = stage1(pad_to_multiple(small, module.stage1.stride))
         return enlarge(logits[..., :height, :width], images.shape[1:3])
 
     return stage1 if ratio == 1 else predict
@@ -234,7 +234,7 @@ def _reduce(images: Tensor, ratio: float) -> Tensor:
     return small.round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _pad(images: Tensor, multiple: int) -> Tensor:
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column until the sides are a multiple of `multiple`."""
     below, right = (-length % multiple for length in images.shape[1:3])
     if not below and not right:

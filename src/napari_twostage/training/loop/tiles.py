@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from napari_twostage.method.uncertainty import MEASURES, tile_statistics
+from napari_twostage.method.uncertainty import tile_statistics
 from napari_twostage.models.networks.two_stage import TwoStage, coarsen
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ def forward_coarse(module: TwoStage, images: Tensor) -> Coarse:
 def score_tiles(logits: Tensor, ratio: int, uncertainty: str) -> NDArray[np.float32]:
     """Mean uncertainty of each tile, row by row: (N, K, h, w) logits to (N, ratio²)."""
     values = logits.float().cpu().numpy()
-    tile_px, measure = values.shape[-1] // ratio, MEASURES[uncertainty]
-    return np.stack([tile_statistics(image, tile_px, measure).score.ravel() for image in values])
+    tile_px = values.shape[-1] // ratio
+    return np.stack(
+        [tile_statistics(image, tile_px, uncertainty).score.ravel() for image in values]
+    )
 
 
 def take_tiles(maps: Tensor, chosen: Tensor, ratio: int) -> Tensor:

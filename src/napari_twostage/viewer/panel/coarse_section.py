@@ -44,7 +44,8 @@ class CoarseSection(Section):
             name="uncertainty",
             label="Uncertainty",
             choices=list(MEASURES),
-            tooltip="How doubt is measured from the probabilities of stage 1",
+            tooltip="How doubt is measured: from the probabilities of stage 1, or by the gain, "
+            "what the model expects refinement to correct",
         )
         self._measure.native.setAccessibleName("Uncertainty measure")
         self._options = Container(widgets=[self.search, self._measure], labels=True)
@@ -74,6 +75,8 @@ class CoarseSection(Section):
             words for words, tissue in SEARCHES.items() if tissue is session.options.tissue
         )
         if session.card is not None:
+            if tuple(self._measure.choices) != session.card.measures:
+                self._measure.choices = session.card.measures
             self._measure.value = session.options.uncertainty or session.card.uncertainty
         self._updating = False
         self._options.enabled = ready and not session.running

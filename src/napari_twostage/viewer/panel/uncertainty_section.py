@@ -8,6 +8,7 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QLabel
 from superqt import QLabeledDoubleSlider
 
+from napari_twostage.method.uncertainty import GAIN
 from napari_twostage.viewer.panel.plots import QualityCurve, ScoreHistogram
 from napari_twostage.viewer.panel.section import Section
 
@@ -35,7 +36,7 @@ class UncertaintySection(Section):
         self.slider = QLabeledDoubleSlider()
         self.slider.setObjectName("threshold")
         self.slider.setOrientation(Qt.Orientation.Horizontal)
-        self.slider.setDecimals(3)
+        self.slider.setDecimals(4)
         self.slider.setRange(0, 1)
         self.slider.setAccessibleName("Threshold")
         self.slider.setToolTip("Tiles whose mean uncertainty is above the threshold are refined")
@@ -76,7 +77,7 @@ class UncertaintySection(Section):
             self._summary.setText("Run Coarse to see what refining would bring.")
             self.set_status("")
             return
-        self._summary.setText(f"{_wrong_px_line(session.expected_wrong_px)}{forecast.describe()}")
+        self._summary.setText(f"{_threshold_line(session)}{forecast.describe()}")
         if forecast.estimated_seconds is not None and forecast.expected_dice is not None:
             self._quality.set_point(forecast.estimated_seconds, forecast.expected_dice)
         self.set_status(f"threshold {session.threshold:.3f}")
@@ -88,6 +89,10 @@ class UncertaintySection(Section):
             self._quality.set_curve(curve.seconds, curve.dice)
 
 
-def _wrong_px_line(wrong_px: float | None) -> str:
-    """Line that states the threshold in wrong pixels per tile; empty if that is unknown."""
-    return "" if wrong_px is None else f"Over {wrong_px:,.0f} wrong pixels expected in a tile:\n"
+def _threshold_line(session: Session) -> str:
+    """Line that states the threshold in pixels per tile; empty if that is unknown."""
+    pixels = session.expected_wrong_px
+    if pixels is None:
+        return ""
+    kind = "corrected" if session.uncertainty == GAIN else "wrong"
+    return f"Over {pixels:,.0f} {kind} pixels expected in a tile:\n"
