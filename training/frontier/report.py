@@ -61,6 +61,7 @@ COLOURS = {
     "tent": "#d55e00",
     "expected gain": "#0072b2",
     "learned": "#cc79a7",
+    "gain output": "#cc79a7",
     CHANGE_ORACLE: "#009e73",
     RANDOM: "#999999",
 }
@@ -334,7 +335,11 @@ def _draw_singles(axes: Axes, singles: Sequence[Point], average: Average) -> Non
 
 
 def _draw_two_stages(axes: Axes, entry: TwoStages, average: Average, style: str) -> None:
-    for selector, color in COLOURS.items():
+    # the learned selector is what the output of stage 1 is judged by
+    shown = {name: color for name, color in COLOURS.items() if name in entry.curves}
+    if "gain output" in shown:
+        del shown["learned"]
+    for selector, color in shown.items():
         axes.plot(
             entry.cost[selector],
             100 * entry.curves[selector].scores(average),

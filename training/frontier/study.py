@@ -63,7 +63,7 @@ class Study:
     foreground, or pooled. Tables have all three."""
     half: str = ""
     """Name of the candidate at half the resolution, for the set's headroom."""
-    selector: Literal["tent", "entropy", "expected gain"] = "tent"
+    selector: Literal["tent", "entropy", "expected gain", "gain output"] = "tent"
     """Selector of the rows that are tabulated and timed."""
     folder: Path = field(default=Path(), compare=False)
     """Folder of the study's file."""

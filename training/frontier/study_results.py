@@ -155,7 +155,8 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
         [image for trial in trials if trial.seed == seed for image in measure_two_stages(trial)]
         for seed in range(study.seeds)
     ]
-    traced = [trace_all(images, SELECTORS) for images in seeds]
+    selectors = [name for name in SELECTORS if name in seeds[0][0].scores]
+    traced = [trace_all(images, selectors) for images in seeds]
     curves = {
         selector: average_seeds([each[selector] for each in traced]) for selector in traced[0]
     }
@@ -178,7 +179,7 @@ def _two_stages(name: str, study: Study, trials: list[Trial], full: float) -> Tw
         thresholds=_thresholds(seeds[0], study.selector, curves[study.selector].fractions),
         efficiency={
             key: efficiency(curves[key], curves[RANDOM], curves[CHANGE_ORACLE], study.average)
-            for key in SELECTORS
+            for key in selectors
         },
         oracle=oracle,
         oracle_cost=base + per_tile * oracle.tiles,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from napari_twostage.method.uncertainty import labels, tile_statistics
+from napari_twostage.method.uncertainty import GAIN, labels, tile_statistics
 from napari_twostage.models import load_model
 from napari_twostage.models.bundle import read_bundle
 from napari_twostage.training.evaluation.outcomes import Cost, Outcome, count_single, run_image
@@ -18,6 +18,7 @@ from napari_twostage.training.loop.validate import predict_whole
 from napari_twostage.training.run.images import open_samples
 from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
 from napari_twostage.training.run.run_folder import BUNDLE
+from napari_twostage.training.shift import fit_shift
 from training.frontier.learned import describe_tiles, fit
 from training.frontier.tallies import (
     SMOOTH,
@@ -42,13 +43,13 @@ if TYPE_CHECKING:
     from training.frontier.learned import ChangeModel
     from training.frontier.study import Trial
 
-SELECTORS = ("tent", "entropy", "expected gain", "learned", "learned gain")
+SELECTORS = ("tent", "entropy", "expected gain", "learned", "learned gain", "gain output")
 """Tile scores: mean uncertainty by two measures, the expected gain of correcting the expected
-errors (`expected_gain`), the changes that a `learned.ChangeModel` predicts, and these as a share
-of the image's foreground."""
+errors (`expected_gain`), the changes that a `learned.ChangeModel` predicts, these as a share of
+the image's foreground, and the output of stage 1 that some models have for it."""
 SIMPLE = ("tent", "entropy", "expected gain")
 """Selectors that need nothing but stage 1's logits."""
-FORMAT = 4
+FORMAT = 5
 """Version of the cached files."""
 
 
@@ -95,11 +96,17 @@ def measure_single(trial: Trial) -> list[Single]:
         module = prepare_inference(load_trained_networks(trial.config, trial.folder))
         predict = coarse_at_full_size(module, trial.config.network.ratio)
         samples, groups = trial.open_test()
+        halo = trial.config.stage1.halo_px
+        _, held_out = open_samples(trial.config, trial.data)
         rows = []
         with torch.inference_mode():
+            shift = fit_shift(  # as a bundle's stages are shifted
+                (predict_whole(predict, sample.image, halo_px=halo), sample.mask)
+                for sample in _bar(held_out, trial)
+            )
             for sample, group in zip(_bar(samples, trial), groups, strict=True):
-                logits = predict_whole(predict, sample.image, halo_px=trial.config.stage1.halo_px)
-                counts = count_pixels(labels(logits), sample.mask)
+                logits = predict_whole(predict, sample.image, halo_px=halo)
+                counts = count_pixels(labels(logits + shift[:, None, None]), sample.mask)
                 rows.append(asdict(Single(sample.name, group, sample.mask.size, *counts)))
         return rows
 
@@ -112,10 +119,18 @@ def measure_two_stages(trial: Trial) -> list[ImageTally]:
     def compute() -> list[Any]:
         model = load_model(trial.folder / BUNDLE, precision="f32")
         selector = _learn(trial, model)
-        side = model.card.coarse_tile_px
+        card = model.card
         samples, groups = trial.open_test()
         return [
-            _to_json(_tally_outcome(run_image(model, sample), group, selector, side))
+            _to_json(
+                _tally_outcome(
+                    run_image(model, sample),
+                    group,
+                    selector,
+                    card.coarse_tile_px,
+                    scored_by_gain=card.uncertainty == GAIN,
+                )
+            )
             for sample, group in zip(_bar(samples, trial), groups, strict=True)
         ]
 
@@ -134,12 +149,19 @@ def _learn(trial: Trial, model: Model) -> ChangeModel:
 
 
 def _tally_outcome(
-    found: Outcome, group: str, selector: ChangeModel, coarse_tile_px: int
+    found: Outcome,
+    group: str,
+    selector: ChangeModel,
+    coarse_tile_px: int,
+    *,
+    scored_by_gain: bool,
 ) -> ImageTally:
     tile_px, mask = found.tiles.tile_px, found.sample.mask
     coarse, refined, changed = count_tiles(found.coarse, found.refined, mask, tile_px)
     scores = {name: score_by(found.coarse_logits, coarse_tile_px, name).ravel() for name in SIMPLE}
     scores["learned"] = selector.predict(describe_tiles(found.logits, tile_px))
+    if scored_by_gain:
+        scores["gain output"] = found.scores.ravel().astype(np.float64)
     scores["learned gain"] = scores["learned"] / expected_size(found.ranking.statistics)
     nothing = np.zeros(found.tiles.shape, bool)
     return ImageTally(
@@ -177,7 +199,12 @@ def expected_size(statistics: TileStatistics) -> float:
     return float(sum(part.sum(dtype=np.float64) for part in parts)) + SMOOTH
 
 
-def score_by(logits: NDArray[np.floating], tile: int, selector: str) -> NDArray[np.float64]:
+def score_by(
+    logits: NDArray[np.floating],
+    tile: int,
+    selector: str,
+    gain: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
     """Score tiles by a selector: (rows, columns).
 
     Parameters
@@ -187,8 +214,12 @@ def score_by(logits: NDArray[np.floating], tile: int, selector: str) -> NDArray[
     tile : int
         Side of a tile in pixels of the logits.
     selector : str
-        One of `SIMPLE`.
+        One of `SIMPLE`, or ``gain output``.
+    gain : (h, w) float array, optional
+        Logits of the gain, which that needs.
     """
+    if selector == "gain output":
+        return tile_statistics(logits, tile, GAIN, gain).score.astype(np.float64)
     if selector == "expected gain":
         return expected_gain(tile_statistics(logits, tile, "tent"))
     return tile_statistics(logits, tile, selector).score.astype(np.float64)

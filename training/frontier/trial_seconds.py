@@ -11,7 +11,7 @@ import torch
 from napari_twostage.method.tiling import TileGrid
 from napari_twostage.method.uncertainty import labels
 from napari_twostage.models.bundle import read_bundle
-from napari_twostage.models.networks.fold import fold_normalisation
+from napari_twostage.models.networks.fold import fold_normalisation, load_module
 from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
 from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
@@ -64,12 +64,14 @@ def time_trials(
 
 def make_segment(trial: Trial, threshold: float | None, selector: str) -> Segment:
     """Build a function that segments an image in memory: halo, selection, stitching, no disk."""
-    module = prepare_inference(load_trained_networks(trial.config, trial.folder))
-    fold_normalisation(module)
     if threshold is None:
-        return partial(_run_single, coarse_at_full_size(module, trial.config.network.ratio))
-    card = read_bundle(trial.folder / BUNDLE).card
-    return partial(_run_two_stages, module, card, selector, threshold)
+        single = prepare_inference(load_trained_networks(trial.config, trial.folder))
+        fold_normalisation(single)
+        return partial(_run_single, coarse_at_full_size(single, trial.config.network.ratio))
+    bundle = read_bundle(trial.folder / BUNDLE)
+    module = prepare_inference(load_module(bundle))
+    fold_normalisation(module)
+    return partial(_run_two_stages, module, bundle.card, selector, threshold)
 
 
 def _run_single(predict: Callable[[torch.Tensor], torch.Tensor], image: Image) -> Image:
@@ -81,10 +83,12 @@ def _run_two_stages(
     module: TwoStage, card: ModelCard, selector: str, threshold: float, image: Image
 ) -> Image:
     with torch.inference_mode():
-        logits = predict_whole(coarse_at_full_size(module, card.ratio), image) / card.temperature
+        coarse = coarse_at_full_size(module, card.ratio, module.coarse_maps)
+        maps = predict_whole(coarse, image)
+    logits = maps[: card.outputs] / card.temperature
     found = labels(logits)
     # on enlarged logits; the engine scores stage 1's own grid, with nearly the same result
-    scores = score_by(logits, card.tile_px, selector)
+    scores = score_by(logits, card.tile_px, selector, maps[-1])
     grid = TileGrid(found.shape, card.tile_px, card.halo_px)
     chosen = [(int(row), int(column)) for row, column in np.argwhere(scores > threshold)]
     if not chosen:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.special import softmax, xlogy
@@ -129,7 +129,7 @@ def neg_plogp(probability: NDArray[np.floating]) -> NDArray[np.float32]:
 
 MEASURES: dict[str, Measure] = {"tent": tent, "entropy": entropy, "neg_plogp": neg_plogp}
 """Uncertainty measures by their name in model cards and commands."""
-GAIN = "gain"
+GAIN: Final = "gain"
 """Name, beside those of `MEASURES`, of the probability that refinement corrects a pixel: an output
 of stage 1, if the model has it."""
 

@@ -26,6 +26,7 @@ from napari_twostage.training.loop.train_stage import is_fast_in_bf16, train_sta
 from napari_twostage.training.run.images import open_samples
 from napari_twostage.training.run.networks import build_initial_networks
 from napari_twostage.training.run.run_folder import BUNDLE, claim_folder, reuse_stages
+from napari_twostage.training.shift import shift_stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,9 +90,10 @@ def train(
         train_stage(stage, config, validation, out, place, progress=progress)
         if stage.name == "stage1" and config.stage2 is not None and config.network.transfer:
             module.transfer()
-    add_gain(module, config, training, out, place, progress=progress)
     # the card is written last, so a bundle without one is unfinished
     if card is not None and not (out / BUNDLE / CARD).exists():
+        shift_stages(module, config, validation)
+        add_gain(module, config, training, out, place, progress=progress)
         state = module.cpu().state_dict()
         calibrate(out / BUNDLE, card, state, validation, progress=progress)
         try_to_convert(out / BUNDLE)

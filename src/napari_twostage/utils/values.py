@@ -5,8 +5,10 @@ from __future__ import annotations
 import reprlib
 import sys
 from types import NoneType, UnionType
-from typing import Literal, cast, get_args, get_origin
+from typing import Literal, Union, cast, get_args, get_origin
 
+UNIONS = (UnionType, Union)
+"""Origins of annotations like ``int | None``: the latter where a Literal is part of it."""
 LONGEST = 80
 """Characters of a value in a message."""
 _REPR = reprlib.Repr()
@@ -29,7 +31,7 @@ def fits(value: object, hint: object) -> bool:
     (True, False, False)
     """
     origin, inner = get_origin(hint), get_args(hint)
-    if origin is UnionType:
+    if origin in UNIONS:
         return any(fits(value, kind) for kind in inner)
     if origin is Literal:
         return value in inner
@@ -48,7 +50,7 @@ def words(hint: object) -> str:
     """Name of an annotated type, for messages."""
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(get_args(hint))
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in UNIONS:
         return " or ".join(words(kind) for kind in get_args(hint) if kind is not NoneType)
     kind = hint if get_origin(hint) in (None, tuple) else get_origin(hint)
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
