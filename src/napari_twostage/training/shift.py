@@ -19,10 +19,11 @@ from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_twostage.models.networks.base import Network
     from napari_twostage.models.networks.two_stage import TwoStage
     from napari_twostage.training.config import TrainConfig
     from napari_twostage.training.datasets import Sample
@@ -51,7 +52,9 @@ def shift_stages(module: TwoStage, config: TrainConfig, samples: Sequence[Sample
         return  # as in the paper
     coarse = coarse_at_full_size(module, int(config.network.ratio))
     halo = config.stage1.halo_px
-    stages = [(module.stage1, lambda image: predict_whole(coarse, image, halo_px=halo))]
+    stages: list[tuple[Network, Callable[[NDArray[np.uint8]], Logits]]] = [
+        (module.stage1, lambda image: predict_whole(coarse, image, halo_px=halo))
+    ]
     if config.stage2 is not None and not isinstance(module.stage2, LocalRefiner):
         side, rim = config.stage2.crop_px, config.stage2.halo_px
         stages.append((module.stage2, lambda image: predict_windows(module, image, side, rim)))
@@ -68,11 +71,12 @@ def predict_windows(module: TwoStage, image: NDArray[np.uint8], side: int, rim: 
     """Logits (K, H, W) of stage 2, window by window as the engine reads them."""
     core, (height, width) = side - 2 * rim, image.shape[:2]
     pads = [(rim, rim + -length % core) for length in (height, width)]
-    padded = torch.from_numpy(np.pad(image, [*pads, (0, 0)], mode="symmetric"))
-    windows = padded.unfold(0, side, core).unfold(1, side, core).permute(0, 1, 3, 4, 2)
+    padded = np.pad(image, [*pads, (0, 0)], mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (0, 1))[::core, ::core]
     rows, columns = windows.shape[:2]
     device = module.mean.device
-    every = windows.reshape(-1, side, side, 3)
+    pixels = windows.transpose(0, 1, 3, 4, 2).reshape(-1, side, side, 3)
+    every = torch.from_numpy(np.ascontiguousarray(pixels))
     maps = torch.cat(
         [
             module.refine(every[first : first + BATCH].to(device), rim).float().cpu()
