@@ -17,7 +17,7 @@ from napari_twostage.training.config import load_config
 from napari_twostage.training.datasets import DatasetError, Samples
 from napari_twostage.training.run.run_folder import claim_folder
 from training.composite.__main__ import main
-from training.composite.slide import CELL_PX, compose_slide, write_slide
+from training.composite.slide import CELL_PX, compose_mosaic, compose_slide, write_slide
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
@@ -50,6 +50,26 @@ def test_images_fill_the_share_and_lie_under_their_masks(bright: bool) -> None:
         pixels = made.image[placed.box.slices][..., 0]
         assert np.array_equal(pixels == 255 - level, placed.mask > 0)
     assert len(np.unique(made.image[empty])) == 1
+
+
+def test_a_mosaic_is_full_of_images_most_of_them_without_foreground() -> None:
+    rng = np.random.default_rng(0)
+    found = {}
+    for number, shape in enumerate([(150, 210), (180, 200), (150, 260)]):
+        mask = np.zeros(shape, np.uint8) if number else (rng.random(shape) < 0.2).astype(np.uint8)
+        image = np.repeat(np.where(mask[..., None] > 0, 90, 180 + number).astype(np.uint8), 3, -1)
+        found[f"{number}.png"] = lambda image=image, mask=mask: (image, mask)
+    made = compose_mosaic(Samples(found), side_px=4000, empty=0.9)
+    covered = np.zeros((4000, 4000), int)
+    for placed in made.placed:
+        covered[placed.box.slices] += 1
+        assert placed.mask.shape == placed.box.shape
+        assert np.array_equal(made.image[placed.box.slices][..., 0] == 90, placed.mask > 0)
+    assert (covered == 1).all()
+    share = np.mean([not placed.mask.any() for placed in made.placed])
+    assert 0.85 < share < 0.95
+    with pytest.raises(DatasetError, match="leave out --empty"):
+        compose_mosaic(samples(20), side_px=1000, empty=0.5)
 
 
 def test_a_composite_is_that_of_its_seed() -> None:
@@ -104,3 +124,5 @@ def test_one_command_composes_segments_and_compares(
     assert len(same) == 1
     assert main([*folders, *size, *out, "--ground", "dark"]) == 2
     assert "--ground" in capsys.readouterr().err
+    assert main([*folders, *size, *out, "--empty", "0.5"]) == 2
+    assert "--empty" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from safetensors.torch import load_file
 from tqdm import tqdm
 
@@ -17,10 +18,12 @@ from napari_twostage.models import load_model
 from napari_twostage.models.bundle import write_bundle
 from napari_twostage.training.evaluation.metrics import describe_difference
 from napari_twostage.training.evaluation.table import Table, percent
+from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
 from napari_twostage.training.run.run_folder import STAGE1, read_run_config
 from napari_twostage.utils.timing import Seconds, time_in_turn
 from training.frontier.tallies import count_pixels, dice_of
 from training.item_timing import machine_line
+from training.single_shift import shift_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +57,13 @@ class Method(NamedTuple):
     """Threshold above which tiles are refined; None for stage 1 alone."""
 
 
-def load_dense(run: Path, model: Model) -> Model:
-    """Load a dense run as a model whose stage 1 works at full resolution."""
-    network = read_run_config(run).network
+def load_dense(run: Path, model: Model, data: Path) -> Model:
+    """Load a dense run as a model whose stage 1 works at full resolution, shifted as `model` is.
+
+    Its logits are shifted on the images of `data` that its run held out.
+    """
+    config = read_run_config(run)
+    network = config.network
     card = replace(
         model.card,
         name=DENSE,
@@ -71,10 +78,15 @@ def load_dense(run: Path, model: Model) -> Model:
         std=network.std,
         coarse_window_px=DENSE_WINDOW_PX,
         coarse_halo_px=32,
+        gain_output=False,
+        uncertainty="tent",
         temperature=1.0,
         domain=None,
     )
     tensors = load_file(run / STAGE1)
+    module = prepare_inference(load_trained_networks(config, run))
+    shift = torch.from_numpy(shift_of(module, config, data))
+    tensors["last.bias"][: len(shift)] += shift.to(tensors["last.bias"])
     both = {f"stage{n}.{name}": value for n in (1, 2) for name, value in tensors.items()}
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder) / DENSE, card, both)
@@ -97,15 +109,25 @@ class Quality:
     """Share of all tiles that hold tissue."""
 
 
-def compare(slide: Slide, composite: Composite, methods: dict[str, Method], rounds: int) -> Table:
-    """Segment the slide with every method, round after round; time all, measure the first."""
+def compare(
+    slide: Slide,
+    composite: Composite,
+    methods: dict[str, Method],
+    rounds: int,
+    *,
+    tissue: bool | None = None,
+) -> Table:
+    """Segment the slide with every method, round after round; time all, measure the first.
+
+    `tissue` says whether to look for it, as for `segment`.
+    """
     qualities: dict[str, Quality] = {}
     with tqdm(total=rounds * len(methods), desc="composite", unit="run") as bar:
 
         def run(name: str) -> Seconds:
             with tempfile.TemporaryDirectory() as folder:
                 started = Seconds.now()
-                seg = _segment(slide, methods[name], Path(folder) / "run.zarr")
+                seg = _segment(slide, methods[name], Path(folder) / "run.zarr", tissue=tissue)
                 spent = Seconds.now() - started
                 if name not in qualities:  # labels are the same in every round
                     qualities[name] = _measure(seg, composite.placed)
@@ -134,10 +156,10 @@ def compare(slide: Slide, composite: Composite, methods: dict[str, Method], roun
     return table
 
 
-def _segment(slide: Slide, method: Method, out: Path) -> Segmentation:
+def _segment(slide: Slide, method: Method, out: Path, *, tissue: bool | None) -> Segmentation:
     if method.threshold is None:
-        return segment(slide, method.model, out, refine="none")
-    return segment(slide, method.model, out, threshold=method.threshold)
+        return segment(slide, method.model, out, tissue=tissue, refine="none")
+    return segment(slide, method.model, out, tissue=tissue, threshold=method.threshold)
 
 
 def _measure(seg: Segmentation, placed: Sequence[PlacedImage]) -> Quality:
@@ -158,7 +180,7 @@ def _caption(slide: Slide, tissue: float, composite: Composite) -> str:
     sources = len({entry.name for entry in composite.placed})
     return (
         f"{height} × {width} pixels with {len(composite.placed)} fields of {sources} test images; "
-        f"{percent(tissue)} % of tiles hold tissue, and all runs skip the others. Seconds: tissue "
+        f"{percent(tissue)} % of tiles are segmented by all runs. Seconds: tissue "
         "search, reading, both stages and writing, medians of runs in turn; the speed-up is that "
         "within a round. Dice (smooth 1) per field, averaged, and of all fields together, beside "
         "what the engine expects of the latter (the dense run is not calibrated); intervals "

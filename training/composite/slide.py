@@ -1,4 +1,4 @@
-"""Composition of a slide: annotated images, side by side in islands on empty background."""
+"""Composition of a slide from annotated images: islands on empty background, or edge to edge."""
 
 from __future__ import annotations
 
@@ -89,6 +89,57 @@ def compose_slide(
     return Composite(image, tuple(placed))
 
 
+def compose_mosaic(
+    samples: Sequence[Sample], *, side_px: int, empty: float, seed: int = 0
+) -> Composite:
+    """Fill a slide with images, edge to edge: tissue everywhere, most of it without foreground.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        All are cropped to the height and width that all have.
+    side_px : int
+        Side of the slide.
+    empty : float
+        Share of the images without foreground, in [0, 1].
+    seed : int
+
+    Raises
+    ------
+    DatasetError
+        If there are no images of either kind.
+    """
+    every = list(samples)
+    kinds = [[s for s in every if bool(s.mask.any()) == found] for found in (False, True)]
+    if not all(kinds):
+        raise DatasetError(
+            f"expected images with foreground and without, found {len(kinds[1])} and "
+            f"{len(kinds[0])}; leave out --empty"
+        )
+    height, width = (min(s.mask.shape[axis] for s in every) for axis in (0, 1))
+    rng = np.random.default_rng(seed)
+    image = np.zeros((side_px, side_px, 3), np.uint8)
+    placed = []
+    for top in range(0, side_px, height):
+        for left in range(0, side_px, width):
+            kind = kinds[int(rng.random() >= empty)]
+            box = Box.at(top, left, height, width).clip((side_px, side_px))
+            entry, pixels = _placed(kind[int(rng.integers(len(kind)))], box, rng)
+            image[box.slices] = pixels
+            placed.append(entry)
+    return Composite(image, tuple(placed))
+
+
+def _placed(
+    sample: Sample, box: Box, rng: np.random.Generator
+) -> tuple[PlacedImage, NDArray[np.uint8]]:
+    """Crop an image to a box, and mirror it at random."""
+    flips = [slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(2)]
+    part = slice(box.height), slice(box.width)
+    pixels = sample.image[part][flips[0], flips[1]]
+    return PlacedImage(sample.name, box, sample.mask[part][flips[0], flips[1]]), pixels
+
+
 def _fill(
     samples: Sequence[Sample], top: int, left: int, rng: np.random.Generator
 ) -> list[tuple[PlacedImage, NDArray[np.uint8]]]:
@@ -99,12 +150,7 @@ def _fill(
     for y in range(top, top + CELL_PX - height + 1, height):
         for x in range(left, left + CELL_PX - width + 1, width):
             sample = alike[int(rng.integers(len(alike)))]
-            flips = [slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(2)]
-            part = slice(height), slice(width)
-            mask = sample.mask[part][flips[0], flips[1]]
-            pixels = sample.image[part][flips[0], flips[1]]
-            box = Box(y, x, y + height, x + width)
-            filled.append((PlacedImage(sample.name, box, mask), pixels))
+            filled.append(_placed(sample, Box.at(y, x, height, width), rng))
     return filled
 
 

@@ -18,7 +18,6 @@ from napari_twostage.training.loop.validate import predict_whole
 from napari_twostage.training.run.images import open_samples
 from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
 from napari_twostage.training.run.run_folder import BUNDLE
-from napari_twostage.training.shift import fit_shift
 from training.frontier.learned import describe_tiles, fit
 from training.frontier.tallies import (
     SMOOTH,
@@ -30,6 +29,7 @@ from training.frontier.tallies import (
     sum_tiles,
 )
 from training.result_cache import fingerprint, read_cached, write_cached
+from training.single_shift import shift_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -97,13 +97,9 @@ def measure_single(trial: Trial) -> list[Single]:
         predict = coarse_at_full_size(module, trial.config.network.ratio)
         samples, groups = trial.open_test()
         halo = trial.config.stage1.halo_px
-        _, held_out = open_samples(trial.config, trial.data)
+        shift = shift_of(module, trial.config, trial.data)
         rows = []
         with torch.inference_mode():
-            shift = fit_shift(  # as a bundle's stages are shifted
-                (predict_whole(predict, sample.image, halo_px=halo), sample.mask)
-                for sample in _bar(held_out, trial)
-            )
             for sample, group in zip(_bar(samples, trial), groups, strict=True):
                 logits = predict_whole(predict, sample.image, halo_px=halo)
                 counts = count_pixels(labels(logits + shift[:, None, None]), sample.mask)
