@@ -110,7 +110,7 @@ def calibrate(
     """Measure temperature, default threshold and refinement gain, and write the bundle.
 
     The gain output, if there is one, is shifted so that it expects as many corrected pixels as
-    there are: on the images that it was trained on, stage 1 has fewer wrong.
+    there are: its crops hold foreground more often than whole images do.
 
     Parameters
     ----------

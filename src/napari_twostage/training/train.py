@@ -93,7 +93,7 @@ def train(
     # the card is written last, so a bundle without one is unfinished
     if card is not None and not (out / BUNDLE / CARD).exists():
         shift_stages(module, config, validation)
-        add_gain(module, config, training, out, place, progress=progress)
+        add_gain(module, config, validation, out, place, progress=progress)
         state = module.cpu().state_dict()
         calibrate(out / BUNDLE, card, state, validation, progress=progress)
         try_to_convert(out / BUNDLE)

@@ -1,9 +1,10 @@
 """Gain output of stage 1: the probability that refinement corrects a pixel; learnt last.
 
 Both stages are trained by then, and stay as they are. The output is one more channel of stage 1's
-last convolution, so it costs nothing to compute. Its target is made batch by batch: stage 2 runs on
-the engine's own windows, and the share of each coarse pixel that stage 1 has wrong and stage 2 has
-right is what there is to gain.
+last convolution, so it costs nothing to compute. It is trained on images that neither stage was
+trained on, where both err as on new ones; the channel has too few weights to learn them by heart.
+Its target is made batch by batch: stage 2 runs on the engine's own windows, and the share of each
+coarse pixel that stage 1 has wrong and stage 2 has right is what there is to gain.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from napari_twostage.models.networks.refiner import enlarge
 from napari_twostage.models.networks.two_stage import coarsen
+from napari_twostage.training.datasets import CachedSamples
 from napari_twostage.training.loop.batches import make_draw, prefetch
 from napari_twostage.training.loop.stages import pad_to_multiple
 from napari_twostage.training.loop.train_stage import is_fast_in_bf16
@@ -59,7 +61,7 @@ def add_gain(
     config : TrainConfig
         With a `gain`.
     samples : sequence of Sample
-        Training images.
+        Images that were not trained on.
     out : path
         Folder of the run.
     device : torch.device
@@ -111,7 +113,7 @@ def _train(
 ) -> None:
     device = head.weight.device
     seed = config.seed + 2  # after those of the stages
-    draw = make_draw(samples, config, config.stage1, seed)
+    draw = make_draw(CachedSamples(samples), config, config.stage1, seed)
     optimiser = torch.optim.Adam(head.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     log = RunLog(out)
