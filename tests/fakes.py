@@ -88,9 +88,12 @@ class FakeModel:
         """Uncertain logits of stage 1: 8 grey levels per unit."""
         assert len(windows) <= self.coarse_batch
         assert {w.shape for w in windows} == {(self.card.coarse_window_px,) * 2 + (3,)}
-        return _without_halo(
+        maps = _without_halo(
             self.card.coarse_halo_px, [self._logits(window) / 8 for window in windows]
         )
+        if self.card.gain_output:  # something that differs from place to place
+            maps = np.concatenate([maps, maps[:, :1] / 4 - 2], axis=1)
+        return maps
 
     def refine(self, windows: list[np.ndarray]) -> np.ndarray:
         """Certain logits of stage 2: one grey level per unit; see `looks_far`."""

@@ -149,6 +149,24 @@ def test_without_a_slide_nothing_can_be_pressed(open_window) -> None:
     assert can(window) == set()
 
 
+def test_a_model_with_a_gain_output_states_the_threshold_in_corrected_pixels(window) -> None:
+    boxes = window.panel.findChildren(QComboBox)
+    measures = next(box for box in boxes if box.accessibleName() == "Uncertainty measure")
+    offered = {measures.itemText(place) for place in range(measures.count())}
+    assert offered == {"tent", "entropy", "neg_plogp"}
+    window.use(FakeModel(make_card(gain_output=True, uncertainty="gain")))
+    offered = {measures.itemText(place) for place in range(measures.count())}
+    assert offered == {"tent", "entropy", "neg_plogp", "gain"}
+    assert measures.currentText() == "gain"
+    window.run_coarse()
+    session = window.panel.session
+    assert session.seg.record.parameters.uncertainty == "gain"
+    window.part("threshold").setValue(0.15)
+    first, _ = window.part("plan_summary").text().split("\n")
+    pixels = f"{session.threshold * session.card.tile_px**2:,.0f}"
+    assert first == f"Over {pixels} corrected pixels expected in a tile:"
+
+
 def test_the_threshold_is_in_the_units_of_scores_and_answers_at_once(window) -> None:
     window.run_coarse()
     slider, summary = window.part("threshold"), window.part("plan_summary")
