@@ -336,10 +336,10 @@ def _draw_singles(axes: Axes, singles: Sequence[Point], average: Average) -> Non
 
 def _draw_two_stages(axes: Axes, entry: TwoStages, average: Average, style: str) -> None:
     # the learned selector is what the output of stage 1 is judged by
-    shown = {name: color for name, color in COLOURS.items() if name in entry.curves}
-    if "gain output" in shown:
-        del shown["learned"]
-    for selector, color in shown.items():
+    left_out = {"learned", "expected gain"} if "gain output" in entry.curves else set()
+    for selector, color in COLOURS.items():
+        if selector not in entry.curves or selector in left_out:
+            continue
         axes.plot(
             entry.cost[selector],
             100 * entry.curves[selector].scores(average),

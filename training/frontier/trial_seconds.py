@@ -67,24 +67,28 @@ def make_segment(trial: Trial, threshold: float | None, selector: str) -> Segmen
     if threshold is None:
         single = prepare_inference(load_trained_networks(trial.config, trial.folder))
         fold_normalisation(single)
-        return partial(_run_single, coarse_at_full_size(single, trial.config.network.ratio))
+        predict = coarse_at_full_size(single, trial.config.network.ratio)
+        return partial(_run_single, predict, trial.config.stage1.halo_px)
     bundle = read_bundle(trial.folder / BUNDLE)
     module = prepare_inference(load_module(bundle))
     fold_normalisation(module)
-    return partial(_run_two_stages, module, bundle.card, selector, threshold)
+    halo_px = trial.config.stage1.halo_px
+    return partial(_run_two_stages, module, bundle.card, halo_px, selector, threshold)
 
 
-def _run_single(predict: Callable[[torch.Tensor], torch.Tensor], image: Image) -> Image:
+def _run_single(
+    predict: Callable[[torch.Tensor], torch.Tensor], halo_px: int, image: Image
+) -> Image:
     with torch.inference_mode():
-        return labels(predict_whole(predict, image))
+        return labels(predict_whole(predict, image, halo_px=halo_px))
 
 
 def _run_two_stages(
-    module: TwoStage, card: ModelCard, selector: str, threshold: float, image: Image
+    module: TwoStage, card: ModelCard, halo_px: int, selector: str, threshold: float, image: Image
 ) -> Image:
     with torch.inference_mode():
         coarse = coarse_at_full_size(module, card.ratio, module.coarse_maps)
-        maps = predict_whole(coarse, image)
+        maps = predict_whole(coarse, image, halo_px=halo_px)
     logits = maps[: card.outputs] / card.temperature
     found = labels(logits)
     # on enlarged logits; the engine scores stage 1's own grid, with nearly the same result
