@@ -247,6 +247,43 @@ def test_one_command_goes_from_a_study_to_tables_and_a_figure(
             assert weights == (single / "stage1.safetensors").read_bytes()
 
 
+GAIN_STUDY = """
+name = "squares"
+folds = 0
+dense = "dense"
+selector = "gain output"
+candidates = [
+    { name = "dense", config = "tiny.toml", changes = { kind = "single", "network.ratio" = 1 } },
+    { name = "half", config = "tiny.toml", changes = { kind = "single" } },
+    { name = "pair", config = "tiny.toml", parts = ["half", "dense"], changes = { \
+"network.context" = false, "stage1.crop_px" = 128, "stage1.halo_px" = 32, "stage2.halo_px" = 16, \
+"gain.steps" = 2 } },
+]
+"""
+
+
+def test_a_pair_with_a_gain_output_is_ordered_by_it_as_the_engine_orders(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "data")
+    (tmp_path / "tiny.toml").write_text(CROPS)
+    (tmp_path / "study.toml").write_text(GAIN_STUDY)
+    folders = [(f"--{name}", str(tmp_path / name)) for name in ("data", "runs", "out")]
+    words = [str(tmp_path / "study.toml"), *(word for pair in folders for word in pair)]
+    timing = ["--rounds", "1", "--timing-images", "1", "--device", "cpu"]
+    assert main([*words, "--train", *timing]) == 0
+    with (tmp_path / "out" / "headline_squares.csv").open(newline="") as file:
+        selectors = [row["selector"] for row in csv.DictReader(file) if row["run"] == "pair"]
+    assert {"tent", "learned", "gain output", "change oracle"} <= set(selectors)
+    study = load_study(tmp_path / "study.toml")
+    pair = next(candidate for candidate in study.candidates if candidate.name == "pair")
+    [trial] = study.trials(pair, tmp_path / "data", tmp_path / "runs")
+    [image], model = measure_two_stages(trial), load_model(trial.folder / "bundle", precision="f32")
+    [sample] = trial.open_test()[0]
+    slide = open_slide(sample.image, mpp=(0.5, 0.5))
+    seg = segment(slide, model, tmp_path / "out.zarr", tissue=False, refine="none")
+    assert seg.record.parameters.uncertainty == "gain"
+    np.testing.assert_allclose(image.scores["gain output"], seg.scores.ravel(), atol=1e-6)
+
+
 def test_a_frontier_without_its_dense_run_is_refused_in_one_line(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
