@@ -102,6 +102,23 @@ def test_a_model_that_was_measured_states_the_dice_that_its_runs_expect(tmp_path
     assert fewer.expected_dice < found.dice[2] - 0.01, "the fewest tiles that are as good"
 
 
+class UnsureModel(FakeModel):
+    """Stage 1 is unsure and right everywhere, by stage 2."""
+
+    def coarse(self, windows: list[np.ndarray]) -> np.ndarray:
+        return np.full_like(super().coarse(windows), 0.2)
+
+    def refine(self, windows: list[np.ndarray]) -> np.ndarray:
+        return np.full_like(super().refine(windows), 8.0)
+
+
+def test_where_nothing_changes_the_coarse_pass_is_enough_whatever_was_expected() -> None:
+    found = advise(noise_slide(128, 160), UnsureModel(), tissue=False)
+    assert (found.choice, found.changed) == ("coarse", 0)
+    assert found.dice[0] == found.dice[1] == found.dice[2] < 0.9
+    assert found.describe().startswith("The coarse pass is enough")
+
+
 def test_a_gain_too_small_to_matter_needs_no_refinement() -> None:
     found = advise(noise_slide(128, 160), FakeModel(), tissue=False, tolerance=0.5)
     assert (found.choice, found.threshold, found.fraction) == ("coarse", None, 0)

@@ -201,7 +201,10 @@ def _dice_along(
     if result.unfit or not gain or not found:
         return changes.dice(), "agreement"
     ranking = Ranking(statistics, gain, predictor=result.predictor)
-    return ranking.curve(np.zeros(len(changes), bool), None).dice, "expected"
+    dice = ranking.curve(np.zeros(len(changes), bool), None).dice
+    if not changes.changed.any():  # whatever was expected, nothing comes of it here
+        dice = np.full_like(dice, dice[0])
+    return dice, "expected"
 
 
 def _cores(result: Result, count: int) -> list[Box]:
