@@ -223,6 +223,18 @@ def tile_statistics(
     return summarise_tiles(pixel_statistics(logits, measure, gain), tile)
 
 
+def pixel_uncertainty(
+    logits: NDArray[np.floating], measure: str, gain: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
+    """Uncertainty (H, W) of each pixel; parameters and errors as for `pixel_statistics`."""
+    if measure != GAIN:
+        return MEASURES[measure](probabilities(logits))
+    if gain is None:
+        raise ValueError("the measure is the gain, and none is given")
+    known = np.where(np.isnan(logits[0]), np.nan, gain)
+    return np.asarray(probabilities(known[None])[1])
+
+
 def pixel_statistics(
     logits: NDArray[np.floating], measure: str, gain: NDArray[np.floating] | None = None
 ) -> NDArray[np.float32]:
@@ -250,11 +262,8 @@ def pixel_statistics(
         negative, as in `TileStatistics`.
     """
     if measure == GAIN:
-        if gain is None:
-            raise ValueError("the measure is the gain, and none is given")
-        pixels = pixel_statistics(logits, "tent").copy()
-        known = np.where(np.isnan(pixels[0]), np.nan, gain)
-        pixels[0] = probabilities(known[None])[1]
+        pixels = pixel_statistics(logits, "tent")
+        pixels[0] = pixel_uncertainty(logits, GAIN, gain)
         return pixels
     if len(logits) == 1 and logits.dtype == np.float16:
         bits = logits[0].view(np.uint16)

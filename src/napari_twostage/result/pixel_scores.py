@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_twostage.method.uncertainty import GAIN, pixel_statistics
+from napari_twostage.method.uncertainty import GAIN, pixel_statistics, pixel_uncertainty
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,5 +37,11 @@ class PixelScores:
 
     def read(self, box: Box) -> NDArray[np.float32]:
         """The same of a box of the coarse grid, from the pixels as they are saved."""
-        gain = self._store.read_gain(box) if self._measure == GAIN else None
-        return self.of(self._store.read_logits(box), gain)
+        return self.of(self._store.read_logits(box), self._gain(box))
+
+    def uncertainty(self, box: Box) -> NDArray[np.float32]:
+        """The first of these alone: (height, width), without the work for the others."""
+        return pixel_uncertainty(self._store.read_logits(box), self._measure, self._gain(box))
+
+    def _gain(self, box: Box) -> NDArray[np.float16] | None:
+        return self._store.read_gain(box) if self._measure == GAIN else None

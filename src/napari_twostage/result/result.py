@@ -399,8 +399,8 @@ class Result:
 
     def read_uncertainty(self, box: Box) -> NDArray[np.float32]:
         """Uncertainty of a box inside `coarse_grid`; 0 outside the tissue."""
-        pixels = self._files.scores.pixel_scores.read(box)
-        return np.asarray(np.nan_to_num(pixels[0], nan=0.0))
+        doubt = self._files.scores.pixel_scores.uncertainty(box)
+        return np.asarray(np.nan_to_num(doubt, nan=0.0))
 
     @property
     def uncertainty_map(self) -> UncertaintyMap:
