@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from napari_twostage.training.loop.stages import coarse_at_full_size
-from napari_twostage.training.loop.validate import predict_whole
 from napari_twostage.training.run.images import open_samples
-from napari_twostage.training.shift import fit_shift
+from napari_twostage.training.shift import stage1_shift
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +33,4 @@ def shift_of(module: TwoStage, config: TrainConfig, data: Path) -> NDArray[np.fl
     _, held_out = open_samples(config, data)
     if not len(held_out):
         return np.zeros(config.data.outputs)
-    predict = coarse_at_full_size(module, config.network.ratio)
-    with torch.inference_mode():
-        return fit_shift(
-            (predict_whole(predict, sample.image, halo_px=config.stage1.halo_px), sample.mask)
-            for sample in tqdm(held_out, desc="shift", unit="image")
-        )
+    return stage1_shift(module, config, tqdm(held_out, desc="shift", unit="image"))

@@ -16,10 +16,11 @@ from scipy.special import expit, log_softmax, softmax
 
 from napari_twostage.models.networks.refiner import LocalRefiner
 from napari_twostage.training.loop.stages import coarse_at_full_size
+from napari_twostage.training.loop.tiles import refine_windows
 from napari_twostage.training.loop.validate import predict_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 3_000_000
 """Pixels that a fit looks at: every so many of all."""
-BATCH = 16
 MOST_SHIFT = 5.0
 
 
@@ -50,42 +50,42 @@ def shift_stages(module: TwoStage, config: TrainConfig, samples: Sequence[Sample
     """
     if config.whole_images is not None or config.kind == "joint":
         return  # as in the paper
-    coarse = coarse_at_full_size(module, int(config.network.ratio))
-    halo = config.stage1.halo_px
-    stages: list[tuple[Network, Callable[[NDArray[np.uint8]], Logits]]] = [
-        (module.stage1, lambda image: predict_whole(coarse, image, halo_px=halo))
-    ]
+    _add(module.stage1, stage1_shift(module, config, samples))
     if config.stage2 is not None and not isinstance(module.stage2, LocalRefiner):
         side, rim = config.stage2.crop_px, config.stage2.halo_px
-        stages.append((module.stage2, lambda image: predict_windows(module, image, side, rim)))
-    for network, predict in stages:
         with torch.inference_mode():
-            shift = fit_shift((predict(sample.image), sample.mask) for sample in samples)
-        with torch.no_grad():
-            bias = network.last.bias
-            if bias is not None:
-                bias[: len(shift)] += torch.from_numpy(shift).to(bias)
+            shift = fit_shift(
+                (predict_windows(module, sample.image, side, rim), sample.mask)
+                for sample in samples
+            )
+        _add(module.stage2, shift)
+
+
+def stage1_shift(module: TwoStage, config: TrainConfig, samples: Iterable[Sample]) -> Values:
+    """Fit the shift (K,) of stage 1, or of a single model, on images that it reads whole."""
+    coarse, halo = coarse_at_full_size(module, config.network.ratio), config.stage1.halo_px
+    device = module.mean.device
+    with torch.inference_mode():
+        return fit_shift(
+            (predict_whole(coarse, sample.image, halo_px=halo, device=device), sample.mask)
+            for sample in samples
+        )
+
+
+@torch.no_grad()
+def _add(network: Network, shift: Values) -> None:
+    bias = network.last.bias
+    if bias is not None:
+        bias[: len(shift)] += torch.from_numpy(shift).to(bias)
 
 
 def predict_windows(module: TwoStage, image: NDArray[np.uint8], side: int, rim: int) -> Logits:
     """Logits (K, H, W) of stage 2, window by window as the engine reads them."""
     core, (height, width) = side - 2 * rim, image.shape[:2]
     pads = [(rim, rim + -length % core) for length in (height, width)]
-    padded = np.pad(image, [*pads, (0, 0)], mode="symmetric")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (0, 1))[::core, ::core]
-    rows, columns = windows.shape[:2]
-    device = module.mean.device
-    pixels = windows.transpose(0, 1, 3, 4, 2).reshape(-1, side, side, 3)
-    every = torch.from_numpy(np.ascontiguousarray(pixels))
-    maps = torch.cat(
-        [
-            module.refine(every[first : first + BATCH].to(device), rim).float().cpu()
-            for first in range(0, len(every), BATCH)
-        ]
-    )
-    tiles = maps.view(rows, columns, -1, core, core).permute(2, 0, 3, 1, 4)
-    whole = tiles.reshape(-1, rows * core, columns * core)
-    return np.asarray(whole[:, :height, :width].numpy())
+    padded = torch.from_numpy(np.pad(image, [*pads, (0, 0)], mode="symmetric"))[None]
+    whole = refine_windows(module, padded.to(module.mean.device), side, rim)[0]
+    return np.asarray(whole[:, :height, :width].cpu().numpy())
 
 
 def fit_shift(pairs: Iterable[tuple[Logits, NDArray[np.uint8]]]) -> Values:

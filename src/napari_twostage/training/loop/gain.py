@@ -22,7 +22,8 @@ from napari_twostage.models.networks.two_stage import coarsen
 from napari_twostage.training.datasets import CachedSamples
 from napari_twostage.training.loop.batches import make_draw, prefetch
 from napari_twostage.training.loop.stages import pad_to_multiple
-from napari_twostage.training.loop.train_stage import is_fast_in_bf16
+from napari_twostage.training.loop.tiles import refine_windows
+from napari_twostage.training.loop.train_stage import LOG_EVERY, is_fast_in_bf16
 from napari_twostage.training.run.log import RunLog
 from napari_twostage.training.run.run_folder import GAIN, load_weights, save_weights
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from napari_twostage.training.datasets import Sample
     from napari_twostage.training.loop.batches import Batch
 
-LOG_EVERY = 10
 RARE = -6.0
 """Logit that the output starts from: few pixels are corrected."""
 
@@ -170,11 +170,7 @@ def describe(module: TwoStage, config: TrainConfig, batch: Batch) -> tuple[Tenso
         features = features[..., :side, :side]
         coarse = enlarge(module.stage1.classify(features).float(), batch.images.shape[1:3])
         wide = batch.images[:, first - halo : inner.stop + halo, first - halo : inner.stop + halo]
-        windows = wide.unfold(1, stage2.crop_px, tile).unfold(2, stage2.crop_px, tile)
-        stacked = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, stage2.crop_px, stage2.crop_px, 3)
-        refined = _labels(module.part(module.refine_maps(stacked, halo))[0])
-    rows = refined.view(-1, count, count, tile, tile).permute(0, 1, 3, 2, 4)
-    fine = rows.reshape(-1, count * tile, count * tile)
+        fine = _labels(refine_windows(module, wide, stage2.crop_px, halo))
     truth = batch.masks[:, inner, inner]
     before = _labels(module.part(coarse)[0])[:, inner, inner]
     corrected = ((before != truth) & (fine == truth)).float()

@@ -111,6 +111,37 @@ def refine_all(module: TwoStage, images: Tensor) -> Tensor:
     return join_tiles(logits.unflatten(0, (len(images), -1)), ratio)
 
 
+def refine_windows(module: TwoStage, images: Tensor, window_px: int, halo_px: int) -> Tensor:
+    """Run stage 2 on the engine's windows, side by side over images.
+
+    Parameters
+    ----------
+    module : TwoStage
+    images : (N, H, W, 3) uint8 tensor
+        Each side is twice the halo and whole tiles.
+    window_px, halo_px : int
+        Side of a window, and the width of its rim that is context.
+
+    Returns
+    -------
+    (N, K, H - 2 halo_px, W - 2 halo_px) float32 tensor
+        Logits.
+    """
+    tile = window_px - 2 * halo_px
+    windows = images.unfold(1, window_px, tile).unfold(2, window_px, tile)
+    count, rows, columns = windows.shape[:3]
+    pixels = windows.permute(0, 1, 2, 4, 5, 3).flatten(0, 2)
+    parts = [
+        module.refine(pixels[first : first + WINDOWS], halo_px).float()
+        for first in range(0, len(pixels), WINDOWS)
+    ]
+    maps = torch.cat(parts).unflatten(0, (count, rows, columns))
+    grid: Tensor = maps.permute(0, 3, 1, 4, 2, 5)
+    return grid.flatten(4, 5).flatten(2, 3)
+
+
+WINDOWS = 16
+"""Windows that `refine_windows` computes at once."""
 NEXT_TO_NOTHING = 1e-12
 """Weight of a tile without any uncertainty: drawn only if there is no other."""
 
