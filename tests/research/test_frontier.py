@@ -187,13 +187,18 @@ changes = { "network.context" = false } },
 """
 
 
+def study_arguments(folder: Path, study: str) -> list[str]:
+    """A data set, a configuration and a study in a folder, as arguments of the command."""
+    make_dataset(folder / "data")
+    (folder / "tiny.toml").write_text(CROPS)
+    (folder / "study.toml").write_text(study)
+    folders = [(f"--{name}", str(folder / name)) for name in ("data", "runs", "out")]
+    return [str(folder / "study.toml"), *(word for pair in folders for word in pair)]
+
+
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
-    make_dataset(tmp_path / "data")
-    (tmp_path / "tiny.toml").write_text(CROPS)
-    (tmp_path / "study.toml").write_text(STUDY)
-    folders = [(f"--{name}", str(tmp_path / name)) for name in ("data", "runs", "out")]
-    return [str(tmp_path / "study.toml"), *(word for pair in folders for word in pair)]
+    return study_arguments(tmp_path, STUDY)
 
 
 def test_one_command_goes_from_a_study_to_tables_and_a_figure(
@@ -263,11 +268,7 @@ candidates = [
 
 
 def test_a_pair_with_a_gain_output_is_ordered_by_it_as_the_engine_orders(tmp_path: Path) -> None:
-    make_dataset(tmp_path / "data")
-    (tmp_path / "tiny.toml").write_text(CROPS)
-    (tmp_path / "study.toml").write_text(GAIN_STUDY)
-    folders = [(f"--{name}", str(tmp_path / name)) for name in ("data", "runs", "out")]
-    words = [str(tmp_path / "study.toml"), *(word for pair in folders for word in pair)]
+    words = study_arguments(tmp_path, GAIN_STUDY)
     timing = ["--rounds", "1", "--timing-images", "1", "--device", "cpu"]
     assert main([*words, "--train", *timing]) == 0
     with (tmp_path / "out" / "headline_squares.csv").open(newline="") as file:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.method.uncertainty import TileStatistics
+    from napari_twostage.models.card import ModelCard
     from napari_twostage.models.model import Model
     from napari_twostage.training.datasets import Sample
     from training.frontier.learned import ChangeModel
@@ -115,18 +116,9 @@ def measure_two_stages(trial: Trial) -> list[ImageTally]:
     def compute() -> list[Any]:
         model = load_model(trial.folder / BUNDLE, precision="f32")
         selector = _learn(trial, model)
-        card = model.card
         samples, groups = trial.open_test()
         return [
-            _to_json(
-                _tally_outcome(
-                    run_image(model, sample),
-                    group,
-                    selector,
-                    card.coarse_tile_px,
-                    scored_by_gain=card.uncertainty == GAIN,
-                )
-            )
+            _to_json(_tally_outcome(run_image(model, sample), group, selector, model.card))
             for sample, group in zip(_bar(samples, trial), groups, strict=True)
         ]
 
@@ -145,18 +137,15 @@ def _learn(trial: Trial, model: Model) -> ChangeModel:
 
 
 def _tally_outcome(
-    found: Outcome,
-    group: str,
-    selector: ChangeModel,
-    coarse_tile_px: int,
-    *,
-    scored_by_gain: bool,
+    found: Outcome, group: str, selector: ChangeModel, card: ModelCard
 ) -> ImageTally:
-    tile_px, mask = found.tiles.tile_px, found.sample.mask
+    tile_px, mask = card.tile_px, found.sample.mask
     coarse, refined, changed = count_tiles(found.coarse, found.refined, mask, tile_px)
-    scores = {name: score_by(found.coarse_logits, coarse_tile_px, name).ravel() for name in SIMPLE}
+    scores = {
+        name: score_by(found.coarse_logits, card.coarse_tile_px, name).ravel() for name in SIMPLE
+    }
     scores["learned"] = selector.predict(describe_tiles(found.logits, tile_px))
-    if scored_by_gain:
+    if card.uncertainty == GAIN:
         scores["gain output"] = found.scores.ravel().astype(np.float64)
     scores["learned gain"] = scores["learned"] / expected_size(found.ranking.statistics)
     nothing = np.zeros(found.tiles.shape, bool)
