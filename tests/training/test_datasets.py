@@ -57,6 +57,25 @@ def test_masks_outside_the_set_are_refused(tmp_path: Path, name: str) -> None:
         make_config(tmp_path, CROPS, f"data.masks={name}")
 
 
+def test_images_are_read_smaller_and_a_pixel_is_of_the_class_that_most_of_it_is(
+    folder: Path,
+) -> None:
+    planes = np.random.default_rng(0).integers(0, 256, (91, 96, 3), dtype=np.uint8)
+    values = np.zeros((91, 96), np.uint8)
+    values[:4, :2], values[:4, 2:3], values[88:, :3], values[88:, 4:5] = 1, 1, 1, 1
+    Image.fromarray(planes).save(folder / "images" / "b.png")
+    Image.fromarray(values * 255).save(folder / "masks" / "b.png")
+    sides = open_samples(make_config(folder, CROPS, "data.reduce=4"), folder)
+    (found,) = [sample for side in sides for sample in side if sample.name == "b.png"]
+    means = planes[:88].reshape(22, 4, 24, 4, 3).mean(axis=(1, 3))
+    assert found.image.shape == (23, 24, 3)
+    assert np.abs(found.image[:22] - means).max() <= 0.5
+    # three quarters of the first pixel, three quarters of one at the border, a quarter beside it
+    assert np.argwhere(found.mask).tolist() == [[0, 0], [22, 0]]
+    with pytest.raises(ConfigError, match="reduce must be 1 or more"):
+        make_config(folder, CROPS, "data.reduce=0")
+
+
 @pytest.mark.parametrize("part", ["images/b.png", "masks/b.png", "manifest.csv"])
 def test_a_missing_file_is_named(folder: Path, part: str) -> None:
     (folder / part).unlink()

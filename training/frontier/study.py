@@ -170,7 +170,9 @@ class Trial:
             samples = open_fold(self.config, self.data)
         else:
             data = self.config.data
-            samples = load_dataset(data.layout, self.data, "test", masks=data.masks)
+            samples = load_dataset(
+                data.layout, self.data, "test", masks=data.masks, reduce=data.reduce
+            )
         return samples, name_groups(self.config, self.data, samples)
 
 

@@ -52,6 +52,8 @@ class DataConfig:
     split: str = "train"
     masks: str = "masks"
     """Folder of the masks, for layout ``manifest``: a set may have several kinds."""
+    reduce: int = 1
+    """Images and masks are read at 1 / reduce of their resolution, along a side."""
     seed: int = 0
     """Seed of the split, for layouts that come without one."""
     folds: int = 0
@@ -89,6 +91,7 @@ class DataConfig:
         require(0 <= self.validation_fraction < 1, "validation_fraction must be in [0, 1)")
         require(self.folds == 0 or self.folds >= 2, "folds must be 0 for none, or 2 and more")
         require(0 <= self.fold < max(1, self.folds), "fold must be one of the folds, from 0")
+        require(self.reduce >= 1, "reduce must be 1 or more")
         require(self.limit >= 0, "limit must be 0 for all images, or their number")
         require(self.mpp is None or self.mpp > 0, "mpp must be positive")
 

@@ -10,6 +10,7 @@ from napari_twostage.training.datasets.annotated_slides import slide_samples
 from napari_twostage.training.datasets.classes import Classes
 from napari_twostage.training.datasets.manifest import manifest_samples
 from napari_twostage.training.datasets.paired_folders import folder_samples
+from napari_twostage.training.datasets.resize import reduce_samples
 from napari_twostage.training.datasets.samples import DatasetError, Samples
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def load_dataset(
     mpp: float | None = None,
     classes: Sequence[str] = (),
     masks: str = "masks",
+    reduce: int = 1,
 ) -> Samples:
     """Find the images of a data set; each is decoded when it is indexed.
 
@@ -53,6 +55,8 @@ def load_dataset(
         ``name`` or ``name=#rrggbb``, in the order of the values 1, 2, ...; empty: one class.
     masks : str
         Folder of the masks, for ``manifest``: a set may have several kinds.
+    reduce : int
+        Images and masks are read at 1 / reduce of their resolution; see `resize.reduce_samples`.
 
     Raises
     ------
@@ -66,7 +70,21 @@ def load_dataset(
         raise DatasetError(f"{root} is no folder; name the folder of the data set")
     if seed < 0:
         raise DatasetError(f"seed is {seed}; use 0 or more")
+    if reduce < 1:
+        raise DatasetError(f"reduce is {reduce}; use 1 for images as they are, or more")
     kinds = Classes.parse(classes)
+    return reduce_samples(_open_layout(layout, root, split, seed, mpp, kinds, masks), reduce)
+
+
+def _open_layout(
+    layout: str,
+    root: Path,
+    split: str,
+    seed: int,
+    mpp: float | None,
+    kinds: Classes,
+    masks: str,
+) -> Samples:
     if layout in _MANIFEST:
         return manifest_samples(root, split, kinds, masks)
     if layout == "folder":

@@ -102,6 +102,7 @@ def _load_sets(config: TrainConfig, root: Path) -> Iterator[tuple[SetConfig, Sam
             mpp=data.mpp,
             classes=[kind.text for kind in data.classes],
             masks=data.masks,
+            reduce=data.reduce,
         )
         known = _known_groups(entry.layout, folder)
         yield entry, samples, [known.get(name, name) for name in samples.names]
@@ -164,6 +165,7 @@ def _sides(config: TrainConfig, root: Path) -> tuple[Samples, Samples]:
         mpp=data.mpp,
         classes=[entry.text for entry in data.classes],
         masks=data.masks,
+        reduce=data.reduce,
     )
     left_out: list[int] = []
     if data.folds:
