@@ -73,7 +73,7 @@ def test_no_two_partitions_share_a_chunk_up_to_their_step(
 
 
 def test_merged_chips_do_not_cross_partitions() -> None:
-    layout = layout_of(700, 900, mergeable=True, coarse_window_px=8, context=False)
+    layout = layout_of(700, 900, mergeable=True, coarse_window_px=8)
     partitions = PartitionGrid(layout)
     rows, columns = layout.tiles.shape
     everything = [(row, column) for row in range(rows) for column in range(columns)]

@@ -54,7 +54,7 @@ def random_bundle(**changes: Any) -> Bundle:
 
 def overflowing_bundle(stage: str) -> Bundle:
     """Bundle a model of finite weights whose logits in a stage, stage1 or stage2, are not."""
-    card = small_card(context=False)
+    card = small_card()
     module = random_module(card)
     getattr(module, stage).last.weight.data.fill_(3e38)
     state = {name: value.contiguous() for name, value in module.state_dict().items()}

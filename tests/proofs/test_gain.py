@@ -26,7 +26,7 @@ KINDS = {
     "several": {"classes": CLASSES},
     "touching objects": {"objects": "distance"},
 }
-SCORED = {"gain_output": True, "uncertainty": "gain", "context": False}
+SCORED = {"gain_output": True, "uncertainty": "gain"}
 
 
 def scored_model(kind: str, **changes: object) -> Model:
@@ -94,7 +94,7 @@ def test_labels_do_not_depend_on_what_orders_the_tiles(tmp_path: Path) -> None:
 
 
 def test_a_model_without_the_output_refuses_the_gain_in_one_line(tmp_path: Path) -> None:
-    model = Model(random_bundle(context=False), "cpu")
+    model = Model(random_bundle(), "cpu")
     slide = open_slide(tissue_pixels(100, 100), mpp=0.5)
     with pytest.raises(SelectionError, match="has no uncertainty gain; take one of tent,") as found:
         segment(slide, model, tmp_path / "out", uncertainty="gain")

@@ -179,10 +179,9 @@ candidates = [
     { name = "half", config = "tiny.toml", changes = { kind = "single" } },
     { name = "soft_targets", config = "tiny.toml", teacher = "dense", \
 changes = { kind = "single", distillation = 0.5 } },
-    { name = "pair", config = "tiny.toml", parts = ["half", "dense"], \
-changes = { "network.context" = false } },
+    { name = "pair", config = "tiny.toml", parts = ["half", "dense"] },
     { name = "joint", config = "tiny.toml", changes = { kind = "joint", "card.tile_px" = 32, \
-"network.context" = false, "network.refiner" = { width = 16, dilations = [1] } } },
+"network.refiner" = { width = 16, dilations = [1] } } },
 ]
 """
 
@@ -261,7 +260,7 @@ candidates = [
     { name = "dense", config = "tiny.toml", changes = { kind = "single", "network.ratio" = 1 } },
     { name = "half", config = "tiny.toml", changes = { kind = "single" } },
     { name = "pair", config = "tiny.toml", parts = ["half", "dense"], changes = { \
-"network.context" = false, "stage1.crop_px" = 128, "stage1.halo_px" = 32, "stage2.halo_px" = 16, \
+"stage1.crop_px" = 128, "stage1.halo_px" = 32, "stage2.halo_px" = 16, \
 "gain.steps" = 2 } },
 ]
 """

@@ -22,7 +22,6 @@ seed = 0
 [network]
 architecture = "lite_unet"
 ratio = 1
-context = false
 mean = [0.5, 0.5, 0.5]
 std = [0.5, 0.5, 0.5]
 [stage1]
@@ -52,6 +51,7 @@ FAULTS = {
     "a truth for a number": ("learning_rate = 1e-3", "learning_rate = true"),
     "a second stage at no resolution": ("ratio = 1", "ratio = 1\nfine_ratio = 0"),
     "a wider second stage that takes over the first": ("ratio = 1", "ratio = 1\nfine_options = {}"),
+    "context without whole images": ("ratio = 1", "ratio = 1\ncontext = true"),
     "too few channels": ("mean = [0.5, 0.5, 0.5]", "mean = [0.5, 0.5]"),
     "an impossible value": ("batch = 2", "batch = 0"),
     "an unknown choice": ("batch = 2", 'batch = 2\noptimiser = "sgd"'),

@@ -53,7 +53,7 @@ def planted(groups: int = 40, images: int = 12, *, noise_of: float = 0.2) -> lis
 
 def balanced_bundle(image: np.ndarray) -> Bundle:
     """Bundle a random model that takes half of an image for objects."""
-    card = small_card(context=False)
+    card = small_card()
     module = random_module(card)
     with torch.inference_mode():
         logits = module.coarse(torch.from_numpy(image)[None])

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from napari_twostage.training.config import TrainConfig
 
 GAIN = (
-    "network.context=false",
     "stage1.crop_px=128",
     "stage1.halo_px=32",
     "stage2.halo_px=16",

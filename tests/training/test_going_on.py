@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-TINY = CROPS.replace("context = true", "context = false\ntransfer = false\nfine_options = {}")
+TINY = CROPS.replace("ratio = 2", "ratio = 2\ntransfer = false\nfine_options = {}")
 NAME = "decoder.0.mix.0.0.weight"
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 OBJECTS = (
     'network.objects="distance"',
-    "network.context=false",
     "data.mpp=0.5",
     'data.sets=[{folder="squares"}]',
 )
@@ -85,7 +84,7 @@ def test_the_engine_gets_logits_and_the_object_output(tmp_path: Path) -> None:
 
 def test_objects_need_crops(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="objects need crops"):
-        make_config(tmp_path, CROPS, *OBJECTS, 'kind="joint"', "network.context=true")
+        make_config(tmp_path, CROPS, *OBJECTS, 'kind="joint"', "network.refiner={ width = 16 }")
 
 
 @pytest.mark.parametrize(("last", "steps"), [(0.5, 8), (1.0, 5), (0.33, 9)])

@@ -51,7 +51,7 @@ def test_images_without_foreground_give_a_finite_shift() -> None:
 
 
 def test_stage_2_is_read_window_by_window(tmp_path: Path) -> None:
-    module = build_initial_networks(make_config(tmp_path, CROPS, "network.context=false")).eval()
+    module = build_initial_networks(make_config(tmp_path, CROPS)).eval()
     module.refine = lambda images, halo: (  # type: ignore[method-assign]
         images.float().mean(dim=(1, 2, 3), keepdim=True)[..., 0][:, None].expand(-1, 1, 32, 32)
         + 0 * halo
@@ -68,7 +68,7 @@ def test_stage_2_is_read_window_by_window(tmp_path: Path) -> None:
 
 
 def test_both_stages_are_shifted_and_nothing_else_changes(tmp_path: Path) -> None:
-    config = make_config(tmp_path, CROPS, "network.context=false", "stage2.halo_px=16")
+    config = make_config(tmp_path, CROPS, "stage2.halo_px=16")
     _, held_out = open_samples(config, make_dataset(tmp_path / "set"))
     module = build_initial_networks(config).eval()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}

@@ -95,7 +95,7 @@ def test_single_models_become_the_stages_of_a_model_and_are_not_trained_again(
         train(config, data, tmp_path / name, device="cpu")
     parts = ["--parts", str(tmp_path / "coarse"), str(tmp_path / "wide")]
     differ = ["network.fine_options={ widths = [16, 16, 16, 16, 16] }", "network.transfer=false"]
-    options = [word for change in (*differ, "network.context=false") for word in ("--set", change)]
+    options = [word for change in differ for word in ("--set", change)]
     assert start(tmp_path, CROPS, data, *parts, *options) == 0
     out = tmp_path / "out"
     for part, stage in (("coarse", "stage1"), ("wide", "stage2")):
@@ -117,7 +117,6 @@ def test_stage_1_and_a_local_refiner_are_trained_together_into_a_model(
     changes = [
         "kind=joint",
         "network.refiner={ width = 16, dilations = [1] }",
-        "network.context=false",
         "card.tile_px=32",
     ]
     options = [word for change in changes for word in ("--set", change)]

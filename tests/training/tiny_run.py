@@ -24,7 +24,6 @@ architecture = "lite_unet"
 options = { widths = [16, 16, 8, 8, 8] }
 weights = "random"
 ratio = 2
-context = true
 mean = [0.5, 0.5, 0.5]
 std = [0.5, 0.5, 0.5]
 [stage1]

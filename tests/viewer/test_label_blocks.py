@@ -77,11 +77,11 @@ def small_blocks(monkeypatch) -> None:
     monkeypatch.setattr(label_blocks, "BLOCK_PX", 32)
 
 
-@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize("mergeable", [False, True])
 @pytest.mark.usefixtures("small_blocks")
-def test_every_step_of_a_run_is_shown_at_once(tmp_path, context) -> None:
-    # without context, neighbouring tiles are refined as one chip
-    model = FakeModel(make_card(context=context))
+def test_every_step_of_a_run_is_shown_at_once(tmp_path, mergeable) -> None:
+    # neighbouring tiles may be refined as one chip
+    model = FakeModel(make_card(mergeable=mergeable))
     steps = list(run_to_end(begin(tmp_path / "run", model), Selection(threshold=0.3)))
     seg = begin(tmp_path, model)
     blocks = LabelBlocks(seg)

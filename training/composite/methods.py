@@ -72,7 +72,6 @@ def load_dense(run: Path, model: Model, data: Path) -> Model:
         refiner=None,
         ratio=1,
         fine_ratio=1,
-        context=False,
         objects=network.objects,
         mean=network.mean,
         std=network.std,

@@ -88,8 +88,6 @@ class ModelCard:
     coarse_window_px: int
     """Side of a window of the coarse pass in coarse pixels, halo included."""
     coarse_halo_px: int
-    context: bool
-    """Whether stage 2 adds stage 1's penultimate features."""
     objects: ObjectTarget = "none"
     """Meaning of one more output of the networks, which tells touching objects apart."""
     gain_output: bool = False
@@ -241,6 +239,11 @@ def _of_this_format(text: str) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(text)
     if (found := values.pop("format")) != FORMAT:
         raise ModelError(f"has format {shown(found)}, not {FORMAT}; update napari-twostage")
+    if values.pop("context", False) is not False:  # earlier cards state it
+        raise ModelError(
+            "expected a stage 2 that sees its window only, found context, which is no longer "
+            "offered; train the model again with network.context = false"
+        )
     return values
 
 

@@ -86,7 +86,6 @@ def draft_card(config: TrainConfig, data: Path) -> ModelCard:
         halo_px=halo,
         coarse_window_px=stated.coarse_window_px,
         coarse_halo_px=stated.coarse_halo_px,
-        context=network.context,
         objects=network.objects,
         mean=network.mean,
         std=network.std,

@@ -32,7 +32,7 @@ def write_tiny(folder: Path) -> None:
     """Write a bundle folder of a tiny network, for torch and converted."""
     from napari_twostage.models.backends.conversion import convert_bundle
 
-    bundle = random_model.random_bundle(architecture=TINY, context=False)
+    bundle = random_model.random_bundle(architecture=TINY)
     bundle = replace(bundle, card=replace(bundle.card, name="tiny"))
     bundle = replace(bundle, converted=convert_bundle(bundle))
     networks = read_converted(bundle)

@@ -41,7 +41,6 @@ architecture = "lite_unet"
 ratio = 2
 mean = [0.5, 0.5, 0.5]
 std = [0.5, 0.5, 0.5]
-context = false
 transfer = false
 options = { widths = [16, 16, 8, 8, 8] }
 [stage1]

@@ -173,8 +173,7 @@ def test_logits_are_the_same_with_any_number_of_threads(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"context": True},
-        {"ratio": 4, "fine_ratio": 2, "context": False},
+        {"ratio": 4, "fine_ratio": 2},
         {"refiner": {"width": 16}, "halo_px": 48},
         {"architecture": {"name": "fcn"}},
         {"architecture": {"name": "deeplabv3"}},
@@ -233,8 +232,7 @@ def test_bundled_networks_take_windows_of_another_size(nuclei: Bundle) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"context": True},
-        {"ratio": 4, "fine_ratio": 2, "context": False},
+        {"ratio": 4, "fine_ratio": 2},
         {"refiner": {"width": 16}, "halo_px": 48},
     ],
     ids=str,

@@ -46,16 +46,14 @@ def test_what_cannot_be_built_is_refused_in_one_line(
 
 
 def test_a_window_that_stage_2_cannot_halve_is_refused() -> None:
-    card = small_card(ratio=4, fine_ratio=2, halo_px=32, context=False)
+    card = small_card(ratio=4, fine_ratio=2, halo_px=32)
     with torch.device("meta"):
         assert build_two_stage(replace(card, fine_ratio=1)).fine_ratio == 1
         with pytest.raises(ModelError, match=r"expected .* to be a multiple of 64, found 96"):
             build_two_stage(card)
-        with pytest.raises(ModelError, match=r"expected .* to be a multiple of 128, found 96"):
-            build_two_stage(replace(card, fine_ratio=1, context=True))
 
 
-def test_the_second_stage_may_be_wider_and_context_needs_as_many_features() -> None:
+def test_the_second_stage_may_be_wider() -> None:
     card = read_bundle("nuclei").card
     narrow = {"name": "lite_unet", "widths": [16, 16, 16, 16, 8]}
     with torch.device("meta"):
@@ -64,5 +62,3 @@ def test_the_second_stage_may_be_wider_and_context_needs_as_many_features() -> N
         wider = {"architecture": narrow, "fine_architecture": {"name": "lite_unet"}}
         module = build_two_stage(replace(card, **wider))
         assert (module.stage1.feature_channels, module.stage2.feature_channels) == (8, 16)
-        with pytest.raises(ModelError, match="found 8 in stage 1 and 16 in stage 2; leave context"):
-            build_two_stage(replace(card, **wider, context=True))

@@ -31,19 +31,8 @@ def test_transfer_copies_model_1_and_leaves_two_networks() -> None:
     assert not torch.equal(module.stage1.last.bias, module.stage2.last.bias)
 
 
-def test_context_is_seen_by_stage_2_only_where_the_card_says_so() -> None:
-    outputs = {}
-    for context in (False, True):
-        module = random_module(small_card(context=context))
-        with torch.inference_mode():
-            before = module.refine(images())
-            module.stage1.features = lambda x: torch.ones(len(x), 8, *x.shape[-2:])
-            outputs[context] = torch.equal(module.refine(images()), before)
-    assert outputs == {False: True, True: False}
-
-
 def test_stage_2_may_compute_on_averaged_pixels() -> None:
-    cards = [small_card(ratio=4, fine_ratio=ratio, context=False) for ratio in (1, 2)]
+    cards = [small_card(ratio=4, fine_ratio=ratio) for ratio in (1, 2)]
     whole, halved = map(random_module, cards)
     with torch.inference_mode():
         small = whole.refine(coarsen(images(2), 2))
@@ -57,8 +46,7 @@ def test_stage_2_may_compute_on_averaged_pixels() -> None:
     scope="module",
     params=[
         {},
-        {"context": True},
-        {"ratio": 4, "fine_ratio": 2, "context": False},
+        {"ratio": 4, "fine_ratio": 2},
         {"refiner": {"width": 16}},
         {"architecture": {"name": "fcn"}},
         {"architecture": {"name": "deeplabv3"}},

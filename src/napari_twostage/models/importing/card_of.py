@@ -126,7 +126,6 @@ def card_of(facts: Facts, windows: Windows, convention: Convention, *, stem: str
         halo_px=windows.halo_px,
         coarse_window_px=windows.side_px,
         coarse_halo_px=windows.halo_px,
-        context=False,
         mean=normalisation.mean,
         std=normalisation.std,
         default_threshold=THRESHOLD,

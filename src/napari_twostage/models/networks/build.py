@@ -89,7 +89,6 @@ def build_two_stage(card: ModelCard) -> TwoStage:
         else build_refiner(card.refiner, card.outputs, stage1),
         ratio=card.ratio,
         fine_ratio=card.fine_ratio,
-        context=card.context,
         mean=card.mean,
         std=card.std,
         objects=card.objects != "none",

@@ -6,12 +6,10 @@ the module, so training and inference cannot differ in it.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from napari_twostage.errors import ModelError
 from napari_twostage.models.networks.base import trim
@@ -49,7 +47,7 @@ def coarsen(images: Tensor, ratio: int) -> Tensor:
 
 
 class TwoStage(nn.Module):
-    """Model 1 for coarse windows, Model 2 for fine ones, with Model 1's features as context.
+    """Stage 1 for coarse windows, stage 2 for fine ones.
 
     Parameters
     ----------
@@ -62,7 +60,8 @@ class TwoStage(nn.Module):
     fine_ratio : int
         Fine pixels per pixel that stage 2 computes on; 1 for a refiner.
     context : bool
-        Whether stage 2 adds Model 1's penultimate features to its own.
+        Whether stage 2 adds stage 1's features of the whole image to its own, as in the paper: only
+        in `training.loop.tiles`, since nothing sees a whole slide.
     mean, std : three floats
         Mean and standard deviation of each channel, in pixel values divided by 255.
     objects : bool
@@ -86,7 +85,7 @@ class TwoStage(nn.Module):
         *,
         ratio: int,
         fine_ratio: int = 1,
-        context: bool,
+        context: bool = False,
         mean: Sequence[float],
         std: Sequence[float],
         objects: bool = False,
@@ -115,11 +114,9 @@ class TwoStage(nn.Module):
     @property
     def window_multiple(self) -> int:
         """Divisor of the sides of stage 2's windows, so that networks can halve them."""
-        coarse = self.ratio * self.stage1.stride
         if isinstance(self.stage2, LocalRefiner):
-            return coarse
-        fine = self.fine_ratio * self.stage2.stride
-        return math.lcm(coarse, fine) if self.context else fine
+            return self.ratio * self.stage1.stride
+        return self.fine_ratio * self.stage2.stride
 
     def transfer(self) -> None:
         """Start Model 2 as a copy of Model 1; a refiner has nothing to copy."""
@@ -173,9 +170,6 @@ class TwoStage(nn.Module):
     def refine(self, images: Tensor, halo: int = 0) -> Tensor:
         """Stage 2; depends on the window's pixels only.
 
-        Context is computed from the window itself, averaged down to the coarse pixel size, and not
-        taken from the coarse pass: its surroundings there must not matter.
-
         Parameters
         ----------
         images : (N, H, W, 3) uint8 tensor
@@ -194,41 +188,19 @@ class TwoStage(nn.Module):
         """Stage 2 with all of its outputs; see `refine` and `part`."""
         if isinstance(self.stage2, LocalRefiner):
             return trim(self.run_both(images)[1], halo)
-        if self.context:
-            return trim(self._refine_in_context(self.stage2, images), halo)
-        return self._refine_alone(self.stage2, images, halo)
-
-    def _refine_alone(self, stage2: Network, images: Tensor, halo: int) -> Tensor:
         pixels = self.normalise(coarsen(images, self.fine_ratio))
         if self.fine_ratio == 1:
-            return cast("Tensor", stage2(pixels, halo))
+            return cast("Tensor", self.stage2(pixels, halo))
         # enlarging needs the next pixel
         left_out = max(0, halo // self.fine_ratio - 1)
-        logits = self._enlarged(stage2(pixels, left_out))
+        small = self.stage2(pixels, left_out)
+        logits = enlarge(small, [side * self.fine_ratio for side in small.shape[-2:]])
         return trim(logits, halo - left_out * self.fine_ratio)
 
-    def _refine_in_context(self, stage2: Network, images: Tensor) -> Tensor:
-        with torch.no_grad():  # training stage 2 leaves Model 1 as it is
-            context = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
-        return self._add_context(stage2, images, context)
-
-    def _add_context(self, stage2: Network, images: Tensor, context: Tensor) -> Tensor:
-        features = stage2.features(self.normalise(coarsen(images, self.fine_ratio)))
-        features = features + functional.interpolate(
-            context, size=features.shape[-2:], mode="nearest"
-        )
-        return self._enlarged(stage2.classify(features))
-
-    def _enlarged(self, logits: Tensor) -> Tensor:
-        if self.fine_ratio == 1:
-            return logits
-        return enlarge(logits, [side * self.fine_ratio for side in logits.shape[-2:]])
-
     def run_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Both stages over the same fine windows, to train them together.
+        """Both stages over the same fine windows, for a local refiner.
 
-        Gradients flow through everything that stage 2 takes from stage 1: logits and features for
-        a refiner, context for another network.
+        Gradients flow through the logits and features that it takes from stage 1.
 
         Parameters
         ----------
@@ -242,6 +214,4 @@ class TwoStage(nn.Module):
         """
         features = self.stage1.features(self.normalise(coarsen(images, self.ratio)))
         logits = self.stage1.classify(features)
-        if isinstance(self.stage2, LocalRefiner):
-            return logits, self.stage2(self.normalise(images), logits, features)
-        return logits, self._add_context(self.stage2, images, features)
+        return logits, self.stage2(self.normalise(images), logits, features)

@@ -35,10 +35,11 @@ class NetworkConfig:
     ratio: float
     """Fine pixels per side of a stage 1 pixel, 1 or more; an integer if there is a second stage. A
     single model at ratio 1 is the dense one."""
-    context: bool
-    """Add stage 1's penultimate features to those of stage 2."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    context: bool = False
+    """Add stage 1's penultimate features of the whole image to those of stage 2, as in the paper:
+    only with `whole_images`, and not in a bundle."""
     transfer: bool = True
     """Start stage 2 as a copy of the trained stage 1, not from `weights`."""
     weights: str = "imagenet"
@@ -170,7 +171,7 @@ class TrainConfig:
 
     kind: Literal["two_stage", "joint", "single"]
     """``joint`` trains both stages together on the schedule of [stage1]; stage 2 is a local
-    refiner or a network with context. ``single`` is stage 1 alone. Both ignore [stage2], and
+    refiner. ``single`` is stage 1 alone. Both ignore [stage2], and
     ``single`` ignores [card]."""
     seed: int
     data: DataConfig
@@ -213,8 +214,7 @@ class TrainConfig:
             kept = not (self.network.start and self.network.transfer)
             require(kept, "a start needs transfer = false, to keep its stage 2")
         if self.kind == "joint":
-            together = self.network.refiner is not None or self.network.context
-            require(together, "kind joint needs a network.refiner, or context = true")
+            require(self.network.refiner is not None, "kind joint needs a network.refiner")
             require(self.whole_images is None, "kind joint is trained on crops")
         if self.kind != "single":
             require(ratio == int(ratio), "ratio must be a whole number where there are two stages")
@@ -231,6 +231,9 @@ class TrainConfig:
             require(fits, f"size_px must be a multiple of {unit}, to part into tiles")
             require(self.network.fine_ratio == 1, "whole images need a fine_ratio of 1")
             require(self.tiles.count <= ratio**2, f"an image has only {ratio**2} tiles")
+        if self.network.context:
+            seen = self.whole_images is not None and self.card is None
+            require(seen, "context needs whole_images, and no [card]: nothing sees a whole slide")
         if self.gain is not None:
             self._check_gain()
         if self.card is not None:

@@ -86,7 +86,6 @@ def _go_on_from(bundle: Bundle, module: TwoStage, config: TrainConfig) -> None:
     ratio = card.fine_ratio if stage == "stage2" else card.ratio
     facts = {
         "ratio": (network.ratio, ratio),
-        "context": (network.context, card.context),
         "objects": (network.objects, card.objects),
         "mean": (network.mean, card.mean),
         "std": (network.std, card.std),
