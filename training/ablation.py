@@ -33,9 +33,9 @@ from napari_twostage.training.loop.stages import coarse_at_full_size
 from napari_twostage.training.loop.validate import predict_whole
 from napari_twostage.training.run.images import open_groups, open_samples
 from napari_twostage.training.run.networks import load_trained_networks, prepare_inference
-from training.frontier.parallel_training import train_all
 from training.frontier.study import Trial, as_changes
 from training.model_options import add_study_options, outside_sets
+from training.parallel_training import train_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

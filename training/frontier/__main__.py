@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.errors import TwoStageError
 from napari_twostage.models.backends.torch_backend import tune_allocator
-from training.frontier.parallel_training import train_all
 from training.frontier.report import (
     draw,
     make_headline,
@@ -23,6 +22,7 @@ from training.frontier.report import (
 from training.frontier.study import load_study
 from training.frontier.study_results import collect
 from training.model_options import add_study_options
+from training.parallel_training import train_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -68,6 +68,7 @@ def _make(options: argparse.Namespace) -> list[Table]:
         rounds=options.rounds,
         device=str(pick_device(options.device)),
         train=options.train,
+        jobs=options.jobs,
     )
     return [make_table3(comparison)] if options.table == "3" else make_table4(comparison)
 
@@ -122,6 +123,9 @@ def _add_comparison(table: argparse.ArgumentParser, architectures: list[str]) ->
         "configuration for it; repeat for more",
     )
     table.add_argument("--train", action="store_true", help="train what is missing")
+    table.add_argument(
+        "--jobs", type=int, default=1, help="runs of an architecture to train side by side"
+    )
     table.add_argument(
         "--set",
         action="append",

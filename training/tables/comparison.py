@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_twostage.training.datasets import load_dataset
+from training.parallel_training import train_all
 from training.tables.inference import Rules
 from training.tables.runs import ARCHITECTURES, DataSetRuns, Run, RunError, require_one_scale
 from training.tables.scores import Score, measure
@@ -37,6 +38,8 @@ class Comparison:
     """Device for training and Dice; seconds are measured on the CPU."""
     train: bool = False
     """Train missing runs."""
+    jobs: int = 1
+    """Runs of an architecture that are trained side by side."""
     _samples: dict[str, Samples] = field(default_factory=dict, init=False)
     _scores: dict[Path, dict[str, Score]] = field(default_factory=dict, init=False)
 
@@ -46,9 +49,8 @@ class Comparison:
         """Finished runs by variant; with `train`, all of them."""
         runs = {variant: data_set.find(architecture, variant) for variant in variants}
         if self.train:
-            for run in runs.values():
-                if not run.finished:
-                    run.train(self.device)
+            missing = [run for run in runs.values() if not run.finished]
+            train_all(sorted(missing, key=lambda run: run.level), self.device, self.jobs)
         return {variant: run for variant, run in runs.items() if run.finished}
 
     def rules(self, run: Run) -> Rules:

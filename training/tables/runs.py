@@ -121,6 +121,11 @@ class Run:
             )
         return all(path.exists() for path in self.weights)
 
+    @property
+    def level(self) -> int:
+        """Order of training: 1 after the run whose stage 1 it takes over."""
+        return int(self.stage1 is not None)
+
     def train(self, device: str) -> None:
         """Train the run to its end, or resume it."""
         own = self.folder / STAGE1

@@ -1,4 +1,4 @@
-"""Training of a study's runs, optionally several in parallel."""
+"""Training of several runs, optionally side by side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -15,15 +15,24 @@ from napari_twostage.models.backends.torch_backend import tune_allocator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training.frontier.study import Trial
+
+class Trainable(Protocol):
+    """A run that can be trained, in a process of its own too."""
+
+    @property
+    def level(self) -> int:
+        """Order of training: runs of one level do not need each other."""
+
+    def train(self, device: str) -> None:
+        """Train to the end, or resume."""
 
 
-def train_all(trials: Sequence[Trial], device: str, jobs: int = 1) -> None:
+def train_all(trials: Sequence[Trainable], device: str, jobs: int = 1) -> None:
     """Train unfinished runs in order; runs that need others come after all of those.
 
     Parameters
     ----------
-    trials : sequence of Trial
+    trials : sequence of Trainable
         Sorted by level.
     device : str
         Device name, as `napari_twostage.training.train.train` takes it.
