@@ -185,6 +185,14 @@ class Grid:
             (self.mpp[0] * factor, self.mpp[1] * factor),
         )
 
+    def finer(self, factor: int) -> Grid:
+        """Grid of which `factor` × `factor` pixels cover one of this one's."""
+        return Grid(
+            (self.shape[0] * factor, self.shape[1] * factor),
+            (self.downsample[0] / factor, self.downsample[1] / factor),
+            (self.mpp[0] / factor, self.mpp[1] / factor),
+        )
+
 
 def level_factors(shapes: Sequence[Shape]) -> tuple[Scale, ...]:
     """Downsample factor (y, x) of each level against the first.

@@ -21,9 +21,11 @@ from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_twostage.method.ranking import Ranking
+from napari_twostage.method.tiling import TileGrid
 from napari_twostage.method.uncertainty import TileStatistics
 from napari_twostage.samples import sample_slide
 from napari_twostage.viewer.menu_commands import open_panel
+from napari_twostage.viewer.tile_overlay import TileOverlay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,8 +96,10 @@ def slider(panel: TwoStageWidget) -> np.ndarray:
     refined = np.zeros(TILES, bool)
     curve = Ranking(TileStatistics(scores, *counts), 0.5).curve(refined, 0.02)
     session, layers = panel.session, panel.layers
-    layers.tiles.data, layers.tile_overlay.cells_per_tile = np.zeros(TILES, np.uint8), 1
-    layers.tile_overlay.set_tiles(np.ones(TILES, np.uint8), scores, TILES)
+    side = session.card.tile_px
+    overlay = TileOverlay(TileGrid((TILES[0] * side, TILES[1] * side), side, 0))
+    overlay.set_tiles(np.ones(TILES, np.uint8), scores)
+    layers.tile_overlay, layers.tiles.data = overlay, overlay.levels
     session.curve = curve
     panel.show_session()
     spent = []

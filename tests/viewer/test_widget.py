@@ -33,6 +33,9 @@ from tests.viewer.conftest import PATIENCE_MS, Window, clipped
 from napari_twostage.geometry import Box
 from napari_twostage.session import RunState, Session
 from napari_twostage.viewer import TwoStageWidget
+from napari_twostage.viewer.colormaps import FILLED
+from napari_twostage.viewer.drawn_levels import FINER
+from napari_twostage.viewer.layers import CLOSE_UP
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
@@ -183,10 +186,7 @@ def test_the_threshold_is_in_the_units_of_scores_and_answers_at_once(window) -> 
         assert wrong_px == f"Over {pixels} wrong pixels expected in a tile:"
         assert f"{wanted.n_tiles:,} tile" in summary.text()
         layers = window.panel.layers
-        side = layers.tile_overlay.cells_per_tile
-        lit = layers.tiles.data[::side, ::side]
-        lit = lit == lit.max()
-        assert lit.sum() == wanted.n_tiles or not wanted.n_tiles
+        assert layers.tile_overlay.selected.sum() == wanted.n_tiles
         texts.add(summary.text())
     assert len(texts) == 4
     assert {"tiles", "of tissue", "expected Dice", "→"} <= {
@@ -689,3 +689,32 @@ def test_what_is_expected_of_a_slide_without_objects_is_not_shown(open_window) -
     text = window.part("plan_summary").text()
     assert "found no objects" in text
     assert "Dice" not in text
+
+
+def test_a_held_key_shows_the_slide_alone(window) -> None:
+    window.run_coarse()
+    viewer, layers = window.viewer, window.panel.layers
+    canvas = viewer.window._qt_viewer.canvas.native
+    shown = [layer for layer in viewer.layers if layer.visible]
+    assert layers.labels in shown
+    window.qtbot.keyPress(canvas, Qt.Key.Key_H)
+    assert [layer for layer in viewer.layers if layer.visible] == [window.panel.slide_layer]
+    window.qtbot.keyRelease(canvas, Qt.Key.Key_H)
+    assert [layer for layer in viewer.layers if layer.visible] == shown
+
+
+def test_zooming_in_outlines_labels_and_shows_the_stain(window) -> None:
+    window.run_coarse()
+    layers, camera = window.panel.layers, window.viewer.scene.camera
+    fine_um = float(layers.labels.scale[0]) * FINER
+    camera.zoom = 2 * CLOSE_UP / fine_um
+    assert layers.labels.contour > 0
+    assert layers.labels.colormap.map(np.array([1], np.uint8))[0][3] == 1
+    assert not layers.uncertainty.visible
+    camera.zoom = 0.5 * CLOSE_UP / fine_um
+    assert layers.labels.contour == 0
+    assert layers.labels.colormap.map(np.array([1], np.uint8))[0][3] == pytest.approx(FILLED, 0.02)
+    assert layers.uncertainty.visible
+    camera.zoom = 2 * CLOSE_UP / fine_um
+    window.part("label_outline").setChecked(False)
+    assert layers.labels.contour == 0

@@ -15,20 +15,24 @@ from napari.layers import Image, Labels, Layer
 
 from napari_twostage.method.steps import ChipRefined
 from napari_twostage.viewer.aligned_layers import AlignedLayers
-from napari_twostage.viewer.colormaps import DENSITY, TISSUE, UNCERTAINTY, class_colormap
-from napari_twostage.viewer.label_blocks import LabelBlocks
-from napari_twostage.viewer.settings import METADATA_KEY
-from napari_twostage.viewer.tile_overlay import (
-    OVERLAY_MAX,
-    TileOverlay,
-    repeat_tiles,
-    tile_colormap,
+from napari_twostage.viewer.colormaps import (
+    DENSITY,
+    FILLED,
+    INK_LIMITS,
+    UNCERTAINTY,
+    class_colormap,
+    ink_colormap,
 )
-from napari_twostage.viewer.tissue_outline import draw_outline
+from napari_twostage.viewer.drawn_levels import FINER, enlarged_levels
+from napari_twostage.viewer.label_blocks import LabelBlocks
+from napari_twostage.viewer.outlined_labels import OUTLINE_PX, OutlinedLabels
+from napari_twostage.viewer.settings import METADATA_KEY
+from napari_twostage.viewer.tile_overlay import TileOverlay
+from napari_twostage.viewer.tissue_outline import TissueOutline
 from napari_twostage.viewer.tolerant_reader import TROUBLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
     from numpy.typing import NDArray
@@ -38,9 +42,15 @@ if TYPE_CHECKING:
     from napari_twostage.method.steps import ChipFailed, CoarseWindowDone
     from napari_twostage.result.result import Result
     from napari_twostage.session import Patch, Session
+    from napari_twostage.viewer.lazy_levels import LazyLevel
+
+    Levels = Sequence[LazyLevel | NDArray[np.uint8]]
 
 _PIXELS_ONLY = {"extent": False, "thumbnail": False, "highlight": False}
 """Arguments of `Layer.refresh` if only pixels have changed."""
+CLOSE_UP = 0.3
+"""Pixels of the screen along a side of a fine pixel from which labels are outlined; farther away
+they are filled, and the uncertainty is shown."""
 
 
 class ResultLayers:
@@ -62,6 +72,8 @@ class ResultLayers:
         self._session = session
         self._aligned = AlignedLayers(slide_layer)
         self._label_blocks: LabelBlocks | None = None
+        self._outlined = True
+        self._close_up = False
         self.labels: Labels | None = None
         self.uncertainty: Image | None = None
         self.tiles: Image | None = None
@@ -89,6 +101,7 @@ class ResultLayers:
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
+        viewer.scene.camera.events.zoom.connect(self._zoomed)
         self._result_changed()
 
     # -- called by the panel -----------------------------------------------------------------
@@ -124,8 +137,17 @@ class ResultLayers:
     def show_class(self, value: int, *, visible: bool) -> None:
         """Show or hide a class of the labels."""
         (self._hidden.discard if visible else self._hidden.add)(value)
-        if self.labels is not None and self._result is not None:
-            self.labels.colormap = class_colormap(self._result.classes, self._hidden)
+        self._draw_labels()
+
+    @property
+    def outlined(self) -> bool:
+        """Whether labels are outlined in a close-up; else they are filled at every zoom."""
+        return self._outlined
+
+    @outlined.setter
+    def outlined(self, wanted: bool) -> None:
+        self._outlined = wanted
+        self._draw_labels()
 
     def is_shown(self, role: str) -> bool:
         """Whether a layer is in the viewer, and visible: ``labels``, ``uncertainty`` and so on."""
@@ -158,6 +180,7 @@ class ResultLayers:
         """Disconnect from the session and remove the layers."""
         for signal, slot in self._connections:
             signal.disconnect(slot)
+        self._viewer.scene.camera.events.zoom.disconnect(self._zoomed)
         self._aligned.close()
         self._remove_all()
 
@@ -216,15 +239,14 @@ class ResultLayers:
     def _update_tile_overlay(self) -> None:
         result = self._result
         if result is not None and self.tiles is not None and self.tile_overlay is not None:
-            # NaN compares false with every threshold
             selectable = np.where(result.refined, np.float32(np.nan), result.scores)
-            self.tile_overlay.set_tiles(result.states, selectable, self.tiles.data.shape)
+            self.tile_overlay.set_tiles(result.states, selectable)
 
     def _paint_tiles(self) -> None:
         if self.tiles is not None and self.tile_overlay is not None:
             session = self._session
             threshold = session.threshold if session.coarse_done else None
-            self.tile_overlay.paint(self.tiles.data, threshold)
+            self.tile_overlay.select(threshold)
             _refresh(self.tiles)
 
     def _show_uncertainty(self) -> None:
@@ -236,9 +258,34 @@ class ResultLayers:
     def _fill_uncertainty(result: Result, layer: Image) -> None:
         """Copy the uncertainty map into its layer, 0 in refined tiles: stage 2 replaced stage 1."""
         side = result.uncertainty_map.cells_per_tile
-        refined = repeat_tiles(result.refined, side, layer.data.shape)
+        height, width = layer.data.shape
+        refined = result.refined.repeat(side, 0).repeat(side, 1)[:height, :width]
         np.copyto(layer.data, result.uncertainty_map.pixels)
         layer.data[refined] = 0
+
+    # -- close-ups ----------------------------------------------------------------------------
+
+    def _zoomed(self, _event: object = None) -> None:
+        """Outline labels in a close-up, where uncertainty would hide the stain; else fill them."""
+        if self.labels is None:
+            return
+        fine_px = float(np.min(np.abs(self.labels.scale))) * FINER
+        close_up = fine_px * self._viewer.scene.camera.zoom >= CLOSE_UP
+        if close_up == self._close_up:
+            return
+        self._close_up = close_up
+        self._draw_labels()
+        if self.uncertainty is not None and self.edit is None:
+            self.uncertainty.visible = not close_up
+
+    def _draw_labels(self) -> None:
+        if self.labels is None or self._result is None:
+            return
+        outlined = self._outlined and self._close_up
+        self.labels.colormap = class_colormap(
+            self._result.classes, self._hidden, opacity=1.0 if outlined else FILLED
+        )
+        self.labels.contour = OUTLINE_PX if outlined else 0
 
     # -- editing ------------------------------------------------------------------------------
 
@@ -250,7 +297,7 @@ class ResultLayers:
         self._add_pending(None)
         self._before_edit = [
             (layer, layer.visible)
-            for layer in (self.labels, self.uncertainty, self.tiles, self.density)
+            for layer in (self.labels, self.density, self.tiles, self.uncertainty)
             if layer is not None
         ]
         for layer, _ in self._before_edit:
@@ -285,7 +332,7 @@ class ResultLayers:
     # -- adding and removing ------------------------------------------------------------------
 
     def _add_pending(self, limit: int | None) -> None:
-        """Add up to `limit` pending layers, the lowest first."""
+        """Add up to `limit` pending layers, the lowest first; all lie below the labels."""
         result = self._result
         if result is None:
             return
@@ -301,41 +348,42 @@ class ResultLayers:
             if ours.get("role") == "labels" and ours.get("result") == result.path:
                 self._viewer.layers.remove(layer)
                 break
-        labels = Labels(
-            blocks.levels,
+        grid = result.grid.finer(FINER)
+        labels = OutlinedLabels(
+            [*enlarged_levels(blocks.levels[0]), *blocks.levels],
             multiscale=True,
             name=f"{self._slide_layer.name} labels",
-            colormap=class_colormap(result.classes, self._hidden),
-            opacity=0.5,
+            colormap=class_colormap(result.classes, self._hidden, opacity=FILLED),
             metadata=self._metadata("labels"),
-            **self._aligned.place(result.grid),
+            **self._aligned.place(grid),
         )
-        self._aligned.keep(labels, result.grid)
+        self._aligned.keep(labels, grid)
         labels.editable = False  # painting is only possible through "Edit here"
         self._add(labels)
         self.labels = labels
+        self._close_up = False
+        self._zoomed()
 
     def _add_uncertainty(self, result: Result) -> None:
         self.uncertainty = self._add_image(
             "uncertainty", np.zeros_like(result.uncertainty_map.pixels),
             result.uncertainty_map.grid,
             colormap=UNCERTAINTY, interpolation2d="linear", contrast_limits=(0, 255),
+            visible=not self._close_up,
         )  # fmt: skip
 
     def _add_tiles(self, result: Result) -> None:
         self.tile_overlay = TileOverlay(result.tiles)
-        cells = result.grid.coarser(result.card.tile_px // self.tile_overlay.cells_per_tile)
-        self.tiles = self._add_image(
-            "tiles", np.zeros(cells.shape, np.uint8),
-            cells, colormap=tile_colormap(),
-            interpolation2d="nearest", contrast_limits=(0, OVERLAY_MAX),
-        )  # fmt: skip
+        self.tiles = self._add_drawing("tiles", self.tile_overlay.levels, result.grid)
 
     def _add_tissue(self, result: Result) -> None:
-        outline, grid = draw_outline(*result.tissue_mask)
-        self.tissue = self._add_image(
-            "tissue", outline, grid, colormap=TISSUE,
-            interpolation2d="linear", contrast_limits=(0, 255),
+        outline = TissueOutline(*result.tissue_mask, result.grid)
+        self.tissue = self._add_drawing("tissue", outline.levels, result.grid)
+
+    def _add_drawing(self, role: str, levels: Levels, grid: Grid) -> Image:
+        return self._add_image(
+            role, levels, grid.finer(FINER), multiscale=True, colormap=ink_colormap(),
+            interpolation2d="nearest", contrast_limits=INK_LIMITS,
         )  # fmt: skip
 
     def _add_density(self, _result: Result) -> None:
@@ -347,7 +395,11 @@ class ResultLayers:
             )  # fmt: skip
 
     def _add_image(
-        self, role: str, pixels: NDArray[np.generic], grid: Grid, **options: object
+        self,
+        role: str,
+        pixels: NDArray[np.generic] | Levels,
+        grid: Grid,
+        **options: object,
     ) -> Image:
         layer = Image(
             pixels,
@@ -362,9 +414,12 @@ class ResultLayers:
         return layer
 
     def _add(self, layer: Layer) -> None:
-        """Add a layer without changing which layer is active."""
-        active = self._viewer.layers.selection.active
+        """Add a layer below the labels, without changing which layer is active."""
+        layers = self._viewer.layers
+        active = layers.selection.active
         self._viewer.add_layer(layer)
+        if layer is not self.labels and self.labels in layers:
+            layers.move(layers.index(layer), layers.index(self.labels))
         if active in self._viewer.layers:
             self._viewer.layers.selection.active = active
 
@@ -375,7 +430,7 @@ class ResultLayers:
     def _all(self) -> list[Layer]:
         """Layers that there are, the uppermost first."""
         found = (
-            self.edit, self.density, self.tissue, self.tiles, self.uncertainty, self.labels
+            self.edit, self.labels, self.density, self.tissue, self.tiles, self.uncertainty
         )  # fmt: skip
         return [layer for layer in found if layer is not None]
 

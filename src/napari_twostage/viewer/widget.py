@@ -37,12 +37,15 @@ from napari_twostage.viewer.settings import METADATA_KEY, device, precision
 from napari_twostage.viewer.slide_of_layer import slide_of_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from napari.components import ViewerModel
     from napari.utils.events import Event
 
     from napari_twostage.geometry import Scale
 
+SLIDE_ALONE = "H"
+"""Key that hides our layers while it is held."""
 POLL_MS = 50
 """Interval, in milliseconds, at which events of the sessions are polled."""
 REDRAW_S = 0.05
@@ -207,10 +210,21 @@ class TwoStageWidget(QWidget):
             "Alt+N": self.refine_section.place,
             "Alt+E": self.correct_section.edit,
             "Alt+Return": self.correct_section.commit,
+            **self.display_section.keys,
         }.items():
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
             shortcut.activated.connect(button.click)
+        self._viewer.bind_key(SLIDE_ALONE, self._show_slide_alone, overwrite=True)
+
+    def _show_slide_alone(self, _viewer: ViewerModel) -> Iterator[None]:
+        """Hide our layers of the chosen slide while a key is held."""
+        layers = self.layers
+        if layers is not None:
+            layers.set_aside()
+        yield
+        if layers is not None:
+            layers.bring_back()
 
     # -- drawing ------------------------------------------------------------------------------
 
@@ -388,6 +402,7 @@ class TwoStageWidget(QWidget):
             return
         self._closed = True
         self._timer.stop()
+        self._viewer.bind_key(SLIDE_ALONE, None)
         layers = self._viewer.layers
         for event in (layers.events.inserted, layers.events.removed):
             event.disconnect(self._layers_changed)

@@ -23,6 +23,7 @@ LAYER_TEXTS = {
     "density": "Density",
 }
 """Attribute of `ResultLayers` for each layer, and the text of its check box."""
+_KEYS = {"labels": "Shift+L", "uncertainty": "Shift+U", "tiles": "Shift+T", "tissue": "Shift+G"}
 
 
 class DisplaySection(Section):
@@ -42,7 +43,8 @@ class DisplaySection(Section):
         for place, (name, text) in enumerate(LAYER_TEXTS.items()):
             box = QCheckBox(text)
             box.setObjectName(f"show_{name}")
-            box.setToolTip(f"Show or hide this layer: {text.lower()}")
+            key = f" ({_KEYS[name]})" if name in _KEYS else ""
+            box.setToolTip(f"Show or hide this layer: {text.lower()}{key}")
             box.toggled.connect(lambda shown, name=name: self._set_visible(name, visible=shown))
             layout.addWidget(box, place // 2, place % 2)
             self._boxes[name] = box
@@ -50,13 +52,20 @@ class DisplaySection(Section):
         self._opacity.setObjectName("label_opacity")
         self._opacity.setRange(0, 100)
         self._opacity.valueChanged.connect(self._set_opacity)
-        self._outline = QCheckBox("Outlines instead of filled labels")
+        self._outline = QCheckBox("Outlines in a close-up")
         self._outline.setObjectName("label_outline")
-        self._outline.setToolTip("Draw the rims of labels, to see the tissue inside")
+        self._outline.setToolTip(
+            "Outline labels when zoomed in, to see the tissue inside; else fill them"
+        )
         self._outline.toggled.connect(self._set_outline)
         self.body.addWidget(grid)
         self.body.addWidget(form_row("Opacity", self._opacity, "Opacity of the labels"))
         self.body.addWidget(self._outline)
+
+    @property
+    def keys(self) -> dict[str, QCheckBox]:
+        """Check boxes that keys toggle."""
+        return {keys: self._boxes[name] for name, keys in _KEYS.items()}
 
     def show_layers(self) -> None:
         """Show the current state of the layers, which napari's own controls also change."""
@@ -71,7 +80,7 @@ class DisplaySection(Section):
         if labels is not None:
             with QSignalBlocker(self._opacity), QSignalBlocker(self._outline):
                 self._opacity.setValue(round(100 * labels.opacity))
-                self._outline.setChecked(labels.contour > 0)
+                self._outline.setChecked(layers is not None and layers.outlined)
 
     def _layer(self, name: str) -> Layer | None:
         layers = self._host.layers
@@ -87,6 +96,5 @@ class DisplaySection(Section):
             labels.opacity = percent / 100
 
     def _set_outline(self, outline: bool) -> None:
-        labels = self._layer("labels")
-        if labels is not None:
-            labels.contour = 2 if outline else 0
+        if self._host.layers is not None:
+            self._host.layers.outlined = outline

@@ -10,17 +10,22 @@ from qtpy.QtWidgets import QLabel
 
 from napari_twostage.method.tiling import TileState
 from napari_twostage.session import Session
+from napari_twostage.viewer.colormaps import INKS, Ink
 from napari_twostage.viewer.panel.parts import StateLegend, button_grid, host_button, session_button
 from napari_twostage.viewer.panel.section import Section
-from napari_twostage.viewer.tile_overlay import TILE_COLORS
 
 if TYPE_CHECKING:
     from napari_twostage.viewer.panel.host import PanelHost
     from napari_twostage.viewer.panel.view_actions import ViewActions
 
 NEXT_TILES = 20
-_NEUTRAL = "#8d99a6"
-"""Colour of states that are transparent on the slide."""
+_LEGEND: dict[str, tuple[Ink, TileState | None]] = {
+    "selected": (Ink.SELECTED, None),
+    "refined": (Ink.REFINED, TileState.REFINED),
+    "edited": (Ink.EDITED, TileState.EDITED),
+    "failed": (Ink.FAILED, TileState.FAILED),
+}
+"""Marks of tiles on the slide: colour, and the state that they stand for, if it is one."""
 
 
 class RefineSection(Section):
@@ -85,12 +90,7 @@ class RefineSection(Section):
         self._advice.setTextFormat(Qt.TextFormat.PlainText)
         self._advice.setWordWrap(True)
         self.body.addWidget(self._advice)
-        colors = {
-            state.name.lower(): TILE_COLORS[state][:7]
-            if TILE_COLORS[state][7:] != "00"
-            else _NEUTRAL
-            for state in TileState
-        }
+        colors = {name: INKS[ink][:7] for name, (ink, _) in _LEGEND.items()}
         self._legend = StateLegend(colors)
         self._legend.setObjectName("tile_states")
         self._legend.setToolTip("Tiles by state, in the colours of the tiles layer")
@@ -115,7 +115,13 @@ class RefineSection(Section):
             self.set_status("")
             return
         counts = np.bincount(session.seg.states.ravel(), minlength=len(TileState))
-        self._legend.set_counts({state.name.lower(): int(counts[state]) for state in TileState})
+        chosen = 0 if session.forecast is None else session.forecast.n_tiles
+        self._legend.set_counts(
+            {
+                name: chosen if state is None else int(counts[state])
+                for name, (_, state) in _LEGEND.items()
+            }
+        )
         refined = int(session.seg.refined.sum())
         known = int(counts.sum() - counts[TileState.OUTSIDE])
         status = f"{refined:,} of {known:,} tiles" if known else ""
