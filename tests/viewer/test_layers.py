@@ -25,7 +25,7 @@ from napari_twostage.method.tissue import MARGIN_UM
 from napari_twostage.session import Session
 from napari_twostage.slides import open_slide
 from napari_twostage.viewer.colormaps import INK_LIMITS, INKS, Ink
-from napari_twostage.viewer.drawn_levels import FINER
+from napari_twostage.viewer.drawn_levels import FINE_LEVEL, FINER
 from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.reader import get_reader
 from napari_twostage.viewer.settings import METADATA_KEY
@@ -113,7 +113,7 @@ def seen_at(layer: Image | Labels, mark: np.ndarray, step: np.ndarray) -> np.nda
 
 def at_fine_size(labels: Labels) -> np.ndarray:
     """Labels as the layer has them, a value for each fine pixel."""
-    return np.asarray(labels.data[round(np.log2(FINER))][:])
+    return np.asarray(labels.data[FINE_LEVEL][:])
 
 
 def in_slide_pixels(stage: Stage, corners: np.ndarray) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_marks_in_the_corners_lie_on_the_slides(tmp_path, frame, fine_mpp) -> No
             found = in_slide_pixels(stage, seen_at(layer, part, np.asarray(step)))
             assert np.abs(found - wanted).max() <= slack, (layer.name, corner, found, wanted)
 
-        fractions = [1 / 2**power for power in range(round(np.log2(FINER)), 0, -1)]
+        fractions = [1 / 2**power for power in range(FINE_LEVEL, 0, -1)]
         for plane, step in zip(ours.labels.data, [*fractions, *seg.layout.steps], strict=True):
             # the fake model's filter is two fine pixels wide
             slack = (step + 2) / resampled + 1

@@ -20,6 +20,7 @@ from napari_twostage.errors import TwoStageError
 from napari_twostage.geometry import Box
 from napari_twostage.result.result import Result
 from napari_twostage.session import EditState, tasks
+from napari_twostage.viewer.drawn_levels import FINE_LEVEL
 from napari_twostage.viewer.lazy_levels import label_levels
 from napari_twostage.viewer.tolerant_reader import TolerantReader
 
@@ -64,7 +65,7 @@ def refuse(*_: object) -> None:
 
 
 def shown(window: Window) -> np.ndarray:
-    return np.asarray(window.panel.layers.labels.data[0][:])
+    return np.asarray(window.panel.layers.labels.data[FINE_LEVEL][:])
 
 
 def test_what_could_not_be_saved_stays_painted_and_is_saved_again(
@@ -209,7 +210,7 @@ def test_a_folder_that_is_gone_leaves_the_panel_alive(window) -> None:
     assert wanted.any()
     window.until(lambda: bool((shown(window) == wanted).all()))
     window.until(lambda: not session.disk_failed)
-    for level, plane in enumerate(window.panel.layers.labels.data):
+    for level, plane in enumerate(window.panel.layers.labels.data[FINE_LEVEL:]):
         whole = session.seg.read_labels(Box(0, 0, *plane.shape), level)
         np.testing.assert_array_equal(np.asarray(plane[:]), whole)
     window.press("resume")
@@ -256,17 +257,17 @@ def test_an_edit_shows_in_the_window_beside(window) -> None:
     viewer = ViewerModel()
     viewer.add_layer(type(window.panel.slide_layer)(np.zeros((150, 130, 3), np.uint8)))
     layers = ResultLayers(viewer, viewer.layers[0], second)
-    before = np.asarray(layers.labels.data[0][:])
+    before = np.asarray(layers.labels.data[FINE_LEVEL][:])
     paint(window)
     window.until(lambda: bool(first.seg.edit_boxes))
 
     def followed() -> bool:
         second.poll()
-        return bool((np.asarray(layers.labels.data[0][:]) != before).any())
+        return bool((np.asarray(layers.labels.data[FINE_LEVEL][:]) != before).any())
 
     window.until(followed)
     np.testing.assert_array_equal(
-        np.asarray(layers.labels.data[0][:]), first.seg.read_labels(first.seg.grid.box)
+        np.asarray(layers.labels.data[FINE_LEVEL][:]), first.seg.read_labels(first.seg.grid.box)
     )
     layers.close()
     second.close()

@@ -20,6 +20,7 @@ from napari_twostage.method.sample_windows import features_of
 from napari_twostage.models.model import Model
 from napari_twostage.samples import sample_slide
 from napari_twostage.session import RunState
+from napari_twostage.viewer.drawn_levels import FINE_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,7 +207,10 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     np.testing.assert_array_equal(refined(window), script.refined)
     whole = script.grid.box
     np.testing.assert_array_equal(session.seg.read_labels(whole), script.read_labels(whole))
-    shown, labels = np.asarray(window.panel.layers.labels.data[0][:]), script.read_labels(whole)
+    shown, labels = (
+        np.asarray(window.panel.layers.labels.data[FINE_LEVEL][:]),
+        script.read_labels(whole),
+    )
     lines = lines_between(labels, separate(labels, script.read_depth(whole)))
     np.testing.assert_array_equal(shown[~lines], labels[~lines])
 

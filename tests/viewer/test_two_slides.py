@@ -10,6 +10,7 @@ from tests.fakes import FakeModel, noise
 from tests.session.helpers import HeldModel
 
 from napari_twostage.session import RunState
+from napari_twostage.viewer.drawn_levels import FINE_LEVEL
 
 if TYPE_CHECKING:
     from tests.viewer.conftest import Window
@@ -127,4 +128,4 @@ def test_a_stale_worker_writes_nothing_into_a_newer_run(window) -> None:
     assert not chips
     assert session.coarse_done
     labels = session.seg.read_labels(session.seg.grid.box)
-    assert np.array_equal(np.asarray(window.panel.layers.labels.data[0][:]), labels)
+    assert np.array_equal(np.asarray(window.panel.layers.labels.data[FINE_LEVEL][:]), labels)

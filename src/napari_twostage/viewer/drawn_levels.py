@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FINER = 8
 """Pixels of the finest level along a side of a pixel of the plane. napari shows a level whose
 pixels are half to one pixel of the screen wide: up to this zoom, lines keep their width."""
+FINE_LEVEL = round(math.log2(FINER))
+"""Level of the plane itself."""
 _COARSEST_PX = 512
 """Longest side of the coarsest level, which napari keeps: it is drawn at every change."""
 _CHUNK = (512, 512)
@@ -68,7 +70,7 @@ class DrawnLevels:
 
 def enlarged_levels(level: LazyLevel | NDArray[np.uint8]) -> list[LazyLevel]:
     """Levels of up to `FINER` times as many pixels along a side as this one, the largest first."""
-    factors = [2**power for power in range(round(math.log2(FINER)), 0, -1)]
+    factors = [2**power for power in range(FINE_LEVEL, 0, -1)]
     return [_enlarged(level, factor) for factor in factors]
 
 
