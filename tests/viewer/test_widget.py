@@ -35,7 +35,7 @@ from napari_twostage.session import RunState, Session
 from napari_twostage.viewer import TwoStageWidget
 from napari_twostage.viewer.colormaps import FILLED
 from napari_twostage.viewer.drawn_levels import FINER
-from napari_twostage.viewer.layers import CLOSE_UP
+from napari_twostage.viewer.label_style import CLOSE_UP
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from napari_twostage.method.steps import ChipRefined
 from napari_twostage.viewer.aligned_layers import AlignedLayers
 from napari_twostage.viewer.colormaps import (
     DENSITY,
-    FILLED,
     INK_LIMITS,
     UNCERTAINTY,
     class_colormap,
@@ -25,7 +24,8 @@ from napari_twostage.viewer.colormaps import (
 )
 from napari_twostage.viewer.drawn_levels import FINER, enlarged_levels
 from napari_twostage.viewer.label_blocks import LabelBlocks
-from napari_twostage.viewer.outlined_labels import OUTLINE_PX, OutlinedLabels
+from napari_twostage.viewer.label_style import LabelStyle
+from napari_twostage.viewer.outlined_labels import OutlinedLabels
 from napari_twostage.viewer.settings import METADATA_KEY
 from napari_twostage.viewer.tile_overlay import TileOverlay
 from napari_twostage.viewer.tissue_outline import TissueOutline
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 
 _PIXELS_ONLY = {"extent": False, "thumbnail": False, "highlight": False}
 """Arguments of `Layer.refresh` if only pixels have changed."""
-CLOSE_UP = 0.3
-"""Pixels of the screen along a side of a fine pixel from which labels are outlined; farther away
-they are filled, and the uncertainty is shown."""
 
 
 class ResultLayers:
@@ -72,8 +69,7 @@ class ResultLayers:
         self._session = session
         self._aligned = AlignedLayers(slide_layer)
         self._label_blocks: LabelBlocks | None = None
-        self._outlined = True
-        self._close_up = False
+        self._style = LabelStyle()
         self.labels: Labels | None = None
         self.uncertainty: Image | None = None
         self.tiles: Image | None = None
@@ -85,7 +81,6 @@ class ResultLayers:
         """Source of the pixels of `tiles`."""
         self._pending: deque[Callable[[Result], None]] = deque()
         self._stale: set[str] = set()
-        self._hidden: set[int] = set()
         self._before_edit: list[tuple[Layer, bool]] = []
         self._set_aside: list[Layer] = []
         self._connections: list[tuple[SignalInstance, Callable[..., None]]] = [
@@ -136,17 +131,17 @@ class ResultLayers:
 
     def show_class(self, value: int, *, visible: bool) -> None:
         """Show or hide a class of the labels."""
-        (self._hidden.discard if visible else self._hidden.add)(value)
+        (self._style.hidden.discard if visible else self._style.hidden.add)(value)
         self._draw_labels()
 
     @property
     def outlined(self) -> bool:
         """Whether labels are outlined in a close-up; else they are filled at every zoom."""
-        return self._outlined
+        return self._style.outlined
 
     @outlined.setter
     def outlined(self, wanted: bool) -> None:
-        self._outlined = wanted
+        self._style.outlined = wanted
         self._draw_labels()
 
     def is_shown(self, role: str) -> bool:
@@ -267,25 +262,16 @@ class ResultLayers:
 
     def _zoomed(self, _event: object = None) -> None:
         """Outline labels in a close-up, where uncertainty would hide the stain; else fill them."""
-        if self.labels is None:
+        zoom = self._viewer.scene.camera.zoom
+        if self.labels is None or not self._style.come_closer(self.labels, zoom):
             return
-        fine_px = float(np.min(np.abs(self.labels.scale))) * FINER
-        close_up = fine_px * self._viewer.scene.camera.zoom >= CLOSE_UP
-        if close_up == self._close_up:
-            return
-        self._close_up = close_up
         self._draw_labels()
         if self.uncertainty is not None and self.edit is None:
-            self.uncertainty.visible = not close_up
+            self.uncertainty.visible = not self._style.close_up
 
     def _draw_labels(self) -> None:
-        if self.labels is None or self._result is None:
-            return
-        outlined = self._outlined and self._close_up
-        self.labels.colormap = class_colormap(
-            self._result.classes, self._hidden, opacity=1.0 if outlined else FILLED
-        )
-        self.labels.contour = OUTLINE_PX if outlined else 0
+        if self.labels is not None and self._result is not None:
+            self._style.apply(self.labels, self._result.classes)
 
     # -- editing ------------------------------------------------------------------------------
 
@@ -353,7 +339,7 @@ class ResultLayers:
             [*enlarged_levels(blocks.levels[0]), *blocks.levels],
             multiscale=True,
             name=f"{self._slide_layer.name} labels",
-            colormap=class_colormap(result.classes, self._hidden, opacity=FILLED),
+            colormap=self._style.colormap(result.classes),
             metadata=self._metadata("labels"),
             **self._aligned.place(grid),
         )
@@ -361,15 +347,15 @@ class ResultLayers:
         labels.editable = False  # painting is only possible through "Edit here"
         self._add(labels)
         self.labels = labels
-        self._close_up = False
-        self._zoomed()
+        self._style.come_closer(labels, self._viewer.scene.camera.zoom)
+        self._draw_labels()
 
     def _add_uncertainty(self, result: Result) -> None:
         self.uncertainty = self._add_image(
             "uncertainty", np.zeros_like(result.uncertainty_map.pixels),
             result.uncertainty_map.grid,
             colormap=UNCERTAINTY, interpolation2d="linear", contrast_limits=(0, 255),
-            visible=not self._close_up,
+            visible=not self._style.close_up,
         )  # fmt: skip
 
     def _add_tiles(self, result: Result) -> None:
