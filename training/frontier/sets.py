@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -50,15 +51,18 @@ def draw_sets(rows: Sequence[SetRow], path: Path) -> None:
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color="#555555", linewidth=1)
+    middle = np.mean([row.headroom for row in rows])
     for row in rows:
+        right = row.headroom <= middle
         if row.low is not None and row.high is not None:
             place = [row.headroom] * 2
             axes.plot(place, [row.low, row.high], color="#888888", linewidth=1.5, zorder=1)
         axes.annotate(
             f"{row.name}, {row.sparsity:g} % of tiles",
             (row.headroom, row.lead),
-            xytext=(7, 5),
+            xytext=(7 if right else -7, 5),
             textcoords="offset points",
+            ha="left" if right else "right",
             fontsize=8,
         )
     points = axes.scatter(

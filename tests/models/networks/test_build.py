@@ -51,6 +51,8 @@ def test_a_window_that_stage_2_cannot_halve_is_refused() -> None:
         assert build_two_stage(replace(card, fine_ratio=1)).fine_ratio == 1
         with pytest.raises(ModelError, match=r"expected .* to be a multiple of 64, found 96"):
             build_two_stage(card)
+        with pytest.raises(ModelError, match=r"coarse_window_px to be a multiple of 32, found 80"):
+            build_two_stage(replace(card, fine_ratio=1, coarse_window_px=80))
 
 
 def test_the_second_stage_may_be_wider() -> None:

@@ -78,8 +78,8 @@ def build_two_stage(card: ModelCard) -> TwoStage:
     Raises
     ------
     ModelError
-        If the architecture is unknown, an option does not fit, or stage 2's windows cannot be
-        halved as often as a network needs.
+        If the architecture is unknown, an option does not fit, or windows cannot be halved as often
+        as a network needs.
     """
     stage1 = build_network({**card.architecture, "outputs": card.coarse_channels})
     module = TwoStage(
@@ -94,6 +94,11 @@ def build_two_stage(card: ModelCard) -> TwoStage:
         objects=card.objects != "none",
         gain=card.gain_output,
     )
+    if card.coarse_window_px % module.stage1.stride:
+        raise ModelError(
+            f"card of model '{card.name}': expected coarse_window_px to be a multiple of "
+            f"{module.stage1.stride}, found {card.coarse_window_px}; correct it"
+        )
     if card.window_px % module.window_multiple:
         raise ModelError(
             f"card of model '{card.name}': expected tile_px + 2 halo_px to be a multiple of "
