@@ -54,7 +54,7 @@ def test_sizes_that_do_not_fit_are_refused_before_the_training(
     text = CROPS.replace("halo_px = 16", "halo_px = 8").replace("crop_px = 64", "crop_px = 48")
     assert start(tmp_path, text, data) == 2
     said = capsys.readouterr().err
-    assert "expected tile_px + 2 halo_px to be a multiple of 64, found 48" in said
+    assert "expected tile_px + 2 halo_px to be a multiple of 32, found 48" in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
