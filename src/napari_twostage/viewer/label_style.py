@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.models import LabelClass
 
-CLOSE_UP = 0.3
+CLOSE_UP = 0.2
 """Pixels of the screen along a side of a fine pixel from which labels are outlined; farther away
 they are filled, and the uncertainty is shown."""
 

@@ -340,6 +340,7 @@ class ResultLayers:
             multiscale=True,
             name=f"{self._slide_layer.name} labels",
             colormap=self._style.colormap(result.classes),
+            opacity=1.0,
             metadata=self._metadata("labels"),
             **self._aligned.place(grid),
         )
