@@ -115,6 +115,13 @@ def test_full_scale_is_the_papers(name: str) -> None:
         assert stage.count_steps(399) == 998
 
 
+def test_windows_of_stage_2_show_nothing_of_the_rim_that_crops_leave_unlearnt() -> None:
+    path, changes = CONFIGS / "fungi.toml", ["stage2.crop_px=192", "stage2.halo_px=32"]
+    with pytest.raises(ConfigError, match=r"card.halo_px must be stage2.halo_px or more"):
+        load_config(path, changes)
+    assert load_config(path, [*changes, "card.halo_px=32"]).card is not None
+
+
 def test_changes_stand_in_for_the_files_values(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +107,13 @@ def test_single_models_become_the_stages_of_a_model_and_are_not_trained_again(
     assert card.fine_architecture == {"name": "lite_unet", "widths": [16, 16, 16, 16, 16]}
     cost = Cost.of(card)
     assert cost.coarse < cost.dense / 4  # stage 1 is the slim one
+    record = tmp_path / "wide" / "config.json"
+    rim = {"halo_px": 24, "crop_px": 64}
+    config = json.loads(record.read_text())
+    record.write_text(json.dumps({**config, "stage1": {**config["stage1"], **rim}}))
+    shutil.rmtree(tmp_path / "out")
+    assert start(tmp_path, CROPS, data, *parts, *options) == 2
+    assert "card.halo_px: expected 24 or more, the rim of the crops" in capsys.readouterr().err
     missing = ["--parts", str(tmp_path / "nowhere"), *options]
     assert start(tmp_path, CROPS, data, *missing) == 2
     assert "found no stage1.safetensors; train it" in capsys.readouterr().err

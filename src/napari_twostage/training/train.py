@@ -85,7 +85,7 @@ def train(
         sys.stderr.write("this CPU only emulates bfloat16: training in float32\n")
     stages = list_stages(config, module, training)
     claim_folder(out, config)
-    reuse_stages(parts, out)
+    reuse_stages(parts, out, config)
     for stage in stages:
         train_stage(stage, config, validation, out, place, progress=progress)
         if stage.name == "stage1" and config.stage2 is not None and config.network.transfer:

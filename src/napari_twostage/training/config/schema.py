@@ -241,6 +241,10 @@ class TrainConfig:
             require(stated is not None, "[card] needs a fine_mpp, or [data] an mpp")
             held_out = self.data.validation_fraction > 0
             require(held_out, "[card] needs a validation_fraction, to calibrate on")
+            last = self.stage2 if self.kind == "two_stage" else None
+            if last is not None and self.whole_images is None:
+                learnt = self.card.halo_px >= last.halo_px
+                require(learnt, "card.halo_px must be stage2.halo_px or more: its rim is unlearnt")
 
     def _check_gain(self) -> None:
         first, last = self.stage1, self.stage2

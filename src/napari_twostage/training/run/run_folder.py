@@ -79,7 +79,7 @@ def require_finished(run: Path) -> None:
         raise ConfigError(f"expected a finished run in {run}, found no {STAGE1}; train it")
 
 
-def reuse_stages(parts: Sequence[Path], folder: Path) -> None:
+def reuse_stages(parts: Sequence[Path], folder: Path, config: TrainConfig) -> None:
     """Copy the weights of single models into a run as its first stages, which are not trained.
 
     Parameters
@@ -88,14 +88,24 @@ def reuse_stages(parts: Sequence[Path], folder: Path) -> None:
         Folders of the single models' runs, stage 1's first.
     folder : path
         Folder of the run.
+    config : TrainConfig
+        The run's configuration.
 
     Raises
     ------
     ConfigError
-        If one of the single models is not finished.
+        If one of the single models is not finished, or if stage 2's windows have a thinner rim than
+        the one that its crops left unlearnt.
     """
     for part, name in zip(parts, (STAGE1, STAGE2), strict=False):
         require_finished(part)
+        if name == STAGE2 and config.card is not None:
+            unlearnt, rim = read_run_config(part).stage1.halo_px, config.card.halo_px
+            if rim < unlearnt:
+                raise ConfigError(
+                    f"card.halo_px: expected {unlearnt} or more, the rim of the crops of {part}, "
+                    f"where it learnt nothing, found {rim}; correct it"
+                )
         shutil.copyfile(part / STAGE1, folder / name)
 
 
