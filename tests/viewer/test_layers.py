@@ -523,6 +523,19 @@ def test_an_edit_hides_layers_that_were_still_to_come(tmp_path) -> None:
     stage.session.close()
 
 
+def test_zooming_shows_nothing_of_a_slide_that_is_set_aside(stage) -> None:
+    stage.ours.redraw()
+    camera = stage.viewer.scene.camera
+    camera.zoom = 0.001
+    assert stage.ours.uncertainty.visible
+    stage.ours.set_aside()
+    for zoom in (100, 0.001):
+        camera.zoom = zoom
+        assert [layer for layer in stage.viewer.layers if layer.visible] == [stage.slide]
+    stage.ours.bring_back()
+    assert stage.ours.uncertainty.visible
+
+
 def test_closing_takes_our_layers_away_and_listens_no_more(tmp_path) -> None:
     session = open_session(tmp_path / "a.twostage.zarr")
     listening = {name: len(session.events[name]) for name in session.events}

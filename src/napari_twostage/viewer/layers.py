@@ -266,7 +266,8 @@ class ResultLayers:
         if self.labels is None or not self._style.come_closer(self.labels, zoom):
             return
         self._draw_labels()
-        if self.uncertainty is not None and self.edit is None:
+        hidden = self.edit is not None or self._set_aside
+        if self.uncertainty is not None and not hidden:
             self.uncertainty.visible = not self._style.close_up
 
     def _draw_labels(self) -> None:
