@@ -35,6 +35,7 @@ def make_card(**changes: Any) -> ModelCard:
         "halo_px": 4,
         "coarse_window_px": 12,
         "coarse_halo_px": 2,
+        "context": True,  # as the results in tests/fixtures have it
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
         "default_threshold": 0.5,

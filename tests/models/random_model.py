@@ -26,6 +26,7 @@ def small_card(**changes: Any) -> ModelCard:
         "halo_px": 16,
         "coarse_window_px": 64,
         "coarse_halo_px": 16,
+        "context": False,
     }
     return make_card(**{**sizes, **changes})
 

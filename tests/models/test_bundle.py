@@ -25,6 +25,7 @@ from napari_twostage.models.bundle import (
     bundled_names,
     read_bundle,
     write_bundle,
+    write_card,
 )
 
 if TYPE_CHECKING:
@@ -387,3 +388,9 @@ def test_sizes_that_no_layer_has_are_refused_in_one_line(
     with pytest.raises(ModelError, match="mine") as caught:
         load_model(folder, device="cpu")
     assert str(caught.value).isprintable()
+
+
+def test_a_model_with_context_is_refused_in_one_line(folder: Path) -> None:
+    write_card(folder, replace(read_bundle(folder).card, context=True))
+    with pytest.raises(ModelError, match=r"\A[^\n]*window alone, .* train the model again[^\n]*\Z"):
+        read_bundle(folder)

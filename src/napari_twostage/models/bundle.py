@@ -209,6 +209,11 @@ def _bundle(files: dict[str, bytes], source: str) -> Bundle:
     if CARD not in files and not files.keys().isdisjoint(DESCRIPTIONS):
         raise _to_be_imported(source, "a package of the BioImage Model Zoo")
     card = ModelCard.from_json(_text(files, CARD, source), source)
+    if card.context:
+        raise ModelError(
+            f"{source}: expected a stage 2 that sees its window alone, found one with context, "
+            "which is no longer offered; train the model again with network.context = false"
+        )
     network = _network_file(card)
     if network not in files:
         raise ModelError(

@@ -88,6 +88,9 @@ class ModelCard:
     coarse_window_px: int
     """Side of a window of the coarse pass in coarse pixels, halo included."""
     coarse_halo_px: int
+    context: bool = False
+    """Whether stage 2 adds stage 1's features of its own window: earlier models did. Their results
+    are read; they are not run."""
     objects: ObjectTarget = "none"
     """Meaning of one more output of the networks, which tells touching objects apart."""
     gain_output: bool = False
@@ -239,11 +242,6 @@ def _of_this_format(text: str) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(text)
     if (found := values.pop("format")) != FORMAT:
         raise ModelError(f"has format {shown(found)}, not {FORMAT}; update napari-twostage")
-    if values.pop("context", False) is not False:  # earlier cards state it
-        raise ModelError(
-            "expected a stage 2 that sees its window only, found context, which is no longer "
-            "offered; train the model again with network.context = false"
-        )
     return values
 
 

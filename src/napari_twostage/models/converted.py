@@ -38,7 +38,7 @@ Networks: TypeAlias = "dict[Stage, tuple[bytes, bytes]]"
 WEIGHTS, DESIGN = "sha256 of weights", "sha256 of design"
 SHAPING = (
     "architecture", "fine_architecture", "refiner", "outputs", "ratio", "fine_ratio", "halo_px",
-    "coarse_halo_px", "mean", "std",
+    "coarse_halo_px", "context", "mean", "std",
 )  # fmt: skip
 """Entries of a card that a network depends on."""
 DEFLATED = ".zlib"
@@ -198,7 +198,6 @@ def _damaged(bundle: Bundle, kind: _Kind, error: Exception) -> ModelError:
 def _origin(bundle: Bundle) -> dict[str, bytes]:
     """Hashes of everything that a network follows from."""
     design = {name: getattr(bundle.card, name) for name in SHAPING}
-    design["context"] = False  # an entry of earlier cards, hashed into the files made so far
     return {
         WEIGHTS: hashlib.sha256(bundle.weights).digest(),
         DESIGN: hashlib.sha256(json.dumps(design, sort_keys=True).encode()).digest(),
