@@ -10,7 +10,7 @@ from napari_twostage.training.datasets.annotated_slides import slide_samples
 from napari_twostage.training.datasets.classes import Classes
 from napari_twostage.training.datasets.manifest import manifest_samples
 from napari_twostage.training.datasets.paired_folders import folder_samples
-from napari_twostage.training.datasets.resize import reduce_samples
+from napari_twostage.training.datasets.reduce import reduce_samples
 from napari_twostage.training.datasets.samples import DatasetError, Samples
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load_dataset(
     masks : str
         Folder of the masks, for ``manifest``: a set may have several kinds.
     reduce : int
-        Images and masks are read at 1 / reduce of their resolution; see `resize.reduce_samples`.
+        Images and masks are read at 1 / reduce of their resolution; see `reduce.reduce_samples`.
 
     Raises
     ------

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
 
 from napari_twostage.training.datasets.samples import Samples
@@ -66,33 +65,6 @@ def resize_samples(samples: Sequence[Sample], size_px: int) -> Samples:
     """Resize images and masks to squares, lazily: each when it is indexed."""
     read = [partial(_read_resized, samples, index, size_px) for index in range(len(samples))]
     return Samples({f"{index:06d}": reader for index, reader in enumerate(read)})
-
-
-def reduce_samples(samples: Samples, factor: int) -> Samples:
-    """Samples at 1 / factor of their resolution, lazily: each when it is indexed.
-
-    A pixel is the mean of factor² pixels, of fewer at the right and lower border, and of the class
-    with the largest share of them.
-    """
-    if factor == 1:
-        return samples
-    return Samples(
-        {
-            name: partial(_read_reduced, samples, index, factor)
-            for index, name in enumerate(samples.names)
-        }
-    )
-
-
-def _read_reduced(samples: Samples, index: int, factor: int) -> Pair:
-    sample = samples[index]
-    mask = sample.mask
-    shares = [
-        np.asarray(Image.fromarray((mask == value).view(np.uint8) * np.uint8(255)).reduce(factor))
-        for value in range(int(mask.max()) + 1)
-    ]
-    image = np.asarray(Image.fromarray(sample.image).reduce(factor))
-    return image, np.stack(shares).argmax(axis=0).astype(np.uint8)
 
 
 def _read_resized(samples: Sequence[Sample], index: int, size_px: int) -> Pair:
