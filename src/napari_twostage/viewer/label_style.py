@@ -13,7 +13,6 @@ from napari_twostage.viewer.outlined_labels import OUTLINE_PX
 
 if TYPE_CHECKING:
     from napari.layers import Labels
-    from napari.utils.colormaps import DirectLabelColormap
 
     from napari_twostage.models import LabelClass
 
@@ -38,15 +37,8 @@ class LabelStyle:
         before, self.close_up = self.close_up, fine_px * zoom >= CLOSE_UP
         return before != self.close_up
 
-    def colormap(self, classes: tuple[LabelClass, ...]) -> DirectLabelColormap:
-        """Colours of the classes."""
-        return class_colormap(classes, self.hidden, opacity=1.0 if self._lines else FILLED)
-
     def apply(self, labels: Labels, classes: tuple[LabelClass, ...]) -> None:
         """Draw a layer of labels in this style."""
-        labels.colormap = self.colormap(classes)
-        labels.contour = OUTLINE_PX if self._lines else 0
-
-    @property
-    def _lines(self) -> bool:
-        return self.outlined and self.close_up
+        lines = self.outlined and self.close_up
+        labels.colormap = class_colormap(classes, self.hidden, opacity=1.0 if lines else FILLED)
+        labels.contour = OUTLINE_PX if lines else 0

@@ -340,17 +340,16 @@ class ResultLayers:
             [*enlarged_levels(blocks.levels[0]), *blocks.levels],
             multiscale=True,
             name=f"{self._slide_layer.name} labels",
-            colormap=self._style.colormap(result.classes),
             opacity=1.0,
             metadata=self._metadata("labels"),
             **self._aligned.place(grid),
         )
         self._aligned.keep(labels, grid)
         labels.editable = False  # painting is only possible through "Edit here"
+        self._style.come_closer(labels, self._viewer.scene.camera.zoom)
+        self._style.apply(labels, result.classes)
         self._add(labels)
         self.labels = labels
-        self._style.come_closer(labels, self._viewer.scene.camera.zoom)
-        self._draw_labels()
 
     def _add_uncertainty(self, result: Result) -> None:
         self.uncertainty = self._add_image(

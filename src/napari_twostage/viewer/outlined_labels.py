@@ -45,12 +45,7 @@ def outline(labels: NDArray[np.integer], width: int) -> NDArray[np.integer]:
         The label within `width` pixels of a region's border, `LABEL_RIM` in the background next to
         it, 0 elsewhere.
     """
-    near = np.zeros(labels.shape, bool)
-    for axis in (0, 1):
-        here, there = np.moveaxis(labels, axis, 0), np.moveaxis(near, axis, 0)
-        differs = here[1:] != here[:-1]
-        there[1:] |= differs
-        there[:-1] |= differs
+    near = at_borders(labels)
     foreground = (labels != 0) & (labels != LABEL_RIM)
     drawn = np.where(near & ~foreground, np.uint8(LABEL_RIM), np.uint8(0)).astype(labels.dtype)
     for _ in range(width - 1):
@@ -58,6 +53,17 @@ def outline(labels: NDArray[np.integer], width: int) -> NDArray[np.integer]:
     rim = near & foreground
     drawn[rim] = labels[rim]
     return drawn
+
+
+def at_borders(plane: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Pixels that share a side with one of another value."""
+    near = np.zeros(plane.shape, bool)
+    for axis in (0, 1):
+        here, there = np.moveaxis(plane, axis, 0), np.moveaxis(near, axis, 0)
+        differs = here[1:] != here[:-1]
+        there[1:] |= differs
+        there[:-1] |= differs
+    return near
 
 
 def grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

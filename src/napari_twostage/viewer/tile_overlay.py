@@ -97,7 +97,7 @@ class TileOverlay:
         _draw_hatches(pixels, rows, columns, states == TileState.FAILED)
         _draw_dashes(pixels, rows, columns, states == TileState.EDITED)
         _draw_ticks(pixels, rows, columns, states == TileState.REFINED)
-        if selected.any() or self.selected.any():
+        if self.selected.any():
             self._draw_borders(pixels, rows, columns)
         return pixels
 

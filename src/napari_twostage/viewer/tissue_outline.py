@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_twostage.viewer.colormaps import Ink
 from napari_twostage.viewer.drawn_levels import DrawnLevels
-from napari_twostage.viewer.outlined_labels import grown
+from napari_twostage.viewer.outlined_labels import at_borders, grown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,13 +54,7 @@ class TissueOutline:
             )
         )
         inside = _bilinear(smooth, rows, columns) > 0.5
-        line = np.zeros(inside.shape, bool)
-        for axis in (0, 1):
-            here, there = np.moveaxis(inside, axis, 0), np.moveaxis(line, axis, 0)
-            differs = here[1:] != here[:-1]
-            there[1:] |= differs
-            there[:-1] |= differs
-        line = grown(line)
+        line = grown(at_borders(inside))
         pixels = np.where(line, np.uint8(Ink.TISSUE), grown(line) * np.uint8(Ink.RIM))
         drawn: NDArray[np.uint8] = pixels[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
         return drawn
