@@ -29,7 +29,8 @@ COLORS = {"coarse": "#7a8794", "refined": "#2ca05a", "edited": "#8e5bd6", "faile
 
 @pytest.fixture
 def section(qtbot: QtBot) -> Section:
-    widget = Section("Slide", 1)
+    widget = Section("Slide")
+    widget.set_number(1)
     qtbot.addWidget(widget)
     widget.body.addWidget(QLabel("inside"))
     widget.resize(DOCK_PX, 200)
@@ -179,7 +180,8 @@ def test_rows_of_a_form_line_up(qtbot: QtBot) -> None:
 def test_nothing_outlives_its_parent(qtbot: QtBot) -> None:
     before = set(QApplication.topLevelWidgets())
     parent = QWidget()
-    section = Section("Slide", 1, parent)
+    section = Section("Slide", parent)
+    section.set_number(1)
     section.body.addWidget(form_row("Model", QLineEdit()))
     section.body.addWidget(ClassRow(1, "nuclei", "red"))
     gone = []

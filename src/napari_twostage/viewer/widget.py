@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from threading import Thread
@@ -34,6 +33,7 @@ from napari_twostage.viewer.panel.slide_section import SlideSection
 from napari_twostage.viewer.panel.uncertainty_section import UncertaintySection
 from napari_twostage.viewer.panel.view_actions import ViewActions
 from napari_twostage.viewer.settings import METADATA_KEY, device, precision
+from napari_twostage.viewer.slide_context import SlideContext
 from napari_twostage.viewer.slide_of_layer import slide_of_layer
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils.events import Event
 
-    from napari_twostage.geometry import Scale
+    from napari_twostage.viewer.panel.section import Section
+
 
 SLIDE_ALONE = "H"
 """Key that hides our layers while it is held."""
@@ -53,20 +54,6 @@ REDRAW_S = 0.05
 PAINT_REST = 3.0
 """Pause after slow painting during a run, as a multiple of the painting time: software OpenGL
 takes CPU cores from the model."""
-
-
-@dataclass
-class SlideContext:
-    """Session and layers of one slide."""
-
-    session: Session
-    layers: ResultLayers
-    mpp_missing: bool = False
-    """Whether the slide waits for the user to enter a pixel size."""
-    mpp_given: bool = False
-    """Whether the user typed a pixel size."""
-    stated: tuple[Scale, str] | None = None
-    """Pixel size (y, x) of the layer or its file, and its source."""
 
 
 class TwoStageWidget(QWidget):
@@ -115,14 +102,19 @@ class TwoStageWidget(QWidget):
     @property
     def session(self) -> Session:
         """Session of the chosen slide; an empty session without a slide."""
-        context = self._context
+        context = self.context
         return self._empty_session if context is None else context.session
 
     @property
     def layers(self) -> ResultLayers | None:
         """Layers of the session; None without a slide."""
-        context = self._context
+        context = self.context
         return None if context is None else context.layers
+
+    @property
+    def context(self) -> SlideContext | None:
+        """Session, layers and pixel size of the chosen slide; None without a slide."""
+        return None if self._chosen is None else self._contexts.get(self._chosen)
 
     @property
     def slide_layer(self) -> Image | None:
@@ -144,13 +136,13 @@ class TwoStageWidget(QWidget):
 
     def set_mpp(self, mpp: float | None) -> None:
         """Set the pixel size of the chosen slide, in micrometres; None takes the file's."""
-        layer, context = self._chosen, self._context
+        layer, context = self._chosen, self.context
         if layer is not None and context is not None:
             self.do(lambda: self._set_slide(layer, context, mpp))
 
     def choose_scene(self, number: int) -> None:
         """Show another scene of the chosen slide's file, and choose it."""
-        layer, before = self._chosen, self._context
+        layer, before = self._chosen, self.context
         if layer is None or before is None:
             return
         self._try(partial(self._change_scene, layer, before, number))
@@ -177,7 +169,7 @@ class TwoStageWidget(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        for section in (
+        self._sections: tuple[Section, ...] = (
             self.slide_section,
             self.model_section,
             self.coarse_section,
@@ -186,8 +178,11 @@ class TwoStageWidget(QWidget):
             self.correct_section,
             self.results_section,
             self.display_section,
-        ):
+        )
+        for number, section in enumerate(self._sections, 1):
             column.addWidget(section)
+            if section is not self.display_section:  # no step of the workflow
+                section.set_number(number)
         column.addStretch()
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
@@ -203,18 +198,11 @@ class TwoStageWidget(QWidget):
 
     def _bind_keys(self) -> None:
         # napari uses Alt+C, S and T; Alt+F, V, L, P, W and H open its menus
-        for keys, button in {
-            "Alt+1": self.coarse_section.run,
-            "Alt+U": self.refine_section.uncertain,
-            "Alt+R": self.refine_section.visible,
-            "Alt+N": self.refine_section.place,
-            "Alt+E": self.correct_section.edit,
-            "Alt+Return": self.correct_section.commit,
-            **self.display_section.keys,
-        }.items():
-            shortcut = QShortcut(QKeySequence(keys), self)
-            shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
-            shortcut.activated.connect(button.click)
+        for section in self._sections:
+            for keys, button in section.keys.items():
+                shortcut = QShortcut(QKeySequence(keys), self)
+                shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
+                shortcut.activated.connect(button.click)
         self._viewer.bind_key(SLIDE_ALONE, self._show_slide_alone, overwrite=True)
 
     def _show_slide_alone(self, _viewer: ViewerModel) -> Iterator[None]:
@@ -232,23 +220,10 @@ class TwoStageWidget(QWidget):
         """Update all sections with the state of the session."""
         if self._closed:  # Qt may have deleted the sections
             return
-        session, context = self.session, self._context
-        missing = context is not None and context.mpp_missing
-        stated = None if context is None or not context.mpp_given else context.stated
-        for show in (
-            partial(self.slide_section.show_session, session, mpp_missing=missing, stated=stated),
-            partial(self.model_section.show_session, session),
-            partial(self.coarse_section.show_session, session),
-            partial(self.uncertainty_section.show_session, session),
-            lambda: self.refine_section.show_session(
-                session, region_drawn=bool(self._actions.drawn_polygons())
-            ),
-            partial(self.correct_section.show_session, session),
-            partial(self.results_section.show_session, session),
-            self.display_section.show_layers,
-            partial(self.footer.show_session, session),
-        ):
-            self._try(show)
+        session = self.session
+        for section in self._sections:
+            self._try(partial(section.show_session, session))
+        self._try(partial(self.footer.show_session, session))
 
     def _try(self, action: Callable[[], object], session: Session | None = None) -> None:
         """Call an action; an error becomes a message, and the panel goes on.
@@ -291,10 +266,6 @@ class TwoStageWidget(QWidget):
     def _sessions(self) -> list[Session]:
         """Sessions of all slides, and of removed ones whose work has not ended yet."""
         return [*self._closing, *(context.session for context in self._contexts.values())]
-
-    @property
-    def _context(self) -> SlideContext | None:
-        return None if self._chosen is None else self._contexts.get(self._chosen)
 
     def _layers_changed(self, _event: object = None) -> None:
         """Offer all image layers that are not ours; choose the first if none is chosen."""
@@ -371,7 +342,7 @@ class TwoStageWidget(QWidget):
 
     def _view_changed(self, _event: object = None) -> None:
         """Pass the visible area to the session, which computes it first."""
-        if self._context is not None and self.session.slide is not None:
+        if self.context is not None and self.session.slide is not None:
             self.session.look_at(self._actions.visible_area())
 
     # -- the end ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Section 3: run stage 1."""
+"""Section to run stage 1."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from napari_twostage.viewer.panel.parts import session_button
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QAbstractButton
+
     from napari_twostage.viewer.panel.host import PanelHost
 
 SEARCHES = {"automatic": None, "tissue only": True, "whole slide": False}
@@ -30,7 +32,7 @@ class CoarseSection(Section):
     """
 
     def __init__(self, host: PanelHost) -> None:
-        super().__init__("Coarse", 3)
+        super().__init__("Coarse")
         self._host = host
         self.search = ComboBox(
             name="tissue",
@@ -63,6 +65,11 @@ class CoarseSection(Section):
             self.body.addWidget(part)
         self._options.changed.connect(self._changed)
         self._updating = False
+
+    @property
+    def keys(self) -> dict[str, QAbstractButton]:
+        """Shortcut of the coarse pass."""
+        return {"Alt+1": self.run}
 
     def show_session(self, session: Session) -> None:
         """Show the state of the coarse pass."""

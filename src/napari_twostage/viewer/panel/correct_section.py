@@ -1,4 +1,4 @@
-"""Section 6: correct labels by hand."""
+"""Section to correct labels by hand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from napari_twostage.viewer.panel.parts import button_grid, host_button, session
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QAbstractButton
+
     from napari_twostage.viewer.panel.host import PanelHost
     from napari_twostage.viewer.panel.view_actions import ViewActions
 
@@ -27,7 +29,7 @@ class CorrectSection(Section):
     """
 
     def __init__(self, host: PanelHost, actions: ViewActions) -> None:
-        super().__init__("Correct", 6)
+        super().__init__("Correct")
         self._host = host
         self._hint = QLabel()
         self._hint.setWordWrap(True)
@@ -61,6 +63,11 @@ class CorrectSection(Section):
         self.body.addWidget(grid)
         self.body.addWidget(self._brushes)
         self.body.addWidget(self._hint)
+
+    @property
+    def keys(self) -> dict[str, QAbstractButton]:
+        """Shortcuts of editing."""
+        return {"Alt+E": self.edit, "Alt+Return": self.commit}
 
     def show_session(self, session: Session) -> None:
         """Show whether an edit is open, and the number of saved edits."""

@@ -12,7 +12,9 @@ from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+    from qtpy.QtWidgets import QAbstractButton
 
+    from napari_twostage.session import Session
     from napari_twostage.viewer.panel.host import PanelHost
 
 LAYER_TEXTS = {
@@ -63,11 +65,11 @@ class DisplaySection(Section):
         self.body.addWidget(self._outline)
 
     @property
-    def keys(self) -> dict[str, QCheckBox]:
+    def keys(self) -> dict[str, QAbstractButton]:
         """Check boxes that keys toggle."""
         return {keys: self._boxes[name] for name, keys in _KEYS.items()}
 
-    def show_layers(self) -> None:
+    def show_session(self, session: Session) -> None:  # noqa: ARG002 - of its layers
         """Show the current state of the layers, which napari's own controls also change."""
         labels, layers = self._layer("labels"), self._host.layers
         for name, box in self._boxes.items():

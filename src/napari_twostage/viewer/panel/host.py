@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.session import Session
     from napari_twostage.viewer.layers import ResultLayers
+    from napari_twostage.viewer.slide_context import SlideContext
 
 
 class PanelHost(Protocol):
@@ -19,6 +20,10 @@ class PanelHost(Protocol):
     @property
     def session(self) -> Session:
         """Session of the chosen slide; an empty session without a slide."""
+
+    @property
+    def context(self) -> SlideContext | None:
+        """Session, layers and pixel size of the chosen slide; None without a slide."""
 
     @property
     def layers(self) -> ResultLayers | None:

@@ -1,4 +1,4 @@
-"""Section 2: choose the model and show its card."""
+"""Section to choose the model and show its card."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ModelSection(Section):
     """
 
     def __init__(self, host: PanelHost) -> None:
-        super().__init__("Model", 2)
+        super().__init__("Model")
         self._host = host
         self._choice = QComboBox()
         self._choice.setObjectName("model")

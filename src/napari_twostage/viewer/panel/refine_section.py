@@ -1,4 +1,4 @@
-"""Section 5: run stage 2 on selected tiles."""
+"""Section to run stage 2 on selected tiles."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from napari_twostage.viewer.panel.parts import StateLegend, button_grid, host_bu
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QAbstractButton
+
     from napari_twostage.viewer.panel.host import PanelHost
     from napari_twostage.viewer.panel.view_actions import ViewActions
 
@@ -40,8 +42,8 @@ class RefineSection(Section):
     """
 
     def __init__(self, host: PanelHost, actions: ViewActions) -> None:
-        super().__init__("Refine", 5)
-        self._host = host
+        super().__init__("Refine")
+        self._actions = actions
         grid, layout = button_grid()
 
         self.uncertain = session_button(
@@ -96,13 +98,18 @@ class RefineSection(Section):
         self._legend.setToolTip("Tiles by state, in the colours of the tiles layer")
         self.body.addWidget(self._legend)
 
-    def show_session(self, session: Session, *, region_drawn: bool) -> None:
+    @property
+    def keys(self) -> dict[str, QAbstractButton]:
+        """Shortcuts of refinement."""
+        return {"Alt+U": self.uncertain, "Alt+R": self.visible, "Alt+N": self.place}
+
+    def show_session(self, session: Session) -> None:
         """Show which actions are possible, and the number of tiles in each state."""
         ready = session.coarse_done and not session.running
         for one in (self.uncertain, self.visible, self.next):
             one.setEnabled(ready)
         self.draw.setEnabled(session.slide is not None)
-        self.region.setEnabled(ready and region_drawn)
+        self.region.setEnabled(ready and bool(self._actions.drawn_polygons()))
         self.place.setEnabled(session.coarse_done)
         given = session.slide is not None and session.card is not None
         self.worth.setEnabled(given and not session.running)

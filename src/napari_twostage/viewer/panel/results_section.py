@@ -1,4 +1,4 @@
-"""Section 7: classes, measurements and export."""
+"""Section with classes, measurements and export."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ResultsSection(Section):
     """
 
     def __init__(self, host: PanelHost) -> None:
-        super().__init__("Results", 7)
+        super().__init__("Results")
         self._host = host
         self._classes: tuple[LabelClass, ...] = ()
         self._rows: dict[int, ClassRow] = {}

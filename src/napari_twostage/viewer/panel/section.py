@@ -17,13 +17,15 @@ from napari_twostage.viewer.panel.parts import theme_color
 if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent, QPaintEvent
 
+    from napari_twostage.session import Session
+
 
 class _Header(QAbstractButton):
     """Header that opens and closes a section: arrow, number, title and status."""
 
-    def __init__(self, title: str, number: int | None, parent: QWidget) -> None:
+    def __init__(self, title: str, parent: QWidget) -> None:
         super().__init__(parent)
-        self._number = "" if number is None else str(number)
+        self._number = ""
         self._status = ""
         # napari applies the font size of the user's preferences to labels, not to buttons
         self._font_source = QLabel(self)
@@ -41,6 +43,10 @@ class _Header(QAbstractButton):
     def status(self) -> str:
         """Text on the right."""
         return self._status
+
+    def set_number(self, number: int) -> None:
+        self._number = str(number)
+        self.update()
 
     def set_status(self, text: str) -> None:
         self._status = text
@@ -113,8 +119,6 @@ class Section(QWidget):
     Parameters
     ----------
     title : str
-    number : int, optional
-        Position in the workflow, shown before the title.
     parent : QWidget, optional
 
     Attributes
@@ -126,11 +130,9 @@ class Section(QWidget):
     toggled = Signal(bool)
     """Whether the section is now open."""
 
-    def __init__(
-        self, title: str, number: int | None = None, parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._header = _Header(title, number, self)
+        self._header = _Header(title, self)
         self._content = QWidget(self)
         self.body = QVBoxLayout(self._content)
         self.body.setContentsMargins(8, 8, 8, 10)
@@ -143,6 +145,19 @@ class Section(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._header.toggled.connect(self._content.setVisible)
         self._header.toggled.connect(self.toggled)
+
+    @property
+    def keys(self) -> dict[str, QAbstractButton]:
+        """Shortcuts of the window to the buttons that they press."""
+        return {}
+
+    def show_session(self, session: Session) -> None:
+        """Show the state of a session."""
+        raise NotImplementedError
+
+    def set_number(self, number: int) -> None:
+        """Set the position in the workflow, shown before the title."""
+        self._header.set_number(number)
 
     @property
     def is_open(self) -> bool:

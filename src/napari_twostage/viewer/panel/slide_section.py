@@ -1,4 +1,4 @@
-"""Section 1: choose the slide, its pixel size and the result folder."""
+"""Section to choose the slide, its pixel size and the result folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
-    from napari_twostage.geometry import Scale
     from napari_twostage.session import Session
     from napari_twostage.slides.base import Slide
     from napari_twostage.slides.scenes import Scene
@@ -39,7 +38,7 @@ class SlideSection(Section):
     """
 
     def __init__(self, host: PanelHost) -> None:
-        super().__init__("Slide", 1)
+        super().__init__("Slide")
         self._host = host
         self._layers: list[Image] = []
         self._choice = QComboBox()
@@ -95,20 +94,11 @@ class SlideSection(Section):
             self._choice.setEnabled(bool(layers))
             self._choice.setCurrentIndex(self._layers.index(chosen) if chosen in layers else -1)
 
-    def show_session(
-        self, session: Session, *, mpp_missing: bool, stated: tuple[Scale, str] | None = None
-    ) -> None:
-        """Show the slide of a session; ask for the pixel size if it is missing.
-
-        Parameters
-        ----------
-        session : Session
-        mpp_missing : bool
-            Whether neither the user nor the file has stated the pixel size.
-        stated : ((float, float), str), optional
-            The file's own pixel size (y, x) and its source, where the user gave another.
-        """
-        slide = session.slide
+    def show_session(self, session: Session) -> None:
+        """Show the slide of a session; ask for the pixel size if it is missing."""
+        slide, context = session.slide, self._host.context
+        mpp_missing = context is not None and context.mpp_missing
+        stated = context.stated if context is not None and context.mpp_given else None
         with QSignalBlocker(self._mpp):
             self._mpp.setEnabled(mpp_missing or slide is not None)
             self._mpp.setValue(0 if slide is None else slide.mpp[0])

@@ -1,4 +1,4 @@
-"""Section 4: choose the uncertainty threshold, with the cost and gain of refinement."""
+"""Section to choose the uncertainty threshold, with the cost and gain of refinement."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class UncertaintySection(Section):
     """
 
     def __init__(self, host: PanelHost) -> None:
-        super().__init__("Uncertainty", 4)
+        super().__init__("Uncertainty")
         self._host = host
         self._curve: Curve | None = None
         self._histogram = ScoreHistogram()

@@ -1,0 +1,25 @@
+"""Session and layers of one slide of the viewer, and where its pixel size comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_twostage.geometry import Scale
+    from napari_twostage.session import Session
+    from napari_twostage.viewer.layers import ResultLayers
+
+
+@dataclass
+class SlideContext:
+    """Session and layers of one slide."""
+
+    session: Session
+    layers: ResultLayers
+    mpp_missing: bool = False
+    """Whether the slide waits for the user to enter a pixel size."""
+    mpp_given: bool = False
+    """Whether the user typed a pixel size."""
+    stated: tuple[Scale, str] | None = None
+    """Pixel size (y, x) of the layer or its file, and its source."""
