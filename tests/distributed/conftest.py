@@ -14,11 +14,13 @@ from napari_twostage.distributed import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from napari_twostage.distributed import Cluster
 
 SHAPE = (1403, 549)
 """Rows and columns; tall enough for a pyramid level whose chunks partitions share."""
+SMALL_SHAPE = (549, 549)
 DAMAGED_TILE = 21
 
 
@@ -31,8 +33,17 @@ def threads() -> int:
 @pytest.fixture(scope="session")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Case with the outcome of a single process."""
-    folder = tmp_path_factory.mktemp("case")
-    slide = write_tiff(folder / "slide.tif", tissue_pixels(*SHAPE))
+    return _make_case(tmp_path_factory.mktemp("case"), SHAPE)
+
+
+@pytest.fixture(scope="session")
+def small_case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Case of fewer tiles, for an object store, where each costs several requests."""
+    return _make_case(tmp_path_factory.mktemp("small-case"), SMALL_SHAPE)
+
+
+def _make_case(folder: Path, shape: tuple[int, int]) -> Case:
+    slide = write_tiff(folder / "slide.tif", tissue_pixels(*shape))
     overwrite_tile(slide, DAMAGED_TILE, b"\xff" * 64)
     random_bundle(objects="distance").save(folder / "model")
     model = load_model(folder / "model", device="cpu")

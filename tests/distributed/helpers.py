@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from napari_twostage.models.model import Model
     from napari_twostage.result.record_parts import RunRecord
 
-WAIT_S = 60
+WAIT_S = 180
+"""Longest wait, in seconds: a slow machine needs a minute to start two processes and work."""
 
 
 class Case(NamedTuple):
@@ -130,12 +131,12 @@ def dask_processes(folder: Path, threads: int) -> Iterator[DaskProcesses]:
         processes.kill_all()
 
 
-def wait_for(happened: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
+def wait_for(happened: Callable[[], bool], every_s: float = 0.05) -> None:
+    """Wait until a condition holds, which is tried in these intervals."""
     deadline = time.monotonic() + WAIT_S
     while not happened():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 def run_entry(seg: Segmentation) -> RunRecord:

@@ -144,7 +144,7 @@ def test_ctrl_c_keeps_what_is_recorded(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_owner_of_a_run_on_an_object_store_is_killed(
-    case: Case, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_case: Case, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("moto")
     with object_store(monkeypatch) as bucket, dask_processes(tmp_path, threads) as dask:
@@ -152,16 +152,16 @@ def test_the_owner_of_a_run_on_an_object_store_is_killed(
         address = dask.scheduler()
         dask.worker()
         options = "--scheduler", address, "--device", "cpu"
-        with subprocess.Popen(case.command(out, *options)) as process:
+        with subprocess.Popen(small_case.command(out, *options)) as process:
             # three events come before the first window: the result, its run, its tissue
-            wait_for(lambda: count_events(out) > 3)
+            wait_for(lambda: count_events(out) > 3, every_s=0.5)
             process.kill()
         assert (out / "handover").is_dir()  # so its tasks are still executing
         assert not np.isfinite(Segmentation.open(out).scores).all()
 
-        again = subprocess.run(case.command(out, *options), check=False)
+        again = subprocess.run(small_case.command(out, *options), check=False)
         assert again.returncode == FAILED  # the damaged tile
         seg = Segmentation.open(out)
-        assert_same(outcome(seg), case.expected)
+        assert_same(outcome(seg), small_case.expected)
         assert not (out / "handover").is_dir()
         assert {worker["compute"] for worker in run_entry(seg).workers} == {str(choose("cpu"))}
