@@ -137,6 +137,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setattr("pathlib.Path.home", lambda: folder)
+    place = "napari_twostage.session.memory.platformdirs.user_state_path"
+    monkeypatch.setattr(place, lambda _name: folder / "state")
     return folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
-from napari_twostage.engine.checks import require_inside, require_picture
+from napari_twostage.engine.checks import require_inside, require_picture, same_tissue
 from napari_twostage.errors import SelectionError, SlideError, brief
 from napari_twostage.geometry import Box
 from napari_twostage.measure.objects import checked_least_object
@@ -16,6 +16,7 @@ from napari_twostage.slides.picture import Picture
 
 if TYPE_CHECKING:
     from napari_twostage.models.card import ModelCard
+    from napari_twostage.result.record import Record
     from napari_twostage.slides.base import Slide
 
 Refine = Literal["selected", "none", "all"]
@@ -150,6 +151,11 @@ class RunOptions:
             return NOTHING if self.refine == "none" else EVERYTHING
         given = self._criterion
         return Selection(threshold=card.default_threshold) if given == Selection() else given
+
+    def fit(self, record: Record) -> bool:
+        """Whether a coarse pass goes on with a result: same search for tissue, same measure."""
+        uncertainty = self.uncertainty or record.card.uncertainty
+        return same_tissue(record, self.tissue) and record.parameters.uncertainty == uncertainty
 
     def parameters(self, slide: Slide, card: ModelCard) -> Parameters:
         """The settings that a result folder is bound to.

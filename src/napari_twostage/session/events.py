@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from napari_twostage.io.paths import Location
     from napari_twostage.measure.areas import ClassArea
     from napari_twostage.measure.completeness import Completeness
+    from napari_twostage.session.slide_runs import SlideRun
     from napari_twostage.session.stopped_run import StoppedRun
 
-Kind = Literal["info", "busy", "warning", "error"]
+Kind = Literal["info", "next", "busy", "warning", "error"]
 
 
 class SessionEvents(SignalGroup):
@@ -34,8 +35,12 @@ class SessionEvents(SignalGroup):
 
     slide_changed = Signal()
     model_changed = Signal()
+    options_changed = Signal()
+    """`Session.options` are new."""
     result_changed = Signal()
     """`Session.seg` is another result, or None."""
+    runs_changed = Signal()
+    """`Session.runs` are new."""
     tissue_found = Signal()
     """`Session.seg.tissue` is known."""
     advice_changed = Signal()
@@ -85,11 +90,15 @@ class Progress:
         """Finished share, in [0, 1]."""
         return self.done / self.total if self.total else 1.0
 
+    def describe_count(self) -> str:
+        """How far it came: ``120 of 400 tiles``, or ``30%``."""
+        if not self.unit:
+            return f"{self.share:.0%}"
+        return f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
+
     def describe(self) -> str:
         """One line: ``refine 120 of 400 tiles · 12 s left``."""
-        text = f"{self.stage} {self.share:.0%}"
-        if self.unit:
-            text = f"{self.stage} {self.done:,.0f} of {self.total:,.0f} {self.unit}"
+        text = f"{self.stage} {self.describe_count()}"
         left = self.seconds_left
         return text if left is None else f"{text} · {describe_seconds(left)} left"
 
@@ -118,6 +127,13 @@ class ResultFound:
 
     out: Location
     seg: Segmentation | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunsFound:
+    """The runs of the slide, the newest first."""
+
+    runs: tuple[SlideRun, ...]
 
 
 @dataclass(frozen=True, slots=True)

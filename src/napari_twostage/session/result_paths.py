@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +19,17 @@ from napari_twostage.slides import formats
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from napari_twostage.engine.options import RunOptions
     from napari_twostage.io.paths import Location
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.slides.base import Slide
 
 
 def find_result(
-    slide: Slide, bundle: Bundle, out: Location | None = None
+    slide: Slide,
+    bundle: Bundle,
+    out: Location | None = None,
+    last: Location | None = None,
 ) -> tuple[Location, Segmentation | None]:
     """Find the result of an earlier run on this slide with this model.
 
@@ -34,11 +39,14 @@ def find_result(
         The slide and the model that a result must have been made with.
     out : Path or Url, optional
         Look here only; else beside the slide, where earlier runs are numbered.
+    last : Path or Url, optional
+        The result of this slide and model that was opened last; taken if `out` is not given, and
+        it can still be opened.
 
     Returns
     -------
     (Path or Url, Segmentation or None)
-        The newest result, or where a new one may be put.
+        The last or newest result, or where a new one may be put.
 
     Raises
     ------
@@ -48,17 +56,29 @@ def find_result(
         If none is found, but one that cannot be read.
     """
     if out is not None:
-        if is_vacant(out):
-            return out, None
-        seg = Segmentation.open(out, slide=slide)
-        made_with = seg.record.model
-        if made_with.sha256 != bundle.sha256:
-            raise SegmentationError(
-                f"{out.name} was made with the model {made_with.name} "
-                f"{made_with.version}, not {bundle.card.name} {bundle.card.version}; "
-                "choose that model, or another result folder"
-            )
-        return out, seg
+        return out, None if is_vacant(out) else _open_made_by(out, slide, bundle)
+    if last is not None:
+        with suppress(SegmentationError, DamagedFileError, OSError):
+            return last, Segmentation.open(last, slide=slide)
+    newest, vacant = _newest(slide, bundle)
+    return (vacant, None) if newest is None else (newest, Segmentation.open(newest, slide=slide))
+
+
+def _open_made_by(out: Location, slide: Slide, bundle: Bundle) -> Segmentation:
+    """Open a result that must have been made with this model."""
+    seg = Segmentation.open(out, slide=slide)
+    made_with = seg.record.model
+    if made_with.sha256 != bundle.sha256:
+        raise SegmentationError(
+            f"{out.name} was made with the model {made_with.name} "
+            f"{made_with.version}, not {bundle.card.name} {bundle.card.version}; "
+            "choose that model, or another result folder"
+        )
+    return seg
+
+
+def _newest(slide: Slide, bundle: Bundle) -> tuple[Location | None, Location]:
+    """The newest result of a slide and a model, or None, and the first vacant place."""
     wanted = (slide.fingerprint(), bundle.sha256)
     newest, damaged = None, None
     for path in _candidates(slide, bundle):
@@ -69,11 +89,15 @@ def find_result(
                 newest = path
         except DamagedFileError as error:
             damaged = error
-    if newest is None:
-        if damaged is not None:  # it may be the one that is looked for
-            raise damaged
-        return path, None
-    return newest, Segmentation.open(newest, slide=slide)
+    if newest is None and damaged is not None:  # it may be the one that is looked for
+        raise damaged
+    return newest, path
+
+
+def folders_for(slide: Slide) -> list[Path]:
+    """Folders that may hold results of a slide: its own, if it has one, and one of the home."""
+    beside = [slide.path.absolute().parent] if isinstance(slide.path, Path) else []
+    return [*beside, Path.home() / "napari-twostage"]
 
 
 def vacant_path(slide: Slide, bundle: Bundle, beside: Location | None = None) -> Location:
@@ -82,11 +106,24 @@ def vacant_path(slide: Slide, bundle: Bundle, beside: Location | None = None) ->
     return next(path for path in paths if is_vacant(path))
 
 
+def find_made_with(
+    slide: Slide, bundle: Bundle, options: RunOptions, beside: Location
+) -> Segmentation | None:
+    """Find the result of other options among the numbered ones beside a result."""
+    wanted = (slide.fingerprint(), bundle.sha256)
+    for path in _numbered(beside):
+        if is_vacant(path):
+            return None
+        with suppress(DamagedFileError):  # left alone
+            if _made_of(path) == wanted and options.fit(read_record(path)):
+                return Segmentation.open(path, slide=slide)
+    raise AssertionError("numbers have no end")
+
+
 def _candidates(slide: Slide, bundle: Bundle) -> Iterator[Location]:
     """Beside the slide, or in the home folder for arrays, URLs and slides on read-only disks."""
-    folder = slide.path.absolute().parent if isinstance(slide.path, Path) else None
-    if folder is None or not has_room(folder) or not _can_write(folder):
-        folder = Path.home() / "napari-twostage"
+    beside, home = folders_for(slide)[0], folders_for(slide)[-1]
+    folder = beside if beside is home or (has_room(beside) and _can_write(beside)) else home
     name = formats.stem(slide.path.name) if slide.path else slide.name
     name = re.sub(r"[^\w.-]+", "_", name) or "slide"
     return _numbered(result_folder(folder, f"{name}.{bundle.card.name}"))

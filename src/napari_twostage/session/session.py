@@ -9,20 +9,22 @@ emits the signals: state changes in one place, and listeners never meet a thread
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from napari_twostage.engine.segmentation import Segmentation
-from napari_twostage.errors import SelectionError
+from napari_twostage.errors import SelectionError, TwoStageError
 from napari_twostage.io.paths import locate
 from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.models.bundle import Bundle, read_bundle
 from napari_twostage.session import tasks, upkeep
 from napari_twostage.session.advice import advise
-from napari_twostage.session.events import Repaired, ResultFound
+from napari_twostage.session.events import EditsChanged, LabelsEdited, Repaired, ResultFound
 from napari_twostage.session.following import Follower
+from napari_twostage.session.run_book import RunBook
 from napari_twostage.session.run_states import RunState
 from napari_twostage.session.scheduler import Receiver, Scheduler
 from napari_twostage.session.script import script
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.model import Model
     from napari_twostage.session.jobs import JobEnded, JobFailed
+    from napari_twostage.session.memory import RunMemory
     from napari_twostage.session.scheduler import Begin
     from napari_twostage.slides.base import Slide
 
@@ -54,6 +57,8 @@ class Session(SessionState):
     ----------
     device, precision : str
         See `load_model`.
+    memory : RunMemory, optional
+        Remembers which runs were opened, and how they were looked at.
 
     Examples
     --------
@@ -65,7 +70,9 @@ class Session(SessionState):
     >>> session.wait().refine_uncertain()  # doctest: +SKIP
     """
 
-    def __init__(self, *, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, *, device: str = "auto", precision: str = "auto", memory: RunMemory | None = None
+    ) -> None:
         super().__init__()
         self._models = tasks.ModelCache(device, precision)
         self._jobs = Scheduler(
@@ -79,6 +86,7 @@ class Session(SessionState):
         )
         self._follower = Follower(self, self._jobs)
         self._view: Box | None = None
+        self.run_book = RunBook(self, self._jobs, memory)
 
     # -- slide, model and result ---------------------------------------------------------------
 
@@ -86,9 +94,10 @@ class Session(SessionState):
         """Work on this slide from now on; work on another one is cancelled."""
         self._edit.require_saved()
         self.leave()
-        self.slide = slide
+        self.slide, self.runs = slide, ()
         self.events.slide_changed.emit()
         self._open_earlier_result()
+        self.run_book.look()
 
     def set_model(self, model: str | Path | Bundle | Model) -> None:
         """Use this model from now on: a bundled name, a bundle's path, or one that is loaded.
@@ -138,10 +147,39 @@ class Session(SessionState):
         self._edit.require_saved()
         self.leave()
         self.out = seg.path
-        bundle = read_bundle(seg.record.model.source)
+        bundle = self._bundle
+        if bundle is None or bundle.sha256 != seg.record.model.sha256:
+            bundle = read_bundle(seg.record.model.source)
         self._models.want(bundle)
         self._use_bundle(bundle)
         self._open_earlier_result(seg.path)
+
+    def open_last_run(self, otherwise: str) -> None:
+        """Open the run of the slide that was opened last, with its model.
+
+        Parameters
+        ----------
+        otherwise : str
+            Model to use if no run is remembered, or it cannot be opened.
+        """
+        last = self.run_book.last()
+        if last is not None:
+            with suppress(TwoStageError, OSError):
+                self.open_result(last)
+                return
+        self.set_model(otherwise)
+
+    def set_options(
+        self, *, tissue_only: bool | None = None, uncertainty: str | None = None
+    ) -> None:
+        """Choose how the next coarse pass works; a run that was made so is opened.
+
+        Another result stays as it is; see `SessionState.set_options`.
+        """
+        super().set_options(tissue_only=tissue_only, uncertainty=uncertainty)
+        fitting = None if self.running or self.run_book.fits else self.run_book.matching()
+        if fitting is not None:
+            self.open_result(fitting.path)
 
     def look_at(self, view: Box | None) -> None:
         """Compute this box of the slide's level 0 first: it is in view."""
@@ -370,6 +408,7 @@ class Session(SessionState):
 
         Poll until nothing is `busy` any more, or `close`.
         """
+        self.run_book.keep(self._view)
         self._jobs.retire_all()
         self._forget_result()
 
@@ -391,9 +430,10 @@ class Session(SessionState):
         """Open the result of this slide and model, if there is one."""
         slide, bundle = self.slide, self._bundle
         if slide is not None and bundle is not None:
+            last = self.run_book.last(bundle.sha256)
             self._jobs.add_task(
                 "look for results",
-                lambda _job: tasks.open_earlier_result(slide, bundle, out, self._models),
+                lambda _job: tasks.open_earlier_result(slide, bundle, out, self._models, last),
                 before_run=True,
             )
 
@@ -401,6 +441,13 @@ class Session(SessionState):
         if isinstance(event, ResultFound) and self.seg not in (None, event.seg):
             self._jobs.retire_tasks()  # they are for the result that is replaced
         self._apply(event)
+        if isinstance(event, ResultFound) and event.seg is not None:
+            how = self.run_book.recall()
+            if how is not None and how.threshold is not None:
+                self.threshold = how.threshold
+            self.run_book.keep()
+        if isinstance(event, ResultFound | LabelsEdited | EditsChanged):
+            self.run_book.look()
         if isinstance(event, Repaired) and self.seg is None:
             self._open_earlier_result(event.folder)
 
@@ -412,6 +459,7 @@ class Session(SessionState):
         self._run.enter(RunState.IDLE)
         if end.complete:
             self._recovery.run = None
+        self.run_book.look()
         if end.cancelled:
             self.say("cancelled; what was done is kept")
         if end.complete and stage is RunState.COARSE and stopped and stopped.wanted != NOTHING:

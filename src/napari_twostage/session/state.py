@@ -37,6 +37,7 @@ from napari_twostage.session.events import (
     Progress,
     Repaired,
     ResultFound,
+    RunsFound,
     SessionEvents,
     Standing,
 )
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from napari_twostage.models import ModelCard
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.session.advice import WayOn
+    from napari_twostage.session.slide_runs import SlideRun
     from napari_twostage.slides.base import Slide
 
 
@@ -74,6 +76,8 @@ class SessionState:
         """Settings of the next coarse pass."""
         self.out: Location | None = None
         """Folder of the result, or of the next one."""
+        self.runs: tuple[SlideRun, ...] = ()
+        """Results of the slide, the newest first, as they were when last looked for."""
         self.seg: Segmentation | None = None
         """The result; None before the coarse pass."""
         self.coarse_done = False
@@ -225,11 +229,16 @@ class SessionState:
             If the uncertainty measure is unknown.
         """
         self.options = replace(self.options, tissue=tissue_only, uncertainty=uncertainty)
+        self.events.options_changed.emit()
 
     def say(self, text: str, kind: Kind = "info") -> None:
         """Give the user one line."""
         self.notice = Notice(text, kind)
         self.events.noticed.emit(self.notice)
+
+    def clear_notice(self) -> None:
+        """Forget the last line for the user: a command begins, which has its own."""
+        self.notice = Notice("")
 
     def report(self, error: Exception) -> None:
         """Tell of an error that was met while showing the result, and offer the way on."""
@@ -369,6 +378,9 @@ class SessionState:
                 self.events.density_changed.emit()
             case Exported(path=path):
                 self.events.exported.emit(path)
+            case RunsFound(runs=runs):
+                self.runs = runs
+                self.events.runs_changed.emit()
 
     def _forget_measurements(self) -> None:
         """Forget what was measured of labels that have changed."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from napari_twostage.engine.advisor import advise
 from napari_twostage.engine.api import prepare, run_to_end
-from napari_twostage.engine.checks import same_tissue
 from napari_twostage.export import export, left_out_of
 from napari_twostage.io.paths import is_vacant
 from napari_twostage.measure.areas import areas
@@ -28,7 +27,7 @@ from napari_twostage.session.events import (
     Progress,
     ResultFound,
 )
-from napari_twostage.session.result_paths import find_result, vacant_path
+from napari_twostage.session.result_paths import find_made_with, find_result, vacant_path
 from napari_twostage.session.upkeep import Reported, curve_of, stand
 
 if TYPE_CHECKING:
@@ -106,10 +105,21 @@ class ModelCache:
 
 
 def open_earlier_result(
-    slide: Slide, bundle: Bundle, out: Location | None, models: ModelCache
+    slide: Slide,
+    bundle: Bundle,
+    out: Location | None,
+    models: ModelCache,
+    last: Location | None = None,
 ) -> Iterator[object]:
-    """Open the result of a slide and a model, if there is one; loads no weights."""
-    path, seg = find_result(slide, bundle, out)
+    """Open the result of a slide and a model, if there is one; loads no weights.
+
+    Parameters
+    ----------
+    slide, bundle, out, last
+        See `find_result`.
+    models : ModelCache
+    """
+    path, seg = find_result(slide, bundle, out, last)
     if seg is not None:
         models.begun = seg.record.precision
         _ = seg.scores, seg.uncertainty_map.pixels  # read here, not in the owner's thread
@@ -166,8 +176,9 @@ def coarse(
     path, seg = find_result(slide, bundle, out) if known is None else (known.path, known)
     if seg is not None and is_vacant(seg.path) and seg.path.parent.exists():
         path, seg = seg.path, None  # it was removed meanwhile
-    if seg is not None and not _made_with(seg, options):
-        path, seg = vacant_path(slide, bundle, seg.path), None
+    if seg is not None and not options.fit(seg.record):
+        before, seg = seg.path, find_made_with(slide, bundle, options, seg.path)
+        path = vacant_path(slide, bundle, before) if seg is None else seg.path
     if seg is not None:
         seg.update_pyramid()
         yield ResultFound(path, seg)  # now, for loading the model takes a while
@@ -285,12 +296,6 @@ def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[objec
     lacks = [left_out_of(seg, written), missing and f"it is not all of the slide ({missing})"]
     said = "; ".join([f"wrote {written}", *filter(None, lacks)])
     yield Notice(said, "warning" if any(lacks) else "info")
-
-
-def _made_with(seg: Segmentation, options: RunOptions) -> bool:
-    made_with = seg.record.parameters
-    uncertainty = options.uncertainty or seg.card.uncertainty
-    return same_tissue(seg.record, options.tissue) and made_with.uncertainty == uncertainty
 
 
 def _failed(reasons: list[str]) -> Notice:

@@ -1,4 +1,4 @@
-"""Layers over a slide that stay aligned with the slide's layer, wherever a user moves that."""
+"""Layers over a slide that follow the slide's layer: they stay aligned, and named after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOVING = ("units", "scale", "translate", "rotate", "shear", "affine")
 
 
 class AlignedLayers:
-    """Places of layers, each of which holds the pixels of a grid over the slide.
+    """Places and names of layers, each of which holds the pixels of a grid over the slide.
 
     Parameters
     ----------
@@ -27,9 +27,11 @@ class AlignedLayers:
 
     def __init__(self, slide_layer: Image) -> None:
         self._slide_layer = slide_layer
+        self._name = slide_layer.name
         self._grids: dict[Layer, tuple[Grid, Box | None]] = {}
         for name in _MOVING:
             getattr(slide_layer.events, name).connect(self._align)
+        slide_layer.events.name.connect(self._rename)
 
     def place(self, grid: Grid, box: Box | None = None) -> LayerTransform:
         """Arguments of a layer of a grid's pixels, or of those in a box."""
@@ -47,6 +49,14 @@ class AlignedLayers:
         """Follow the slide's layer no more."""
         for name in _MOVING:
             getattr(self._slide_layer.events, name).disconnect(self._align)
+        self._slide_layer.events.name.disconnect(self._rename)
+
+    def _rename(self, _event: object = None) -> None:
+        """Rename layers that are named after the slide; names that a user gave stay."""
+        before, self._name = self._name, self._slide_layer.name
+        for layer in self._grids:
+            if layer.name.startswith(f"{before} "):
+                layer.name = self._name + layer.name.removeprefix(before)
 
     def _align(self, _event: object = None) -> None:
         for layer, (grid, box) in self._grids.items():

@@ -159,6 +159,10 @@ class ResultLayers:
             self._add(layer)
             self._stale |= {"uncertainty", "tiles", "labels"}
 
+    def owns(self, layer: Layer) -> bool:
+        """Whether a layer is one of these, or the slide's own."""
+        return layer is self._slide_layer or layer in self._all
+
     def set_aside(self) -> None:
         """Hide all layers until `bring_back`: their slide is not looked at."""
         self._set_aside = [layer for layer in self._all if layer.visible]

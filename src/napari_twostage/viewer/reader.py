@@ -15,6 +15,7 @@ from napari_twostage.result.slide_place import open_slide_of
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import formats, open_slide
 from napari_twostage.viewer.lazy_levels import label_levels, slide_levels
+from napari_twostage.viewer.offer import offer_panel
 from napari_twostage.viewer.preview_slide import PreviewSlide, needs_preview
 from napari_twostage.viewer.settings import METADATA_KEY, display_cache_bytes
 from napari_twostage.viewer.transforms import transform_from_mpp
@@ -83,6 +84,7 @@ def read_slide(path: str, scene: int | None = None) -> list[LayerData]:
         If the slide cannot be opened; one line that says what to do.
     """
     _show_scale_bar()
+    offer_panel()
     try:
         return [_slide_layer(*_open(path, scene))]
     except SlideError:

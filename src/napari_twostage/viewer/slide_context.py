@@ -21,5 +21,7 @@ class SlideContext:
     """Whether the slide waits for the user to enter a pixel size."""
     mpp_given: bool = False
     """Whether the user typed a pixel size."""
+    looked_back: bool = False
+    """Whether the view and the sections of an earlier session were shown again."""
     stated: tuple[Scale, str] | None = None
     """Pixel size (y, x) of the layer or its file, and its source."""

@@ -18,8 +18,10 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_twostage.errors import MissingPixelSizeError
+from napari_twostage.geometry import Box
 from napari_twostage.models.bundle import bundled_names
-from napari_twostage.session import Notice, Session, WayOn
+from napari_twostage.session import Notice, RunMemory, Session, WayOn
+from napari_twostage.viewer.apart import place_apart
 from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.other_scenes import show_scene
 from napari_twostage.viewer.panel.coarse_section import CoarseSection
@@ -30,6 +32,7 @@ from napari_twostage.viewer.panel.model_section import ModelSection
 from napari_twostage.viewer.panel.refine_section import RefineSection
 from napari_twostage.viewer.panel.results_section import ResultsSection
 from napari_twostage.viewer.panel.slide_section import SlideSection
+from napari_twostage.viewer.panel.start_page import StartPage
 from napari_twostage.viewer.panel.uncertainty_section import UncertaintySection
 from napari_twostage.viewer.panel.view_actions import ViewActions
 from napari_twostage.viewer.settings import METADATA_KEY, device, precision
@@ -73,6 +76,8 @@ class TwoStageWidget(QWidget):
         self._contexts: dict[Image, SlideContext] = {}
         self._closing: list[Session] = []
         self._chosen: Image | None = None
+        self._slides: list[Image] = []
+        self._memory = RunMemory()
         self._empty_session = Session(device=device(), precision=precision())
         self._dirty = True
         self._redraw_at = 0.0
@@ -85,6 +90,7 @@ class TwoStageWidget(QWidget):
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layer_removed)
+        viewer.layers.selection.events.active.connect(self._layer_selected)
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
             event.connect(self._view_changed)
         # a closing window deletes its docks without notice; a bound slot would be deleted too
@@ -121,8 +127,18 @@ class TwoStageWidget(QWidget):
         """Layer of the chosen slide; None without a slide."""
         return self._chosen
 
+    def describe_other_runs(self) -> str:
+        """Slides beside the chosen one on which something runs, and how far it is; else empty."""
+        lines = [
+            f"{layer.name}: {context.session.progress.describe()}"
+            for layer, context in self._contexts.items()
+            if layer is not self._chosen and context.session.progress is not None
+        ]
+        return "" if not lines else f"Also at work: {', '.join(lines)}"
+
     def do(self, action: Callable[[], object]) -> None:
         """Call an action and update the panel; an error is shown as a message."""
+        self.session.clear_notice()
         self._try(action)
         self.show_session()
 
@@ -181,6 +197,7 @@ class TwoStageWidget(QWidget):
         )
         for number, section in enumerate(self._sections, 1):
             column.addWidget(section)
+            section.toggled.connect(self._sections_changed)
             if section is not self.display_section:  # no step of the workflow
                 section.set_number(number)
         column.addStretch()
@@ -191,6 +208,9 @@ class TwoStageWidget(QWidget):
         scroll.setWidget(inside)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
+        self._scroll = scroll
+        self._start_page = StartPage(self, self._viewer, self._memory)
+        layout.addWidget(self._start_page, stretch=1)
         layout.addWidget(scroll, stretch=1)
         self.footer = Footer(self, self._actions)
         layout.addWidget(self.footer)
@@ -275,9 +295,32 @@ class TwoStageWidget(QWidget):
             if isinstance(layer, Image)
             and layer.metadata.get(METADATA_KEY, {}).get("role", "slide") == "slide"
         ]
+        for layer in slides:
+            layer.events.name.connect(self._names_changed)
         if self._chosen not in slides:
             self.choose_layer(slides[0] if slides else None)
         self.slide_section.set_layers(slides, self._chosen)
+        self._slides = slides
+        self._start_page.setHidden(bool(slides))
+        self._scroll.setVisible(bool(slides))
+
+    def _names_changed(self, _event: object = None) -> None:
+        self.slide_section.set_layers(self._slides, self._chosen)
+
+    def _layer_selected(self, event: Event) -> None:
+        """Choose the slide that the user selects in the layer list, or one of its layers."""
+        layer = event.value
+        if layer in self._slides:
+            self._follow(layer)
+            return
+        for slide, context in self._contexts.items():
+            if layer is not None and context.layers.owns(layer):
+                self._follow(slide)
+
+    def _follow(self, layer: Image) -> None:
+        if layer is not self._chosen:
+            self.choose_layer(layer)
+            self._names_changed()
 
     def _layer_removed(self, event: Event) -> None:
         """Stop the session of a removed slide; its result stays on disk."""
@@ -307,7 +350,7 @@ class TwoStageWidget(QWidget):
             self.show_session()
 
     def _open(self, layer: Image) -> None:
-        session = Session(device=device(), precision=precision())
+        session = Session(device=device(), precision=precision(), memory=self._memory)
         context = self._contexts[layer] = SlideContext(
             session, ResultLayers(self._viewer, layer, session)
         )
@@ -316,7 +359,12 @@ class TwoStageWidget(QWidget):
         # these enable or disable buttons: update them before the user can click
         for signal in (events.state_changed, events.edit_started, events.edit_ended):
             signal.connect(self.show_session)
+        events.result_changed.connect(partial(self._look_back, context))
         self.do(lambda: self._set_slide(layer, context, None))
+        slide = session.slide
+        if slide is not None and place_apart(layer, (one for one in self._slides if one != layer)):
+            height, width = slide.level_shapes[0]
+            self._actions.show_view(Box(0, 0, height, width))
 
     def _set_slide(self, layer: Image, context: SlideContext, mpp: float | None) -> None:
         session = context.session
@@ -334,8 +382,26 @@ class TwoStageWidget(QWidget):
         if result is not None and mpp is None:
             session.open_result(result)
         elif session.card is None:
-            session.set_model(bundled_names()[0])
+            session.open_last_run(otherwise=bundled_names()[0])
         session.get_ready()
+
+    def _look_back(self, context: SlideContext) -> None:
+        """Show the first result of a slide as it was last looked at: the view, the sections."""
+        if context.looked_back or context is not self.context or context.session.seg is None:
+            return
+        context.looked_back = True
+        how = context.session.run_book.recall()
+        if how is None:
+            return
+        if how.view is not None:
+            self._actions.show_view(how.view)
+        for section in self._sections:
+            if how.sections:
+                section.set_open(section.title in how.sections)
+
+    def _sections_changed(self) -> None:
+        """Have the open sections remembered with the run."""
+        self.session.run_book.sections = [one.title for one in self._sections if one.is_open]
 
     def _mark(self) -> None:
         self._dirty = True
@@ -378,6 +444,7 @@ class TwoStageWidget(QWidget):
         for event in (layers.events.inserted, layers.events.removed):
             event.disconnect(self._layers_changed)
         layers.events.removed.disconnect(self._layer_removed)
+        layers.selection.events.active.disconnect(self._layer_selected)
         camera = self._viewer.scene.camera
         for event in (camera.events.center, camera.events.zoom):
             event.disconnect(self._view_changed)

@@ -61,7 +61,10 @@ class CoarseSection(Section):
         self._domain.setObjectName("domain")
         self._domain.setTextFormat(Qt.TextFormat.PlainText)
         self._domain.setWordWrap(True)
-        for part in (self._options.native, self.run, self._domain):
+        self._new_run = QLabel("Starts a new run; the one that is open stays.")
+        self._new_run.setObjectName("new_run")
+        self._new_run.setWordWrap(True)
+        for part in (self._options.native, self._new_run, self.run, self._domain):
             self.body.addWidget(part)
         self._options.changed.connect(self._changed)
         self._updating = False
@@ -75,7 +78,8 @@ class CoarseSection(Section):
         """Show the state of the coarse pass."""
         ready = session.slide is not None and session.card is not None
         self.run.setEnabled(ready and not session.running)
-        started = session.seg is not None and session.seg.tissue_known
+        self._new_run.setHidden(session.run_book.fits)
+        started = session.run_book.fits and session.seg is not None and session.seg.tissue_known
         self.run.setText("Coarse" if not started or session.coarse_done else "Go on with Coarse")
         self._updating = True
         self.search.value = next(

@@ -13,8 +13,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_twostage.session import RunState, Session, WayOn
-from napari_twostage.viewer.panel.parts import MessageBar, button, host_button, session_button
+from napari_twostage.session import RunState, Session, WayOn, foot_of
+from napari_twostage.viewer.panel.parts import (
+    ElidedLabel,
+    MessageBar,
+    button,
+    host_button,
+    session_button,
+)
 
 if TYPE_CHECKING:
     from napari_twostage.viewer.panel.host import PanelHost
@@ -47,6 +53,8 @@ class Footer(QWidget):
             Session.cancel,
         )  # fmt: skip
         self._status = MessageBar()
+        self._others = ElidedLabel()
+        self._others.setObjectName("other_runs")
         row = QHBoxLayout()
         row.setSpacing(4)
         row.addWidget(self._pause)
@@ -57,6 +65,7 @@ class Footer(QWidget):
         layout.addWidget(self._bar)
         layout.addLayout(row)
         layout.addWidget(self._status)
+        layout.addWidget(self._others)
         self._ways = self._make_ways(host, actions)
         ways = QHBoxLayout()
         ways.setSpacing(4)
@@ -95,7 +104,11 @@ class Footer(QWidget):
         self._cancel.setEnabled(session.running or progress is not None)
         self._bar.setValue(0 if progress is None else round(1000 * progress.share))
         self._bar.setFormat("" if progress is None else progress.describe())
-        self._status.show_message(session.notice.text, session.notice.kind)
+        foot = foot_of(session)
+        self._status.show_message(foot.text, foot.kind)
+        others = self._host.describe_other_runs()
+        self._others.setText(others)
+        self._others.setVisible(bool(others))
         ways = session.ways
         for way, shown in self._ways.items():
             shown.setVisible(way in ways)

@@ -33,6 +33,9 @@ class PanelHost(Protocol):
     def slide_layer(self) -> Image | None:
         """Layer of the chosen slide; None without a slide."""
 
+    def describe_other_runs(self) -> str:
+        """Slides beside the chosen one on which something runs, and how far it is; else empty."""
+
     def do(self, action: Callable[[], object]) -> None:
         """Call an action and update the panel; an error is shown as a message."""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SIGNS: dict[Kind, tuple[str, str]] = {
     "info": ("i", "#3b82d6"),
+    "next": ("→", "#6b7785"),
     "busy": ("···", "#c77700"),
     "warning": ("!", "#c77700"),
     "error": ("!", "#d33a3a"),

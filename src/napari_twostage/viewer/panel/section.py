@@ -160,6 +160,11 @@ class Section(QWidget):
         self._header.set_number(number)
 
     @property
+    def title(self) -> str:
+        """Title of the section."""
+        return self._header.text()
+
+    @property
     def is_open(self) -> bool:
         """Whether the content is visible."""
         return bool(self._header.isChecked())

@@ -14,7 +14,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_twostage.viewer.panel.parts import ElidedLabel, button, form_row, in_a_row
+from napari_twostage.viewer.panel.parts import (
+    ElidedLabel,
+    button,
+    button_grid,
+    form_row,
+    in_a_row,
+)
+from napari_twostage.viewer.panel.run_list import RunList
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
+    from napari_twostage.io.paths import Location
     from napari_twostage.session import Session
     from napari_twostage.slides.base import Slide
     from napari_twostage.slides.scenes import Scene
@@ -67,6 +75,8 @@ class SlideSection(Section):
         self._source = QLabel()
         self._source.setWordWrap(True)
         self._out = ElidedLabel()
+        self._runs = RunList()
+        self._runs.chosen.connect(self._open_run)
         self.body.addWidget(form_row("Layer", self._choice, "The image layer to segment"))
         self.body.addWidget(self._scenes)
         self.body.addWidget(form_row("Size", self._size, "Width × height of the finest level"))
@@ -74,16 +84,32 @@ class SlideSection(Section):
         self.body.addWidget(form_row("Pixel size", in_a_row(self._mpp, self._of_file), tip))
         self.body.addWidget(self._source)
         self.body.addWidget(self._notes)
+        self.body.addWidget(self._runs)
         self.body.addWidget(
-            form_row("Results in", self._out_row(), "Folder of the result; written while you work")
+            form_row("Results in", self._out, "Folder of the result; written while you work")
         )
+        self.body.addWidget(self._out_buttons())
         self._choice.currentIndexChanged.connect(self._chosen)
         self._mpp.valueChanged.connect(self._mpp_typed)
         self._scene.activated.connect(self._scene_chosen)
 
-    def _out_row(self) -> QWidget:
-        tip = "Open an earlier result folder, or choose where a new one goes"
-        return in_a_row(self._out, button("choose_out", "Choose…", tip, self._choose_out))
+    def _out_buttons(self) -> QWidget:
+        grid, layout = button_grid()
+        for place, made in enumerate(
+            (
+                button(
+                    "open_run", "Open earlier result…",
+                    "Open the folder of an earlier result of this slide", self._choose_earlier,
+                ),
+                button(
+                    "choose_out", "Save new results in…",
+                    "Choose the folder of the next result; it is written while you work",
+                    self._choose_out,
+                ),
+            )
+        ):  # fmt: skip
+            layout.addWidget(made, 0, place)
+        return grid
 
     def set_layers(self, layers: Sequence[Image], chosen: Image | None) -> None:
         """Set the layers to choose from, and the chosen one."""
@@ -106,6 +132,7 @@ class SlideSection(Section):
         self._show_scenes(slide)
         self._notes.setText("" if slide is None else "\n".join(_notices(slide)))
         self._notes.setVisible(bool(self._notes.text()))
+        self._runs.show_runs(session.runs, None if session.seg is None else session.seg.path)
         self._out.setText(str(session.out) if session.out else "beside the slide")
         if slide is None:
             asked = "This image states no pixel size: enter it to go on." if mpp_missing else ""
@@ -149,6 +176,17 @@ class SlideSection(Section):
 
     def _scene_chosen(self, index: int) -> None:
         self._host.choose_scene(int(self._scene.itemData(index)))
+
+    def _open_run(self, folder: Location) -> None:
+        session = self._host.session
+        if session.seg is None or session.seg.path != folder:
+            self._host.do(lambda: session.open_result(folder))
+
+    def _choose_earlier(self) -> None:
+        start = str(self._host.session.out or "")
+        name = QFileDialog.getExistingDirectory(self, "Open an earlier result", start)
+        if name:
+            self._host.do(lambda: self._host.session.open_result(name))
 
     def _choose_out(self) -> None:
         start = str(self._host.session.out or "")

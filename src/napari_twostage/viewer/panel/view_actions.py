@@ -102,6 +102,14 @@ class ViewActions:
         if layer is not None:
             self._flight.fly_to(*view_showing(self._viewer, layer, place))
 
+    def show_view(self, view: Box) -> None:
+        """Move the camera to a box of level 0 of the chosen slide, without a flight."""
+        layer = self._host.slide_layer
+        if layer is not None and view.area:
+            (y, x), zoom = view_showing(self._viewer, layer, view, margin=1.0)
+            self._viewer.scene.camera.zoom = zoom
+            self._viewer.scene.camera.center = (0.0, y, x)
+
     def start_edit(self) -> None:
         """Open the labels in view for editing."""
         self._host.session.edit(self.visible_area())
