@@ -125,17 +125,7 @@ def press(panel: TwoStageWidget, name: str) -> None:
 
 def show(panel: TwoStageWidget, *names: str) -> None:
     """Open these sections and close the others."""
-    for part in (
-        "slide",
-        "model",
-        "coarse",
-        "uncertainty",
-        "refine",
-        "correct",
-        "results",
-        "display",
-    ):
-        getattr(panel, f"{part}_section").set_open(part in names)
+    panel.accordion.show(getattr(panel, f"{name}_section") for name in names)
 
 
 def wait_for(done: Callable[[], bool], seconds: float = 120) -> None:

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from napari.utils.notifications import Notification, notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QWidget
 from tests.fakes import FakeModel, noise
 from tests.session.helpers import HeldModel
 
 from napari_twostage.viewer.menu_commands import PANEL
+from napari_twostage.viewer.offer import WAIT_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +64,7 @@ def test_a_slide_comes_back_with_its_run_threshold_view_and_sections(
     window.use(FakeModel())
     window.run_coarse()
     window.panel.session.threshold = 0.21
-    for section in window.panel._sections:
-        section.set_open(section.title == "Correct")
+    window.panel.accordion.show([window.panel.correct_section])
     window.viewer.scene.camera.zoom = 9.0
     zoomed = window.viewer.scene.camera.zoom
     window.settle()
@@ -162,17 +164,39 @@ def test_an_empty_panel_opens_the_sample_and_recent_slides(
 
 @pytest.mark.usefixtures("plugin")
 def test_the_panel_is_offered_where_a_slide_is_opened_without_it(
-    make_napari_viewer, write_pyramid
+    make_napari_viewer, write_pyramid, qtbot
 ) -> None:
     viewer = make_napari_viewer(strict_qt=True)
     offers: list[Notification] = []
     notification_manager.notification_ready.connect(offers.append)
     viewer.open(str(write_pyramid(noise(60, 80), levels=1)), plugin="napari-twostage")
+    qtbot.waitUntil(lambda: bool(offers))
     (offer,) = offers
     ((text, press),) = offer.actions
     assert text == "Open the panel"
     press(None)
     assert any(PANEL in name for name in viewer.window.dock_widgets)
     viewer.open(str(write_pyramid(noise(60, 80), levels=1, name="b.tif")), plugin="napari-twostage")
+    qtbot.wait(2 * WAIT_MS)
     notification_manager.notification_ready.disconnect(offers.append)
     assert len(offers) == 1
+
+
+def test_one_step_is_open_at_a_time_and_the_next_one_opens_by_itself(window) -> None:
+    def opened() -> list[str]:
+        return [section.title for section in window.panel.accordion.open_sections]
+
+    assert opened() == ["Coarse"]
+    window.run_coarse()
+    assert opened() == ["Uncertainty", "Refine"]
+    window.panel.results_section._header.click()
+    assert opened() == ["Results"]
+    QTest.mouseClick(
+        window.panel.display_section._header,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.ShiftModifier,
+    )
+    assert opened() == ["Results", "View"]
+    window.use(FakeModel())  # opens the same result again
+    window.settle()
+    assert opened() == ["Results", "View"]

@@ -509,7 +509,9 @@ def test_nothing_is_cut_off_in_a_dock_of_320_pixels(open_window, theme, qtbot) -
         main.resizeDocks([dock], [320], Qt.Orientation.Horizontal)
         QApplication.processEvents()
         qtbot.waitUntil(lambda: window.panel.width() <= 330, timeout=5000)
+        window.panel.accordion.show(window.panel.findChildren(Section))
         assert all(section.is_open for section in window.panel.findChildren(Section))
+        QApplication.processEvents()
         assert not clipped(window.panel), state
         seen.append(state)
 

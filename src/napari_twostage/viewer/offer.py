@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
+from weakref import ref
+
 import napari
 from napari.utils.notifications import Notification, notification_manager
+from qtpy.QtCore import QTimer
 
 from napari_twostage.viewer.menu_commands import PANEL, open_panel
 
+WAIT_MS = 1000
+"""Time for whoever opened the slide to open the panel, too."""
+
 
 def offer_panel() -> None:
-    """Tell of the panel, with a button that opens it, if there is a window without it."""
+    """Tell of the panel in a moment, if there is a window, and it is still without one."""
     viewer = napari.current_viewer()
-    if viewer is None or any(PANEL in name for name in viewer.window.dock_widgets):
+    if viewer is not None and not _has_panel(viewer):
+        QTimer.singleShot(WAIT_MS, partial(_offer, ref(viewer)))
+
+
+def _offer(asked: ref[napari.Viewer]) -> None:
+    viewer = asked()
+    if viewer is None or viewer is not napari.current_viewer() or _has_panel(viewer):
         return
 
     def open_it(_notification: object) -> None:
@@ -19,3 +32,7 @@ def offer_panel() -> None:
 
     message = "This slide can be segmented in two stages."
     notification_manager.dispatch(Notification(message, "info", (("Open the panel", open_it),)))
+
+
+def _has_panel(viewer: napari.Viewer) -> bool:
+    return any(PANEL in name for name in viewer.window.dock_widgets)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
     from napari_twostage.session import Session
     from napari_twostage.viewer.layers import ResultLayers
+    from napari_twostage.viewer.panel.section import Section
 
 
 @dataclass
@@ -21,6 +22,8 @@ class SlideContext:
     """Whether the slide waits for the user to enter a pixel size."""
     mpp_given: bool = False
     """Whether the user typed a pixel size."""
+    step: Section | None = None
+    """First section of the step that comes next; None before the panel showed the slide."""
     looked_back: bool = False
     """Whether the view and the sections of an earlier session were shown again."""
     stated: tuple[Scale, str] | None = None

@@ -24,6 +24,7 @@ from napari_twostage.session import Notice, RunMemory, Session, WayOn
 from napari_twostage.viewer.apart import place_apart
 from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.other_scenes import show_scene
+from napari_twostage.viewer.panel.accordion import Accordion
 from napari_twostage.viewer.panel.coarse_section import CoarseSection
 from napari_twostage.viewer.panel.correct_section import CorrectSection
 from napari_twostage.viewer.panel.display_section import DisplaySection
@@ -197,7 +198,6 @@ class TwoStageWidget(QWidget):
         )
         for number, section in enumerate(self._sections, 1):
             column.addWidget(section)
-            section.toggled.connect(self._sections_changed)
             if section is not self.display_section:  # no step of the workflow
                 section.set_number(number)
         column.addStretch()
@@ -209,6 +209,19 @@ class TwoStageWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         self._scroll = scroll
+        self.accordion = Accordion(
+            (
+                [self.slide_section],
+                [self.model_section],
+                [self.coarse_section],
+                [self.uncertainty_section, self.refine_section],
+                [self.correct_section],
+                [self.results_section],
+                [self.display_section],
+            ),
+            scroll,
+            self._sections_changed,
+        )
         self._start_page = StartPage(self, self._viewer, self._memory)
         layout.addWidget(self._start_page, stretch=1)
         layout.addWidget(scroll, stretch=1)
@@ -244,6 +257,28 @@ class TwoStageWidget(QWidget):
         for section in self._sections:
             self._try(partial(section.show_session, session))
         self._try(partial(self.footer.show_session, session))
+        self._move_on()
+
+    def _move_on(self) -> None:
+        """Open the section of the next step, if the user looks at the one before it."""
+        context = self.context
+        if context is None or context.step is self._step:
+            return
+        before, context.step = context.step, self._step
+        if before is None:
+            self.accordion.show_step_of(self._step)
+        else:
+            self.accordion.move_on(before, self._step)
+
+    @property
+    def _step(self) -> Section:
+        """First section of the step that comes next on the chosen slide."""
+        session = self.session
+        if session.slide is None:
+            return self.slide_section
+        if session.card is None:
+            return self.model_section
+        return self.uncertainty_section if session.coarse_done else self.coarse_section
 
     def _try(self, action: Callable[[], object], session: Session | None = None) -> None:
         """Call an action; an error becomes a message, and the panel goes on.
@@ -395,13 +430,12 @@ class TwoStageWidget(QWidget):
             return
         if how.view is not None:
             self._actions.show_view(how.view)
-        for section in self._sections:
-            if how.sections:
-                section.set_open(section.title in how.sections)
+        if how.sections:
+            self.accordion.show(one for one in self._sections if one.title in how.sections)
 
-    def _sections_changed(self) -> None:
+    def _sections_changed(self, opened: list[Section]) -> None:
         """Have the open sections remembered with the run."""
-        self.session.run_book.sections = [one.title for one in self._sections if one.is_open]
+        self.session.run_book.sections = [one.title for one in opened]
 
     def _mark(self) -> None:
         self._dirty = True

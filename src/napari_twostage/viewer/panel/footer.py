@@ -103,6 +103,9 @@ class Footer(QWidget):
         self._pause.setText("Resume" if session.state is RunState.PAUSED else "Pause")
         self._cancel.setEnabled(session.running or progress is not None)
         self._bar.setValue(0 if progress is None else round(1000 * progress.share))
+        at_work = session.running or progress is not None
+        for part in (self._bar, self._pause, self._cancel):
+            part.setVisible(at_work)
         self._bar.setFormat("" if progress is None else progress.describe())
         foot = foot_of(session)
         self._status.show_message(foot.text, foot.kind)

@@ -108,7 +108,7 @@ class SlideSection(Section):
                 ),
             )
         ):  # fmt: skip
-            layout.addWidget(made, 0, place)
+            layout.addWidget(made, place, 0, 1, 2)
         return grid
 
     def set_layers(self, layers: Sequence[Image], chosen: Image | None) -> None:
