@@ -20,6 +20,7 @@ from napari_twostage.result.journal_events import (
     PixelsLost,
     PyramidFlushed,
     RecordGrown,
+    TilesAccepted,
     TilesFailed,
     TilesRefined,
     WindowDone,
@@ -71,6 +72,8 @@ class TileLog:
         """(rows, columns): tiles that stage 2 has seen."""
         self.failed: dict[Tile, str] = {}
         """Tiles that could not be read or refined, and why."""
+        self.acceptances: list[tuple[Tile, ...]] = []
+        """Tiles that the user accepted as they are, together each time, the oldest first."""
         self.edits: list[EditMade] = []
         """Edits that stand, the oldest first."""
         self.recorded_edits: set[int] = set()
@@ -196,7 +199,7 @@ class TileLog:
         match event:
             case WindowDone():
                 return self._is_window(event.core) and self._all_inside(tuple(event.unreadable))
-            case TilesRefined() | TilesFailed() | PixelsLost():
+            case TilesRefined() | TilesFailed() | TilesAccepted() | PixelsLost():
                 return self._all_inside(event.tiles)
             case EditMade():
                 plane = Box(0, 0, *self._tiles.plane)
@@ -231,6 +234,8 @@ class TileLog:
                 self._apply_window(event)
             case TilesRefined() | TilesFailed() | PyramidFlushed() | PixelsLost():
                 self._apply_to_tiles(event)
+            case TilesAccepted():
+                self._apply_acceptance(event)
             case Created():
                 self.created = event.record
             case RecordGrown():
@@ -265,6 +270,13 @@ class TileLog:
                 self.stale_windows.clear()
             case PixelsLost():
                 self._apply_loss(event)
+
+    def _apply_acceptance(self, event: TilesAccepted) -> None:
+        if not event.taken_back:
+            self.acceptances = [*self.acceptances, event.tiles]
+        elif event.tiles in self.acceptances:
+            last = len(self.acceptances) - 1 - self.acceptances[::-1].index(event.tiles)
+            self.acceptances = self.acceptances[:last] + self.acceptances[last + 1 :]
 
     def _apply_loss(self, event: PixelsLost) -> None:
         self.windows.difference_update(event.windows)

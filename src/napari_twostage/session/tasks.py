@@ -28,6 +28,7 @@ from napari_twostage.session.events import (
     Progress,
     ResultFound,
 )
+from napari_twostage.session.failures import describe_failed
 from napari_twostage.session.result_paths import find_result, vacant_path
 from napari_twostage.session.upkeep import Reported, curve_of, stand
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.method.pipeline import Focus
+    from napari_twostage.method.tiling import Tile
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.model import Model
@@ -182,7 +184,7 @@ def coarse(
     yield curve_of(seg, None)
     yield stand(seg)
     if seg.failures:
-        yield _failed(list(seg.failures.values()))
+        yield Notice(describe_failed(seg, seg.failures), "error")
     else:
         found = seg.record.tissue
         said = [f"coarse pass done in {time.monotonic() - started:.1f} s"]
@@ -203,13 +205,13 @@ def refine(
     seg.attach_model(model)
     started = updated = time.monotonic()
     before = int(seg.refined.sum())
-    failed: list[str] = []
+    failed: dict[Tile, str] = {}
     steps = seg.iter_refine(selection, focus=_focus(seg, in_view), gate=job.wait_while_paused)
     for step in steps:
         if isinstance(step, TilesSelected):
             yield Notice(f"refining {step.plan.n_tiles:,} tiles", "busy")
         if isinstance(step, ChipFailed):
-            failed += [step.reason] * len(step.chip.tiles)
+            failed |= dict.fromkeys(step.chip.tiles, step.reason)
         yield step
         if time.monotonic() - updated > CURVE_S:
             yield curve_of(seg, model.seconds_per_tile)
@@ -217,7 +219,7 @@ def refine(
     yield curve_of(seg, model.seconds_per_tile)
     yield stand(seg)
     if failed:
-        yield _failed(failed)
+        yield Notice(describe_failed(seg, failed), "error")
     else:
         count = int(seg.refined.sum()) - before
         yield Notice(f"{count:,} tiles refined in {time.monotonic() - started:.1f} s")
@@ -291,11 +293,6 @@ def _made_with(seg: Segmentation, options: RunOptions) -> bool:
     made_with = seg.record.parameters
     uncertainty = options.uncertainty or seg.card.uncertainty
     return same_tissue(seg.record, options.tissue) and made_with.uncertainty == uncertainty
-
-
-def _failed(reasons: list[str]) -> Notice:
-    tiles = "1 tile" if len(reasons) == 1 else f"{len(reasons):,} tiles"
-    return Notice(f"{tiles} failed and kept coarse labels: {reasons[0]}", "error")
 
 
 def _focus(seg: Segmentation, in_view: InView) -> Focus:

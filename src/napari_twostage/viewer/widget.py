@@ -29,15 +29,17 @@ from napari_twostage.viewer.panel.footer import Footer
 from napari_twostage.viewer.panel.model_section import ModelSection
 from napari_twostage.viewer.panel.refine_section import RefineSection
 from napari_twostage.viewer.panel.results_section import ResultsSection
+from napari_twostage.viewer.panel.review_section import ReviewSection
 from napari_twostage.viewer.panel.slide_section import SlideSection
 from napari_twostage.viewer.panel.uncertainty_section import UncertaintySection
 from napari_twostage.viewer.panel.view_actions import ViewActions
+from napari_twostage.viewer.pointer import Pointer
 from napari_twostage.viewer.settings import METADATA_KEY, device, precision
 from napari_twostage.viewer.slide_context import SlideContext
 from napari_twostage.viewer.slide_of_layer import slide_of_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari.components import ViewerModel
     from napari.utils.events import Event
@@ -81,6 +83,7 @@ class TwoStageWidget(QWidget):
         self._docked = False
         self._actions = ViewActions(self, viewer, self, self._mark)
         self._build()
+        self._pointer = Pointer(viewer, self, self._show_pointer)
         self._bind_keys()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._layers_changed)
@@ -162,6 +165,7 @@ class TwoStageWidget(QWidget):
         self.coarse_section = CoarseSection(self)
         self.uncertainty_section = UncertaintySection(self)
         self.refine_section = RefineSection(self, self._actions)
+        self.review_section = ReviewSection(self, self._actions)
         self.correct_section = CorrectSection(self, self._actions)
         self.results_section = ResultsSection(self)
         self.display_section = DisplaySection(self)
@@ -175,6 +179,7 @@ class TwoStageWidget(QWidget):
             self.coarse_section,
             self.uncertainty_section,
             self.refine_section,
+            self.review_section,
             self.correct_section,
             self.results_section,
             self.display_section,
@@ -337,6 +342,11 @@ class TwoStageWidget(QWidget):
             session.set_model(bundled_names()[0])
         session.get_ready()
 
+    def _show_pointer(self, position: Sequence[float]) -> None:
+        """Say what is known about the place under the pointer."""
+        layers = self.layers
+        self.review_section.show_pointer("" if layers is None else layers.explain(position))
+
     def _mark(self) -> None:
         self._dirty = True
 
@@ -373,6 +383,7 @@ class TwoStageWidget(QWidget):
             return
         self._closed = True
         self._timer.stop()
+        self._pointer.close()
         self._viewer.bind_key(SLIDE_ALONE, None)
         layers = self._viewer.layers
         for event in (layers.events.inserted, layers.events.removed):
