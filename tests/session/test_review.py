@@ -223,6 +223,7 @@ def test_failed_tiles_are_retried_once_the_slide_is_mended(tmp_path: Path) -> No
     session.refine(session.review.failed_selection())
     session.wait(PATIENCE_S)
     assert not seg.failures
+    assert not seg.check()
     whole = ts.segment(
         ts.open_slide(path), FakeModel(), tmp_path / "whole", refine="all", tissue=False
     )

@@ -71,7 +71,7 @@ def test_place_after_place_until_none_is_left(review) -> None:
     assert line(review) == f"Refined · {count - 2} places left"
     assert session.seg.refined.sum() == len(second.tiles)
     assert not review.enabled("refine_place")
-    assert framed(review) == second.box.grow(5).clip((150, 130))
+    assert framed(review).contains(second.box)
 
     review.press("undo_accept")
     review.settle()

@@ -66,8 +66,8 @@ class TileLog:
         self._lock = RLock()
         self.windows: set[Box] = set()
         """Cores, inside the slide, of the coarse windows that are done."""
-        self.unreadable_windows: set[Box] = set()
-        """Those of them with tiles that could not be read."""
+        self.unreadable_windows: dict[Box, frozenset[Tile]] = {}
+        """Those of them with tiles that stage 1 could not read, and these tiles."""
         self.refined = np.zeros(tiles.shape, bool)
         """(rows, columns): tiles that stage 2 has seen."""
         self.failed: dict[Tile, str] = {}
@@ -246,10 +246,10 @@ class TileLog:
 
     def _apply_window(self, event: WindowDone) -> None:
         self.windows.add(event.core)
+        for tile in self.unreadable_windows.pop(event.core, frozenset()):
+            self.failed.pop(tile, None)  # the window is computed again, and it may be readable now
         if event.unreadable:
-            self.unreadable_windows.add(event.core)
-        else:
-            self.unreadable_windows.discard(event.core)
+            self.unreadable_windows[event.core] = frozenset(event.unreadable)
         self.failed.update(event.unreadable)
         if not event.in_pyramid:
             self.stale_windows.add(event.core)
