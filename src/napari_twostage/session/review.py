@@ -19,7 +19,7 @@ from napari_twostage.session.stopped_run import only
 from napari_twostage.session.upkeep import curve_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -174,12 +174,7 @@ class Review:
         """
         seg, place = self._require_result(), self._require_waiting()
         self._accepting.append(place)
-        self._jobs.add_task(
-            "accept",
-            partial(self._record, seg, place.tiles),
-            must_finish=True,
-            on_end=partial(self._accepted, place),
-        )
+        self._add_task("accept", _record(seg, place.tiles, self._speed), self._accepted, place)
         queue = self.queue
         if queue is not None and len(queue):
             return self.next()
@@ -197,10 +192,8 @@ class Review:
         seg = self._require_result()
         tiles = self._last_accepted(seg)
         place = place_of(seg.tiles, tiles)
-        self._jobs.add_task(
-            "take back", partial(self._record, seg, tiles, take_back=True), must_finish=True,
-            on_end=partial(self._taken_back, place),
-        )  # fmt: skip
+        steps = _record(seg, tiles, self._speed, take_back=True)
+        self._add_task("take back", steps, self._taken_back, place)
         return self._show(place)
 
     @property
@@ -296,15 +289,22 @@ class Review:
             if isinstance(step, ChipRefined):
                 self.refined_at.update(dict.fromkeys(step.chip.tiles, now))
 
-    def _record(
-        self, seg: Segmentation, tiles: Sequence[Tile], _job: object, *, take_back: bool = False
-    ) -> Iterator[object]:
-        """Write an acceptance, or that it is taken back, in a job's thread."""
-        seg.accept(tiles, take_back=take_back)
-        curve = self._state.curve
-        yield curve_of(seg, None if curve is None else curve.seconds_per_tile)
-        if take_back:
-            yield Notice("the last acceptance was taken back")
+    @property
+    def _speed(self) -> float | None:
+        """Seconds of stage 2 for a tile, as far as they are known."""
+        return None if self._state.curve is None else self._state.curve.seconds_per_tile
+
+    def _add_task(
+        self,
+        name: str,
+        steps: Iterator[object],
+        on_end: Callable[[Place], None],
+        place: Place,
+    ) -> None:
+        """Write what the user said of a place, in a thread, also if the window is closed."""
+        self._jobs.add_task(
+            name, lambda _job: steps, must_finish=True, on_end=partial(on_end, place)
+        )
 
     def _accepted(self, place: Place) -> None:
         if place in self._accepting:  # not if another result came meanwhile
@@ -368,6 +368,20 @@ class Review:
             return []
         failures = seg.failures
         return [tile for tile in place.tiles if tile in failures]
+
+
+def _record(
+    seg: Segmentation,
+    tiles: Sequence[Tile],
+    seconds_per_tile: float | None,
+    *,
+    take_back: bool = False,
+) -> Iterator[object]:
+    """Write an acceptance, or that it is taken back; parameters as for `curve_of`."""
+    seg.accept(tiles, take_back=take_back)
+    yield curve_of(seg, seconds_per_tile)
+    if take_back:
+        yield Notice("the last acceptance was taken back")
 
 
 def describe_doubt(measure: str, pixels: float) -> str:

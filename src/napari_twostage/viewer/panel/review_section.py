@@ -41,7 +41,7 @@ class ReviewSection(Section):
         self._add_places(host, actions)
         self._add_failures(host, actions)
         self._pointer = _text("review_pointer")
-        self._pointer.setAccessibleName("Under the pointer")
+        self._pointer.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.body.addWidget(self._pointer)
         self._place: Place | None = None
         self.show_pointer("")
@@ -132,6 +132,8 @@ class ReviewSection(Section):
 
     def show_pointer(self, text: str) -> None:
         """Show what is known about the place under the pointer; empty beside the slide."""
+        # room for two lines, or the sections below would jump as the pointer moves
+        self._pointer.setMinimumHeight(2 * self._pointer.fontMetrics().lineSpacing())
         self._pointer.setText(text[:1].upper() + text[1:] if text else _HINT)
 
 
