@@ -125,7 +125,7 @@ def press(panel: TwoStageWidget, name: str) -> None:
 
 def show(panel: TwoStageWidget, *names: str) -> None:
     """Open these sections and close the others."""
-    panel.accordion.show(getattr(panel, f"{name}_section") for name in names)
+    panel.accordion.show_only(getattr(panel, f"{name}_section") for name in names)
 
 
 def wait_for(done: Callable[[], bool], seconds: float = 120) -> None:

@@ -18,6 +18,7 @@ from napari_twostage.result.journal_events import (
     EditMade,
     EditUndone,
     PyramidFlushed,
+    TilesAccepted,
     TilesFailed,
     TilesRefined,
     WindowDone,
@@ -53,6 +54,11 @@ actions = st.one_of(
         some_tiles,
         reasons,
     ),
+    st.builds(
+        lambda chosen, back: lambda log: log.record(TilesAccepted(tuple(chosen), back)),
+        some_tiles,
+        st.booleans(),
+    ),
     st.just(lambda log: log.record(PyramidFlushed())),
     st.builds(lambda box: lambda log: edit(log, box), boxes),
     st.just(lambda log: log.edits and log.record(EditUndone(log.edits[-1].number))),
@@ -70,6 +76,7 @@ def all_of(log: TileLog) -> dict[str, object]:
         "windows": log.windows,
         "refined": log.refined.tolist(),
         "failed": log.failed,
+        "accepted": log.acceptances,
         "edits": log.edits,
         "stale_tiles": log.stale_tiles,
         "stale_windows": log.stale_windows,
@@ -110,6 +117,25 @@ def test_a_failed_tile_can_be_refined_later(log: TileLog) -> None:
     log.record(TilesRefined(((1, 2),)))
     assert states(log)[1, 2] == TileState.REFINED
     assert log.failed == {(1, 3): "damaged"}
+
+
+def test_a_window_that_can_be_read_after_all_has_no_failed_tiles(log: TileLog) -> None:
+    core = Box(0, 0, 4, 4)
+    log.record(WindowDone(core, {(0, 0): "damaged", (0, 1): "damaged"}))
+    log.record(WindowDone(core, {(0, 1): "gone"}))
+    assert log.failed == {(0, 1): "gone"}
+    log.record(WindowDone(core, {}))
+    assert not log.failed
+
+
+def test_the_last_of_equal_acceptances_is_taken_back(log: TileLog) -> None:
+    first, second = ((0, 0), (0, 1)), ((1, 0),)
+    for tiles in (first, second, first):
+        log.record(TilesAccepted(tiles))
+    log.record(TilesAccepted(first, taken_back=True))
+    assert log.acceptances == [first, second]
+    log.record(TilesAccepted(((2, 2),), taken_back=True))
+    assert log.acceptances == [first, second]
 
 
 def test_edited_shows_over_all_until_it_is_undone(log: TileLog) -> None:

@@ -218,20 +218,6 @@ def test_moving_the_threshold_costs_nothing_on_a_large_slide() -> None:
     assert (time.perf_counter() - started) / 20 < 0.02
 
 
-def test_places_are_shown_from_the_most_uncertain_down_and_then_again(tmp_path: Path) -> None:
-    session = coarse_session(tmp_path / "out")
-    session.refine_next(26)
-    session.wait()
-    seg = session.seg
-    left = np.argwhere(seg.states == TileState.COARSE)
-    wanted = sorted(left.tolist(), key=lambda tile: -seg.scores[tuple(tile)])
-    shown: list[BoxType] = [session.next_place() for _ in wanted]
-    assert shown == [seg.tiles.box((row, column)) for row, column in wanted]
-    with pytest.raises(SelectionError, match="next call starts over"):
-        session.next_place()
-    assert session.next_place() == shown[0]
-
-
 # -- what it refuses ---------------------------------------------------------------------------
 
 
@@ -239,7 +225,7 @@ def test_what_cannot_be_done_yet_is_refused_in_one_line(tmp_path: Path) -> None:
     session = ts.Session()
     for refused in (
         session.run_coarse, session.refine_uncertain, session.refine_next, session.measure,
-        session.undo_edit, session.as_python, session.next_place,
+        session.undo_edit, session.as_python, session.review.next, session.review.next_failed,
         lambda: session.edit(ts.Box(0, 0, 9, 9)), lambda: session.export("a.png"),
         lambda: session.set_out(tmp_path), lambda: session.commit_edit(np.zeros((1, 1), np.uint8)),
     ):  # fmt: skip

@@ -85,7 +85,7 @@ def test_a_tile_that_cannot_be_read_fails_and_the_others_are_refined(
         assert line.startswith("1 tile failed")
         assert "damaged" in line
         assert "\n" not in line
-        recorder.received.clear()
+    recorder.received.clear()
     session.refine_next(1)
     session.wait(PATIENCE_S)
     assert bool(recorder.errors) != from_the_start  # what stage 1 never saw is not tried again

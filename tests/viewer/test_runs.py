@@ -64,7 +64,7 @@ def test_a_slide_comes_back_with_its_run_threshold_view_and_sections(
     window.use(FakeModel())
     window.run_coarse()
     window.panel.session.threshold = 0.21
-    window.panel.accordion.show([window.panel.correct_section])
+    window.panel.accordion.show_only([window.panel.correct_section])
     window.viewer.scene.camera.zoom = 9.0
     zoomed = window.viewer.scene.camera.zoom
     window.settle()
@@ -76,7 +76,7 @@ def test_a_slide_comes_back_with_its_run_threshold_view_and_sections(
     again.until(lambda: again.panel.session.seg is not None)
     again.settle()
     assert again.panel.session.threshold == 0.21
-    assert [one.title for one in again.panel._sections if one.is_open] == ["Correct"]
+    assert [one.title for one in again.panel.accordion.open_sections] == ["Correct"]
     assert again.viewer.scene.camera.zoom == pytest.approx(zoomed, rel=0.05)
 
 

@@ -82,10 +82,23 @@ def test_each_state_has_a_mark_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
+def test_a_frame_is_as_wide_at_every_zoom_and_never_too_small_to_be_found(step: float) -> None:
+    overlay = overlay_of(STATES)
+    overlay.framed = Box(128, 128, 192, 256)
+    drawn = whole(overlay, step)
+    white = np.argwhere(drawn == Ink.PLACE)
+    width = np.ptp(white, axis=0) + 1
+    np.testing.assert_array_equal(width, np.array((64, 128)) / step + max(0, 24 - 64 / step) + 10)
+    across = drawn[int(160 / step)]
+    assert (across == Ink.PLACE).sum() == 12  # on either side three, a dark line, and three
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_a_part_is_drawn_as_in_the_whole(step: float) -> None:
     rng = np.random.default_rng(0)
     states = rng.integers(1, len(TileState), TILES.shape).astype(np.uint8)
     overlay = overlay_of(states, (0, 3), (4, 7), (2, 2), (2, 3))
+    overlay.framed = Box(64, 128, 192, 256)
     drawn = whole(overlay, step)
     for _ in range(8):
         top, left = (int(rng.integers(length)) for length in drawn.shape)

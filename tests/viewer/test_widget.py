@@ -51,8 +51,10 @@ UM = {"scale": (0.5, 0.5), "units": ("um", "um")}
 BUTTONS = (
     "run_coarse", "refine_uncertain", "refine_visible", "refine_region", "refine_next",
     "next_place", "pause", "cancel", "edit_here", "commit_edit", "discard_edit", "undo_edit",
-    "measure", "density", "export", "copy_python", "show_record", "advise",
+    "measure", "density", "export", "copy_python", "show_record", "advise", "previous_place",
+    "accept_place", "undo_accept", "edit_place", "refine_place", "retry_failed",
 )  # fmt: skip
+PLACES = {"next_place", "previous_place"}
 REFINE = {"refine_uncertain", "refine_visible", "refine_next"}
 RESULT = {"measure", "density", "export", "copy_python", "show_record"}
 
@@ -120,15 +122,16 @@ def test_what_can_be_pressed_in_every_state(window) -> None:
     window.press("pause")
     model.release()
     window.settle()
-    done = {"run_coarse", "advise", "next_place", "edit_here"} | REFINE | RESULT
+    window.part("threshold").setValue(0.0)
+    window.settle()
+    done = {"run_coarse", "advise", "edit_here"} | PLACES | REFINE | RESULT
     assert can(window) == done
     model.hold()
-    window.part("threshold").setValue(0.0)
     window.press("refine_uncertain")
     model.step()
     window.until(lambda: window.panel.session.progress is not None)
     window.until(lambda: not window.panel._dirty)
-    assert can(window) == {"pause", "cancel", "next_place", "edit_here"} | RESULT
+    assert can(window) == {"pause", "cancel", "edit_here"} | PLACES | RESULT
     window.press("cancel")
     assert window.panel.session.state is RunState.CANCELLING
     assert "pause" not in can(window)
@@ -509,7 +512,7 @@ def test_nothing_is_cut_off_in_a_dock_of_320_pixels(open_window, theme, qtbot) -
         main.resizeDocks([dock], [320], Qt.Orientation.Horizontal)
         QApplication.processEvents()
         qtbot.waitUntil(lambda: window.panel.width() <= 330, timeout=5000)
-        window.panel.accordion.show(window.panel.findChildren(Section))
+        window.panel.accordion.show_only(window.panel.findChildren(Section))
         assert all(section.is_open for section in window.panel.findChildren(Section))
         QApplication.processEvents()
         assert not clipped(window.panel), state

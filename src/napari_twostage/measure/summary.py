@@ -37,7 +37,7 @@ def summarise(result: Result) -> dict[str, Any]:
     refined = result.refined
     found, ranking = result.record.tissue, result.ranking
     domain = result.record.domain
-    dice = None if ranking.no_dice else ranking.expected_dice(refined)
+    dice = None if ranking.no_dice else ranking.expected_dice(result.settled)
     interval = interval_around(dice, ranking.predictor)
     return {
         "slide": result.name,

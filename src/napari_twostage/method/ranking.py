@@ -204,7 +204,8 @@ class Ranking:
         return Plan(
             n_tiles=len(left),
             selected=len(selected),
-            fraction=len(selected) / max(1, len(self.order)),
+            # tiles without a score may be among them
+            fraction=min(1.0, len(selected) / max(1, len(self.order))),
             estimated_seconds=None if seconds_per_tile is None else len(left) * seconds_per_tile,
             expected_dice=dice,
             expected_dice_before=None if self.no_dice else self.expected_dice(refined),

@@ -291,4 +291,5 @@ def _has_readable_tissue(files: ResultFiles, core: Box, tissue: np.ndarray | Non
     if tissue is None:
         return False
     tiles = files.layout.tiles.touching(files.layout.fine_box(core))
-    return any(tissue[tile] and tile not in files.log.failed for tile in tiles)
+    unreadable = files.log.unreadable_windows.get(core, frozenset())
+    return any(tissue[tile] and tile not in unreadable for tile in tiles)

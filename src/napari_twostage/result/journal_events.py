@@ -62,6 +62,19 @@ class TilesFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TilesAccepted:
+    """The user looked at tiles and left their labels as they are, or took that back."""
+
+    tiles: tuple[Tile, ...]
+    taken_back: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `parse` reads."""
+        values = {"event": "accepted", "tiles": [list(tile) for tile in self.tiles]}
+        return {**values, "taken_back": True} if self.taken_back else values
+
+
+@dataclass(frozen=True, slots=True)
 class PyramidFlushed:
     """The label pyramid on disk has all that was recorded so far."""
 
@@ -174,6 +187,7 @@ Event = (
     WindowDone
     | TilesRefined
     | TilesFailed
+    | TilesAccepted
     | PyramidFlushed
     | EditMade
     | EditUndone
@@ -215,6 +229,9 @@ _READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "window": _window,
     "refined": lambda values: TilesRefined(_tiles(values["tiles"])),
     "failed": lambda values: TilesFailed(_tiles(values["tiles"]), str(values["reason"])),
+    "accepted": lambda values: TilesAccepted(
+        _tiles(values["tiles"]), bool(values.get("taken_back", False))
+    ),
     "overview": lambda _: PyramidFlushed(),
     "edit": lambda values: EditMade(_number(values), _box(values["box"]), _waits(values)),
     "undo": lambda values: EditUndone(_number(values), _waits(values)),

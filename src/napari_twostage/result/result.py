@@ -20,6 +20,7 @@ from napari_twostage.io.url import Url
 from napari_twostage.method.dice_predictor import DicePredictor
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
+from napari_twostage.method.selection import Selection
 from napari_twostage.result.check import PYRAMID, check, repair
 from napari_twostage.result.layout import UNSET
 from napari_twostage.result.record import Record, read_record
@@ -31,14 +32,14 @@ from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
 from napari_twostage.slides.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import dask.array as da
     from numpy.typing import ArrayLike, NDArray
 
     from napari_twostage.geometry import Grid, Region
     from napari_twostage.io.paths import Location
-    from napari_twostage.method.selection import Plan, Selection
+    from napari_twostage.method.selection import Plan
     from napari_twostage.method.tiling import Tile
     from napari_twostage.models.card import LabelClass
     from napari_twostage.result.findings import Finding
@@ -290,6 +291,39 @@ class Result:
         return dict(self._files.log.failed)
 
     @property
+    def acceptances(self) -> list[tuple[Tile, ...]]:
+        """Tiles whose labels the user accepted as they are, together each time; oldest first."""
+        return self._files.log.acceptances
+
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """Tiles of `acceptances`: (rows, columns)."""
+        return self._mask(tile for tiles in self.acceptances for tile in tiles)
+
+    @property
+    def settled(self) -> NDArray[np.bool_]:
+        """Tiles that no refinement changes: refined, or accepted by the user: (rows, columns)."""
+        return self.refined | self.accepted
+
+    def accept(self, tiles: Iterable[Tile], *, take_back: bool = False) -> None:
+        """Keep that the user left tiles as they are, or took that back; no refinement runs on them.
+
+        Raises
+        ------
+        LockedError
+            If another process or window is writing.
+        StorageError
+            If the disk is full, gone or refuses; nothing has changed.
+        """
+        self.writer.record_accepted(tuple(tiles), taken_back=take_back)
+
+    def _mask(self, tiles: Iterable[Tile]) -> NDArray[np.bool_]:
+        """Mask of some tiles: (rows, columns)."""
+        mask = np.zeros(self.tiles.shape, bool)
+        mask[tuple(np.array(list(tiles), int).reshape(-1, 2).T)] = True
+        return mask
+
+    @property
     def scores(self) -> NDArray[np.float32]:
         """Score of each tile (rows, columns), in [0, 1] for two classes; NaN where unscored."""
         return self._files.scores.statistics.score
@@ -356,10 +390,14 @@ class Result:
         seconds_per_tile : float, optional
             Stage 2's time for a tile; a time budget needs it.
         """
-        ranking, refined = self.ranking, self.refined
+        ranking, settled = self.ranking, self.settled
         region = None if selection.region is None else self.tiles_touching(selection.region)
-        chosen = ranking.select(selection, seconds_per_tile, region, refined)
-        return ranking.plan(selection, chosen, refined, seconds_per_tile)
+        chosen = ranking.select(selection, seconds_per_tile, region, settled)
+        if region is not None and selection == Selection(region=selection.region):
+            # those that stage 1 could not read have no score: the slide may have been mended
+            unseen = self._mask(self.failures) & np.isnan(self.scores)
+            chosen = np.concatenate([chosen, np.flatnonzero(region & unseen)])
+        return ranking.plan(selection, chosen, settled, seconds_per_tile)
 
     # -- pixels -------------------------------------------------------------------------------
 

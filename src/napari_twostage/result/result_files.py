@@ -239,7 +239,9 @@ class ResultFiles:
 
     def _show_log(self) -> None:
         windows = self.log.windows
-        self.store.mark_written(self.log.refined, windows, windows - self.log.unreadable_windows)
+        self.store.mark_written(
+            self.log.refined, windows, windows - self.log.unreadable_windows.keys()
+        )
         flushed = windows - self.log.stale_windows
         self.store.pyramid.expect(map(self.layout.fine_box, flushed))
 

@@ -11,6 +11,7 @@ from napari_twostage.geometry import Box
 from napari_twostage.method.tissue import mask_area_mm2
 from napari_twostage.result.journal_events import (
     PyramidFlushed,
+    TilesAccepted,
     TilesFailed,
     TilesRefined,
     WindowDone,
@@ -204,6 +205,11 @@ class RunWriter:
     def record_failed(self, tiles: Sequence[Tile], reason: str) -> None:
         """Record tiles that could not be refined."""
         self._files.log.record(TilesFailed(tuple(tiles), reason))
+
+    def record_accepted(self, tiles: Sequence[Tile], *, taken_back: bool = False) -> None:
+        """Record tiles that the user left as they are, or took that back; at once on disk."""
+        with self.writing():
+            self._files.log.record(TilesAccepted(tuple(tiles), taken_back), at_once=True)
 
     def record_run(self, run: RunRecord) -> None:
         """Put a run into the record: when it begins, and again when it ends."""

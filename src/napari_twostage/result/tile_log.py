@@ -20,6 +20,7 @@ from napari_twostage.result.journal_events import (
     PixelsLost,
     PyramidFlushed,
     RecordGrown,
+    TilesAccepted,
     TilesFailed,
     TilesRefined,
     WindowDone,
@@ -65,12 +66,14 @@ class TileLog:
         self._lock = RLock()
         self.windows: set[Box] = set()
         """Cores, inside the slide, of the coarse windows that are done."""
-        self.unreadable_windows: set[Box] = set()
-        """Those of them with tiles that could not be read."""
+        self.unreadable_windows: dict[Box, frozenset[Tile]] = {}
+        """Those of them with tiles that stage 1 could not read, and these tiles."""
         self.refined = np.zeros(tiles.shape, bool)
         """(rows, columns): tiles that stage 2 has seen."""
         self.failed: dict[Tile, str] = {}
         """Tiles that could not be read or refined, and why."""
+        self.acceptances: list[tuple[Tile, ...]] = []
+        """Tiles that the user accepted as they are, together each time, the oldest first."""
         self.edits: list[EditMade] = []
         """Edits that stand, the oldest first."""
         self.recorded_edits: set[int] = set()
@@ -196,7 +199,7 @@ class TileLog:
         match event:
             case WindowDone():
                 return self._is_window(event.core) and self._all_inside(tuple(event.unreadable))
-            case TilesRefined() | TilesFailed() | PixelsLost():
+            case TilesRefined() | TilesFailed() | TilesAccepted() | PixelsLost():
                 return self._all_inside(event.tiles)
             case EditMade():
                 plane = Box(0, 0, *self._tiles.plane)
@@ -231,6 +234,8 @@ class TileLog:
                 self._apply_window(event)
             case TilesRefined() | TilesFailed() | PyramidFlushed() | PixelsLost():
                 self._apply_to_tiles(event)
+            case TilesAccepted():
+                self._apply_acceptance(event)
             case Created():
                 self.created = event.record
             case RecordGrown():
@@ -241,10 +246,10 @@ class TileLog:
 
     def _apply_window(self, event: WindowDone) -> None:
         self.windows.add(event.core)
+        for tile in self.unreadable_windows.pop(event.core, frozenset()):
+            self.failed.pop(tile, None)  # the window is computed again, and it may be readable now
         if event.unreadable:
-            self.unreadable_windows.add(event.core)
-        else:
-            self.unreadable_windows.discard(event.core)
+            self.unreadable_windows[event.core] = frozenset(event.unreadable)
         self.failed.update(event.unreadable)
         if not event.in_pyramid:
             self.stale_windows.add(event.core)
@@ -265,6 +270,13 @@ class TileLog:
                 self.stale_windows.clear()
             case PixelsLost():
                 self._apply_loss(event)
+
+    def _apply_acceptance(self, event: TilesAccepted) -> None:
+        if not event.taken_back:
+            self.acceptances = [*self.acceptances, event.tiles]
+        elif event.tiles in self.acceptances:
+            last = len(self.acceptances) - 1 - self.acceptances[::-1].index(event.tiles)
+            self.acceptances = self.acceptances[:last] + self.acceptances[last + 1 :]
 
     def _apply_loss(self, event: PixelsLost) -> None:
         self.windows.difference_update(event.windows)

@@ -63,6 +63,8 @@ class SessionEvents(SignalGroup):
     """`Box` of the fine grid in which edits were written or undone."""
     standing_changed = Signal()
     """`Session.standing` is new: what is missing from the result, and who else is writing it."""
+    review_changed = Signal()
+    """`Session.review` shows another place, or what the user accepted has changed."""
     measured = Signal(list)
     """List of `ClassArea`."""
     density_changed = Signal()

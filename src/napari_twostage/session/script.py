@@ -53,6 +53,9 @@ def script(seg: Segmentation) -> str:
     ]
     if edits := seg.edit_boxes:
         lines.append(f"# {len(edits)} edits by hand are in {seg.path.name}")
+    if accepted := seg.acceptances:
+        places = f"{len(accepted)} place{'s' * (len(accepted) > 1)}"
+        lines.append(f"# {places} accepted by hand in {seg.path.name} were not refined")
     exported = str(seg.path).removesuffix(SUFFIX) + ".geojson"
     lines.append(f"ts.export(seg, {exported!r})")
     return "\n".join(lines) + "\n"

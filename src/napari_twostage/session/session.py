@@ -24,6 +24,7 @@ from napari_twostage.session import tasks, upkeep
 from napari_twostage.session.advice import advise
 from napari_twostage.session.events import EditsChanged, LabelsEdited, Repaired, ResultFound
 from napari_twostage.session.following import Follower
+from napari_twostage.session.review import Review
 from napari_twostage.session.run_book import RunBook
 from napari_twostage.session.run_states import RunState
 from napari_twostage.session.scheduler import Receiver, Scheduler
@@ -85,6 +86,8 @@ class Session(SessionState):
             )
         )
         self._follower = Follower(self, self._jobs)
+        self.review = Review(self, self._jobs)
+        """Uncertain places and failed tiles, one after the other."""
         self._view: Box | None = None
         self.run_book = RunBook(self, self._jobs, memory)
 

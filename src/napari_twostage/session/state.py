@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import EmitLoopError
 
 from napari_twostage.engine.options import RunOptions
@@ -104,7 +103,6 @@ class SessionState:
         self._recovery = Recovery()
         self.reported = Reported()
         """Windows, tiles and edits that listeners were told of."""
-        self._visited: set[int] = set()
 
     # -- what can be read ----------------------------------------------------------------------
 
@@ -196,25 +194,6 @@ class SessionState:
         return None if self.curve is None else self.curve.at(self._threshold)
 
     # -- changes ---------------------------------------------------------------------------------
-
-    def next_place(self) -> Box:
-        """Return the most uncertain tile neither refined nor returned yet, on the slide's level 0.
-
-        Raises
-        ------
-        SelectionError
-            If there is none.
-        """
-        seg = self._result
-        left = np.where(seg.refined, np.nan, seg.scores).ravel()
-        left[list(self._visited)] = np.nan
-        if np.isnan(left).all():
-            self._visited.clear()
-            raise SelectionError("every tile was refined or shown; the next call starts over")
-        tile = int(np.nanargmax(left))
-        self._visited.add(tile)
-        row, column = divmod(tile, seg.tiles.shape[1])
-        return seg.tiles.box((row, column)).scaled(seg.grid.downsample)
 
     def set_options(
         self, *, tissue_only: bool | None = None, uncertainty: str | None = None
@@ -433,6 +412,5 @@ class SessionState:
             self._edit.close()
         self._forget_measurements()
         self.seg, self.curve, self.standing = seg, None, None
-        self._visited.clear()
         self.reported = Reported() if seg is None else Reported.of(seg)
         self.events.result_changed.emit()

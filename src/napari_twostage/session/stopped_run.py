@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Self
 from napari_twostage.method.selection import NOTHING, Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box
+    from napari_twostage.method.tiling import Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,7 @@ class StoppedRun:
     @classmethod
     def of_tiles(cls, seg: Segmentation, tiles: list[list[int]]) -> Self:
         """A run that refines exactly these tiles."""
-        if not tiles:
-            return cls()
-        boxes = [seg.tiles.box((row, column)) for row, column in tiles]
-        return cls(Selection(region=tuple(map(_inside, boxes))))
+        return cls(only(seg, [(row, column) for row, column in tiles])) if tiles else cls()
 
     def rest(self, refined: int) -> Selection:
         """Selection that goes on with the run, if so many tiles are refined now."""
@@ -43,6 +43,11 @@ class StoppedRun:
             return self.wanted
         left = self.wanted.n_tiles - (refined - self.refined_before)
         return replace(self.wanted, n_tiles=max(0, left))
+
+
+def only(seg: Segmentation, tiles: Iterable[Tile]) -> Selection:
+    """Selection of exactly these tiles, one or more."""
+    return Selection(region=tuple(_inside(seg.tiles.box(tile)) for tile in tiles))
 
 
 def _inside(box: Box) -> tuple[tuple[float, float], ...]:

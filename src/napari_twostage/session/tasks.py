@@ -27,6 +27,7 @@ from napari_twostage.session.events import (
     Progress,
     ResultFound,
 )
+from napari_twostage.session.failures import describe_failed
 from napari_twostage.session.result_paths import find_made_with, find_result, vacant_path
 from napari_twostage.session.upkeep import Reported, curve_of, stand
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box
     from napari_twostage.io.paths import Location
     from napari_twostage.method.pipeline import Focus
+    from napari_twostage.method.tiling import Tile
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.bundle import Bundle
     from napari_twostage.models.model import Model
@@ -193,7 +195,7 @@ def coarse(
     yield curve_of(seg, None)
     yield stand(seg)
     if seg.failures:
-        yield _failed(list(seg.failures.values()))
+        yield Notice(describe_failed(seg, seg.failures), "error")
     else:
         found = seg.record.tissue
         said = [f"coarse pass done in {time.monotonic() - started:.1f} s"]
@@ -214,13 +216,13 @@ def refine(
     seg.attach_model(model)
     started = updated = time.monotonic()
     before = int(seg.refined.sum())
-    failed: list[str] = []
+    failed: dict[Tile, str] = {}
     steps = seg.iter_refine(selection, focus=_focus(seg, in_view), gate=job.wait_while_paused)
     for step in steps:
         if isinstance(step, TilesSelected):
             yield Notice(f"refining {step.plan.n_tiles:,} tiles", "busy")
         if isinstance(step, ChipFailed):
-            failed += [step.reason] * len(step.chip.tiles)
+            failed |= dict.fromkeys(step.chip.tiles, step.reason)
         yield step
         if time.monotonic() - updated > CURVE_S:
             yield curve_of(seg, model.seconds_per_tile)
@@ -228,7 +230,7 @@ def refine(
     yield curve_of(seg, model.seconds_per_tile)
     yield stand(seg)
     if failed:
-        yield _failed(failed)
+        yield Notice(describe_failed(seg, failed), "error")
     else:
         count = int(seg.refined.sum()) - before
         yield Notice(f"{count:,} tiles refined in {time.monotonic() - started:.1f} s")
@@ -296,11 +298,6 @@ def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[objec
     lacks = [left_out_of(seg, written), missing and f"it is not all of the slide ({missing})"]
     said = "; ".join([f"wrote {written}", *filter(None, lacks)])
     yield Notice(said, "warning" if any(lacks) else "info")
-
-
-def _failed(reasons: list[str]) -> Notice:
-    tiles = "1 tile" if len(reasons) == 1 else f"{len(reasons):,} tiles"
-    return Notice(f"{tiles} failed and kept coarse labels: {reasons[0]}", "error")
 
 
 def _focus(seg: Segmentation, in_view: InView) -> Focus:

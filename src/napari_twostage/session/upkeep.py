@@ -127,4 +127,4 @@ def repair(folder: Location, seg: Segmentation | None) -> Iterator[object]:
 
 def curve_of(seg: Segmentation, seconds_per_tile: float | None) -> Curve:
     """Cost and gain of refining above each threshold, as the result stands."""
-    return seg.ranking.curve(seg.refined, seconds_per_tile)
+    return seg.ranking.curve(seg.settled, seconds_per_tile)

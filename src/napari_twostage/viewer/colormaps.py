@@ -30,6 +30,7 @@ class Ink(IntEnum):
     REFINED_FILL = 8
     EDITED_FILL = 9
     FAILED_FILL = 10
+    PLACE = 11
 
 
 INKS: dict[Ink, str] = {
@@ -45,6 +46,8 @@ INKS: dict[Ink, str] = {
     Ink.REFINED_FILL: "#2d5fe650",
     Ink.EDITED_FILL: "#f4a1ff80",
     Ink.FAILED_FILL: "#7d1000a0",
+    # white as the tissue's outline, but a frame of straight double lines
+    Ink.PLACE: "#ffffffff",
 }
 """Colour of each, #rrggbbaa."""
 INK_LIMITS = (-0.5, len(INKS) - 0.5)

@@ -28,6 +28,7 @@ from napari_twostage.viewer.label_style import LabelStyle
 from napari_twostage.viewer.outlined_labels import OutlinedLabels
 from napari_twostage.viewer.settings import METADATA_KEY
 from napari_twostage.viewer.tile_overlay import TileOverlay
+from napari_twostage.viewer.tiles_layer import TilesLayer, explain_at
 from napari_twostage.viewer.tissue_outline import TissueOutline
 from napari_twostage.viewer.tolerant_reader import TROUBLE
 
@@ -91,6 +92,7 @@ class ResultLayers:
             (session.events.forecast_changed, self._forecast_changed),
             (session.events.labels_edited, self._labels_edited),
             (session.events.density_changed, self._density_changed),
+            (session.events.review_changed, self._review_changed),
             (session.events.edit_started, self._edit_started),
             (session.events.edit_ended, self._edit_ended),
         ]
@@ -128,6 +130,12 @@ class ResultLayers:
             draw()
         except TROUBLE as error:
             self._session.report(error)
+
+    def explain(self, position: Sequence[float]) -> str:
+        """Say in one line why a place, in world coordinates, is uncertain; empty off the slide."""
+        if self.tiles is None:
+            return ""
+        return explain_at(self._session, self.tiles, self.labels, position)
 
     def show_class(self, value: int, *, visible: bool) -> None:
         """Show or hide a class of the labels."""
@@ -225,6 +233,9 @@ class ResultLayers:
             self._label_blocks.changed(box)
         self._stale |= {"tiles", "labels"}
 
+    def _review_changed(self) -> None:
+        self._stale.add("tiles")
+
     def _density_changed(self) -> None:
         """Remove a map that labels have outdated; add the new one, if there is one."""
         if self.density is not None:
@@ -238,13 +249,15 @@ class ResultLayers:
     def _update_tile_overlay(self) -> None:
         result = self._result
         if result is not None and self.tiles is not None and self.tile_overlay is not None:
-            selectable = np.where(result.refined, np.float32(np.nan), result.scores)
+            selectable = np.where(result.settled, np.float32(np.nan), result.scores)
             self.tile_overlay.set_tiles(result.states, selectable)
 
     def _paint_tiles(self) -> None:
         if self.tiles is not None and self.tile_overlay is not None:
             session = self._session
             threshold = session.threshold if session.coarse_done else None
+            place = session.review.place
+            self.tile_overlay.framed = None if place is None else place.box
             self.tile_overlay.select(threshold)
             _refresh(self.tiles)
 
@@ -365,15 +378,18 @@ class ResultLayers:
 
     def _add_tiles(self, result: Result) -> None:
         self.tile_overlay = TileOverlay(result.tiles)
-        self.tiles = self._add_drawing("tiles", self.tile_overlay.levels, result.grid)
+        self.tiles = self._add_drawing("tiles", self.tile_overlay.levels, result.grid, TilesLayer)
+        self.tiles.explain = self.explain
 
     def _add_tissue(self, result: Result) -> None:
         outline = TissueOutline(*result.tissue_mask, result.grid)
         self.tissue = self._add_drawing("tissue", outline.levels, result.grid)
 
-    def _add_drawing(self, role: str, levels: Levels, grid: Grid) -> Image:
+    def _add_drawing(
+        self, role: str, levels: Levels, grid: Grid, kind: type[Image] = Image
+    ) -> Image:
         return self._add_image(
-            role, levels, grid.finer(FINER), multiscale=True, colormap=ink_colormap(),
+            role, levels, grid.finer(FINER), kind=kind, multiscale=True, colormap=ink_colormap(),
             interpolation2d="nearest", contrast_limits=INK_LIMITS,
         )  # fmt: skip
 
@@ -390,9 +406,10 @@ class ResultLayers:
         role: str,
         pixels: NDArray[np.generic] | Levels,
         grid: Grid,
+        kind: type[Image] = Image,
         **options: object,
     ) -> Image:
-        layer = Image(
+        layer = kind(
             pixels,
             name=f"{self._slide_layer.name} {role}",
             blending="translucent",

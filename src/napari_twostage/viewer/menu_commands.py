@@ -49,8 +49,28 @@ def refine_next(viewer: napari.Viewer) -> None:
 
 
 def next_place(viewer: napari.Viewer) -> None:
-    """Move the camera to the next uncertain tile."""
+    """Move the camera to the next uncertain place."""
     press(viewer, "next_place")
+
+
+def previous_place(viewer: napari.Viewer) -> None:
+    """Move the camera back to the uncertain place before."""
+    press(viewer, "previous_place")
+
+
+def accept_place(viewer: napari.Viewer) -> None:
+    """Leave the labels of the uncertain place as they are, and go to the next."""
+    press(viewer, "accept_place")
+
+
+def refine_place(viewer: napari.Viewer) -> None:
+    """Run stage 2 on the uncertain place."""
+    press(viewer, "refine_place")
+
+
+def retry_failed(viewer: napari.Viewer) -> None:
+    """Run stage 2 on all tiles that failed, once more."""
+    press(viewer, "retry_failed")
 
 
 def edit_here(viewer: napari.Viewer) -> None:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
     from napari_twostage.session import Session
     from napari_twostage.viewer.layers import ResultLayers
-    from napari_twostage.viewer.panel.section import Section
 
 
 @dataclass
@@ -22,8 +21,8 @@ class SlideContext:
     """Whether the slide waits for the user to enter a pixel size."""
     mpp_given: bool = False
     """Whether the user typed a pixel size."""
-    step: Section | None = None
-    """First section of the step that comes next; None before the panel showed the slide."""
+    step: str = ""
+    """Title of the section that comes next; empty before the panel showed the slide."""
     looked_back: bool = False
     """Whether the view and the sections of an earlier session were shown again."""
     stated: tuple[Scale, str] | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from napari_twostage.method.tiling import TileState
 from napari_twostage.viewer.colormaps import Ink
 from napari_twostage.viewer.drawn_levels import DrawnLevels
+from napari_twostage.viewer.place_frame import draw_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +50,8 @@ class TileOverlay:
         """(rows, columns): `TileState` of each tile."""
         self.selected = np.zeros(tiles.shape, bool)
         """(rows, columns): whether the threshold selects it."""
+        self.framed: Box | None = None
+        """Box of the plane with a frame round it."""
         self._drawn = DrawnLevels(tiles.plane, self.draw)
         self.levels = self._drawn.levels
         """Levels of a multiscale Image layer, of values of `Ink`."""
@@ -91,7 +94,20 @@ class TileOverlay:
         columns = _Axis(box.left, box.right, side, self._shape[1])
         inside = slice(rows.first, rows.last + 1), slice(columns.first, columns.last + 1)
         states, selected = self.states[inside], self.selected[inside]
-        if side < LEAST_SIDE:
+        pixels = self._draw_tiles(box, rows, columns, states, selected)
+        if self.framed is not None:
+            draw_frame(pixels, box, step, self.framed)
+        return pixels
+
+    def _draw_tiles(
+        self,
+        box: Box,
+        rows: _Axis,
+        columns: _Axis,
+        states: NDArray[np.uint8],
+        selected: NDArray[np.bool_],
+    ) -> NDArray[np.uint8]:
+        if rows.side < LEAST_SIDE:
             return _fills(states, selected)[np.ix_(rows.tile, columns.tile)]
         pixels = np.zeros(box.shape, np.uint8)
         _draw_hatches(pixels, rows, columns, states == TileState.FAILED)
@@ -119,6 +135,7 @@ class _Axis:
     """Pixels of one axis of a box, and the tiles they lie in."""
 
     def __init__(self, start: int, stop: int, side: float, count: int) -> None:
+        self.side = side
         self.first = min(count - 1, int(start / side))
         self.last = min(count - 1, int(max(start, stop - 1) / side))
         place = np.arange(start, stop)

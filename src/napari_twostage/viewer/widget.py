@@ -15,7 +15,7 @@ from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_twostage.errors import MissingPixelSizeError
 from napari_twostage.geometry import Box
@@ -32,16 +32,18 @@ from napari_twostage.viewer.panel.footer import Footer
 from napari_twostage.viewer.panel.model_section import ModelSection
 from napari_twostage.viewer.panel.refine_section import RefineSection
 from napari_twostage.viewer.panel.results_section import ResultsSection
+from napari_twostage.viewer.panel.review_section import ReviewSection
 from napari_twostage.viewer.panel.slide_section import SlideSection
 from napari_twostage.viewer.panel.start_page import StartPage
 from napari_twostage.viewer.panel.uncertainty_section import UncertaintySection
 from napari_twostage.viewer.panel.view_actions import ViewActions
+from napari_twostage.viewer.pointer import Pointer
 from napari_twostage.viewer.settings import METADATA_KEY, device, precision
 from napari_twostage.viewer.slide_context import SlideContext
 from napari_twostage.viewer.slide_of_layer import slide_of_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari.components import ViewerModel
     from napari.utils.events import Event
@@ -87,6 +89,7 @@ class TwoStageWidget(QWidget):
         self._docked = False
         self._actions = ViewActions(self, viewer, self, self._mark)
         self._build()
+        self._pointer = Pointer(viewer, self, self._show_pointer)
         self._bind_keys()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._layers_changed)
@@ -179,59 +182,35 @@ class TwoStageWidget(QWidget):
         self.coarse_section = CoarseSection(self)
         self.uncertainty_section = UncertaintySection(self)
         self.refine_section = RefineSection(self, self._actions)
+        self.review_section = ReviewSection(self, self._actions)
         self.correct_section = CorrectSection(self, self._actions)
         self.results_section = ResultsSection(self)
         self.display_section = DisplaySection(self)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        self._sections: tuple[Section, ...] = (
-            self.slide_section,
-            self.model_section,
-            self.coarse_section,
-            self.uncertainty_section,
-            self.refine_section,
-            self.correct_section,
-            self.results_section,
-            self.display_section,
-        )
-        for number, section in enumerate(self._sections, 1):
-            column.addWidget(section)
-            if section is not self.display_section:  # no step of the workflow
-                section.set_number(number)
-        column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
-        self._scroll = scroll
         self.accordion = Accordion(
             (
                 [self.slide_section],
                 [self.model_section],
                 [self.coarse_section],
                 [self.uncertainty_section, self.refine_section],
+                [self.review_section],
                 [self.correct_section],
                 [self.results_section],
                 [self.display_section],
             ),
-            scroll,
             self._sections_changed,
         )
         self._start_page = StartPage(self, self._viewer, self._memory)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self._start_page, stretch=1)
-        layout.addWidget(scroll, stretch=1)
+        layout.addWidget(self.accordion, stretch=1)
         self.footer = Footer(self, self._actions)
         layout.addWidget(self.footer)
         self.setMinimumWidth(320)
 
     def _bind_keys(self) -> None:
         # napari uses Alt+C, S and T; Alt+F, V, L, P, W and H open its menus
-        for section in self._sections:
+        for section in self.accordion.sections:
             for keys, button in section.keys.items():
                 shortcut = QShortcut(QKeySequence(keys), self)
                 shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
@@ -254,21 +233,17 @@ class TwoStageWidget(QWidget):
         if self._closed:  # Qt may have deleted the sections
             return
         session = self.session
-        for section in self._sections:
+        for section in self.accordion.sections:
             self._try(partial(section.show_session, session))
         self._try(partial(self.footer.show_session, session))
         self._move_on()
 
     def _move_on(self) -> None:
         """Open the section of the next step, if the user looks at the one before it."""
-        context = self.context
-        if context is None or context.step is self._step:
-            return
-        before, context.step = context.step, self._step
-        if before is None:
-            self.accordion.show_step_of(self._step)
-        else:
-            self.accordion.move_on(before, self._step)
+        context, step = self.context, self._step
+        if context is not None and context.step != step.title:
+            before, context.step = context.step, step.title
+            self.accordion.move_on(before, step)
 
     @property
     def _step(self) -> Section:
@@ -337,7 +312,7 @@ class TwoStageWidget(QWidget):
         self.slide_section.set_layers(slides, self._chosen)
         self._slides = slides
         self._start_page.setHidden(bool(slides))
-        self._scroll.setVisible(bool(slides))
+        self.accordion.setVisible(bool(slides))
 
     def _names_changed(self, _event: object = None) -> None:
         self.slide_section.set_layers(self._slides, self._chosen)
@@ -431,11 +406,16 @@ class TwoStageWidget(QWidget):
         if how.view is not None:
             self._actions.show_view(how.view)
         if how.sections:
-            self.accordion.show(one for one in self._sections if one.title in how.sections)
+            self.accordion.show_titled(how.sections)
 
     def _sections_changed(self, opened: list[Section]) -> None:
         """Have the open sections remembered with the run."""
         self.session.run_book.sections = [one.title for one in opened]
+
+    def _show_pointer(self, position: Sequence[float]) -> None:
+        """Say what is known about the place under the pointer."""
+        layers = self.layers
+        self.review_section.show_pointer("" if layers is None else layers.explain(position))
 
     def _mark(self) -> None:
         self._dirty = True
@@ -473,6 +453,7 @@ class TwoStageWidget(QWidget):
             return
         self._closed = True
         self._timer.stop()
+        self._pointer.close()
         self._viewer.bind_key(SLIDE_ALONE, None)
         layers = self._viewer.layers
         for event in (layers.events.inserted, layers.events.removed):

@@ -68,11 +68,6 @@ class RefineSection(Section):
             f"Stage 2 on the {NEXT_TILES} most uncertain tiles that are left",
             lambda session: session.refine_next(NEXT_TILES),
         )  # fmt: skip
-        self.place = host_button(
-            host, "next_place", "Next uncertain place",
-            "Fly to the most uncertain tile that was not refined nor shown yet (Alt+N)",
-            actions.show_next_place,
-        )  # fmt: skip
         self.worth = session_button(
             host, "advise", "Is it worth it?",
             "Compare both resolutions on a few places: what would change, how long it would take, "
@@ -84,8 +79,7 @@ class RefineSection(Section):
         layout.addWidget(self.next, 1, 1)
         layout.addWidget(self.draw, 2, 0)
         layout.addWidget(self.region, 2, 1)
-        layout.addWidget(self.place, 3, 0)
-        layout.addWidget(self.worth, 3, 1)
+        layout.addWidget(self.worth, 3, 0, 1, 2)
         self.body.addWidget(grid)
         self._advice = QLabel()
         self._advice.setObjectName("advice")
@@ -101,7 +95,7 @@ class RefineSection(Section):
     @property
     def keys(self) -> dict[str, QAbstractButton]:
         """Shortcuts of refinement."""
-        return {"Alt+U": self.uncertain, "Alt+R": self.visible, "Alt+N": self.place}
+        return {"Alt+U": self.uncertain, "Alt+R": self.visible}
 
     def show_session(self, session: Session) -> None:
         """Show which actions are possible, and the number of tiles in each state."""
@@ -110,7 +104,6 @@ class RefineSection(Section):
             one.setEnabled(ready)
         self.draw.setEnabled(session.slide is not None)
         self.region.setEnabled(ready and bool(self._actions.drawn_polygons()))
-        self.place.setEnabled(session.coarse_done)
         given = session.slide is not None and session.card is not None
         self.worth.setEnabled(given and not session.running)
         advice = session.advice

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from qtpy.QtCore import QObject
 
     from napari_twostage.geometry import Box
+    from napari_twostage.session.places import Place
+    from napari_twostage.session.review import Review
     from napari_twostage.viewer.panel.host import PanelHost
+
+PLACE_MARGIN = 1.5
+"""Size of the view as a multiple of a place of the review."""
 
 
 class ViewActions:
@@ -95,12 +100,16 @@ class ViewActions:
         self._host.session.refine_region(drawn)
         self._regions.clear()
 
-    def show_next_place(self) -> None:
-        """Move the camera to the most uncertain tile that was neither refined nor shown yet."""
-        place = self._host.session.next_place()
-        layer = self._host.slide_layer
-        if layer is not None:
-            self._flight.fly_to(*view_showing(self._viewer, layer, place))
+    def show_place(self, choose: Callable[[Review], Place | None]) -> None:
+        """Have the review choose a place, and move the camera to it.
+
+        All places are shown at one zoom, so that sizes can be compared.
+        """
+        session, layer = self._host.session, self._host.slide_layer
+        place, seg = choose(session.review), session.seg
+        if place is not None and layer is not None and seg is not None:
+            box = place.view.scaled(seg.grid.downsample)
+            self._flight.fly_to(*view_showing(self._viewer, layer, box, PLACE_MARGIN))
 
     def show_view(self, view: Box) -> None:
         """Move the camera to a box of level 0 of the chosen slide, without a flight."""
