@@ -73,7 +73,7 @@ def main(slide: Path, *, quick: bool) -> None:
     report(lines)
 
 
-def first_visit(slide: Path, out: Path, quick: bool) -> list[Line]:  # noqa: FBT001 - of a child
+def first_visit(slide: Path, out: Path, quick: bool) -> list[Line]:
     """Price and run everything on a new result."""
     session = open_session(slide, out)
     lines = [coarse_line(session)]

@@ -9,7 +9,6 @@ import numpy as np
 
 from napari_twostage.engine.coarse_work import tiles_of_windows
 from napari_twostage.engine.speed import Work, blocks_along, blocks_with, learned
-from napari_twostage.geometry import Box
 from napari_twostage.method.selection import (
     Selection,
     describe_interval,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.engine.speed import Speed
+    from napari_twostage.geometry import Box
     from napari_twostage.method.ranking import Ranking
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.card import ModelCard
@@ -60,13 +60,24 @@ class Price:
         """Gain in words, such as ``agreement (Dice) 0.73 → 0.77``; empty if it is not known."""
         if self.dice is None:
             return ""
-        before, after = self.dice
-        return f"agreement (Dice) {before:.2f} → {after:.2f}"
+        before, after = (f"{dice:.2f}" for dice in self.dice)
+        if before == after:  # one more digit tells a small gain from none
+            before, after = (f"{dice:.3f}" for dice in self.dice)
+        return f"agreement (Dice) {before} → {after}"
 
     def describe(self) -> str:
         """Text for a tooltip: ``24 tiles · about 2 s · agreement (Dice) 0.73 → 0.77``."""
         parts = [count_tiles(self.tiles), self.time, self.gain]
         return " · ".join(filter(None, parts))
+
+    def describe_briefly(self) -> str:
+        """Text for a small button: ``24 tiles · 2 s``."""
+        return " · ".join(filter(None, (count_tiles(self.tiles), self.time.removeprefix("about "))))
+
+    def describe_effect(self) -> str:
+        """Text for a button that states the tiles: ``about 1 s · Dice 0.73 → 0.77``."""
+        gain = self.gain.replace("agreement (Dice)", "Dice")
+        return " · ".join(filter(None, (self.time, gain)))
 
     def describe_selection(self) -> str:
         """State in a sentence or two what the threshold selects, and what refining that brings."""
@@ -103,10 +114,14 @@ class CoarsePrice:
     windows: int
     seconds: float
 
+    @property
+    def time(self) -> str:
+        """Seconds in words, such as ``about 2 min``."""
+        return describe_time(self.seconds)
+
     def describe(self) -> str:
-        """Text: ``769 places · about 2 min``."""
-        places = f"{self.windows:,} place{'s' * (self.windows != 1)}"
-        return f"{places} · {describe_time(self.seconds)}"
+        """Text for a tooltip: ``769 fields · about 2 min``."""
+        return f"{self.windows:,} field{'s' * (self.windows != 1)} · {self.time}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,9 +228,8 @@ def refine(
     failed: list[str] = []
     steps = seg.iter_refine(selection, focus=_focus(seg, in_view), gate=job.wait_while_paused)
     for step in steps:
-        if isinstance(step, TilesSelected):
-            if step.plan.n_tiles:
-                yield Notice(f"refining {count_tiles(step.plan.n_tiles)}", "busy")
+        if isinstance(step, TilesSelected) and step.plan.n_tiles:
+            yield Notice(f"refining {count_tiles(step.plan.n_tiles)}", "busy")
         if isinstance(step, ChipFailed):
             failed += [step.reason] * len(step.chip.tiles)
         yield step
