@@ -222,7 +222,7 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     assert not session.busy
     assert list(window.viewer.layers) == [slide_layer, shapes]
     again = open_window(window.viewer)
-    again.until(lambda: again.enabled("refine_uncertain"))
+    again.until(lambda: again.enabled("refine_next"))
     again.until(lambda: not again.panel.session.busy)
     assert again.panel.session.seg.path == result
     assert refined(again).sum() >= count

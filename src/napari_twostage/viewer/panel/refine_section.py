@@ -154,10 +154,15 @@ class RefineSection(Section):
 
     def _show_price_of_view(self) -> None:
         session = self._host.session
-        if not session.running:
-            in_view = self._actions.visible_area() if session.coarse_done else None
-            price = None if in_view is None else session.price(in_view)
-            _offer(self.visible, price, "No tissue is in view", "Every tile in view is refined")
+        if session.running:
+            return
+        in_view = self._actions.visible_area() if session.coarse_done else None
+        if in_view is not None and not in_view.area:
+            self.visible.setEnabled(False)
+            self.visible.set_price("out of view", "The slide is out of view")
+            return
+        price = None if in_view is None else session.price(in_view)
+        _offer(self.visible, price, "No tissue is in view", "Every tile in view is refined")
 
     def _show_prices(self, session: Session) -> None:
         """State the prices; during a run those from before it stay, and nothing can be pressed."""
@@ -177,7 +182,7 @@ class RefineSection(Section):
         if above is not None and count:
             self.uncertain.set_price(above.describe_effect(), above.describe())
         left = session.price(Selection(n_tiles=NEXT_TILES))
-        _offer(self.next, left, "Every tile is refined", "Every tile is refined")
+        _offer(self.next, left, "", "Every tile is refined")
         drawn = self._actions.drawn_polygons() if session.coarse_done else []
         of_region = session.price(drawn) if drawn else None
         _offer(
@@ -198,14 +203,15 @@ def _offer(button: PricedButton, price: Price | None, without: str, done: str) -
     price : Price, optional
         None before the coarse pass, or without a region.
     without, done : str
-        Why there is nothing to refine: no tile was selected, or all are refined.
+        Why there is nothing to refine: no tile was selected, or all are refined. Without the
+        first, it is always the second.
     """
     button.setEnabled(price is not None and price.tiles > 0)
     if price is None:
         button.set_price("")
     elif price.tiles:
         button.set_price(price.describe_briefly(), price.describe())
+    elif price.selected or not without:
+        button.set_price("all refined", done)
     else:
-        button.set_price(
-            "all refined" if price.selected else "none", done if price.selected else without
-        )
+        button.set_price("none", without)
