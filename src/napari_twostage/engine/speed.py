@@ -84,7 +84,7 @@ class Speed:
 
     def seconds(self, work: Work) -> float:
         """Seconds of a run."""
-        return sum(getattr(self, name) * getattr(work, name) for name in _PARTS)
+        return float(sum(getattr(self, name) * getattr(work, name) for name in _PARTS))
 
     def learn(self, past: Sequence[tuple[Work, float]]) -> Speed:
         """Speed that fits runs whose seconds are known, the latest one last.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_twostage.engine.options import RunOptions
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.engine.speed import Speed
     from napari_twostage.geometry import Box
     from napari_twostage.method.ranking import Ranking
+    from napari_twostage.method.selection import Curve
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.card import ModelCard
-    from napari_twostage.session.state import SessionState
     from napari_twostage.slides.base import Slide
 
 
@@ -149,16 +150,34 @@ class _Basis(NamedTuple):
     """Seconds of refining the first 0, 1, ... tiles of those left, highest score first."""
 
 
+class PricedState(Protocol):
+    """What prices depend on, of `SessionState`."""
+
+    slide: Slide | None
+    options: RunOptions
+    seg: Segmentation | None
+    coarse_done: bool
+    curve: Curve | None
+
+    @property
+    def card(self) -> ModelCard | None:
+        """Card of the model."""
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a run."""
+
+
 class Prices:
     """Prices of one session; cheap to ask for at every turn of the view.
 
     Parameters
     ----------
-    state : SessionState
+    state : PricedState
         State of the session.
     """
 
-    def __init__(self, state: SessionState) -> None:
+    def __init__(self, state: PricedState) -> None:
         self._state = state
         self._tried: Tried | None = None
         self._kept: _Basis | None = None
@@ -262,8 +281,8 @@ class Prices:
         if speed is not None:
             left = ranking.order[~refined.ravel()[ranking.order]]
             tiles = np.arange(len(left) + 1)
-            seconds = speed.runs + tiles * speed.tiles
-            seconds += blocks_along(left, seg.layout) * speed.blocks
+            blocks = blocks_along(left, seg.layout)
+            seconds = np.asarray(speed.runs + tiles * speed.tiles + blocks * speed.blocks, float)
             seconds[0] = 0.0
         dice = None if ranking.no_dice else ranking.expected_dice(refined)
         self._kept = _Basis(key, ranking, refined, dice, speed, seconds)
