@@ -315,7 +315,9 @@ def test_a_result_folder_that_is_dropped_is_gone_on_with(
     assert session.seg.path == result.path
     assert session.coarse_done
     assert session.seg.refined.all()
-    assert can(window) >= REFINE
+    window.settle()
+    assert not can(window) & REFINE
+    assert "Every tile is refined" in window.part("refine_next").toolTip()
     names = [layer.name for layer in window.viewer.layers]
     assert sum("labels" in name for name in names) == 1
 

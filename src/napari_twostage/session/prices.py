@@ -83,7 +83,8 @@ class Price:
     def describe_selection(self) -> str:
         """State in a sentence or two what the threshold selects, and what refining that brings."""
         if not self.selected:
-            return "No tile is above the threshold."
+            why = f" The effect of refining is not known: {self.no_dice}." if self.no_dice else ""
+            return f"No tile is above the threshold.{why}"
         of_tissue = f"{describe_share(self.share)} of tissue"
         whole = self.share == 1
         if not self.tiles:
