@@ -77,10 +77,10 @@ class Speed:
     """Seconds of each part of a run; fields as in `Work`."""
 
     runs: float = 0.1
-    searches: float = 1.0
+    searches: float = 1.2
     windows: float = 0.15
     tiles: float = 0.02
-    blocks: float = 0.3
+    blocks: float = 0.35
 
     def seconds(self, work: Work) -> float:
         """Seconds of a run."""
