@@ -132,7 +132,7 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     few = summary.text()
     slider.setValue(float(scores[12]))
     assert summary.text() != few
-    assert f"{session.forecast.n_tiles:,} tiles" in summary.text()
+    assert f"{session.forecast.n_tiles:,} doubtful tiles" in summary.text()
     threshold, wanted = session.threshold, session.seg.plan(threshold=session.threshold).n_tiles
     assert 5 <= wanted <= 20
 

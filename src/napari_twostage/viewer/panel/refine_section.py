@@ -100,8 +100,8 @@ class RefineSection(Section):
         layout.addWidget(self.next, 1, 1)
         layout.addWidget(self.draw, 2, 0)
         layout.addWidget(self.region, 2, 1)
-        layout.addWidget(self.place, 3, 0)
-        layout.addWidget(self.worth, 3, 1)
+        layout.addWidget(self.place, 3, 0, 1, 2)  # beside another it is too wide in large print
+        layout.addWidget(self.worth, 4, 0, 1, 2)
         self.body.addWidget(grid)
         self._advice = QLabel()
         self._advice.setObjectName("advice")
