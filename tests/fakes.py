@@ -65,6 +65,7 @@ class FakeModel:
     threads = 1
     coarse_batch = 3
     seconds_per_tile = 0.25
+    seconds_per_window = 0.5
 
     def __init__(
         self,

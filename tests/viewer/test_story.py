@@ -132,7 +132,7 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     few = summary.text()
     slider.setValue(float(scores[12]))
     assert summary.text() != few
-    assert f"{session.forecast.n_tiles:,} tiles" in summary.text()
+    assert f"{session.forecast.n_tiles:,} doubtful tiles" in summary.text()
     threshold, wanted = session.threshold, session.seg.plan(threshold=session.threshold).n_tiles
     assert 5 <= wanted <= 20
 
@@ -222,7 +222,7 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     assert not session.busy
     assert list(window.viewer.layers) == [slide_layer, shapes]
     again = open_window(window.viewer)
-    again.until(lambda: again.enabled("refine_uncertain"))
+    again.until(lambda: again.enabled("refine_next"))
     again.until(lambda: not again.panel.session.busy)
     assert again.panel.session.seg.path == result
     assert refined(again).sum() >= count

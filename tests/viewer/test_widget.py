@@ -31,6 +31,7 @@ from tests.session.helpers import HeldModel
 from tests.viewer.conftest import PATIENCE_MS, Window, clipped
 
 from napari_twostage.geometry import Box
+from napari_twostage.method.selection import Selection
 from napari_twostage.session import RunState, Session
 from napari_twostage.viewer import TwoStageWidget
 from napari_twostage.viewer.colormaps import FILLED
@@ -169,9 +170,8 @@ def test_a_model_with_a_gain_output_states_the_threshold_in_corrected_pixels(win
     session = window.panel.session
     assert session.seg.record.parameters.uncertainty == "gain"
     window.part("threshold").setValue(0.15)
-    first, _ = window.part("plan_summary").text().split("\n")
     pixels = f"{session.threshold * session.card.tile_px**2:,.0f}"
-    assert first == f"Over {pixels} corrected pixels expected in a tile:"
+    assert f"stands for {pixels} corrected pixels in a tile" in window.part("threshold").toolTip()
 
 
 def test_the_threshold_is_in_the_units_of_scores_and_answers_at_once(window) -> None:
@@ -183,19 +183,18 @@ def test_the_threshold_is_in_the_units_of_scores_and_answers_at_once(window) -> 
         slider.setValue(threshold)
         wanted = session.seg.plan(threshold=session.threshold)
         assert session.threshold == pytest.approx(threshold, abs=1e-3)
-        wrong_px, cost = summary.text().split("\n")
-        assert cost == session.forecast.describe()
+        price = session.price(Selection(threshold=session.threshold))
+        assert summary.text() == price.describe_selection()
         side = session.card.tile_px
         pixels = f"{session.threshold / 2 * side**2:,.0f}"
-        assert wrong_px == f"Over {pixels} wrong pixels expected in a tile:"
-        assert f"{wanted.n_tiles:,} tile" in summary.text()
+        assert f"stands for {pixels} wrong pixels in a tile" in slider.toolTip()
+        assert f"{wanted.n_tiles:,} doubtful tile" in summary.text()
         layers = window.panel.layers
         assert layers.tile_overlay.selected.sum() == wanted.n_tiles
         texts.add(summary.text())
     assert len(texts) == 4
-    assert {"tiles", "of tissue", "expected Dice", "→"} <= {
-        word for word in ("tiles", "of tissue", "expected Dice", "→") if word in summary.text()
-    }
+    for words in ("doubtful tiles selected (", "of tissue)", "agreement (Dice)", "→"):
+        assert words in summary.text()
 
 
 # -- layers that others opened -----------------------------------------------------------------
@@ -320,7 +319,9 @@ def test_a_result_folder_that_is_dropped_is_gone_on_with(
     assert session.seg.path == result.path
     assert session.coarse_done
     assert session.seg.refined.all()
-    assert can(window) >= REFINE
+    window.settle()
+    assert not can(window) & REFINE
+    assert "Every tile is refined" in window.part("refine_next").toolTip()
     names = [layer.name for layer in window.viewer.layers]
     assert sum("labels" in name for name in names) == 1
 
@@ -411,10 +412,11 @@ def test_a_place_that_is_too_large_to_edit_says_so(window, monkeypatch) -> None:
 def test_refining_what_is_out_of_view_says_so(window) -> None:
     window.run_coarse()
     window.viewer.scene.camera.center = (0, 1e6, 1e6)
-    for name in ("refine_visible", "edit_here"):
-        window.press(name)
-        assert window.part("status").kind == "error"
-        assert "view" in window.status
+    window.until(lambda: not window.enabled("refine_visible"))
+    assert "out of view" in window.part("refine_visible").toolTip()
+    window.press("edit_here")
+    assert window.part("status").kind == "error"
+    assert "view" in window.status
 
 
 # -- keys -----------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import numpy as np
 from napari_twostage.engine.artefact_search import ArtefactSearch
 from napari_twostage.engine.domain_check import compare_with_training
 from napari_twostage.engine.tallier import Tallier
+from napari_twostage.engine.work_count import WorkCount
 from napari_twostage.engine.write_queue import WriteQueue
 from napari_twostage.errors import SlideError, TwoStageError
 from napari_twostage.geometry import Box
@@ -89,6 +90,8 @@ class _Account:
     stage: str = STAGES[0]
     plan: Plan | None = None
     workers: Counter[Worker] = field(default_factory=Counter)
+    work: WorkCount | None = None
+    """Counts what is done; None on a cluster."""
     _since: float = field(default_factory=time.perf_counter)
 
     def take(self, step: Step) -> None:
@@ -99,6 +102,8 @@ class _Account:
             self.plan = step.plan
         if isinstance(step, PartitionStep):
             self.workers[step.worker] += 1
+        if self.work is not None:
+            self.work.take(step)
 
     def stop(self) -> None:
         """Charge the time since `go_on` to the current stage."""
@@ -117,6 +122,7 @@ class _Account:
             refined=refined,
             plan=None if plan is None else {"tiles": plan.n_tiles, "fraction": plan.fraction},
             seconds={stage: round(value, 3) for stage, value in self.seconds.items()},
+            work=self.work.as_dict() if finished and self.work is not None else None,
         )
         if not cluster:
             return run
@@ -160,13 +166,9 @@ def run(
     """
     with (
         result.writer.writing(),
-        Tallier(result, wanted) as tallier,
         closing(_recorded_run(result, model, wanted, focus, gate, executor)) as steps,
     ):
-        for step in steps:
-            if executor is None:
-                tallier.take(step)
-            yield step
+        yield from steps
 
 
 def _recorded_run(
@@ -184,16 +186,20 @@ def _recorded_run(
         executor.check(result)
         precision = executor.precision(result, model)
     entry = RunRecord.begin(model, selection.as_dict(), precision)
-    account, error = _Account(), None
+    work = None if executor is not None else WorkCount(result, gate)
+    account, error = _Account(work=work), None
     before = int(result.refined.sum())
     result.writer.record_slide(result.slide)
     result.writer.record_run(entry)  # a run that is killed is not taken for a finished one
-    steps = _steps(result, model, wanted, focus, gate, executor)
+    steps = _steps(result, model, wanted, focus, gate if work is None else work.gate, executor)
     try:
-        with ArtefactSearch(result) as search:
+        # both end within the run's time, so that its record states what it took to the end
+        with Tallier(result, wanted) as tallier, ArtefactSearch(result) as search:
             for step in steps:
                 account.take(step)
                 search.take(step)
+                if executor is None:
+                    tallier.take(step)
                 yield step
                 account.go_on()
             search.finish()

@@ -142,17 +142,25 @@ class Model:
         return list(self._backend.notices)
 
     @cached_property
+    def seconds_per_window(self) -> float:
+        """Seconds of stage 1 per window on this machine, measured once, as `seconds_per_tile`."""
+        return self._seconds_per_window("coarse", self.coarse_batch)
+
+    @cached_property
     def seconds_per_tile(self) -> float:
         """Seconds of stage 2 per tile on this machine, measured once: median of three batches."""
-        side = self.side_px("refine")
-        windows = [np.zeros((side, side, 3), np.uint8)] * self.refine_batch
-        self.refine(windows)  # the first call allocates and plans
+        return self._seconds_per_window("refine", self.refine_batch)
+
+    def _seconds_per_window(self, stage: Stage, batch: int) -> float:
+        side = self.side_px(stage)
+        windows = [np.zeros((side, side, 3), np.uint8)] * batch
+        self._run(stage, windows)  # the first call allocates and plans
         seconds = []
         for _ in range(3):
             started = time.perf_counter()
-            self.refine(windows)
+            self._run(stage, windows)
             seconds.append(time.perf_counter() - started)
-        return float(np.median(seconds)) / len(windows)
+        return float(np.median(seconds)) / batch
 
     def _run(self, stage: Stage, windows: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         logits = self._backend.run(stage, np.stack(windows))

@@ -196,7 +196,10 @@ class RunRecord:
     refined: int = 0
     """Tiles that this run refined."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall seconds of each of `STAGES`."""
+    """Wall seconds of each of `STAGES`, measuring included; pauses count."""
+    work: dict[str, int] | None = None
+    """Amounts of work that took these seconds, to predict those of other runs; None if the run was
+    paused or stopped or computed elsewhere, and in older results."""
     precision: str | None = None
     """Precision of the networks, also those of a cluster's workers; None in older results."""
     token: str | None = None

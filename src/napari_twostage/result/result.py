@@ -338,8 +338,9 @@ class Result:
         if not isinstance(region, Box):
             return self.tiles.touching_polygons(region)
         touched = np.zeros(self.tiles.shape, bool)
-        for tile in self.tiles.touching(region):
-            touched[tile] = True
+        inside = region.clip(self.tiles.plane)
+        if inside.area:
+            touched[inside.scaled(1 / self.tiles.tile_px).slices] = True
         return touched
 
     @property

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from napari_twostage.models.model import Model
     from napari_twostage.session.jobs import JobEnded, JobFailed
     from napari_twostage.session.memory import RunMemory
+    from napari_twostage.session.prices import Price
     from napari_twostage.session.scheduler import Begin
     from napari_twostage.slides.base import Slide
 
@@ -189,9 +190,30 @@ class Session(SessionState):
         self._view = view
 
     def get_ready(self) -> None:
-        """Load the model and warm it up, in a thread, so that the first run begins sooner."""
-        if (bundle := self._bundle) is not None:
-            self._jobs.add_task("get ready", lambda _job: tasks.warm_up(bundle, self._models))
+        """Load the model and warm it up, in a thread, so that the first run begins sooner.
+
+        Then it is tried out, so that prices are known, unless a run has begun meanwhile.
+        """
+        slide, bundle = self.slide, self._bundle
+        if bundle is not None:
+            steps = partial(tasks.warm_up, bundle, self._models, slide, lambda: not self.running)
+            self._jobs.add_task("get ready", lambda _job: steps())
+
+    def price(self, wanted: Selection | Box | Sequence[ArrayLike]) -> Price | None:
+        """Tiles, seconds and expected gain of refining a selection or a region, without a run.
+
+        Parameters
+        ----------
+        wanted : Selection, Box, or sequence of (n, 2) arrays
+            A selection, whose region is on the fine grid; or a box, or polygons with vertices
+            (y, x), of the slide's level 0.
+
+        Returns
+        -------
+        Price or None
+            None before the end of the coarse pass.
+        """
+        return self.prices.price(wanted)
 
     @property
     def compute(self) -> Compute | None:

@@ -41,6 +41,7 @@ from napari_twostage.session.events import (
     Standing,
 )
 from napari_twostage.session.jobs import JobFailed
+from napari_twostage.session.prices import Prices, Tried
 from napari_twostage.session.progress_meter import ProgressMeter
 from napari_twostage.session.recovery import Recovery
 from napari_twostage.session.run_states import RunMachine, RunState
@@ -95,6 +96,8 @@ class SessionState:
         """Whether the disk refused something, so that labels may be shown blank."""
         self.notice = Notice("")
         """The last line for the user."""
+        self.prices = Prices(self)
+        """Tiles, seconds and gain of what could be refined."""
         self._bundle: Bundle | None = None
         self._threshold = 0.0
         self._run = RunMachine(self.events.state_changed.emit)
@@ -303,6 +306,9 @@ class SessionState:
                 self._take_advice(advice)
             case Curve():
                 self.curve = event
+                self.events.forecast_changed.emit()
+            case Tried():
+                self.prices.take(event)
                 self.events.forecast_changed.emit()
             case Progress():
                 self._meter.show_task(event)

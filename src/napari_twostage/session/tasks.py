@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from napari_twostage.engine.advisor import advise
-from napari_twostage.engine.api import prepare, run_to_end
+from napari_twostage.engine.api import prepare, run_to_end, working_grid
+from napari_twostage.engine.coarse_work import work_of_coarse_pass
+from napari_twostage.engine.speed import try_out
+from napari_twostage.errors import SlideError
 from napari_twostage.export import export, left_out_of
 from napari_twostage.io.paths import is_vacant
 from napari_twostage.measure.areas import areas
@@ -28,8 +33,10 @@ from napari_twostage.session.events import (
     ResultFound,
 )
 from napari_twostage.session.failures import describe_failed
+from napari_twostage.session.prices import Tried, count_tiles
 from napari_twostage.session.result_paths import find_made_with, find_result, vacant_path
 from napari_twostage.session.upkeep import Reported, curve_of, stand
+from napari_twostage.slides.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,12 +147,26 @@ def open_earlier_result(
         yield Notice(f"opened what was done before: {path.name}")
 
 
-def warm_up(bundle: Bundle, models: ModelCache) -> Iterator[object]:
-    """Load a model and prepare its device: seconds the first time of all, then one per process."""
+def warm_up(
+    bundle: Bundle, models: ModelCache, slide: Slide | None, idle: Callable[[], bool]
+) -> Iterator[object]:
+    """Load a model and prepare its device: seconds the first time of all, then one per process.
+
+    While nothing else runs, which `idle` tells, the model is tried out on the slide.
+    """
     model = models.get(bundle, models.begun)
     for stage in ("coarse", "refine"):
         model.warm_up(stage)
-    yield from ()
+    if slide is not None and idle():
+        with suppress(SlideError):  # met again, and reported, by the run
+            yield (tried := try_model(slide, model))
+            yield replace(tried, coarse=work_of_coarse_pass(slide, model.card))
+
+
+def try_model(slide: Slide, model: Model) -> Tried:
+    """Measure how fast a model is on this machine, with a slide."""
+    view = View(slide, working_grid(slide, model.card))
+    return Tried(slide, model.card, model.compute, try_out(model, view))
 
 
 def coarse(
@@ -200,6 +221,7 @@ def coarse(
         found = seg.record.tissue
         said = [f"coarse pass done in {time.monotonic() - started:.1f} s"]
         yield Notice("; ".join(said + (found.notices() if found else [])))
+    yield try_model(seg.slide, model)
     yield curve_of(seg, model.seconds_per_tile)
 
 
@@ -219,8 +241,8 @@ def refine(
     failed: dict[Tile, str] = {}
     steps = seg.iter_refine(selection, focus=_focus(seg, in_view), gate=job.wait_while_paused)
     for step in steps:
-        if isinstance(step, TilesSelected):
-            yield Notice(f"refining {step.plan.n_tiles:,} tiles", "busy")
+        if isinstance(step, TilesSelected) and step.plan.n_tiles:
+            yield Notice(f"refining {count_tiles(step.plan.n_tiles)}", "busy")
         if isinstance(step, ChipFailed):
             failed |= dict.fromkeys(step.chip.tiles, step.reason)
         yield step
@@ -232,8 +254,7 @@ def refine(
     if failed:
         yield Notice(describe_failed(seg, failed), "error")
     else:
-        count = int(seg.refined.sum()) - before
-        yield Notice(f"{count:,} tiles refined in {time.monotonic() - started:.1f} s")
+        yield Notice(_refined(int(seg.refined.sum()) - before, time.monotonic() - started))
 
 
 def advise_on(
@@ -298,6 +319,12 @@ def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[objec
     lacks = [left_out_of(seg, written), missing and f"it is not all of the slide ({missing})"]
     said = "; ".join([f"wrote {written}", *filter(None, lacks)])
     yield Notice(said, "warning" if any(lacks) else "info")
+
+
+def _refined(count: int, seconds: float) -> str:
+    if not count:
+        return "nothing to refine: these tiles are refined already, or hold no tissue"
+    return f"{count_tiles(count)} refined in {seconds:.1f} s"
 
 
 def _focus(seg: Segmentation, in_view: InView) -> Focus:

@@ -424,6 +424,7 @@ class TwoStageWidget(QWidget):
         """Pass the visible area to the session, which computes it first."""
         if self.context is not None and self.session.slide is not None:
             self.session.look_at(self._actions.visible_area())
+            self.refine_section.view_moved()
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.session import RunState, Session
-from napari_twostage.viewer.panel.parts import session_button
+from napari_twostage.viewer.panel.priced_button import PricedButton
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class CoarseSection(Section):
         self._measure.native.setAccessibleName("Uncertainty measure")
         self._options = Container(widgets=[self.search, self._measure], labels=True)
         self._options.margins = (0, 0, 0, 0)
-        self.run = session_button(
+        self.run = PricedButton(
             host, "run_coarse", "Coarse",
             "Stage 1: segment all tissue at reduced resolution and score every tile (Alt+1)",
             Session.run_coarse,
@@ -81,6 +81,10 @@ class CoarseSection(Section):
         self._new_run.setHidden(session.run_book.fits)
         started = session.run_book.fits and session.seg is not None and session.seg.tissue_known
         self.run.setText("Coarse" if not started or session.coarse_done else "Go on with Coarse")
+        if not session.running:
+            price = None if session.coarse_done else session.prices.coarse()
+            more = "" if price is None else price.describe()
+            self.run.set_price("" if price is None else price.time, more)
         self._updating = True
         self.search.value = next(
             words for words, tissue in SEARCHES.items() if tissue is session.options.tissue

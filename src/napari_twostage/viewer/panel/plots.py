@@ -92,7 +92,7 @@ class ScoreHistogram(PlotFrame):
     def set_threshold(self, threshold: float) -> None:
         """Set the threshold without a signal; outside the range it is painted at the end."""
         self._threshold = float(threshold)
-        self.setAccessibleDescription(f"threshold {self._label()}")
+        self.setAccessibleDescription(f"threshold {self.threshold_text}")
         self.update()
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802 - Qt's name
@@ -151,8 +151,15 @@ class ScoreHistogram(PlotFrame):
         area = self._area()
         return area.left() + area.width() * (min(max(score, low), high) - low) / (high - low)
 
-    def _label(self) -> str:
-        return tick_text(self._threshold, self._range[1] / 100)
+    @property
+    def decimals(self) -> int:
+        """Decimals that tell thresholds apart: a thousandth of the range."""
+        return max(3, 2 - math.floor(math.log10(self._range[1])))
+
+    @property
+    def threshold_text(self) -> str:
+        """Current threshold as text, the same in plot, slider and title."""
+        return f"{self._threshold:.{self.decimals}f}"
 
     def _paint_bars(self, painter: QPainter, area: QRectF) -> None:
         width = area.width() / len(self._heights)
@@ -181,7 +188,7 @@ class ScoreHistogram(PlotFrame):
         painter.setBrush(ACCENT)
         painter.drawRoundedRect(handle, 2.5, 2.5)
         painter.setPen(theme_color(self))
-        label, metrics = self._label(), self.fontMetrics()
+        label, metrics = self.threshold_text, self.fontMetrics()
         left = handle.right() + 5
         if left + metrics.horizontalAdvance(label) > self.width():
             left = handle.left() - 5 - metrics.horizontalAdvance(label)

@@ -5,22 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QSizePolicy
 
+from napari_twostage.method.selection import Selection
 from napari_twostage.method.tiling import TileState
 from napari_twostage.session import Session
+from napari_twostage.session.prices import count_tiles
 from napari_twostage.viewer.colormaps import INKS, Ink
 from napari_twostage.viewer.panel.parts import StateLegend, button_grid, host_button, session_button
+from napari_twostage.viewer.panel.priced_button import PricedButton
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QAbstractButton
 
+    from napari_twostage.session.prices import Price
     from napari_twostage.viewer.panel.host import PanelHost
     from napari_twostage.viewer.panel.view_actions import ViewActions
 
 NEXT_TILES = 20
+DOUBTFUL = "Refine doubtful tiles"
+"""Text of the first button while there are none."""
+NONE_ABOVE = "No tile is above the threshold"
+VIEW_MS = 200
+"""Milliseconds from a move of the view to the price of what is in view."""
 _LEGEND: dict[str, tuple[Ink, TileState | None]] = {
     "selected": (Ink.SELECTED, None),
     "refined": (Ink.REFINED, TileState.REFINED),
@@ -43,29 +52,36 @@ class RefineSection(Section):
 
     def __init__(self, host: PanelHost, actions: ViewActions) -> None:
         super().__init__("Refine")
+        self._host = host
         self._actions = actions
+        self._view_timer = QTimer(self)
+        self._view_timer.setSingleShot(True)
+        self._view_timer.setInterval(VIEW_MS)
+        self._view_timer.timeout.connect(self._show_price_of_view)
         grid, layout = button_grid()
 
-        self.uncertain = session_button(
-            host, "refine_uncertain", "Refine uncertain",
-            "Stage 2 on all tiles above the threshold; those in view come first (Alt+U)",
+        self.uncertain = PricedButton(
+            host, "refine_uncertain", DOUBTFUL,
+            "Full resolution on all tiles above the threshold; those in view come first (Alt+U)",
             Session.refine_uncertain,
         )  # fmt: skip
-        self.visible = host_button(
-            host, "refine_visible", "Visible area", "Stage 2 on all tiles in view (Alt+R)",
-            actions.refine_visible,
+        self.visible = PricedButton(
+            host, "refine_visible", "Visible area", "Full resolution on all tiles in view (Alt+R)",
+            lambda _session: actions.refine_visible(),
         )  # fmt: skip
         self.draw = host_button(
             host, "draw_region", "Draw region", "Draw a polygon round what matters to you",
             actions.draw_region,
         )  # fmt: skip
-        self.region = host_button(
-            host, "refine_region", "Drawn region", "Stage 2 on all tiles that the shapes touch",
-            actions.refine_region,
+        self.draw.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Expanding)
+        self.region = PricedButton(
+            host, "refine_region", "Refine region",
+            "Full resolution on all tiles that the shapes touch",
+            lambda _session: actions.refine_region(),
         )  # fmt: skip
-        self.next = session_button(
+        self.next = PricedButton(
             host, "refine_next", f"Next {NEXT_TILES}",
-            f"Stage 2 on the {NEXT_TILES} most uncertain tiles that are left",
+            f"Full resolution on the {NEXT_TILES} most uncertain tiles that are left",
             lambda session: session.refine_next(NEXT_TILES),
         )  # fmt: skip
         self.worth = session_button(
@@ -99,11 +115,8 @@ class RefineSection(Section):
 
     def show_session(self, session: Session) -> None:
         """Show which actions are possible, and the number of tiles in each state."""
-        ready = session.coarse_done and not session.running
-        for one in (self.uncertain, self.visible, self.next):
-            one.setEnabled(ready)
+        self._show_prices(session)
         self.draw.setEnabled(session.slide is not None)
-        self.region.setEnabled(ready and bool(self._actions.drawn_polygons()))
         given = session.slide is not None and session.card is not None
         self.worth.setEnabled(given and not session.running)
         advice = session.advice
@@ -126,3 +139,72 @@ class RefineSection(Section):
         known = int(counts.sum() - counts[TileState.OUTSIDE])
         status = f"{refined:,} of {known:,} tiles" if known else ""
         self.set_status(session.missing if session.coarse_done and session.missing else status)
+
+    def view_moved(self) -> None:
+        """State the price of what is in view once it has stayed there for a moment."""
+        if not self._view_timer.isActive():
+            self._view_timer.start()
+
+    def _show_price_of_view(self) -> None:
+        session = self._host.session
+        if session.running:
+            return
+        in_view = self._actions.visible_area() if session.coarse_done else None
+        if in_view is not None and not in_view.area:
+            self.visible.setEnabled(False)
+            self.visible.set_price("out of view", "The slide is out of view")
+            return
+        price = None if in_view is None else session.price(in_view)
+        _offer(self.visible, price, "No tissue is in view", "Every tile in view is refined")
+
+    def _show_prices(self, session: Session) -> None:
+        """State the prices; during a run those from before it stay, and nothing can be pressed."""
+        if session.running:
+            for one in (self.uncertain, self.visible, self.next, self.region):
+                one.setEnabled(False)
+            return
+        above = session.price(Selection(threshold=session.threshold))
+        _offer(
+            self.uncertain,
+            above,
+            "No tile is above the threshold",
+            "Every tile above the threshold is refined",
+        )
+        count = above.tiles if above is not None else 0
+        self.uncertain.setText(f"Refine {count_tiles(count)}" if count else DOUBTFUL)
+        if above is not None and count:
+            self.uncertain.set_price(above.describe_effect(), above.describe())
+        left = session.price(Selection(n_tiles=NEXT_TILES))
+        _offer(self.next, left, "", "Every tile is refined")
+        drawn = self._actions.drawn_polygons() if session.coarse_done else []
+        of_region = session.price(drawn) if drawn else None
+        _offer(
+            self.region,
+            of_region,
+            "No tissue is in the region",
+            "Every tile of the region is refined",
+        )
+        self._show_price_of_view()
+
+
+def _offer(button: PricedButton, price: Price | None, without: str, done: str) -> None:
+    """Enable a button if there is something to refine; say what it costs, or why there is nothing.
+
+    Parameters
+    ----------
+    button : PricedButton
+    price : Price, optional
+        None before the coarse pass, or without a region.
+    without, done : str
+        Why there is nothing to refine: no tile was selected, or all are refined. Without the
+        first, it is always the second.
+    """
+    button.setEnabled(price is not None and price.tiles > 0)
+    if price is None:
+        button.set_price("")
+    elif price.tiles:
+        button.set_price(price.describe_briefly(), price.describe())
+    elif price.selected or not without:
+        button.set_price("all refined", done)
+    else:
+        button.set_price("none", without)
