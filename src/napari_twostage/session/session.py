@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from napari_twostage.engine.runner import has_overview
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SelectionError
 from napari_twostage.io.paths import locate
@@ -86,7 +87,7 @@ class Session(SessionState):
         """Work on this slide from now on; work on another one is cancelled."""
         self._edit.require_saved()
         self.leave()
-        self.slide = slide
+        self.slide, self.ground = slide, None
         self.events.slide_changed.emit()
         self._open_earlier_result()
 
@@ -151,6 +152,16 @@ class Session(SessionState):
         """Load the model and warm it up, in a thread, so that the first run begins sooner."""
         if (bundle := self._bundle) is not None:
             self._jobs.add_task("get ready", lambda _job: tasks.warm_up(bundle, self._models))
+
+    def look_at_ground(self) -> None:
+        """Look, in a thread, whether a grey slide is a dark field, and what a search would lose.
+
+        `ground_seen` says when `ground` is known. Nothing is done for colours, or for a slide
+        without coarse levels, of which all would have to be read.
+        """
+        slide = self.slide
+        if slide is not None and has_overview(slide) and slide.channels == 1:
+            self._jobs.add_task("look at the ground", lambda _job: tasks.see_ground(slide))
 
     @property
     def compute(self) -> Compute | None:

@@ -12,6 +12,7 @@ from psygnal import EmitLoopError
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import SelectionError, StorageError, explained
 from napari_twostage.measure.density import DensityMap
+from napari_twostage.method.ground import Ground
 from napari_twostage.method.selection import Curve, Forecast
 from napari_twostage.method.steps import (
     ChipFailed,
@@ -86,6 +87,8 @@ class SessionState:
         """What full resolution would change, from `Session.advise`; None until asked for."""
         self.density: DensityMap | None = None
         """Density of objects from `Session.map_density`; None once the labels have changed."""
+        self.ground: Ground | None = None
+        """Bright or dark ground of the slide; None until `Session.look_at_ground` has seen it."""
         self.standing: Standing | None = None
         """What is missing from `seg`, and who else writes it; None before it is known."""
         self.disk_failed = False
@@ -108,6 +111,11 @@ class SessionState:
     def card(self) -> ModelCard | None:
         """Card of the model; None without a model."""
         return None if self._bundle is None else self._bundle.card
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """Files of the model; None without a model."""
+        return self._bundle
 
     @property
     def model_source(self) -> str | None:
@@ -311,6 +319,9 @@ class SessionState:
             case DomainChecked(check=check):
                 self.say(self.domain, "warning" if check.unlike else "info")
                 self.events.domain_checked.emit()
+            case Ground():
+                self.ground = event
+                self.events.ground_seen.emit()
             case Advised(advice=advice):
                 self._take_advice(advice)
             case Curve():

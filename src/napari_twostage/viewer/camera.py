@@ -67,7 +67,7 @@ def level_0_points(layer: Image, points: Iterable[NDArray[np.float64]]) -> NDArr
 def view_showing(viewer: ViewerModel, layer: Image, box: Box) -> tuple[tuple[float, float], float]:
     """Camera centre (y, x) and zoom that show a level-0 box with its surroundings."""
     corners = [
-        np.asarray(layer.data_to_world((y - 0.5, x - 0.5)))[-2:]
+        np.asarray(layer.data_to_world((*(0,) * (layer.ndim - 2), y - 0.5, x - 0.5)))[-2:]
         for y, x in product((box.top, box.bottom), (box.left, box.right))
     ]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)

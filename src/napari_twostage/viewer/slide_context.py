@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
@@ -21,5 +21,7 @@ class SlideContext:
     """Whether the slide waits for the user to enter a pixel size."""
     mpp_given: bool = False
     """Whether the user typed a pixel size."""
+    focus: int | Literal["max"] | None = None
+    """Plane that was chosen of a layer that is a stack; None for its default."""
     stated: tuple[Scale, str] | None = None
     """Pixel size (y, x) of the layer or its file, and its source."""

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.session import RunState, Session
+from napari_twostage.viewer.panel.ground_note import GroundNote
 from napari_twostage.viewer.panel.parts import session_button
 from napari_twostage.viewer.panel.section import Section
 
@@ -61,7 +62,8 @@ class CoarseSection(Section):
         self._domain.setObjectName("domain")
         self._domain.setTextFormat(Qt.TextFormat.PlainText)
         self._domain.setWordWrap(True)
-        for part in (self._options.native, self.run, self._domain):
+        self._ground = GroundNote()
+        for part in (self._options.native, self._ground, self.run, self._domain):
             self.body.addWidget(part)
         self._options.changed.connect(self._changed)
         self._updating = False
@@ -87,6 +89,7 @@ class CoarseSection(Section):
             self._measure.value = session.options.uncertainty or session.card.uncertainty
         self._updating = False
         self._options.enabled = ready and not session.running
+        self._ground.show_session(session)
         self._domain.setText(session.domain)
         self._domain.setVisible(bool(session.domain))
         self.set_status(_status(session))
@@ -97,6 +100,7 @@ class CoarseSection(Section):
                 tissue_only=SEARCHES[str(self.search.value)],
                 uncertainty=str(self._measure.value),
             )
+            self._ground.show_session(self._host.session)
 
 
 def _status(session: Session) -> str:
