@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_twostage.viewer.panel.parts import MessageBar
+from napari_twostage.viewer.panel.note_bar import NoteBar
 
 if TYPE_CHECKING:
     from napari_twostage.session import Session
@@ -13,13 +13,11 @@ LOST = 0.01
 """Share of the signal from which on its loss is warned of."""
 
 
-class GroundNote(MessageBar):
+class GroundNote(NoteBar):
     """Note on the ground of the slide; hidden where there is nothing to say."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.setObjectName("ground")
-        self.hide()
+        super().__init__("ground")
 
     def show_session(self, session: Session) -> None:
         """Show what the search that is chosen would do with the slide of a session."""
@@ -35,4 +33,3 @@ class GroundNote(MessageBar):
             elif searched is None:
                 text = "Dark field: the whole slide is segmented, so that no dim cell is lost."
         self.show_message(text, "warning" if lost else "info")
-        self.setVisible(bool(text))

@@ -8,13 +8,15 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_twostage.session.pixel_check import pixel_size_warning, size_check
+from napari_twostage.viewer.panel.note_bar import NoteBar
 from napari_twostage.viewer.panel.number_field import NumberField
-from napari_twostage.viewer.panel.parts import MessageBar, button, form_row, in_a_row
+from napari_twostage.viewer.panel.parts import button, form_row, in_a_row
 from napari_twostage.viewer.slide_of_layer import suggested_mpp
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
     from napari_twostage.session import Session
+    from napari_twostage.session.events import Kind
     from napari_twostage.viewer.panel.host import PanelHost
 
 
@@ -48,16 +50,14 @@ class PixelSizeRows(QWidget):
             self._take_scale,
         )  # fmt: skip
         self._suggestion = in_a_row(self._asked, self._take)
-        self._warning = MessageBar()
-        self._warning.setObjectName("mpp_warning")
-        self._found = MessageBar()
-        self._found.setObjectName("size_check")
+        self._warning, self._found = NoteBar("mpp_warning"), NoteBar("size_check")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         tip = "Micrometres per pixel (mpp) of the finest level; correct it if it is wrong"
-        layout.addWidget(form_row("Pixel size", in_a_row(self._mpp, self._of_file), tip))
-        for part in (self._suggestion, self._source, self._warning, self._found):
+        layout.addWidget(form_row("Pixel size", self._mpp, tip))
+        self._origin = in_a_row(self._source, self._of_file)
+        for part in (self._suggestion, self._origin, self._warning, self._found):
             layout.addWidget(part)
             part.hide()
         self._mpp.valueChanged.connect(self._typed)
@@ -78,7 +78,7 @@ class PixelSizeRows(QWidget):
             file = "" if stated is None else f"; the file states {stated[0][0]:.4g} ({stated[1]})"
             source = f"Pixel size from: {slide.mpp_source}{anisotropic}{file}"
         self._source.setText(source)
-        self._source.setVisible(bool(source))
+        self._origin.setVisible(bool(source))
         self._show_suggestion(missing=missing)
         self._show_checks(session)
 
@@ -89,17 +89,15 @@ class PixelSizeRows(QWidget):
             y, x = scale
             size = f"{y:.4g}" if abs(x / y - 1) <= 1e-3 else f"{y:.4g} × {x:.4g}"
             self._asked.setText(f"The layer's scale is {size}: take it as µm/px?")
-            self._source.hide()
+            self._origin.hide()
 
     def _show_checks(self, session: Session) -> None:
         slide, card = session.slide, session.card
         warning = "" if slide is None or card is None else pixel_size_warning(slide, card)
         self._warning.show_message(warning, "error")
-        self._warning.setVisible(bool(warning))
         found = None if session.seg is None else size_check(session.seg)
-        if found is not None:
-            self._found.show_message(found.text, "error" if found.unlike else "info")
-        self._found.setVisible(found is not None)
+        kind: Kind = "error" if found is not None and found.unlike else "info"
+        self._found.show_message("" if found is None else found.text, kind)
 
     def _suggested(self) -> Scale | None:
         layer = self._host.slide_layer
