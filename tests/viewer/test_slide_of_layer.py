@@ -86,7 +86,7 @@ def test_pixels_are_no_length() -> None:
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
-        (Image(np.zeros((3, 20, 20), np.uint8)), "3 axes.*take one plane"),
+        (Image(np.zeros((2, 3, 20, 20), np.uint8)), "4 axes.*Split Stack"),
         (Labels(np.zeros((20, 20), int)), "labels layer; choose an image layer"),
     ],
 )

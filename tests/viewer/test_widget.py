@@ -237,7 +237,7 @@ def test_floating_point_pixels_are_a_slide(open_window) -> None:
 
 def test_images_that_are_no_slide_are_refused_in_one_line(open_window) -> None:
     window = open_window()
-    window.viewer.add_image(np.zeros((5, 50, 60), np.uint8), name="odd")
+    window.viewer.add_image(np.zeros((2, 5, 50, 60), np.uint8), name="odd")
     assert window.part("status").kind == "error"
     assert "odd" in window.status or "float" in window.status
     assert "\n" not in window.status
@@ -658,19 +658,6 @@ def test_removing_the_slide_while_it_runs_stops_its_work(window) -> None:
     window.until(lambda: not workers())
     window.until(lambda: not session.busy)
     assert not window.panel._closing
-
-
-@pytest.mark.parametrize(
-    ("mpp", "said"), [(1.5, "enlarged 3×"), (0.1, "reduced 5×"), (0.6, None), (0.2, None)]
-)
-def test_a_slide_far_from_the_models_pixel_size_is_warned_of(open_window, mpp, said) -> None:
-    window = open_window()
-    window.viewer.add_image(noise(90, 90), name="bare")
-    window.part("mpp").setValue(mpp)
-    window.use(FakeModel())
-    shown = " ".join(label.text() for label in window.panel.model_section.findChildren(QLabel))
-    assert ("labels may be poor" in shown) == (said is not None)
-    assert said is None or said in shown
 
 
 def test_the_search_for_tissue_is_a_choice_and_follows_the_session(window) -> None:

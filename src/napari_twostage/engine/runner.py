@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from napari_twostage.method.pipeline import Focus, Gate
     from napari_twostage.models.model import Model
     from napari_twostage.result.result import Result
+    from napari_twostage.slides.base import Slide
 
 OVERVIEW_LIMIT_PX = 4096 * 4096
 """Pixels of a slide's coarsest level above which a pyramid is built."""
@@ -277,10 +278,15 @@ def find_tissue(result: Result) -> Iterator[Step]:
         _look_for_tissue(result)
 
 
+def has_overview(slide: Slide) -> bool:
+    """Whether a slide has a level that is small enough to be read as a whole."""
+    height, width = slide.level_shapes[-1]
+    return height * width <= OVERVIEW_LIMIT_PX
+
+
 def _add_levels(result: Result) -> Iterator[Step]:
     """Build coarse levels, once, in the result folder, for a slide that has none."""
-    height, width = result.slide.level_shapes[-1]
-    if height * width > OVERVIEW_LIMIT_PX:
+    if not has_overview(result.slide):
         for fraction in build_pyramid(result.slide, result.pyramid_folder):
             yield PyramidGrown(fraction)
         result.attach_slide(result.slide)

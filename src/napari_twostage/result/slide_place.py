@@ -26,7 +26,9 @@ def open_as_before(
 ) -> Slide:
     """Open a slide with the pixel size, scene and channel that a result was made with."""
     chosen = record.parameters.picture.as_dict()
-    return open_slide(place, mpp=record.slide.mpp, cache_bytes=cache_bytes, **chosen)
+    slide = open_slide(place, mpp=record.slide.mpp, cache_bytes=cache_bytes, **chosen)
+    slide.mpp_source = record.slide.mpp_source  # not the user, who gives none now
+    return slide
 
 
 def open_slide_of(folder: Location, record: Record, *, cache_bytes: int = _CACHE_BYTES) -> Slide:

@@ -47,6 +47,8 @@ class SessionEvents(SignalGroup):
     """`Session.advice` is new, or None since slide or model have changed."""
     domain_checked = Signal()
     """`Session.domain` is known."""
+    ground_seen = Signal()
+    """`Session.ground` is known."""
     windows_done = Signal(list)
     """List of `CoarseWindowDone`."""
     chips_done = Signal(list)

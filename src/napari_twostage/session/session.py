@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from napari_twostage.engine.runner import has_overview
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SelectionError, TwoStageError
 from napari_twostage.io.paths import locate
@@ -98,7 +99,7 @@ class Session(SessionState):
         """Work on this slide from now on; work on another one is cancelled."""
         self._edit.require_saved()
         self.leave()
-        self.slide, self.runs = slide, ()
+        self.slide, self.ground, self.runs = slide, None, ()
         self.events.slide_changed.emit()
         self._open_earlier_result()
         self.run_book.look()
@@ -214,6 +215,16 @@ class Session(SessionState):
             None before the end of the coarse pass.
         """
         return self.prices.price(wanted)
+
+    def look_at_ground(self) -> None:
+        """Look, in a thread, whether a grey slide is a dark field, and what a search would lose.
+
+        `ground_seen` says when `ground` is known. Nothing is done for colours, or for a slide
+        without coarse levels, of which all would have to be read.
+        """
+        slide = self.slide
+        if slide is not None and has_overview(slide) and slide.channels == 1:
+            self._jobs.add_task("look at the ground", lambda _job: tasks.see_ground(slide))
 
     @property
     def compute(self) -> Compute | None:

@@ -11,6 +11,7 @@ from psygnal import EmitLoopError
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import SelectionError, StorageError, explained
 from napari_twostage.measure.density import DensityMap
+from napari_twostage.method.ground import Ground
 from napari_twostage.method.selection import Curve, Forecast
 from napari_twostage.method.steps import (
     ChipFailed,
@@ -90,6 +91,8 @@ class SessionState:
         """What full resolution would change, from `Session.advise`; None until asked for."""
         self.density: DensityMap | None = None
         """Density of objects from `Session.map_density`; None once the labels have changed."""
+        self.ground: Ground | None = None
+        """Bright or dark ground of the slide; None until `Session.look_at_ground` has seen it."""
         self.standing: Standing | None = None
         """What is missing from `seg`, and who else writes it; None before it is known."""
         self.disk_failed = False
@@ -113,6 +116,11 @@ class SessionState:
     def card(self) -> ModelCard | None:
         """Card of the model; None without a model."""
         return None if self._bundle is None else self._bundle.card
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """Files of the model; None without a model."""
+        return self._bundle
 
     @property
     def model_source(self) -> str | None:
@@ -302,13 +310,12 @@ class SessionState:
             case DomainChecked(check=check):
                 self.say(self.domain, "warning" if check.unlike else "info")
                 self.events.domain_checked.emit()
+            case Ground() | Tried() | RunsFound():
+                self._learn(event)
             case Advised(advice=advice):
                 self._take_advice(advice)
             case Curve():
                 self.curve = event
-                self.events.forecast_changed.emit()
-            case Tried():
-                self.prices.take(event)
                 self.events.forecast_changed.emit()
             case Progress():
                 self._meter.show_task(event)
@@ -321,6 +328,19 @@ class SessionState:
                 self._adopt(out, seg)
             case _:
                 self._apply_task(event)
+
+    def _learn(self, found: Ground | Tried | RunsFound) -> None:
+        """Take in what was found out about the slide, or the model on it, beside a run."""
+        match found:
+            case Ground():
+                self.ground = found
+                self.events.ground_seen.emit()
+            case Tried():
+                self.prices.take(found)
+                self.events.forecast_changed.emit()
+            case RunsFound(runs=runs):
+                self.runs = runs
+                self.events.runs_changed.emit()
 
     def _take_advice(self, advice: Advice) -> None:
         self.advice = advice
@@ -363,9 +383,6 @@ class SessionState:
                 self.events.density_changed.emit()
             case Exported(path=path):
                 self.events.exported.emit(path)
-            case RunsFound(runs=runs):
-                self.runs = runs
-                self.events.runs_changed.emit()
 
     def _forget_measurements(self) -> None:
         """Forget what was measured of labels that have changed."""

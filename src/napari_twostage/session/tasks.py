@@ -18,6 +18,7 @@ from napari_twostage.io.paths import is_vacant
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.density import map_density
+from napari_twostage.method.ground import find_ground
 from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.method.steps import ChipFailed, TilesSelected
 from napari_twostage.session.advice import describe_missing
@@ -145,6 +146,12 @@ def open_earlier_result(
         yield Notice(f"opened what was done before: {path.name}; {missing}", "warning")
     else:
         yield Notice(f"opened what was done before: {path.name}")
+
+
+def see_ground(slide: Slide) -> Iterator[object]:
+    """Look whether a slide is a dark field, and what a search for tissue would leave out."""
+    with suppress(SlideError):  # the coarse pass says what cannot be read
+        yield find_ground(slide)
 
 
 def warm_up(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_twostage.io.paths import Location
+    from napari_twostage.slides.channels import Colour
     from napari_twostage.slides.scenes import Scene
 
 _SAME_RESOLUTION = 1.005
@@ -69,6 +70,10 @@ class Slide(ABC):
         Every scene of a file that may hold several; empty for others.
     channel_names : sequence of str
         Name of each channel that can be chosen; empty if there is nothing to choose.
+    channel_colours : sequence of Colour or None
+        Colour in which the file shows each of these channels; empty if it states none.
+    focal_planes : int
+        Number of focal planes that can be chosen.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class Slide(ABC):
         picture: Picture = WHOLE,
         scenes: Sequence[Scene] = (),
         channel_names: Sequence[str] = (),
+        channel_colours: Sequence[Colour | None] = (),
+        focal_planes: int = 1,
     ) -> None:
         self.name = name
         self.level_shapes: tuple[Shape, ...] = tuple(level_shapes)
@@ -101,6 +108,8 @@ class Slide(ABC):
         self.picture = picture
         self.scenes = tuple(scenes)
         self.channel_names = tuple(channel_names)
+        self.channel_colours = tuple(channel_colours)
+        self.focal_planes = focal_planes
         self.notices: list[str] = []
         """What a user should know of how the file was read, a sentence each."""
         if scenes and isinstance(picture.scene, int):

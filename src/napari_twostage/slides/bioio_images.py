@@ -254,6 +254,7 @@ class BioioSlide(Slide):
             picture=picture,
             scenes=scenes,
             channel_names=scan.channel_names,
+            focal_planes=scan.length("Z"),
         )
 
     def tile_shape(self, level: int) -> Shape:

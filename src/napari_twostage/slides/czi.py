@@ -241,6 +241,7 @@ class CziSlide(Slide):
         _, _, width, height = scan.place
         scenes = scan.file.scenes
         names = scan.metadata.names_of(scan.file.length("C"))
+        colours = scan.metadata.channel_colours
         super().__init__(
             name=path.name,
             level_shapes=[(height // factor, width // factor) for factor in scan.factors],
@@ -254,6 +255,8 @@ class CziSlide(Slide):
             picture=scan.picture,
             scenes=scenes if len(scenes) > 1 else (),
             channel_names=names if len(names) > 1 else (),
+            channel_colours=colours if len(colours) == len(names) > 1 else (),
+            focal_planes=scan.file.length("Z"),
         )
 
     def tile_shape(self, level: int) -> Shape:

@@ -12,6 +12,7 @@ from napari_twostage.slides.limits import TEXT_BYTES, XML_DECLARATIONS
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
+    from napari_twostage.slides.channels import Colour
 
 _MICROMETRES = 1e6
 """Micrometres per metre, the unit of the scaling."""
@@ -28,6 +29,9 @@ class CziMetadata:
     """Name of each scene that has one, by its number."""
     channel_names: tuple[str, ...]
     """Name of each channel; empty where none is stated."""
+
+    channel_colours: tuple[Colour | None, ...] = ()
+    """Colour in which each channel is displayed; empty if none are stated."""
 
     def names_of(self, count: int) -> tuple[str, ...]:
         """Name of each of `count` channels, its number where none is stated."""
@@ -66,7 +70,20 @@ def parse_czi_metadata(text: str) -> CziMetadata:
         channel_names=tuple(
             one.get("Name") or "" for one in root.iterfind(f"{_DIMENSIONS}/Channels/Channel")
         ),
+        channel_colours=tuple(
+            _colour(one.findtext("Color") or "")
+            for one in root.iterfind("./Metadata/DisplaySetting/Channels/Channel")
+        ),
     )
+
+
+def _colour(text: str) -> Colour | None:
+    """Colour of #AARRGGBB or #RRGGBB; None of anything else."""
+    try:
+        red, green, blue = bytes.fromhex(text.removeprefix("#")[-6:])
+    except ValueError:
+        return None
+    return red, green, blue
 
 
 def _metres(distance: ET.Element) -> float | None:

@@ -111,6 +111,8 @@ class _Scan:
     channel_names: tuple[str, ...]
     z: tuple[float, ...]
     """Focal planes that are read, in micrometres; the maximum of several."""
+    focal_planes: int
+    """Number of focal planes that there are."""
 
 
 def _close(opened: list[Any]) -> None:
@@ -183,6 +185,7 @@ def _choose_planes(picture: _DicomPicture, wanted: Picture) -> _Scan:
         tuple(paths[one] for one in channels),
         names if len(names) > 1 else (),
         tuple(focal) if z == PROJECTION else (focal[z],),
+        len(focal),
     )
 
 
@@ -234,6 +237,7 @@ class DicomSlide(Slide):
             picture=picture,
             scenes=scenes,
             channel_names=scan.channel_names,
+            focal_planes=scan.focal_planes,
         )
 
     def _stated_factors(self, shapes: list[Shape]) -> tuple[Scale, ...]:

@@ -93,6 +93,13 @@ class NgffImage:
         )
         return tuple(names) if count > 1 else ()
 
+    @property
+    def channel_colours(self) -> tuple[Colour | None, ...]:
+        """Colour in which each channel is shown; empty if there is one, or none is stated."""
+        stated = self.metadata.channel_colours
+        count = self.length("c")
+        return tuple(map(_rgb, stated)) if count == len(stated) > 1 else ()
+
     def choose_channel(self, wanted: int | str | None) -> int | tuple[int, ...]:
         """Index of the channel to read, or those of the colours in their order.
 

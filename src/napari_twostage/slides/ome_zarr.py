@@ -209,6 +209,8 @@ class OmeZarrSlide(Slide):
             picture=picture,
             scenes=scenes,
             channel_names=image.channel_names,
+            channel_colours=image.channel_colours,
+            focal_planes=image.length("z"),
         )
         self.notices += image.notices
         self._gaps = self._find_gaps(image)

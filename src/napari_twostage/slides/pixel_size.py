@@ -14,6 +14,8 @@ HOW_TO_STATE_MPP = (
     "pass mpp=(y, x) in micrometres, or on the command line --mpp; "
     "scans at 20× have about 0.5, at 40× 0.25"
 )
+GIVEN = "given by the user"
+"""Source of a pixel size that no file states."""
 
 
 def resolve_mpp(
@@ -52,7 +54,7 @@ def resolve_mpp(
             f"mpp={given!r} is no pixel size for {name}; pass micrometres per pixel, "
             f"{POSSIBLE_MPP[0]:g} to {POSSIBLE_MPP[1]:g}"
         )
-    return (float(y), float(x)), "given by the user"
+    return (float(y), float(x)), GIVEN
 
 
 def _check_plausible(stated: Scale, name: str) -> None:

@@ -7,9 +7,8 @@ import io
 import logging
 import os
 import threading
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +28,8 @@ from napari_twostage.slides.formats import tiff_name
 from napari_twostage.slides.picture import WHOLE, Picture
 from napari_twostage.slides.pixel_size import HOW_TO_STATE_MPP, resolve_mpp
 from napari_twostage.slides.resample import source_box
-from napari_twostage.slides.tiff_bare import bare_images
-from napari_twostage.slides.tiff_images import NeedsStitchingError, named_images
 from napari_twostage.slides.tiff_ome import check_ome
 from napari_twostage.slides.tiff_picture import find_picture
-from napari_twostage.slides.tiff_planes import check_stack
 from napari_twostage.slides.tiff_tables import check_tables
 from napari_twostage.slides.tile_cache import TileCache
 
@@ -52,7 +48,6 @@ if TYPE_CHECKING:
 _IGNORED_KINDS = ("mmstack", "ndtiff", "scanimage")
 """Kinds for which tifffile opens other files, or makes up tables that the file does not hold; such
 a file is read by its tables."""
-_SLIDE_TYPES = (np.uint8, np.uint16, np.bool_)
 _SAMPLE_TILES = 32
 _SAMPLE_BYTES = 1 << 16
 
@@ -97,6 +92,8 @@ class TiffSlide(Slide):
             picture=found.choice,
             scenes=found.scenes,
             channel_names=found.channel_names,
+            channel_colours=found.channel_colours,
+            focal_planes=found.focal_planes,
         )
         self.notices += found.notices
         self._tiff_levels = found.levels
@@ -230,38 +227,6 @@ def open_tiff(
         )
     size, source = resolve_mpp(mpp, found.stated, path.name)
     return TiffSlide(path, file, found, mpp=size, mpp_source=source, cache_bytes=cache_bytes)
-
-
-def is_general_image(path: Path) -> bool:
-    """Whether a TIFF is no slide but a stack, or measured values, which other viewers show.
-
-    Such a file can be opened, once a plane is chosen; damaged files are left to `open_tiff`,
-    which says what to do.
-
-    Parameters
-    ----------
-    path : Path
-        TIFF file.
-    """
-    try:
-        with (
-            _silenced_tifffile(),
-            closing(byte_source(path)) as file,
-            _tiff_file(path, file) as tif,
-        ):
-            _, images = named_images(tif) or bare_images(tif)
-            stack = max(images, key=lambda image: (image.scan, prod(image.shape))).levels[0]
-            page = stack.keyframe
-            if set(stack.axes) - {"C"} or page.dtype not in _SLIDE_TYPES:
-                return bool(page.imagelength)
-            check_stack(stack)
-    except NeedsStitchingError:
-        return False
-    except SlideError:
-        return True
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return False
-    return False
 
 
 def _tiff_file(path: Location, file: PositionedFile | RemoteFile) -> tifffile.TiffFile:

@@ -42,13 +42,21 @@ def channel_names(
     return tuple(name.strip() or str(n) for n, name in enumerate(found))
 
 
-def channel_colours(image: TiffImage, stack: Stack, count: int) -> tuple[Colour | None, ...]:
-    """Colours in which the channels of an 8-bit image are shown; none for other images."""
-    if stack.keyframe.dtype != "uint8":
-        return ()
-    stated = [one.get("Color") for one in _elements(image)]
-    colours = [_colour(one) for one in stated]
-    return tuple(colours) if len(colours) == count else ()
+def channel_colours(
+    tif: tifffile.TiffFile, image: TiffImage, stack: Stack, count: int
+) -> tuple[Colour | None, ...]:
+    """Colours in which the channels of an image are shown; none if the file states none.
+
+    Parameters
+    ----------
+    tif, image, stack, count
+        As for `channel_names`.
+    """
+    colours = [_colour(one.get("Color")) for one in _elements(image)]
+    if not colours and tif.is_qpi:
+        colours = [_listed_colour(tag_text(page.description, "Color"))
+                   for page in _of_channels(stack)]  # fmt: skip
+    return tuple(colours) if len(colours) == count and any(colours) else ()
 
 
 def _colour(text: str | None) -> Colour | None:
@@ -57,6 +65,15 @@ def _colour(text: str | None) -> Colour | None:
         return None
     value = int(number(text)) & 0xFFFFFFFF
     return value >> 24, value >> 16 & 255, value >> 8 & 255
+
+
+def _listed_colour(text: str) -> Colour | None:
+    """Colour of PerkinElmer's XML, such as ``0,128,255``."""
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+        return None
+    red, green, blue = (min(255, int(part)) for part in parts)
+    return red, green, blue
 
 
 def _elements(image: TiffImage) -> list[ET.Element]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.geometry import Scale
     from napari_twostage.slides.byte_source import PositionedFile, RemoteFile
+    from napari_twostage.slides.channels import Colour
     from napari_twostage.slides.picture import Picture
     from napari_twostage.slides.tiff_images import TiffImage
     from napari_twostage.slides.tiff_levels import Level
@@ -57,6 +58,9 @@ class TiffPicture:
     channel: int | None
     """Number of the channel, if there are several."""
     channel_names: tuple[str, ...]
+    channel_colours: tuple[Colour | None, ...]
+    """Colour in which each channel is shown; empty if none is stated."""
+    focal_planes: int
     stated: tuple[Scale, str] | None
     """Pixel size (y, x) in micrometres that the file states, and its source in words."""
     unknown_unit: str | None
@@ -113,7 +117,10 @@ def find_picture(
     first = found[0][0]
     count = count_channels(first)
     names = channel_names(tif, image, first, count)
-    selection = select(first, choice, names, channel_colours(image, first, count))
+    colours = channel_colours(tif, image, first, count)
+    # of more bits, programs show any first three channels in red, green and blue
+    telling = colours if first.keyframe.dtype == "uint8" else ()
+    selection = select(first, choice, names, telling)
     levels = _opened(found, selection)
     notices = [contradiction(tif, image), ignored_sample(first.keyframe)]
     if _is_clear(file, levels[-1]):
@@ -129,6 +136,8 @@ def find_picture(
         choice=choice,
         channel=selection.channel,
         channel_names=names if count > 1 else (),
+        channel_colours=colours if count > 1 else (),
+        focal_planes=first.size("Z"),
         stated=stated_pixel_size(tif, image),
         unknown_unit=unknown_unit(image),
         notices=tuple(notice for notice in notices if notice),

@@ -72,7 +72,7 @@ def view_showing(
     `margin` is the size of the view as a multiple of the box.
     """
     corners = [
-        np.asarray(layer.data_to_world((y - 0.5, x - 0.5)))[-2:]
+        np.asarray(layer.data_to_world((*(0,) * (layer.ndim - 2), y - 0.5, x - 0.5)))[-2:]
         for y, x in product((box.top, box.bottom), (box.left, box.right))
     ]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)

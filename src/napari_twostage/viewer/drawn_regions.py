@@ -50,7 +50,7 @@ class DrawnRegions:
                 edge_color="#00c8ff",
                 edge_width=LINE_PX / float(self._viewer.scene.camera.zoom),
                 face_color="#00c8ff22",
-                units=slide_layer.units,
+                units=slide_layer.units[-2:],
                 metadata={METADATA_KEY: {"role": "region", "result": None}},
             )
             self._viewer.add_layer(layer)

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from napari.layers import Layer
 
 from napari_twostage.errors import SlideError
+from napari_twostage.viewer.channel_layers import slide_of_reader
 from napari_twostage.viewer.reader import read_slide
-from napari_twostage.viewer.settings import METADATA_KEY
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image
-
-    from napari_twostage.slides.base import Slide
 
 
 def show_scene(viewer: napari.Viewer, layer: Image, number: int) -> Image:
@@ -32,36 +30,36 @@ def show_scene(viewer: napari.Viewer, layer: Image, number: int) -> Image:
     Returns
     -------
     Image
-        Layer of the scene; of several channels the first.
+        Layer of the scene; of several channels the nuclear one.
 
     Raises
     ------
     SlideError
         If the scene cannot be opened, or the layer is none of our reader's.
     """
-    shown = _slide(layer)
+    shown = slide_of_reader(layer)
     path = None if shown is None else shown.path
     if path is None:
         raise SlideError(f"layer {layer.name} is no file that was opened here; it has one scene")
     there = [
         other
         for other in viewer.layers
-        if (slide := _slide(other)) is not None
+        if (slide := slide_of_reader(other)) is not None
         and slide.path == path
         and slide.picture.scene == number
     ]
-    if not there:
+    new = not there
+    if new:
         there = [
             viewer.add_layer(Layer.create(*data)) for data in read_slide(str(path), scene=number)
         ]
+    for other in viewer.layers:
+        slide = slide_of_reader(other)
+        if slide is not None and slide.path == path and slide.picture.scene != number:
+            other.visible = False
     layer.visible = False
-    for one in there:
-        one.visible = True
+    if not new:
+        for one in there:
+            one.visible = True
     viewer.reset_view()
     return there[0]
-
-
-def _slide(layer: Layer) -> Slide | None:
-    """The slide that our reader opened for a layer; None for other layers."""
-    slide: Slide | None = layer.metadata.get(METADATA_KEY, {}).get("slide")
-    return slide

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_twostage.errors import MissingPixelSizeError, SlideError, TwoStageError
 from napari_twostage.io.paths import is_folder, locate
@@ -14,6 +15,15 @@ from napari_twostage.result.record import FILE as RECORD
 from napari_twostage.result.slide_place import open_slide_of
 from napari_twostage.samples import sample_slide
 from napari_twostage.slides import formats, open_slide
+from napari_twostage.slides.first_picture import open_first_picture
+from napari_twostage.slides.picture import Picture
+from napari_twostage.slides.stains import nuclear_channel
+from napari_twostage.viewer.channel_layers import (
+    channel_looks,
+    channel_name,
+    channel_number,
+    contrast_limits,
+)
 from napari_twostage.viewer.lazy_levels import label_levels, slide_levels
 from napari_twostage.viewer.offer import offer_panel
 from napari_twostage.viewer.preview_slide import PreviewSlide, needs_preview
@@ -23,15 +33,15 @@ from napari_twostage.viewer.transforms import transform_from_mpp
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from napari_twostage.io.paths import Location
     from napari_twostage.result.result import Result
     from napari_twostage.slides.base import Slide
+    from napari_twostage.viewer.lazy_levels import LazyLevel
 
     LayerData = tuple[Any, dict[str, Any], str]
     ReadLayers = Callable[[str], list[LayerData]]
-
-_SHARED_SUFFIXES = (".tif", ".tiff")
-"""Suffixes that other kinds of images have, too."""
 
 
 def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
@@ -44,8 +54,7 @@ def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
 
     Returns
     -------
-    `read_result`, `read_slide` or None: stacks, floating-point images and bare zarr arrays are
-    for other readers.
+    `read_result`, `read_slide` or None: plain images and bare zarr arrays are for other readers.
     """
     if not isinstance(path, str):
         return None
@@ -56,14 +65,6 @@ def get_reader(path: str | Sequence[str]) -> ReadLayers | None:
         return read_slide if formats.by_contents(place) and not _is_zarr_array(place) else None
     found = formats.by_ending(place.name)
     if found is None or found.reader in {"ome_zarr", "image"}:
-        return None
-    from napari_twostage.slides.tiff import is_general_image
-
-    if (
-        place.suffix.lower() in _SHARED_SUFFIXES
-        and isinstance(place, Path)
-        and is_general_image(place)
-    ):
         return None
     return read_slide if formats.is_readable(found) else None
 
@@ -85,13 +86,7 @@ def read_slide(path: str, scene: int | None = None) -> list[LayerData]:
     """
     _show_scale_bar()
     offer_panel()
-    try:
-        return [_slide_layer(*_open(path, scene))]
-    except SlideError:
-        layers = _channel_layers(path, scene)
-        if not layers:
-            raise
-        return layers
+    return _slide_layers(path, Picture(scene=scene))
 
 
 def read_result(path: str) -> list[LayerData]:
@@ -106,9 +101,9 @@ def read_result(path: str) -> list[LayerData]:
 
     _show_scale_bar()
     result = Result.open(path)
-    layers = []
+    layers: list[LayerData] = []
     try:
-        layers.append(_slide_layer(_slide_of(result), mpp_known=True, result=result.path))
+        layers += _layers_of(_slide_of(result), result=result.path)
     except TwoStageError as error:
         _warn(f"the labels are shown without their slide: {error}")
     return [*layers, _labels_layer(result)]
@@ -119,14 +114,59 @@ def sample_skin() -> list[LayerData]:
     return read_slide(str(sample_slide()))
 
 
-def _open(path: str, scene: int | None, channel: int | None = None) -> tuple[Slide, bool]:
-    """Slide, and whether its pixel size is known; if not, it is set to 1."""
-    opening = partial(open_slide, path, scene=scene, channel=channel)
+def _slide_layers(path: str, picture: Picture) -> list[LayerData]:
+    """Layers of a file of which no result is known."""
+    known = True
+
+    def open_picture(wanted: Picture) -> Slide:
+        nonlocal known
+        opening = partial(open_slide, path, cache_bytes=display_cache_bytes(), **wanted.as_dict())
+        try:
+            known = True
+            return opening()
+        except MissingPixelSizeError:
+            known = False
+            return opening(mpp=1.0)
+
+    return _layers_of(open_first_picture(open_picture, picture), mpp_known=known)
+
+
+def _layers_of(
+    slide: Slide, *, mpp_known: bool = True, result: Location | None = None
+) -> list[LayerData]:
+    """Layers of a slide and of the other channels of its file.
+
+    The nuclear channel comes first, which makes it the lowest and the one that is chosen; where a
+    result is shown, its own channel does.
+    """
+    if slide.channels > 1 or len(slide.channel_names) < 2 or slide.path is None:
+        return [_slide_layer(slide, mpp_known, result)]
+    own = channel_number(slide)
+    layers = []
+    for number, look in enumerate(channel_looks(slide)):
+        shown = slide if number == own else other_picture(slide, channel=number)
+        data, options, kind = _slide_layer(shown, mpp_known, result if number == own else None)
+        options["name"] += f" {channel_name(slide, number)}"
+        layers.append((data, options | look, kind))
+    first = own if result is not None else nuclear_channel(slide.channel_names)
+    return [layers.pop(first), *layers]
+
+
+def other_picture(slide: Slide, **changes: Any) -> Slide:  # noqa: ANN401 - fields of a Picture
+    """Open another picture of a slide's file: another channel, or focal plane.
+
+    Raises
+    ------
+    SlideError
+        If there is no such picture.
+    """
+    if slide.path is None:
+        raise SlideError(f"{slide.name} is an array; it has no other picture")
+    picture = replace(slide.picture, **changes)
     cache = display_cache_bytes()
-    try:
-        return opening(cache_bytes=cache), True
-    except MissingPixelSizeError:
-        return opening(mpp=1.0, cache_bytes=cache), False
+    other = open_slide(slide.path, mpp=slide.mpp, cache_bytes=cache, **picture.as_dict())
+    other.mpp_source = slide.mpp_source
+    return other
 
 
 def _slide_of(result: Result) -> Slide:
@@ -137,32 +177,19 @@ def _slide_of(result: Result) -> Slide:
     return result.attach_slide(open_slide_of(result.path, result.record, cache_bytes=cache))
 
 
-def _channel_layers(path: str, scene: int | None) -> list[LayerData]:
-    """A layer for each channel; empty if the slide fails to open for another reason."""
-    layers: list[LayerData] = []
-    with suppress(SlideError):  # raised after the last channel
-        while True:
-            slide, mpp_known = _open(path, scene, len(layers))
-            data, options, kind = _slide_layer(slide, mpp_known=mpp_known)
-            options["name"] += f" {_channel_name(slide, len(layers))}"
-            options["blending"] = "additive"
-            layers.append((data, options, kind))
-    return layers
-
-
-def _channel_name(slide: Slide, number: int) -> str:
-    name = slide.channel_names[number] if number < len(slide.channel_names) else str(number)
-    return f"channel {number}" if name == str(number) else name
+def displayed_levels(slide: Slide) -> list[LazyLevel | NDArray[np.generic]]:
+    """Levels of a slide as its layer shows them; the coarsest is in memory."""
+    if not needs_preview(slide):
+        return slide_levels(slide, _warn)
+    _warn(
+        f"{slide.name} has no overview levels: zoomed out it is shown from a sample of its "
+        "tiles; zoom in to see every pixel"
+    )
+    return slide_levels(PreviewSlide(slide), _warn)
 
 
 def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) -> LayerData:
-    displayed = slide
-    if needs_preview(slide):
-        displayed = PreviewSlide(slide)
-        _warn(
-            f"{slide.name} has no overview levels: zoomed out it is shown from a sample of its "
-            "tiles; zoom in to see every pixel"
-        )
+    levels = displayed_levels(slide)
     options: dict[str, Any] = {
         "name": formats.stem(slide.name) + _scene_name(slide),
         "scale": slide.mpp,
@@ -179,8 +206,10 @@ def _slide_layer(slide: Slide, mpp_known: bool, result: Location | None = None) 
         },
     }
     if slide.channels == 1:
-        options |= {"colormap": "gray", "contrast_limits": displayed.intensity_range}
-    return slide_levels(displayed, _warn), options, "image"
+        # not the slide's own range, which takes seconds to measure
+        limits = slide.picture.intensity or contrast_limits(np.asarray(levels[-1]))
+        options |= {"colormap": "gray", "contrast_limits": limits}
+    return levels, options, "image"
 
 
 def _labels_layer(result: Result) -> LayerData:

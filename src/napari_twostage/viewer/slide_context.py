@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from napari_twostage.geometry import Scale
@@ -25,5 +25,7 @@ class SlideContext:
     """Title of the section that comes next; empty before the panel showed the slide."""
     looked_back: bool = False
     """Whether the view and the sections of an earlier session were shown again."""
+    focus: int | Literal["max"] | None = None
+    """Plane that was chosen of a layer that is a stack; None for its default."""
     stated: tuple[Scale, str] | None = None
     """Pixel size (y, x) of the layer or its file, and its source."""

@@ -24,7 +24,8 @@ def layer_transform(layer: Image, grid: Grid, box: Box | None = None) -> LayerTr
     Parameters
     ----------
     layer : napari image layer
-        Layer of the slide, from any reader; its 2-D data coordinates are level-0 pixels.
+        Layer of the slide, from any reader; its data coordinates are level-0 pixels, along the
+        last two axes in a stack of planes.
     grid : Grid
         Grid over the slide's level 0.
     box : Box, optional
@@ -38,17 +39,17 @@ def layer_transform(layer: Image, grid: Grid, box: Box | None = None) -> LayerTr
     """
     from napari.utils.transforms import CompositeAffine
 
-    own = CompositeAffine(
-        scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
-    )
+    scale, translate = np.asarray(layer.scale)[-2:], np.asarray(layer.translate)[-2:]
+    rotate, shear = np.asarray(layer.rotate)[-2:, -2:], np.asarray(layer.shear)[-1:]
+    own = CompositeAffine(scale=scale, translate=translate, rotate=rotate, shear=shear)
     offset = own.linear_matrix @ first_pixel_centre(grid, box)
     return {
-        "scale": np.asarray(layer.scale) * grid.downsample,
-        "translate": np.asarray(layer.translate) + offset,
-        "rotate": layer.rotate,
-        "shear": layer.shear,
-        "affine": layer.affine.affine_matrix,
-        "units": layer.units,
+        "scale": scale * grid.downsample,
+        "translate": translate + offset,
+        "rotate": rotate,
+        "shear": shear,
+        "affine": np.asarray(layer.affine.affine_matrix)[-3:, -3:],
+        "units": layer.units[-2:],
     }
 
 

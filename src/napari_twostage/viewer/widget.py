@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import napari.viewer  # noqa: TC002 - napari reads the annotation to pass its viewer
 import numpy as np
@@ -17,12 +17,14 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_twostage.errors import MissingPixelSizeError
-from napari_twostage.geometry import Box
+from napari_twostage.errors import MissingPixelSizeError, SelectionError
 from napari_twostage.models.bundle import bundled_names
 from napari_twostage.session import Notice, RunMemory, Session, WayOn
-from napari_twostage.viewer.apart import place_apart
+from napari_twostage.slides.pixel_size import GIVEN
+from napari_twostage.viewer.apart import place_apart, show_whole
+from napari_twostage.viewer.channel_layers import ChannelGroup, group_channels, slide_of_reader
 from napari_twostage.viewer.layers import ResultLayers
+from napari_twostage.viewer.other_planes import show_focus
 from napari_twostage.viewer.other_scenes import show_scene
 from napari_twostage.viewer.panel.accordion import Accordion
 from napari_twostage.viewer.panel.coarse_section import CoarseSection
@@ -40,7 +42,7 @@ from napari_twostage.viewer.panel.view_actions import ViewActions
 from napari_twostage.viewer.pointer import Pointer
 from napari_twostage.viewer.settings import METADATA_KEY, device, precision
 from napari_twostage.viewer.slide_context import SlideContext
-from napari_twostage.viewer.slide_of_layer import slide_of_layer
+from napari_twostage.viewer.slide_of_layer import slide_of_layer, stated_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils.events import Event
 
+    from napari_twostage.geometry import Scale
     from napari_twostage.viewer.panel.section import Section
 
 
@@ -79,8 +82,8 @@ class TwoStageWidget(QWidget):
         self._contexts: dict[Image, SlideContext] = {}
         self._closing: list[Session] = []
         self._chosen: Image | None = None
-        self._slides: list[Image] = []
         self._memory = RunMemory()
+        self._groups: list[ChannelGroup] = []
         self._empty_session = Session(device=device(), precision=precision())
         self._dirty = True
         self._redraw_at = 0.0
@@ -91,8 +94,8 @@ class TwoStageWidget(QWidget):
         self._build()
         self._pointer = Pointer(viewer, self, self._show_pointer)
         self._bind_keys()
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            event.connect(self._layers_changed)
+        viewer.layers.events.inserted.connect(self._layer_inserted)
+        viewer.layers.events.removed.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layer_removed)
         viewer.layers.selection.events.active.connect(self._layer_selected)
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
@@ -140,6 +143,11 @@ class TwoStageWidget(QWidget):
         ]
         return "" if not lines else f"Also at work: {', '.join(lines)}"
 
+    @property
+    def group(self) -> ChannelGroup | None:
+        """Layers of the chosen slide's channels; None without a slide."""
+        return next((one for one in self._groups if self._chosen in one.layers), None)
+
     def do(self, action: Callable[[], object]) -> None:
         """Call an action and update the panel; an error is shown as a message."""
         self.session.clear_notice()
@@ -154,7 +162,7 @@ class TwoStageWidget(QWidget):
         self._view_changed()
         self.show_session()
 
-    def set_mpp(self, mpp: float | None) -> None:
+    def set_mpp(self, mpp: float | Scale | None) -> None:
         """Set the pixel size of the chosen slide, in micrometres; None takes the file's."""
         layer, context = self._chosen, self.context
         if layer is not None and context is not None:
@@ -173,6 +181,48 @@ class TwoStageWidget(QWidget):
         before.layers.set_aside()
         self.choose_layer(shown)
         self._contexts[shown].layers.bring_back()
+
+    def choose_group(self, group: ChannelGroup) -> None:
+        """Choose a slide: of its channels the one that was last, else the nuclear one."""
+        used = [layer for layer in self._contexts if layer in group.layers]
+        self.choose_layer(used[-1] if used else group.nuclear)
+
+    def choose_channel(self, layer: Image) -> None:
+        """Segment another channel of the chosen slide; each has a session and a result."""
+        before = self.context
+        if before is not None and layer is not self._chosen:
+            self._try(partial(self._change_channel, layer, before))
+            self._layers_changed()
+
+    def _change_channel(self, layer: Image, before: SlideContext) -> None:
+        before.layers.set_aside()
+        if layer not in self._contexts:
+            self._open(layer, like=before)
+        self._contexts[layer] = self._contexts.pop(layer)  # the last one used
+        self.choose_layer(layer)
+        self._contexts[layer].layers.bring_back()
+
+    def choose_focus(self, focus: int | Literal["max"]) -> None:
+        """Show and segment another focal plane of the chosen slide, or the maximum over all."""
+        self.do(lambda: self._change_focus(focus))
+
+    def _change_focus(self, focus: int | Literal["max"]) -> None:
+        group = self.group
+        if group is None:
+            return
+        contexts = {
+            layer: self._contexts[layer] for layer in group.layers if layer in self._contexts
+        }
+        for context in contexts.values():
+            if context.session.running or context.session.editing is not None:
+                raise SelectionError(
+                    "a run or an edit of this plane is open; end it first, then choose another"
+                )
+        show_focus(self._viewer, group.layers, focus)
+        for layer, context in contexts.items():
+            context.focus, slide = focus, context.session.slide
+            given = slide.mpp if slide is not None and context.mpp_given else None
+            self._set_slide(layer, context, given)
 
     # -- building -----------------------------------------------------------------------------
 
@@ -297,6 +347,13 @@ class TwoStageWidget(QWidget):
         """Sessions of all slides, and of removed ones whose work has not ended yet."""
         return [*self._closing, *(context.session for context in self._contexts.values())]
 
+    def _layer_inserted(self, event: Event) -> None:
+        """Put a second slide beside the first, and offer it."""
+        added = event.value
+        if place_apart(added, [layer for layer in self._viewer.layers if layer is not added]):
+            show_whole(self._viewer, added)
+        self._layers_changed()
+
     def _layers_changed(self, _event: object = None) -> None:
         """Offer all image layers that are not ours; choose the first if none is chosen."""
         slides = [
@@ -307,30 +364,40 @@ class TwoStageWidget(QWidget):
         ]
         for layer in slides:
             layer.events.name.connect(self._names_changed)
+        self._groups = group_channels(slides)
         if self._chosen not in slides:
-            self.choose_layer(slides[0] if slides else None)
-        self.slide_section.set_layers(slides, self._chosen)
-        self._slides = slides
+            self._chosen = None
+            if self._groups:
+                self.choose_group(self._groups[0])
+            else:
+                self.choose_layer(None)
+        self._prefer_nuclear_channel()
+        self.slide_section.set_groups(self._groups, self.group)
         self._start_page.setHidden(bool(slides))
         self.accordion.setVisible(bool(slides))
 
     def _names_changed(self, _event: object = None) -> None:
-        self.slide_section.set_layers(self._slides, self._chosen)
+        self.slide_section.set_groups(self._groups, self.group)
 
     def _layer_selected(self, event: Event) -> None:
-        """Choose the slide that the user selects in the layer list, or one of its layers."""
+        """Choose the slide that the user selects in the layer list, by any of its layers."""
         layer = event.value
-        if layer in self._slides:
-            self._follow(layer)
-            return
         for slide, context in self._contexts.items():
             if layer is not None and context.layers.owns(layer):
-                self._follow(slide)
-
-    def _follow(self, layer: Image) -> None:
-        if layer is not self._chosen:
-            self.choose_layer(layer)
+                layer = slide
+        group = next((one for one in self._groups if layer in one.layers), None)
+        if group is not None and group is not self.group:
+            self.choose_group(group)
             self._names_changed()
+
+    def _prefer_nuclear_channel(self) -> None:
+        """Choose the nuclear channel of layers of others, which come one after the other."""
+        group, layer, context = self.group, self._chosen, self.context
+        if group is None or layer is None or context is None or slide_of_reader(layer) is not None:
+            return
+        untouched = context.session.seg is None and not context.session.running
+        if group.is_named and group.nuclear not in self._contexts and untouched:
+            self.choose_layer(group.nuclear)
 
     def _layer_removed(self, event: Event) -> None:
         """Stop the session of a removed slide; its result stays on disk."""
@@ -359,7 +426,8 @@ class TwoStageWidget(QWidget):
             self.session.say(notice.text, notice.kind)
             self.show_session()
 
-    def _open(self, layer: Image) -> None:
+    def _open(self, layer: Image, like: SlideContext | None = None) -> None:
+        """Make the session of a layer; with the pixel size and model of another channel."""
         session = Session(device=device(), precision=precision(), memory=self._memory)
         context = self._contexts[layer] = SlideContext(
             session, ResultLayers(self._viewer, layer, session)
@@ -370,23 +438,31 @@ class TwoStageWidget(QWidget):
         for signal in (events.state_changed, events.edit_started, events.edit_ended):
             signal.connect(self.show_session)
         events.result_changed.connect(partial(self._look_back, context))
-        self.do(lambda: self._set_slide(layer, context, None))
-        slide = session.slide
-        if slide is not None and place_apart(layer, (one for one in self._slides if one != layer)):
-            height, width = slide.level_shapes[0]
-            self._actions.show_view(Box(0, 0, height, width))
+        mpp = None
+        if like is not None:
+            context.focus, context.stated = like.focus, like.stated
+            mpp = like.session.slide.mpp if like.session.slide and like.mpp_given else None
+            if like.session.bundle is not None:
+                session.set_model(like.session.bundle)
+        self.do(lambda: self._set_slide(layer, context, mpp))
 
-    def _set_slide(self, layer: Image, context: SlideContext, mpp: float | None) -> None:
+    def _set_slide(self, layer: Image, context: SlideContext, mpp: float | Scale | None) -> None:
         session = context.session
+        stated = context.stated if mpp is None and context.mpp_given else None
+        size = mpp if stated is None else stated[0]
         try:
-            slide = slide_of_layer(layer, mpp=mpp)
+            slide = slide_of_layer(layer, mpp=size, focus=context.focus)
         except MissingPixelSizeError:
             context.mpp_missing = True
             session.say("this image states no pixel size; enter it under Slide to go on")
             return
         context.mpp_missing, context.mpp_given = False, mpp is not None
+        if stated is not None:
+            slide.mpp_source = stated[1]
         if mpp is None:
             context.stated = slide.mpp, slide.mpp_source
+            if slide.mpp_source == GIVEN and (of_file := stated_size(slide)) is not None:
+                context.mpp_given, context.stated = True, of_file
         session.set_slide(slide)
         result = layer.metadata.get(METADATA_KEY, {}).get("result")
         if result is not None and mpp is None:
@@ -394,6 +470,7 @@ class TwoStageWidget(QWidget):
         elif session.card is None:
             session.open_last_run(otherwise=bundled_names()[0])
         session.get_ready()
+        session.look_at_ground()
 
     def _look_back(self, context: SlideContext) -> None:
         """Show the first result of a slide as it was last looked at: the view, the sections."""
@@ -457,8 +534,8 @@ class TwoStageWidget(QWidget):
         self._pointer.close()
         self._viewer.bind_key(SLIDE_ALONE, None)
         layers = self._viewer.layers
-        for event in (layers.events.inserted, layers.events.removed):
-            event.disconnect(self._layers_changed)
+        layers.events.inserted.disconnect(self._layer_inserted)
+        layers.events.removed.disconnect(self._layers_changed)
         layers.events.removed.disconnect(self._layer_removed)
         layers.selection.events.active.disconnect(self._layer_selected)
         camera = self._viewer.scene.camera

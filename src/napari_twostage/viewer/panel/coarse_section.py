@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_twostage.method.uncertainty import MEASURES
 from napari_twostage.session import RunState, Session
+from napari_twostage.viewer.panel.ground_note import GroundNote
 from napari_twostage.viewer.panel.priced_button import PricedButton
 from napari_twostage.viewer.panel.section import Section
 
@@ -64,7 +65,8 @@ class CoarseSection(Section):
         self._new_run = QLabel("Starts a new run; the one that is open stays.")
         self._new_run.setObjectName("new_run")
         self._new_run.setWordWrap(True)
-        for part in (self._options.native, self._new_run, self.run, self._domain):
+        self._ground = GroundNote()
+        for part in (self._options.native, self._ground, self._new_run, self.run, self._domain):
             self.body.addWidget(part)
         self._options.changed.connect(self._changed)
         self._updating = False
@@ -95,6 +97,7 @@ class CoarseSection(Section):
             self._measure.value = session.options.uncertainty or session.card.uncertainty
         self._updating = False
         self._options.enabled = ready and not session.running
+        self._ground.show_session(session)
         self._domain.setText(session.domain)
         self._domain.setVisible(bool(session.domain))
         self.set_status(_status(session))
@@ -105,6 +108,7 @@ class CoarseSection(Section):
                 tissue_only=SEARCHES[str(self.search.value)],
                 uncertainty=str(self._measure.value),
             )
+            self._ground.show_session(self._host.session)
 
 
 def _status(session: Session) -> str:

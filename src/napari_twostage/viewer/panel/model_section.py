@@ -125,12 +125,12 @@ def card_details(card: ModelCard) -> str:
 
 
 def resampling_note(slide: Slide, card: ModelCard) -> str:
-    """Note on how the slide is resampled for the model; empty if its pixel size fits."""
-    if (change := scale_warning(slide, card)) is not None:
-        return (
-            f"The slide has {slide.mpp[0]:.3g} µm/px, the model works at {card.fine_mpp:g}: it "
-            f"would be {change}, and labels may be poor. Check the pixel size."
-        )
+    """Note on how the slide is resampled for the model; empty if its pixel size fits.
+
+    A pixel size that is far from the model's has a line of its own: see `pixel_size_warning`.
+    """
+    if scale_warning(slide, card) is not None:
+        return ""
     grid = working_grid(slide, card)
     if grid.downsample == (1.0, 1.0):
         return ""

@@ -142,7 +142,8 @@ class Section(QWidget):
         layout.setSpacing(0)
         layout.addWidget(self._header)
         layout.addWidget(self._content)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        # not Maximum: the size hint is for a width of its own, where texts wrap into fewer lines
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self._header.toggled.connect(self._content.setVisible)
         self._header.toggled.connect(self.toggled)
 

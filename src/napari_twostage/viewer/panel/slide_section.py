@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QComboBox,
-    QDoubleSpinBox,
     QFileDialog,
     QLabel,
     QSizePolicy,
@@ -19,20 +18,20 @@ from napari_twostage.viewer.panel.parts import (
     button,
     button_grid,
     form_row,
-    in_a_row,
 )
+from napari_twostage.viewer.panel.picture_rows import PictureRows
+from napari_twostage.viewer.panel.pixel_size_rows import PixelSizeRows
 from napari_twostage.viewer.panel.run_list import RunList
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari.layers import Image
-
     from napari_twostage.io.paths import Location
     from napari_twostage.session import Session
     from napari_twostage.slides.base import Slide
     from napari_twostage.slides.scenes import Scene
+    from napari_twostage.viewer.channel_layers import ChannelGroup
     from napari_twostage.viewer.panel.host import PanelHost
 
 
@@ -48,23 +47,13 @@ class SlideSection(Section):
     def __init__(self, host: PanelHost) -> None:
         super().__init__("Slide")
         self._host = host
-        self._layers: list[Image] = []
+        self._groups: list[ChannelGroup] = []
         self._choice = QComboBox()
         self._choice.setObjectName("slide_layer")
         self._choice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._size = QLabel()
-        self._mpp = QDoubleSpinBox()
-        self._mpp.setObjectName("mpp")
-        self._mpp.setRange(0, 1000)
-        self._mpp.setDecimals(4)
-        self._mpp.setSingleStep(0.05)
-        self._mpp.setSpecialValueText("type it here")
-        self._mpp.setSuffix(" µm/px")
-        self._mpp.setKeyboardTracking(False)
-        self._mpp.setAccessibleName("Pixel size")
-        self._of_file = button(
-            "file_mpp", "Back to file", "Take the pixel size that the file states", self._take_file
-        )
+        self._picture = PictureRows(host)
+        self._pixel_size = PixelSizeRows(host)
         self._scene = QComboBox()
         self._scene.setObjectName("scene")
         self._scene.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -72,17 +61,14 @@ class SlideSection(Section):
         self._notes = QLabel()
         self._notes.setTextFormat(Qt.TextFormat.PlainText)
         self._notes.setWordWrap(True)
-        self._source = QLabel()
-        self._source.setWordWrap(True)
         self._out = ElidedLabel()
         self._runs = RunList()
         self._runs.chosen.connect(self._open_run)
         self.body.addWidget(form_row("Layer", self._choice, "The image layer to segment"))
         self.body.addWidget(self._scenes)
+        self.body.addWidget(self._picture)
         self.body.addWidget(form_row("Size", self._size, "Width × height of the finest level"))
-        tip = "Micrometres per pixel (mpp) of the finest level; correct it if it is wrong"
-        self.body.addWidget(form_row("Pixel size", in_a_row(self._mpp, self._of_file), tip))
-        self.body.addWidget(self._source)
+        self.body.addWidget(self._pixel_size)
         self.body.addWidget(self._notes)
         self.body.addWidget(self._runs)
         self.body.addWidget(
@@ -90,7 +76,6 @@ class SlideSection(Section):
         )
         self.body.addWidget(self._out_buttons())
         self._choice.currentIndexChanged.connect(self._chosen)
-        self._mpp.valueChanged.connect(self._mpp_typed)
         self._scene.activated.connect(self._scene_chosen)
 
     def _out_buttons(self) -> QWidget:
@@ -111,56 +96,41 @@ class SlideSection(Section):
             layout.addWidget(made, place, 0, 1, 2)
         return grid
 
-    def set_layers(self, layers: Sequence[Image], chosen: Image | None) -> None:
-        """Set the layers to choose from, and the chosen one."""
-        self._layers = list(layers)
+    def set_groups(self, groups: Sequence[ChannelGroup], chosen: ChannelGroup | None) -> None:
+        """Set the slides to choose from, and the chosen one; a slide of channels is one."""
+        self._groups = list(groups)
         with QSignalBlocker(self._choice):
             self._choice.clear()
-            self._choice.addItems([layer.name for layer in layers] or ["open a slide first"])
-            self._choice.setEnabled(bool(layers))
-            self._choice.setCurrentIndex(self._layers.index(chosen) if chosen in layers else -1)
+            self._choice.addItems([group.name for group in groups] or ["open a slide first"])
+            self._choice.setEnabled(bool(groups))
+            self._choice.setCurrentIndex(-1 if chosen is None else self._groups.index(chosen))
+        self._picture.show_session(self._host.session)
 
     def show_session(self, session: Session) -> None:
         """Show the slide of a session; ask for the pixel size if it is missing."""
         slide, context = session.slide, self._host.context
-        mpp_missing = context is not None and context.mpp_missing
-        stated = context.stated if context is not None and context.mpp_given else None
-        with QSignalBlocker(self._mpp):
-            self._mpp.setEnabled(mpp_missing or slide is not None)
-            self._mpp.setValue(0 if slide is None else slide.mpp[0])
-        self._of_file.setVisible(stated is not None)
+        self._picture.show_session(session)
+        self._pixel_size.show_session(session)
         self._show_scenes(slide)
         self._notes.setText("" if slide is None else "\n".join(_notices(slide)))
         self._notes.setVisible(bool(self._notes.text()))
         self._runs.show_runs(session.runs, None if session.seg is None else session.seg.path)
         self._out.setText(str(session.out) if session.out else "beside the slide")
         if slide is None:
-            asked = "This image states no pixel size: enter it to go on." if mpp_missing else ""
-            self._source.setText(asked)
-            self._source.setVisible(bool(asked))
             self._size.setText("")
-            self.set_status("pixel size?" if mpp_missing else "none")
+            missing = context is not None and context.mpp_missing
+            self.set_status("pixel size?" if missing else "none")
             return
         height, width = slide.level_shapes[0]
         y, x = slide.mpp
         self._size.setText(
             f"{width:,} × {height:,} px\n{width * x / 1000:.2f} × {height * y / 1000:.2f} mm"
         )
-        anisotropic = f"; {x:.4g} µm across" if abs(x / y - 1) > 1e-3 else ""
-        file = "" if stated is None else f"; the file states {stated[0][0]:.4g} ({stated[1]})"
-        self._source.setText(f"Pixel size from: {slide.mpp_source}{anisotropic}{file}")
-        self._source.setVisible(True)
         self.set_status(f"{width:,} × {height:,} px")
 
     def _chosen(self, index: int) -> None:
-        self._host.choose_layer(self._layers[index] if 0 <= index < len(self._layers) else None)
-
-    def _mpp_typed(self, value: float) -> None:
-        if value > 0:
-            self._host.set_mpp(value)
-
-    def _take_file(self) -> None:
-        self._host.set_mpp(None)
+        if 0 <= index < len(self._groups):
+            self._host.choose_group(self._groups[index])
 
     def _show_scenes(self, slide: Slide | None) -> None:
         """Offer the scans of a file that holds several."""
