@@ -91,9 +91,9 @@ class ReviewSection(Section):
             host, "retry_failed", "Retry", "Stage 2 on all tiles that failed, once more",
             lambda session: session.refine(session.review.failed_selection()),
         )  # fmt: skip
-        layout.addWidget(self._failed, 0, 0, 1, 2)
-        layout.addWidget(self.next_failed, 1, 0)
-        layout.addWidget(self.retry, 1, 1)
+        layout.addWidget(self.next_failed, 0, 0)
+        layout.addWidget(self.retry, 0, 1)
+        self.body.addWidget(self._failed)
         self.body.addWidget(self._failures)
 
     @property
@@ -109,7 +109,7 @@ class ReviewSection(Section):
             self.show_pointer("")
         count = 0 if queue is None else len(queue)
         ready = session.coarse_done and not session.running
-        self._line.setText(review.describe() or "Run Coarse to find uncertain places.")
+        _fill(self._line, review.describe() or "Run Coarse to find uncertain places.")
         for one in (self.previous, self.next):
             one.setEnabled(count > 0)
         painting = session.edit_state is not EditState.NONE
@@ -122,10 +122,11 @@ class ReviewSection(Section):
         self.set_status(f"{accepted:,} accepted" if accepted else "")
 
     def _show_failures(self, failures: dict[tuple[int, int], str], *, ready: bool) -> None:
-        self._failures.setVisible(bool(failures))
+        for part in (self._failed, self._failures):
+            part.setVisible(bool(failures))
         if failures:
             reasons = list(dict.fromkeys(failures.values()))
-            self._failed.setText(f"{count_of_failed(len(failures))}: {reasons[0]}")
+            _fill(self._failed, f"{count_of_failed(len(failures))}: {reasons[0]}")
             self._failed.setToolTip("\n".join(reasons[:10]))
         self.next_failed.setEnabled(bool(failures))
         self.retry.setEnabled(ready and bool(failures))
@@ -133,8 +134,14 @@ class ReviewSection(Section):
     def show_pointer(self, text: str) -> None:
         """Show what is known about the place under the pointer; empty beside the slide."""
         # room for two lines, or the sections below would jump as the pointer moves
-        self._pointer.setMinimumHeight(2 * self._pointer.fontMetrics().lineSpacing())
-        self._pointer.setText(text[:1].upper() + text[1:] if text else _HINT)
+        _fill(self._pointer, text[:1].upper() + text[1:] if text else _HINT, least_lines=2)
+
+
+def _fill(label: QLabel, text: str, *, least_lines: int = 1) -> None:
+    """Set a text, with room for all its lines: a nested layout gives wrapped labels too little."""
+    label.setText(text)
+    least = least_lines * label.fontMetrics().lineSpacing()
+    label.setMinimumHeight(max(least, label.heightForWidth(label.width())))
 
 
 def _text(name: str) -> QLabel:
