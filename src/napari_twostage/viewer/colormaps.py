@@ -30,6 +30,8 @@ class Ink(IntEnum):
     REFINED_FILL = 8
     EDITED_FILL = 9
     FAILED_FILL = 10
+    CHANGED = 11
+    CHANGED_RIM = 12
 
 
 INKS: dict[Ink, str] = {
@@ -45,6 +47,9 @@ INKS: dict[Ink, str] = {
     Ink.REFINED_FILL: "#2d5fe650",
     Ink.EDITED_FILL: "#f4a1ff80",
     Ink.FAILED_FILL: "#7d1000a0",
+    # the only light that is left to tell from all others is none: dark, with a light rim
+    Ink.CHANGED: "#00002dff",
+    Ink.CHANGED_RIM: "#ffffffc0",
 }
 """Colour of each, #rrggbbaa."""
 INK_LIMITS = (-0.5, len(INKS) - 0.5)
