@@ -131,6 +131,7 @@ def show(panel: TwoStageWidget, *names: str) -> None:
         "coarse",
         "uncertainty",
         "refine",
+        "compare",
         "correct",
         "results",
         "display",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -22,6 +23,7 @@ from napari_twostage.measure.blocks import read_pixels
 from napari_twostage.method.instances import lines_between
 from napari_twostage.result.unrefined import UnrefinedResult
 from napari_twostage.viewer.colormaps import Ink
+from napari_twostage.viewer.drawn_levels import enlarged_levels
 from napari_twostage.viewer.label_blocks import BLOCK_PX
 from napari_twostage.viewer.lazy_levels import LazyLevel
 from napari_twostage.viewer.outlined_labels import grown
@@ -45,9 +47,11 @@ Levels = list["LazyLevel | NDArray[np.uint8]"]
 
 class _Block(NamedTuple):
     before: NDArray[np.uint8]
-    """Labels before refinement, background on lines between touching objects."""
+    """Labels before refinement."""
     changed: NDArray[np.bool_]
     """Pixels that had another label."""
+    whole: bool
+    """Whether lines between touching objects are drawn, as far as there are any."""
 
 
 class ComparedBlocks:
@@ -73,15 +77,22 @@ class ComparedBlocks:
         self._turn = 0
         self._lock = Lock()
         self._waiting: dict[BlockKey, int] = {}
+        self._plain: dict[BlockKey, tuple[int, _Block]] = {}
+        """Blocks that lack lines: finding them takes longer than all else."""
         self._found: SimpleQueue[tuple[BlockKey, int, _Block]] = SimpleQueue()
         self._worker = ThreadPoolExecutor(1, "compared-blocks")
         self._last = len(result.level_shapes) - 1
         self._coarsest = np.array(now.levels[self._last])
         self._coarsest_changed = np.zeros_like(self._coarsest)
+        self._coarsest_drawn = np.zeros_like(self._coarsest)
         self.before = self._levels(self._read_before, self._coarsest)
         """Labels before refinement, as levels of a multiscale Labels layer."""
-        self.changed = self._levels(self._read_changed, self._coarsest_changed)
-        """Values of `Ink` where refinement changed labels, as levels of an Image layer."""
+        masks = self._levels(self._read_changed, self._coarsest_changed)
+        self.changed: Levels = [
+            *map(_drawn, (*enlarged_levels(masks[0]), *masks[:-1])), self._coarsest_drawn
+        ]  # fmt: skip
+        """Values of `Ink` where refinement changed labels, as levels of an Image layer, the first
+        `FINER` times as fine as the grid."""
         self._ask_for((self._last, 0, 0))
 
     def take(self) -> bool:
@@ -122,7 +133,8 @@ class ComparedBlocks:
     def _keep(self, key: BlockKey, block: _Block) -> None:
         if key[0] == self._last:
             self._coarsest[:] = block.before
-            self._coarsest_changed[:] = inked(block.changed)
+            self._coarsest_changed[:] = block.changed
+            self._coarsest_drawn[:] = inked(block.changed)
             return
         self._blocks[key] = block
         self._blocks.move_to_end(key)
@@ -137,10 +149,11 @@ class ComparedBlocks:
         return pixels
 
     def _read_changed(self, level: int, box: Box) -> NDArray[np.uint8]:
-        changed = np.zeros(box.shape, bool)
+        """1 where labels were changed, else 0."""
+        changed = np.zeros(box.shape, np.uint8)
         for block, here, there in self._parts(level, box):
             changed[here] = block.changed[there]
-        return inked(changed)
+        return changed
 
     def _parts(
         self, level: int, box: Box
@@ -177,26 +190,55 @@ class ComparedBlocks:
         self._asked[key] = self._turn
         with self._lock:
             self._waiting.pop(key, None)
+            self._plain.pop(key, None)
             self._waiting[key] = self._turn
         self._worker.submit(self._find)
 
     def _find(self) -> None:
-        """Read the block that was asked for last: it is the one that is looked at."""
+        """Read the block that was asked for last, which is looked at; lines come after all."""
         with self._lock:
-            if not self._waiting:
+            if self._waiting:
+                key, turn = self._waiting.popitem()
+                read = partial(self._read, key)
+            elif self._plain:
+                key, (turn, block) = self._plain.popitem()
+                read = partial(self._with_lines, key, block)
+            else:
                 return
-            key, turn = self._waiting.popitem()
-        level, box = key[0], self._box(key)
         try:
-            before = self._unrefined.read_labels(box, level)
-            changed = before != self._result.read_labels(box, level)
-            if level == 0 and self._unrefined.tells_objects_apart:
-                apart = read_pixels(self._unrefined, box, self._unrefined.states)
-                before[lines_between(apart.labels, apart.items)] = 0
+            block = read()
         except (OSError, TwoStageError):  # said where the labels themselves are read
-            log.debug("%s: %s is not compared", self._result.path, box, exc_info=True)
+            log.debug("%s: block %s is not compared", self._result.path, key, exc_info=True)
             return
-        self._found.put((key, turn, _Block(before, changed)))
+        self._found.put((key, turn, block))
+        if not block.whole:
+            with self._lock:
+                self._plain[key] = turn, block
+            with suppress(RuntimeError):  # closed meanwhile
+                self._worker.submit(self._find)
+
+    def _read(self, key: BlockKey) -> _Block:
+        level, box = key[0], self._box(key)
+        before = self._unrefined.read_labels(box, level)
+        changed = before != self._result.read_labels(box, level)
+        whole = level > 0 or not self._unrefined.tells_objects_apart
+        return _Block(before, changed, whole)
+
+    def _with_lines(self, key: BlockKey, block: _Block) -> _Block:
+        apart = read_pixels(self._unrefined, self._box(key), self._unrefined.states)
+        lines = lines_between(apart.labels, apart.items)
+        return _Block(np.where(lines, np.uint8(0), block.before), block.changed, whole=True)
+
+
+def _drawn(mask: LazyLevel | NDArray[np.uint8]) -> LazyLevel:
+    """Level of `Ink` over a level of a mask; lines are as wide at every zoom."""
+    shape = mask.shape
+
+    def read(box: Box) -> NDArray[np.uint8]:
+        wide = box.grow(1).clip(shape)
+        return inked(mask[wide.slices] > 0)[box.shift(-wide.top, -wide.left).slices]
+
+    return LazyLevel(read, shape, np.dtype(np.uint8), (BLOCK_PX, BLOCK_PX))
 
 
 def inked(changed: NDArray[np.bool_]) -> NDArray[np.uint8]:

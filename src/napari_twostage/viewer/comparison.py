@@ -165,7 +165,7 @@ class Comparison:
 
     def _layer_changed(self) -> Image:
         if self._changed is None:
-            grid = self._result.grid
+            grid = self._result.grid.finer(FINER)
             self._changed = Image(
                 self._compared().changed,
                 multiscale=True,

@@ -19,7 +19,9 @@ from napari_twostage.viewer.aligned_layers import AlignedLayers
 from napari_twostage.viewer.colormaps import (
     DENSITY,
     INK_LIMITS,
+    INKS,
     UNCERTAINTY,
+    Ink,
     class_colormap,
     ink_colormap,
 )
@@ -48,8 +50,6 @@ if TYPE_CHECKING:
 
     Levels = Sequence[LazyLevel | NDArray[np.uint8]]
 
-EDIT_FRAME = "#f5f5f5"
-"""Colour of the border of an open edit."""
 _PIXELS_ONLY = {"extent": False, "thumbnail": False, "highlight": False}
 """Arguments of `Layer.refresh` if only pixels have changed."""
 
@@ -213,6 +213,8 @@ class ResultLayers:
         if self._label_blocks is not None:
             for step in steps:
                 self._label_blocks.window_done(step)
+                if self._result is not None:
+                    self._outdate(self._result.layout.fine_box(step.core))
         self._stale |= {"uncertainty", "tiles", "labels"}
 
     def _chips_done(self, steps: list[ChipRefined | ChipFailed]) -> None:
@@ -321,7 +323,7 @@ class ResultLayers:
         )
         self._aligned.keep(self.edit, result.grid, patch.box)
         frame = self.edit.bounding_box
-        frame.points, frame.line_color, frame.line_thickness = False, EDIT_FRAME, 2
+        frame.points, frame.line_color, frame.line_thickness = False, INKS[Ink.EDITED], 3
         frame.visible = True
         self._viewer.add_layer(self.edit)
         self.edit.selected_label = result.classes[0].value

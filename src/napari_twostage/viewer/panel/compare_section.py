@@ -35,6 +35,8 @@ class CompareSection(Section):
     def __init__(self, host: PanelHost) -> None:
         super().__init__("Compare")
         self._host = host
+        self._counted: tuple[object, int] | None = None
+        """Result, and its number of events, that were last counted."""
         grid, layout = button_grid()
         self.before = host_button(
             host, "compare", "Before refinement",
@@ -95,15 +97,19 @@ class CompareSection(Section):
     def _toggle_before(self) -> None:
         if (comparison := self._comparison) is not None:
             comparison.show_before(not comparison.shows_before)
-            self._count()
+            self._count(wanted=comparison.shows_before)
 
     def _toggle_changed(self) -> None:
         if (comparison := self._comparison) is not None:
             comparison.show_changed(not comparison.shows_changed)
-            self._count()
+            self._count(wanted=comparison.shows_changed)
 
-    def _count(self) -> None:
-        """Count what was changed, unless that is known or would be out of date at once."""
+    def _count(self, *, wanted: bool) -> None:
+        """Count what was changed, unless that is known, asked for, or out of date at once."""
         session = self._host.session
-        if session.changes is None and not session.running:
+        if not wanted or session.running or session.seg is None or session.changes is not None:
+            return
+        labels = session.seg.path, session.seg.events_taken
+        if labels != self._counted or not session.busy:
+            self._counted = labels
             session.compare()

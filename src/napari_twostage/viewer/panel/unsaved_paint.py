@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import numpy as np
 from qtpy.QtCore import QEvent, QObject
@@ -59,22 +60,27 @@ class UnsavedPaint(QObject):
     def __init__(self, panel: QWidget, contexts: Callable[[], Iterable[SlideContext]]) -> None:
         super().__init__(panel)
         self._contexts = contexts
-        self._window: QWidget | None = None
+        self._window: ref[QWidget] | None = None
+        """Not kept alive: napari expects a closed window to go away."""
 
     def watch(self, window: QWidget) -> None:
         """Ask when this window is being closed."""
-        self._window = window
+        self._window = ref(window)
         window.installEventFilter(self)
 
     def stop(self) -> None:
         """Ask no more."""
-        if self._window is not None:
-            self._window.removeEventFilter(self)
+        if (window := self._closing) is not None:
+            window.removeEventFilter(self)
         self._window = None
+
+    @property
+    def _closing(self) -> QWidget | None:
+        return None if self._window is None else self._window()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Hold back the event that closes the window until the question is answered."""
-        if event is None or event.type() != QEvent.Type.Close or watched is not self._window:
+        if event is None or event.type() != QEvent.Type.Close or watched is not self._closing:
             return False
         painted = [one for one in self._contexts() if has_unsaved_paint(one)]
         if not painted or self._may_close(painted):
@@ -95,13 +101,13 @@ class UnsavedPaint(QObject):
     @property
     def _can_ask(self) -> bool:
         """Whether the window still stands: napari closes the viewer first for a script."""
-        inside = getattr(self._window, "_qt_viewer", None)
+        inside = getattr(self._closing, "_qt_viewer", None)
         return isinstance(inside, QWidget) and inside.isVisible()
 
     def _ask(self, painted: list[SlideContext]) -> QMessageBox.StandardButton:
         names = ", ".join(one.session.slide.name for one in painted if one.session.slide)
         return QMessageBox.question(
-            self._window,
+            self._closing,
             "Save what you painted?",
             f"What you painted on {names} is not saved yet. Save it as an edit?",
             _SAVE | _DISCARD | _CANCEL,
