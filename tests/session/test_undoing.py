@@ -155,6 +155,20 @@ def test_nothing_is_undone_below_a_run(tmp_path: Path) -> None:
     assert undo(session).startswith("refinement of 2 tiles")
 
 
+def test_undo_pressed_twice_at_once_undoes_two_changes(tmp_path: Path) -> None:
+    session = coarse_session(tmp_path / "out")
+    coarse = whole_labels(session.seg)
+    refine(session, 2)
+    paint(session)
+    both = whole_labels(session.seg)
+    session.history.undo()
+    undo(session)
+    np.testing.assert_array_equal(whole_labels(session.seg), coarse)
+    session.history.redo()
+    redo(session)
+    np.testing.assert_array_equal(whole_labels(session.seg), both)
+
+
 def test_discarded_paint_is_brought_back(tmp_path: Path) -> None:
     session = coarse_session(tmp_path / "out")
     session.edit(PLACE)
@@ -170,6 +184,18 @@ def test_discarded_paint_is_brought_back(tmp_path: Path) -> None:
     session.discard_edit(before)
     assert undo(session) == "nothing to undo"
     assert session.editing is None
+
+
+def test_what_was_done_after_paint_was_discarded_is_undone_first(tmp_path: Path) -> None:
+    session = coarse_session(tmp_path / "out")
+    session.edit(PLACE)
+    session.wait(PATIENCE_S)
+    session.discard_edit(1 - session.editing.labels)
+    refine(session, 1)
+    assert undo(session).startswith("refinement of 1 tile undone")
+    session.history.bring_back_paint()
+    session.wait(PATIENCE_S)
+    assert session.editing is not None
 
 
 def test_what_refinement_changed_is_counted_until_labels_change(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QMessageBox
 from tests.fakes import FakeModel, noise
 
@@ -260,14 +261,21 @@ def test_closing_the_window_asks_about_what_was_painted(window, monkeypatch, ans
         unsaved_paint.UnsavedPaint, "_can_ask", True
     )  # as in a window that is shown
     main, session, before = window.viewer.window._qt_window, window.panel.session, labels(window)
-    monkeypatch.setattr(type(main), "closeEvent", lambda _self, event: event.ignore())
-    main.close()
+
+    def close() -> bool:
+        """Close the window, up to napari's own part of it; whether it may go on."""
+        return not window.panel._unsaved.eventFilter(main, QCloseEvent())
+
+    assert close()
     assert not asked
     open_edit(window)
-    main.close()
+    if answer == "Cancel":
+        assert not main.close()  # napari's own part is not reached
+        assert session.editing is not None
+        window.press("discard_edit")
+    else:
+        assert close()
+        assert session.editing is None
     assert len(asked) == 1
     assert "not saved" in asked[0]
-    assert (session.editing is None) == (answer != "Cancel")
     assert (labels(window) != before).sum() == (4 if answer == "Save" else 0)
-    if answer == "Cancel":
-        window.press("discard_edit")

@@ -63,6 +63,11 @@ class Undoing:
         """Steps that were made when `_undone` was last valid."""
 
     @property
+    def made(self) -> int:
+        """Number of changes that were ever made, or made again."""
+        return self._files.log.history.made
+
+    @property
     def next_undo(self) -> Change | None:
         """The last change that stands; None if there is none."""
         step = self._files.log.history.last
@@ -72,7 +77,7 @@ class Undoing:
 
     def next_redo(self, kind: Change | None = None) -> Change | None:
         """The change, of one kind or any, that was undone last; None if none can be made again."""
-        if self._made != self._files.log.history.made:
+        if self._made != self.made:
             return None
         return next((one.kind for one in reversed(self._undone) if kind in (None, one.kind)), None)
 
@@ -168,9 +173,9 @@ class Undoing:
             self._files.write_record(record.with_run(replace(run, undone=undone)))
 
     def _remember(self, undone: _UndoneEdit | _UndoneRefinement) -> None:
-        made = self._files.log.history.made
-        self._undone = [*(self._undone if self._made == made else ()), undone]
-        self._made = made
+        kept = self._undone if self._made == self.made else ()
+        self._undone = [*kept, undone]
+        self._made = self.made
 
     def _take(self, kind: Change) -> _UndoneEdit | _UndoneRefinement | None:
         if self.next_redo(kind) is None:
@@ -180,4 +185,4 @@ class Undoing:
     def _drop(self, undone: _UndoneEdit | _UndoneRefinement) -> None:
         """Take a change off the list: it was made again."""
         self._undone = [one for one in self._undone if one is not undone]
-        self._made = self._files.log.history.made
+        self._made = self.made

@@ -319,6 +319,7 @@ class Session(SessionState):
         With `labels`, those after painting, `history.bring_back_paint` opens it again.
         """
         if self._edit.discard(labels):
+            self.history.paint_discarded()
             self.say("the edit was discarded; Bring back opens it again with what you painted")
 
     def is_painted(self, labels: NDArray[np.integer]) -> bool:

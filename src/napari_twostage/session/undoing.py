@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Act = Callable[[Segmentation], Iterator[object]]
 
+_NOT_NOW = "the last change is a refinement: end the run or the edit that is open first"
+
 
 class SessionHistory:
     """Commands that undo and redo changes of a session's result.
@@ -44,6 +46,13 @@ class SessionHistory:
         self._state = state
         self._edit = edit
         self._jobs = jobs
+        self._made = 0
+        """Changes that were made when paint was discarded last."""
+
+    def paint_discarded(self) -> None:
+        """Remember that paint was discarded after all changes until now."""
+        if self._state.seg is not None:
+            self._made = self._state.seg.undoing.made
 
     @property
     def next_undo(self) -> Change | None:
@@ -70,31 +79,22 @@ class SessionHistory:
     def undo(self) -> None:
         """Undo what was done last: discarded paint, an edit or a refinement.
 
-        Raises
-        ------
-        SelectionError
-            If something else must end first.
+        What must end first is said.
         """
-        if self._edit.discarded is not None:
+        seg = self._state.seg
+        if seg is None or (self.next_undo is None and self._edit.discarded is None):
+            self._state.say("nothing to undo")
+        elif self._edit.discarded is not None and self._made == seg.undoing.made:
             self.bring_back_paint()
-            return
-        match self.next_undo:
-            case Change.EDIT:
-                self.undo_edit()
-            case Change.REFINEMENT:
-                self.undo_refinement()
-            case None:
-                self._state.say("nothing to undo")
+        else:
+            self._start("undo", partial(_undo_last, tiles=self._may_change_tiles))
 
     def redo(self) -> None:
-        """Make the change again that was undone last; raises as `undo`."""
-        match self.next_redo():
-            case Change.EDIT:
-                self.redo_edit()
-            case Change.REFINEMENT:
-                self.redo_refinement()
-            case None:
-                self._state.say("nothing to redo")
+        """Make the change again that was undone last."""
+        if self.next_redo() is None:
+            self._state.say("nothing to redo")
+        else:
+            self._start("redo", partial(_redo_last, tiles=self._may_change_tiles))
 
     def undo_edit(self) -> None:
         """Undo the last edit as one step."""
@@ -105,12 +105,18 @@ class SessionHistory:
         self._start("redo", _redo_edit)
 
     def undo_refinement(self) -> None:
-        """Take the last run's refined tiles back as one step; raises as `undo`."""
+        """Take the last run's refined tiles back as one step.
+
+        Raises
+        ------
+        SelectionError
+            If a run is under way, or an edit is open.
+        """
         self._require_quiet()
         self._start("undo", _undo_refinement)
 
     def redo_refinement(self) -> None:
-        """Bring back the refined tiles that were taken back last; raises as `undo`."""
+        """Bring back the refined tiles that were taken back last; raises as `undo_refinement`."""
         self._require_quiet()
         self._start("redo", _redo_refinement)
 
@@ -147,6 +153,32 @@ class SessionHistory:
             raise SelectionError("a run is under way; wait for its end, or cancel it first")
         if self._state.edit_state is not EditState.NONE:
             raise SelectionError("an edit is open; commit or discard it first")
+
+
+def _undo_last(seg: Segmentation, *, tiles: bool) -> Iterator[object]:
+    """Undo the last change, as it is now: others may have been undone while this one waited."""
+    match seg.undoing.next_undo:
+        case Change.EDIT:
+            yield from tasks.undo(seg)
+        case Change.REFINEMENT if tiles:
+            yield from _undo_refinement(seg)
+        case Change.REFINEMENT:
+            yield Notice(_NOT_NOW, "warning")
+        case None:
+            yield Notice("nothing to undo")
+
+
+def _redo_last(seg: Segmentation, *, tiles: bool) -> Iterator[object]:
+    """Make the change again that was undone last, as it is now."""
+    match seg.undoing.next_redo():
+        case Change.EDIT:
+            yield from _redo_edit(seg)
+        case Change.REFINEMENT if tiles:
+            yield from _redo_refinement(seg)
+        case Change.REFINEMENT:
+            yield Notice(_NOT_NOW, "warning")
+        case None:
+            yield Notice("nothing to redo")
 
 
 def _redo_edit(seg: Segmentation) -> Iterator[object]:

@@ -232,7 +232,7 @@ class ComparedBlocks:
 
 def _drawn(mask: LazyLevel | NDArray[np.uint8]) -> LazyLevel:
     """Level of `Ink` over a level of a mask; lines are as wide at every zoom."""
-    shape = mask.shape
+    shape = mask.shape[0], mask.shape[1]
 
     def read(box: Box) -> NDArray[np.uint8]:
         wide = box.grow(1).clip(shape)
