@@ -189,6 +189,7 @@ def test_a_dropped_stack_is_a_slide_of_focal_planes(open_window, tmp_path) -> No
     window = open_window()
     layers = opened(window, path)
     dapi, focus = layers["stack DAPI"], window.part("focus")
+    window.panel.accordion.show_only([window.panel.slide_section])
     assert focus.isVisibleTo(window.panel)
     assert focus.text() == "maximum of all planes"
     assert np.array_equal(np.asarray(dapi.data[0]), STACK.max(axis=0))

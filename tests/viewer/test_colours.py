@@ -30,7 +30,7 @@ SIGHT = {
 }
 """Matrices of linear RGB of Machado et al. 2009, at full severity."""
 GROUNDS = {"white": "#ffffff", "pink": "#e8a0c0", "purple": "#6a3d8f", "black": "#000000"}
-LINES = (Ink.SELECTED, Ink.REFINED, Ink.EDITED, Ink.FAILED, Ink.TISSUE)
+LINES = (Ink.SELECTED, Ink.REFINED, Ink.EDITED, Ink.FAILED, Ink.TISSUE, Ink.CHANGED)
 LEAST = 20.0
 
 
@@ -74,8 +74,9 @@ def test_all_that_is_drawn_can_be_told_apart(ground: str, sight: str) -> None:
 @pytest.mark.parametrize("ground", GROUNDS)
 def test_every_line_or_its_rim_stands_out_from_the_ground(ground: str, sight: str) -> None:
     below = rgb(GROUNDS[ground])
-    rim = over(rgb(INKS[Ink.RIM]), int(INKS[Ink.RIM][7:], 16) / 255, below)
     for name, color in drawn(below).items():
+        own = Ink.CHANGED_RIM if name == Ink.CHANGED.name else Ink.RIM
+        rim = over(rgb(INKS[own]), int(INKS[own][7:], 16) / 255, below)
         best = max(difference(color, below, sight), difference(rim, below, sight))
         if name != "uncertainty":
             assert best >= LEAST, name

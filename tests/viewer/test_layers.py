@@ -475,7 +475,9 @@ def test_the_user_may_remove_any_of_our_layers_at_any_time(tmp_path, role) -> No
     stage.viewer.layers.remove(getattr(stage.ours, role))
     session.threshold = 0.1
     stage.ours.redraw()
-    session.discard_edit()
+    assert (session.editing is None) == (role == "edit")
+    if session.editing is not None:
+        session.discard_edit()
     stage.wait()
     story(stage)
     stage.ours.close()

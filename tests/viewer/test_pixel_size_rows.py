@@ -41,7 +41,7 @@ def test_a_pixel_size_far_from_the_models_is_told_in_red(open_window) -> None:
     for mpp, said in ((1.5, "3× smaller"), (0.1, "5× larger"), (0.6, None), (0.2, None)):
         window.part("mpp").setValue(mpp)
         window.use(FakeModel())
-        assert warning.isVisibleTo(window.panel) == (said is not None)
+        assert warning.isVisibleTo(window.panel.slide_section) == (said is not None)
         assert said is None or said in warning.text()
     window.part("mpp").setValue(2.0)
     assert warning.text() == (
@@ -58,10 +58,10 @@ def test_the_scale_of_a_layer_without_units_is_offered(open_window) -> None:
     assert question.text() == "The layer's scale is 0.25: take it as µm/px?"
     window.part("take_scale").click()
     assert window.panel.session.slide.mpp == (0.25, 0.25)
-    assert not question.isVisibleTo(window.panel)
+    assert not question.isVisibleTo(window.panel.slide_section)
     window.viewer.layers.clear()
     window.viewer.add_image(noise(90, 90), name="pixels")  # 1 is napari's default
-    assert not question.isVisibleTo(window.panel)
+    assert not question.isVisibleTo(window.panel.slide_section)
 
 
 def test_a_dropped_result_keeps_the_source_of_its_pixel_size(open_window, result) -> None:
@@ -69,7 +69,7 @@ def test_a_dropped_result_keeps_the_source_of_its_pixel_size(open_window, result
     window.viewer.open(str(result.path), plugin="napari-twostage")
     slide = window.panel.session.slide
     assert slide.mpp_source == result.record.slide.mpp_source == "TIFF resolution"
-    assert not window.part("file_mpp").isVisibleTo(window.panel)
+    assert not window.part("file_mpp").isVisibleTo(window.panel.slide_section)
 
 
 def test_the_files_pixel_size_can_be_taken_for_a_result_made_with_another(
@@ -89,7 +89,7 @@ def test_the_files_pixel_size_can_be_taken_for_a_result_made_with_another(
     window.part("file_mpp").click()
     assert window.panel.session.slide.mpp == pytest.approx((0.5, 0.5))
     assert window.panel.session.slide.mpp_source == "TIFF resolution"
-    assert not window.part("file_mpp").isVisibleTo(window.panel)
+    assert not window.part("file_mpp").isVisibleTo(window.panel.slide_section)
 
 
 @pytest.mark.parametrize(("diameter", "unlike"), [(1.5, False), (2.5, True)])

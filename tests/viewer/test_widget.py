@@ -67,7 +67,7 @@ def can(window: Window) -> set[str]:
 def workers() -> list[str]:
     """Names of our threads that are alive."""
     ours = ("coarse", "refine", "look for results", "catch up", "edit", "commit", "undo", "measure",
-            "density", "export", "advise")  # fmt: skip
+            "density", "export", "advise", "redo", "compare")  # fmt: skip
     return [thread.name for thread in threading.enumerate() if thread.name in ours]
 
 

@@ -249,7 +249,9 @@ def _is_of(result: Location, slide: Location) -> bool:
 def _finished(seg: Segmentation, wanted: Selection) -> bool:
     """Whether a run of this selection finished, and no tile is left to retry."""
     asked = wanted.as_dict()
-    ended = any(past.wanted == asked and past.finished for past in seg.record.runs)
+    ended = any(
+        past.wanted == asked and past.finished and not past.undone for past in seg.record.runs
+    )
     return ended and seg.coarse_complete and not seg.failures
 
 

@@ -88,14 +88,14 @@ def completeness(result: Result) -> Completeness:
     known = result.tissue_known
     needed = int(result.windows_needed.sum()) if known else 0
     left = int(result.windows_left.sum()) if known else 0
-    last = result.record.runs[-1] if result.record.runs else None
+    last = result.record.last_run
     selected = None if last is None or last.plan is None else last.planned_tiles
     return Completeness(
         tissue_known=known,
         windows_done=needed - left,
         windows_needed=needed,
         coarse_complete=known and not left,
-        run_finished=last is not None and last.finished,
+        run_finished=bool(result.record.runs) if last is None else last.finished,
         tiles_selected=selected,
         tiles_left=None if last is None or selected is None else max(0, selected - last.refined),
         tiles_failed=len(result.failures),

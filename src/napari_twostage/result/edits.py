@@ -128,19 +128,26 @@ class Edits:
             self._known.add(number)
             self.follow()
 
-    def undo(self) -> bool:
-        """Undo this object's last edit that stands, as `add`; False if there is none."""
+    def undo(self) -> tuple[Box, NDArray[np.uint8]] | None:
+        """Undo this object's last edit that stands, as `add`.
+
+        Returns
+        -------
+        (Box, (height, width) uint8 array) or None
+            What `add` takes to make it again; None if there is no such edit.
+        """
         with self._store.lock:
             edit = self._last_own()
             if edit is None:
-                return False
+                return None
             before = SavedEdit.load(self.file(edit.number)).before
             if before.shape != edit.box.shape:
                 raise DamagedFileError(self.file(edit.number))
+            after = self._store.read_edits(edit.box)
             self._log.record(EditUndone(edit.number), at_once=True)
             self._known.discard(edit.number)
             self.follow()
-        return True
+        return edit.box, np.where(after == before, np.uint8(UNSET), after)
 
     def _make_folder(self) -> None:
         if isinstance(self._folder, Path) and not self._folder.exists():

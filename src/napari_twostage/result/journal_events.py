@@ -42,10 +42,14 @@ class TilesRefined:
     """Stage 2 has seen tiles; their pixels are on disk."""
 
     tiles: tuple[Tile, ...]
+    token: str | None = None
+    """Token of the run whose tiles are brought back after `RefinementUndone`, "" if it has none;
+    None for tiles that were computed now."""
 
     def as_json(self) -> dict[str, Any]:
         """The object that `parse` reads."""
-        return {"event": "refined", "tiles": [list(tile) for tile in self.tiles]}
+        values = {"event": "refined", "tiles": [list(tile) for tile in self.tiles]}
+        return values if self.token is None else {**values, "again": self.token}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,21 @@ class PixelsLost:
 
 
 @dataclass(frozen=True, slots=True)
+class RefinementUndone:
+    """The user took refined tiles back: coarse labels count there again.
+
+    Their pixels stay on disk until they are refined anew. Written as a kind of `PixelsLost`, which
+    earlier versions understand, too.
+    """
+
+    tiles: tuple[Tile, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `parse` reads."""
+        return {**PixelsLost(tiles=self.tiles).as_json(), "undone": True}
+
+
+@dataclass(frozen=True, slots=True)
 class Created:
     """The folder was made; the record as it was then, for when its file is damaged."""
 
@@ -177,9 +196,11 @@ class RecordGrown:
         changed = {**tissue, **self._changed}
         runs = list(record["runs"])
         for run in self.runs:
-            if runs and run.get("token") is not None and runs[-1].get("token") == run["token"]:
-                runs.pop()  # it began then, and has ended now
-            runs.append(run)
+            tokens = [one.get("token") for one in runs]
+            if run.get("token") is not None and run["token"] in tokens:
+                runs[tokens.index(run["token"])] = run  # it has ended, or was taken back
+            else:
+                runs.append(run)
         return {**record, **changed, "runs": runs}
 
 
@@ -193,6 +214,7 @@ Event = (
     | EditUndone
     | EditStored
     | PixelsLost
+    | RefinementUndone
     | Created
     | RecordGrown
 )
@@ -221,13 +243,20 @@ def _window(values: dict[str, Any]) -> WindowDone:
     return WindowDone(_box(values["core"]), unreadable, bool(values.get("shown", True)))
 
 
-def _lost(values: dict[str, Any]) -> PixelsLost:
+def _refined(values: dict[str, Any]) -> TilesRefined:
+    token = values.get("again")
+    return TilesRefined(_tiles(values["tiles"]), None if token is None else str(token))
+
+
+def _lost(values: dict[str, Any]) -> PixelsLost | RefinementUndone:
+    if values.get("undone"):
+        return RefinementUndone(_tiles(values["tiles"]))
     return PixelsLost(tuple(map(_box, values["windows"])), _tiles(values["tiles"]))
 
 
 _READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "window": _window,
-    "refined": lambda values: TilesRefined(_tiles(values["tiles"])),
+    "refined": _refined,
     "failed": lambda values: TilesFailed(_tiles(values["tiles"]), str(values["reason"])),
     "accepted": lambda values: TilesAccepted(
         _tiles(values["tiles"]), bool(values.get("taken_back", False))

@@ -276,8 +276,10 @@ class LabelStore:
         place = channels, *box.slices
         return np.asarray(self.arrays[LOGITS].read(place, self._windows, self._there), np.float16)
 
-    def read_depth(self, box: Box) -> NDArray[np.uint8]:
+    def read_depth(self, box: Box, *, refined: bool = True) -> NDArray[np.uint8]:
         """Depth inside objects of a box of the fine grid: refined, else upsampled; 0 if unknown.
+
+        `refined` as for `read_labels`.
 
         Raises
         ------
@@ -287,7 +289,8 @@ class LabelStore:
         if self._depth is None:
             raise ValueError("the model tells no objects apart, so there is no depth")
         depth = np.full(box.shape, UNSET, np.uint8)
-        self._depth.lay_over(depth, box)
+        if refined:
+            self._depth.lay_over(depth, box)
         missing = depth == UNSET
         if missing.any():
             part = Box.around(missing)
@@ -305,16 +308,21 @@ class LabelStore:
         depth: NDArray[np.uint8] = np.rint(upsample(read, shape, box, card.ratio)[0])
         return depth.astype(np.uint8)
 
-    def read_labels(self, box: Box, level: int = 0) -> NDArray[np.uint8]:
-        """Labels of a box of a level: edited, else refined, else the coarse ones."""
+    def read_labels(self, box: Box, level: int = 0, *, refined: bool = True) -> NDArray[np.uint8]:
+        """Labels of a box of a level: edited, else refined, else the coarse ones.
+
+        With `refined` False they are as if no tile had been refined.
+        """
         step, ratio = self.layout.steps[level], self.layout.card.ratio
         if step >= ratio:
-            return self.pyramid.read(box, step)
+            kept = self.pyramid.read(box, step)
+            return kept if refined else self._coarse_again(kept, box, step)
         fine = box.scaled(step).clip(self.layout.fine.shape)
-        if not (self._refined.any_in(fine) or self._edits.any_in(fine)):
+        if not ((refined and self._refined.any_in(fine)) or self._edits.any_in(fine)):
             return thin(self._coarse_labels(fine), step)
         labels = np.full(fine.shape, UNSET, np.uint8)
-        self._refined.lay_over(labels, fine)
+        if refined:
+            self._refined.lay_over(labels, fine)
         self._edits.lay_over(labels, fine)
         missing = labels == UNSET
         if missing.any():
@@ -322,6 +330,20 @@ class LabelStore:
             coarse = self._coarse_labels(part.shift(fine.top, fine.left))
             np.copyto(labels[part.slices], coarse, where=missing[part.slices])
         return thin(labels, step)
+
+    def _coarse_again(self, labels: NDArray[np.uint8], box: Box, step: int) -> NDArray[np.uint8]:
+        """Labels of a box of a pyramid level, the windows with refined tiles made from logits."""
+        side = self.layout.card.coarse_core_px * self.layout.card.ratio
+        fine = box.scaled(step).clip(self.layout.fine.shape)
+        for window in fine.scaled(1 / side).scaled(side).blocks(side):
+            place = window.clip(self.layout.fine.shape)
+            if self._refined.any_in(place):
+                coarse = self._thinned(place, refined=False)[step]
+                own = Box.at(place.top // step, place.left // step, *coarse.shape)
+                part = own.intersect(box)
+                inside = coarse[part.shift(-own.top, -own.left).slices]
+                labels[part.shift(-box.top, -box.left).slices] = inside
+        return labels
 
     def _coarse_labels(self, box: Box) -> NDArray[np.uint8]:
         """Upsampled labels of stage 1 of a box of the fine grid."""
@@ -346,14 +368,17 @@ class LabelStore:
             logits = np.where(missing, sure_background(len(logits)), logits)
         return logits
 
-    def _thinned(self, place: Box, coarse: NDArray[np.uint8] | None = None) -> Thinned:
+    def _thinned(
+        self, place: Box, coarse: NDArray[np.uint8] | None = None, *, refined: bool = True
+    ) -> Thinned:
         """Labels of a tile or a window at every pyramid level; its coarse labels may be given."""
         ratio = self.layout.card.ratio
         if coarse is None:
             coarse = likeliest(self.read_logits(place.scaled(1 / ratio)))
         thinned = {step: thin(coarse, step // ratio) for step in self.pyramid.steps}
-        if self._refined.any_in(place) or self._edits.any_in(place):
-            over = self._refined.read(place)
+        refined = refined and self._refined.any_in(place)
+        if refined or self._edits.any_in(place):
+            over = self._refined.read(place) if refined else np.full(place.shape, UNSET, np.uint8)
             self._edits.lay_over(over, place)
             for step, labels in thinned.items():
                 above = thin(over, step)

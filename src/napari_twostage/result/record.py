@@ -106,9 +106,17 @@ class Record:
         return last.precision or (last.compute or {}).get("precision")
 
     def with_run(self, run: RunRecord) -> Self:
-        """Add a run that begins, or replace its entry when it ends."""
-        same = bool(self.runs) and run.token is not None and self.runs[-1].token == run.token
-        return replace(self, runs=(*(self.runs[:-1] if same else self.runs), run))
+        """Add a run that begins, or replace its entry when it ends or is undone."""
+        tokens = [one.token for one in self.runs]
+        if run.token is None or run.token not in tokens:
+            return replace(self, runs=(*self.runs, run))
+        at = tokens.index(run.token)
+        return replace(self, runs=(*self.runs[:at], run, *self.runs[at + 1 :]))
+
+    @property
+    def last_run(self) -> RunRecord | None:
+        """The last run that was not undone; None if there is none."""
+        return next((run for run in reversed(self.runs) if not run.undone), None)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values by name."""

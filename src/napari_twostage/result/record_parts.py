@@ -208,6 +208,8 @@ class RunRecord:
     """Events of the backend worth keeping, such as a batch that had to be halved."""
     workers: list[dict[str, Any]] | None = None
     """Processes of a cluster, and how many partitions each computed."""
+    undone: bool = False
+    """Whether the user took back the tiles that it refined."""
 
     @classmethod
     def begin(cls, model: Model, wanted: Mapping[str, Any], precision: str | None = None) -> Self:
@@ -230,7 +232,7 @@ class RunRecord:
         return {
             name: value
             for name, value in values.items()
-            if value is not None or name in ("compute", "threads")
+            if (value is not None or name in ("compute", "threads")) and (value or name != "undone")
         }
 
     @property

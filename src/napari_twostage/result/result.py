@@ -27,6 +27,7 @@ from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
 from napari_twostage.result.slide_place import open_as_before, open_slide_of
+from napari_twostage.result.undoing import Undoing
 from napari_twostage.slides.base import Slide
 from napari_twostage.slides.pyramid import PyramidSlide, with_pyramid
 from napari_twostage.slides.view import View
@@ -503,8 +504,12 @@ class Result:
         SegmentationError
             If another window has edited the same place since.
         """
-        with self._files.changing():
-            return self._files.edits.undo()
+        return self.undoing.undo_edit()
+
+    @cached_property
+    def undoing(self) -> Undoing:
+        """Undo and redo of edits and of refinement."""
+        return Undoing(self._files)
 
     @property
     def other_writer(self) -> Owner | None:

@@ -24,6 +24,7 @@ from napari_twostage.result.journal_events import (
     PixelsLost,
     PyramidFlushed,
     RecordGrown,
+    RefinementUndone,
     WindowDone,
 )
 from napari_twostage.result.label_arrays import create_arrays
@@ -221,6 +222,8 @@ class ResultFiles:
         for event in events:
             if isinstance(event, PixelsLost):
                 self.store.unmark(event.tiles, event.windows)
+            elif isinstance(event, RefinementUndone):
+                self.store.unmark(event.tiles, ())
         self._show_log()
         self.edits.follow()
         self.store.mark_stale(self.log.stale_tiles, self.log.stale_windows)

@@ -11,6 +11,7 @@ from napari_twostage.errors import SegmentationError
 from napari_twostage.geometry import Box
 from napari_twostage.method.tiling import TileState
 from napari_twostage.result.commits import Commits
+from napari_twostage.result.history import History
 from napari_twostage.result.journal_events import (
     Created,
     EditMade,
@@ -20,6 +21,7 @@ from napari_twostage.result.journal_events import (
     PixelsLost,
     PyramidFlushed,
     RecordGrown,
+    RefinementUndone,
     TilesAccepted,
     TilesFailed,
     TilesRefined,
@@ -94,6 +96,8 @@ class TileLog:
         """Tiles refined or edited since the label pyramid was last flushed."""
         self.stale_windows: set[Box] = set()
         """Cores of coarse windows done since then."""
+        self.history = History(tiles.shape)
+        """What can be undone, in order."""
         self.events_taken = 0
         """Events ever applied, of this process and of others."""
         for line in journal.events():
@@ -199,7 +203,9 @@ class TileLog:
         match event:
             case WindowDone():
                 return self._is_window(event.core) and self._all_inside(tuple(event.unreadable))
-            case TilesRefined() | TilesFailed() | TilesAccepted() | PixelsLost():
+            case (
+                TilesRefined() | TilesFailed() | TilesAccepted() | PixelsLost() | RefinementUndone()
+            ):
                 return self._all_inside(event.tiles)
             case EditMade():
                 plane = Box(0, 0, *self._tiles.plane)
@@ -229,10 +235,15 @@ class TileLog:
 
     def _apply(self, event: Event) -> None:
         self.events_taken += 1
+        self.history.take(event)
         match event:
             case WindowDone():
                 self._apply_window(event)
-            case TilesRefined() | TilesFailed() | PyramidFlushed() | PixelsLost():
+            case PixelsLost():
+                self._apply_loss(event.tiles, event.windows)
+            case RefinementUndone():
+                self._apply_loss(event.tiles)
+            case TilesRefined() | TilesFailed() | PyramidFlushed():
                 self._apply_to_tiles(event)
             case TilesAccepted():
                 self._apply_acceptance(event)
@@ -254,9 +265,7 @@ class TileLog:
         if not event.in_pyramid:
             self.stale_windows.add(event.core)
 
-    def _apply_to_tiles(
-        self, event: TilesRefined | TilesFailed | PyramidFlushed | PixelsLost
-    ) -> None:
+    def _apply_to_tiles(self, event: TilesRefined | TilesFailed | PyramidFlushed) -> None:
         match event:
             case TilesRefined():
                 for tile in event.tiles:
@@ -268,8 +277,6 @@ class TileLog:
             case PyramidFlushed():
                 self.stale_tiles.clear()
                 self.stale_windows.clear()
-            case PixelsLost():
-                self._apply_loss(event)
 
     def _apply_acceptance(self, event: TilesAccepted) -> None:
         if not event.taken_back:
@@ -278,12 +285,12 @@ class TileLog:
             last = len(self.acceptances) - 1 - self.acceptances[::-1].index(event.tiles)
             self.acceptances = self.acceptances[:last] + self.acceptances[last + 1 :]
 
-    def _apply_loss(self, event: PixelsLost) -> None:
-        self.windows.difference_update(event.windows)
-        for tile in event.tiles:
+    def _apply_loss(self, tiles: tuple[Tile, ...], windows: tuple[Box, ...] = ()) -> None:
+        self.windows.difference_update(windows)
+        for tile in tiles:
             self.refined[tile] = False
-        self.stale_tiles.update(event.tiles)
-        self.stale_windows.update(event.windows)
+        self.stale_tiles.update(tiles)
+        self.stale_windows.update(windows)
 
     def _apply_to_edits(self, event: EditMade | EditUndone | EditStored) -> None:
         match event:

@@ -34,6 +34,8 @@ class WayOn(Enum):
     """Go on with the run that was stopped."""
     SAVE = "Save again"
     """Write the edit that could not be written."""
+    BRING_BACK = "Bring back"
+    """Open the edit again that was discarded."""
     REPAIR = "Repair"
     """Restore what can be, and compute the rest again."""
     TAKE_OVER = "Take over…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,10 @@ class Edit:
         self.state = EditState.NONE
         self.unsaved = False
         """Whether the open edit was to be written, and could not be."""
+        self.discarded: tuple[Box, NDArray[np.uint8]] | None = None
+        """Box, and painted labels (`UNSET` elsewhere), of the last edit if it was discarded."""
+        self._again: tuple[Box, NDArray[np.uint8]] | None = None
+        """The same of one that is being opened again."""
 
     @property
     def patch(self) -> Patch | None:
@@ -100,11 +105,29 @@ class Edit:
                 f"{EDIT_PX:,} × {EDIT_PX:,} can be edited at once; zoom in"
             )
         self._enter(EditState.READING)
+        self.discarded = self._again = None
         return box
 
+    def begin_again(self) -> Box:
+        """Begin to read the box of the edit that was discarded, to open it as it was.
+
+        Raises
+        ------
+        SelectionError
+            If there is none, or another edit is open.
+        """
+        if self.discarded is None or self.state is not EditState.NONE:
+            raise SelectionError("another edit is open; commit or discard it first")
+        self._enter(EditState.READING)
+        self._again, self.discarded = self.discarded, None
+        return self._again[0]
+
     def open(self, patch: Patch) -> None:
-        """Offer the labels that were read."""
+        """Offer the labels that were read, and what was painted on them before."""
         self._enter(EditState.OPEN)
+        if self._again is not None:
+            (_, pixels), self._again = self._again, None
+            patch = replace(patch, painted=np.where(pixels == UNSET, patch.labels, pixels))
         self._patch = patch
         self._events.edit_started.emit(patch)
 
@@ -134,41 +157,60 @@ class Edit:
             If the shape or a value does not fit.
         """
         patch = self._require_open()
-        labels = seg.check_edit(patch.box, labels)
-        changed = labels != patch.labels
-        if not changed.any():
+        pixels = _painted(patch, seg.check_edit(patch.box, labels))
+        if pixels is None:
             return None
-        part = Box.around(changed)
-        pixels = np.where(changed, labels, np.uint8(UNSET))[part.slices]
-        return part.shift(patch.box.top, patch.box.left), pixels
+        part = Box.around(pixels != UNSET)
+        return part.shift(patch.box.top, patch.box.left), pixels[part.slices]
+
+    def is_painted(self, labels: NDArray[np.integer]) -> bool:
+        """Whether labels differ from those of the open edit before it; False if none is open."""
+        return self._patch is not None and not np.array_equal(labels, self._patch.labels)
 
     def write(self) -> None:
         """Leave the edit as it is until it has been written."""
         self._enter(EditState.WRITING)
 
-    def discard(self) -> None:
+    def discard(self, labels: NDArray[np.integer] | None = None) -> bool:
         """Close the open edit.
+
+        Parameters
+        ----------
+        labels : (height, width) integer array, optional
+            Labels after painting, to be kept for `begin_again`.
+
+        Returns
+        -------
+        bool
+            Whether something that was painted is kept.
 
         Raises
         ------
         SelectionError
             If no edit is open, or it is being written already.
         """
-        self._require_open()
+        patch = self._require_open()
+        pixels = None if labels is None else _painted(patch, labels)
         self.close()
+        if pixels is not None:
+            self.discarded = patch.box, pixels
+        return pixels is not None
 
     def close(self) -> None:
         """Close the edit, whatever its state."""
         self._enter(EditState.NONE)
         self.unsaved = False
+        self.discarded = self._again = None
         if self._patch is not None:
             self._patch = None
             self._events.edit_ended.emit()
 
     def read_ended(self) -> None:
-        """Close an edit that could not be read."""
+        """Close an edit that could not be read; one that was discarded stays so."""
         if self.state is EditState.READING:
+            again = self._again
             self.close()
+            self.discarded = again
 
     def write_ended(self) -> None:
         """Open an edit again that could not be written: painted labels must not be lost."""
@@ -200,3 +242,11 @@ class Edit:
         if self.state not in _BEFORE[state]:
             raise SelectionError(f"an edit that is {self.state.value} cannot become {state.value}")
         self.state = state
+
+
+def _painted(patch: Patch, labels: NDArray[np.integer]) -> NDArray[np.uint8] | None:
+    """Labels of a patch where they were changed, `UNSET` elsewhere; None if nowhere."""
+    changed = labels != patch.labels
+    if not changed.any():
+        return None
+    return np.where(changed, labels, UNSET).astype(np.uint8)

@@ -62,7 +62,7 @@ class SessionEvents(SignalGroup):
     """`Patch` to paint on."""
     edit_ended = Signal()
     labels_edited = Signal(object)
-    """`Box` of the fine grid in which edits were written or undone."""
+    """`Box` of the fine grid in which edits were written or undone, or refinement undone."""
     standing_changed = Signal()
     """`Session.standing` is new: what is missing from the result, and who else is writing it."""
     review_changed = Signal()
@@ -71,6 +71,8 @@ class SessionEvents(SignalGroup):
     """List of `ClassArea`."""
     density_changed = Signal()
     """`Session.density` is new, or None since the labels have changed."""
+    compared = Signal()
+    """`Session.changes` is known, or None since the labels have changed."""
     exported = Signal(object)
     """Path that was written."""
     noticed = Signal(object)
@@ -82,7 +84,8 @@ class Progress:
     """Progress of one stage of work."""
 
     stage: str
-    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``density`` or ``advice``."""
+    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``density``, ``compare`` or
+    ``advice``."""
     done: float
     total: float
     unit: str = ""
@@ -123,6 +126,8 @@ class Patch:
     """Box of the fine grid."""
     labels: NDArray[np.uint8]
     """(box.height, box.width) class values before the edit."""
+    painted: NDArray[np.uint8] | None = None
+    """The same with what was painted before, if that was discarded and is brought back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,14 @@ class EditsChanged:
 
     boxes: tuple[Box, ...]
     """Boxes of the fine grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class TilesChanged:
+    """Refined tiles were taken back, or brought back, as one step."""
+
+    box: Box
+    """Box of the fine grid that holds them."""
 
 
 @dataclass(frozen=True, slots=True)

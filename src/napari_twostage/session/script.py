@@ -49,7 +49,7 @@ def script(seg: Segmentation) -> str:
     lines += [
         f"seg.refine(seg.plan({arguments}), progress=True){_remark(run)}"
         for run in record.runs
-        if (arguments := _arguments(run.wanted, seg.grid.downsample))
+        if not run.undone and (arguments := _arguments(run.wanted, seg.grid.downsample))
     ]
     if edits := seg.edit_boxes:
         lines.append(f"# {len(edits)} edits by hand are in {seg.path.name}")

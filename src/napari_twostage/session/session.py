@@ -32,6 +32,7 @@ from napari_twostage.session.scheduler import Receiver, Scheduler
 from napari_twostage.session.script import script
 from napari_twostage.session.state import SessionState
 from napari_twostage.session.stopped_run import StoppedRun
+from napari_twostage.session.undoing import SessionHistory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,8 @@ class Session(SessionState):
         self._follower = Follower(self, self._jobs)
         self.review = Review(self, self._jobs)
         """Uncertain places and failed tiles, one after the other."""
+        self.history = SessionHistory(self, self._edit, self._jobs)
+        """Undo and redo."""
         self._view: Box | None = None
         self.run_book = RunBook(self, self._jobs, memory)
 
@@ -384,14 +387,22 @@ class Session(SessionState):
             "commit", lambda _job: write(), must_finish=True, on_end=self._edit.write_ended
         )
 
-    def discard_edit(self) -> None:
-        """Close the open edit without writing it; refuses as `commit_edit` does."""
-        self._edit.discard()
+    def discard_edit(self, labels: NDArray[np.integer] | None = None) -> None:
+        """Close the open edit without writing it; refuses as `commit_edit` does.
+
+        With `labels`, those after painting, `history.bring_back_paint` opens it again.
+        """
+        if self._edit.discard(labels):
+            self.history.paint_discarded()
+            self.say("the edit was discarded; Bring back opens it again with what you painted")
+
+    def is_painted(self, labels: NDArray[np.integer]) -> bool:
+        """Whether these labels of the open edit differ from those before it."""
+        return self._edit.is_painted(labels)
 
     def undo_edit(self) -> None:
-        """Undo the last edit as one step."""
-        seg = self._result
-        self._jobs.add_task("undo", lambda _job: tasks.undo(seg), must_finish=True)
+        """Undo the last edit as one step; `history` undoes more."""
+        self.history.undo_edit()
 
     # -- results -------------------------------------------------------------------------------
 
@@ -404,6 +415,11 @@ class Session(SessionState):
         """Map how many objects there are per square millimetre; `density_changed` brings it."""
         seg = self._result
         self._jobs.add_task("density", lambda job: tasks.density(seg, job))
+
+    def compare(self) -> None:
+        """Count what refinement changed in the refined tiles; `compared` tells of it."""
+        seg = self._result
+        self._jobs.add_task("compare", lambda job: tasks.compare(seg, job))
 
     def export(self, path: str | Location) -> None:
         """Write the result in the format that the name asks for; see `export.export`."""

@@ -10,6 +10,7 @@ from psygnal import EmitLoopError
 
 from napari_twostage.engine.options import RunOptions
 from napari_twostage.errors import SelectionError, StorageError, explained
+from napari_twostage.measure.changes import RefinementChanges
 from napari_twostage.measure.density import DensityMap
 from napari_twostage.method.ground import Ground
 from napari_twostage.method.selection import Curve, Forecast
@@ -23,7 +24,7 @@ from napari_twostage.method.steps import (
     TilesSelected,
 )
 from napari_twostage.method.uncertainty import expected_wrong_px
-from napari_twostage.session.advice import advise, log_unexpected, missing_folder
+from napari_twostage.session.advice import WayOn, advise, log_unexpected, missing_folder
 from napari_twostage.session.editing import Edit, EditState
 from napari_twostage.session.events import (
     Advised,
@@ -40,6 +41,7 @@ from napari_twostage.session.events import (
     RunsFound,
     SessionEvents,
     Standing,
+    TilesChanged,
 )
 from napari_twostage.session.jobs import JobFailed
 from napari_twostage.session.prices import Prices, Tried
@@ -58,7 +60,6 @@ if TYPE_CHECKING:
     from napari_twostage.measure.areas import ClassArea
     from napari_twostage.models import ModelCard
     from napari_twostage.models.bundle import Bundle
-    from napari_twostage.session.advice import WayOn
     from napari_twostage.session.slide_runs import SlideRun
     from napari_twostage.slides.base import Slide
 
@@ -93,6 +94,8 @@ class SessionState:
         """Density of objects from `Session.map_density`; None once the labels have changed."""
         self.ground: Ground | None = None
         """Bright or dark ground of the slide; None until `Session.look_at_ground` has seen it."""
+        self.changes: RefinementChanges | None = None
+        """What refinement changed, from `Session.compare`; None once the labels have changed."""
         self.standing: Standing | None = None
         """What is missing from `seg`, and who else writes it; None before it is known."""
         self.disk_failed = False
@@ -143,6 +146,11 @@ class SessionState:
         return self._edit.state
 
     @property
+    def edit_unsaved(self) -> bool:
+        """Whether the open edit was to be written, and could not be."""
+        return self._edit.unsaved
+
+    @property
     def editing(self) -> Patch | None:
         """Labels to paint on; None unless an edit is open or being written."""
         return self._edit.patch
@@ -150,7 +158,8 @@ class SessionState:
     @property
     def ways(self) -> list[WayOn]:
         """Buttons that go on after trouble: with a run, an edit, a damaged or locked result."""
-        return self._recovery.ways(running=self.running, unsaved=self._edit.unsaved)
+        ways = self._recovery.ways(running=self.running, unsaved=self._edit.unsaved)
+        return [WayOn.BRING_BACK, *ways] if self._edit.discarded is not None else ways
 
     @property
     def missing(self) -> str:
@@ -371,22 +380,36 @@ class SessionState:
                 self._labels_changed((box,))
             case EditsChanged(boxes=boxes):
                 self._labels_changed(boxes)
+            case TilesChanged(box=box):
+                self._retake(box)
             case Standing():
                 self._stand(event)
             case Repaired():
                 self._refresh(event)
+            case _:
+                self._apply_answer(event)
+
+    def _apply_answer(self, event: object) -> None:
+        """Take in what was asked for, and changes nothing."""
+        match event:
             case Measured(classes=classes):
                 self.tally = classes
                 self.events.measured.emit(classes)
             case DensityMap():
                 self.density = event
                 self.events.density_changed.emit()
+            case RefinementChanges():
+                self.changes = event
+                self.events.compared.emit()
             case Exported(path=path):
                 self.events.exported.emit(path)
 
     def _forget_measurements(self) -> None:
         """Forget what was measured of labels that have changed."""
         self.tally = None
+        if self.changes is not None:
+            self.changes = None
+            self.events.compared.emit()
         if self.density is not None:
             self.density = None
             self.events.density_changed.emit()
@@ -397,6 +420,13 @@ class SessionState:
             self.reported.edits = self.seg.edit_boxes
         for box in boxes:
             self.events.labels_edited.emit(box)
+
+    def _retake(self, box: Box) -> None:
+        """Show tiles that were taken back or brought back; a run to resume is another one now."""
+        self._recovery.run = None
+        if self.seg is not None:
+            self.reported.tiles = self.seg.refined
+        self._labels_changed((box,))
 
     def _stand(self, standing: Standing) -> None:
         self.standing = standing

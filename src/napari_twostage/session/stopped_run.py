@@ -27,9 +27,9 @@ class StoppedRun:
     @classmethod
     def last_of(cls, seg: Segmentation) -> Self:
         """The last run of a result, as its record states it."""
-        if not seg.record.runs:
+        run = seg.record.last_run
+        if run is None:
             return cls()
-        run = seg.record.runs[-1]
         return cls(Selection.from_dict(run.wanted), int(seg.refined.sum()) - run.refined)
 
     @classmethod

@@ -16,6 +16,7 @@ from napari_twostage.errors import SlideError
 from napari_twostage.export import export, left_out_of
 from napari_twostage.io.paths import is_vacant
 from napari_twostage.measure.areas import areas
+from napari_twostage.measure.changes import refinement_changes
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.density import map_density
 from napari_twostage.method.ground import find_ground
@@ -316,6 +317,11 @@ def measure(seg: Segmentation, job: Job) -> Iterator[object]:
 def density(seg: Segmentation, job: Job) -> Iterator[object]:
     """Map the density of objects."""
     yield map_density(seg, progress=lambda done: job.report(Progress("density", done, 1)))
+
+
+def compare(seg: Segmentation, job: Job) -> Iterator[object]:
+    """Count what refinement changed."""
+    yield refinement_changes(seg, lambda done: job.report(Progress("compare", done, 1)))
 
 
 def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:

@@ -31,6 +31,8 @@ class Ink(IntEnum):
     EDITED_FILL = 9
     FAILED_FILL = 10
     PLACE = 11
+    CHANGED = 12
+    CHANGED_RIM = 13
 
 
 INKS: dict[Ink, str] = {
@@ -48,6 +50,9 @@ INKS: dict[Ink, str] = {
     Ink.FAILED_FILL: "#7d1000a0",
     # white as the tissue's outline, but a frame of straight double lines
     Ink.PLACE: "#ffffffff",
+    # the only light that is left to tell from all others is none: dark, with a light rim
+    Ink.CHANGED: "#00002dff",
+    Ink.CHANGED_RIM: "#ffffffc0",
 }
 """Colour of each, #rrggbbaa."""
 INK_LIMITS = (-0.5, len(INKS) - 0.5)

@@ -14,14 +14,18 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_twostage.method.steps import ChipRefined
+from napari_twostage.session import EditState
 from napari_twostage.viewer.aligned_layers import AlignedLayers
 from napari_twostage.viewer.colormaps import (
     DENSITY,
     INK_LIMITS,
+    INKS,
     UNCERTAINTY,
+    Ink,
     class_colormap,
     ink_colormap,
 )
+from napari_twostage.viewer.comparison import Comparison
 from napari_twostage.viewer.drawn_levels import FINER, enlarged_levels
 from napari_twostage.viewer.label_blocks import LabelBlocks
 from napari_twostage.viewer.label_style import LabelStyle
@@ -78,6 +82,8 @@ class ResultLayers:
         self.density: Image | None = None
         """There once a density was asked for."""
         self.edit: Labels | None = None
+        self.comparison: Comparison | None = None
+        """Labels against those before refinement; there with the labels."""
         self.tile_overlay: TileOverlay | None = None
         """Source of the pixels of `tiles`."""
         self._pending: deque[Callable[[Result], None]] = deque()
@@ -112,6 +118,9 @@ class ResultLayers:
             Largest number of layers to add; each blocks the window for a moment. All by default.
         """
         self._add_pending(new)
+        self._keep_edit()
+        if self.comparison is not None:
+            self._try(self.comparison.redraw)
         if self._label_blocks is not None and self._label_blocks.draw_lines():
             self._stale.add("labels")
         stale, self._stale = self._stale, set()
@@ -216,6 +225,8 @@ class ResultLayers:
         if self._label_blocks is not None:
             for step in steps:
                 self._label_blocks.window_done(step)
+                if self._result is not None:
+                    self._outdate(self._result.layout.fine_box(step.core))
         self._stale |= {"uncertainty", "tiles", "labels"}
 
     def _chips_done(self, steps: list[ChipRefined | ChipFailed]) -> None:
@@ -223,6 +234,7 @@ class ResultLayers:
             for step in steps:
                 if isinstance(step, ChipRefined):
                     self._label_blocks.chip_refined(step)
+                    self._outdate(step.chip.core)
         self._stale |= {"uncertainty", "tiles", "labels"}
 
     def _forecast_changed(self) -> None:
@@ -231,7 +243,12 @@ class ResultLayers:
     def _labels_edited(self, box: Box) -> None:
         if self._label_blocks is not None:
             self._label_blocks.changed(box)
-        self._stale |= {"tiles", "labels"}
+        self._outdate(box)
+        self._stale |= {"uncertainty", "tiles", "labels"}
+
+    def _outdate(self, box: Box) -> None:
+        if self.comparison is not None:
+            self.comparison.outdate(box)
 
     def _review_changed(self) -> None:
         self._stale.add("tiles")
@@ -290,6 +307,8 @@ class ResultLayers:
     def _draw_labels(self) -> None:
         if self.labels is not None and self._result is not None:
             self._style.apply(self.labels, self._result.classes)
+            if self.comparison is not None:
+                self.comparison.draw()
 
     # -- editing ------------------------------------------------------------------------------
 
@@ -299,6 +318,9 @@ class ResultLayers:
         if result is None:
             return
         self._add_pending(None)
+        if self.comparison is not None:
+            self.comparison.show_before(False)
+            self.comparison.show_changed(False)
         self._before_edit = [
             (layer, layer.visible)
             for layer in (self.labels, self.density, self.tiles, self.uncertainty)
@@ -308,7 +330,7 @@ class ResultLayers:
             layer.visible = False
         names = {0: "background", **{c.value: c.name for c in result.classes}}
         self.edit = Labels(
-            patch.labels.copy(),
+            (patch.labels if patch.painted is None else patch.painted).copy(),
             name=f"{self._slide_layer.name} edit",
             colormap=class_colormap(result.classes),
             opacity=0.6,
@@ -317,6 +339,9 @@ class ResultLayers:
             **self._aligned.place(result.grid, patch.box),
         )
         self._aligned.keep(self.edit, result.grid, patch.box)
+        frame = self.edit.bounding_box
+        frame.points, frame.line_color, frame.line_thickness = False, INKS[Ink.EDITED], 3
+        frame.visible = True
         self._viewer.add_layer(self.edit)
         self.edit.selected_label = result.classes[0].value
         self.edit.mode = "paint"
@@ -332,6 +357,19 @@ class ResultLayers:
         self._before_edit = []
         if self._slide_layer in self._viewer.layers:
             self._viewer.layers.selection.active = self._slide_layer
+
+    def _keep_edit(self) -> None:
+        """Discard an edit whose layer the user has removed; one that must be saved comes back."""
+        layer = self.edit
+        if layer is None or layer in self._viewer.layers:
+            return
+        if self._session.edit_state is EditState.WRITING:
+            return
+        if self._session.edit_unsaved:
+            self._viewer.add_layer(layer)
+            self._viewer.layers.selection.active = layer
+        else:
+            self._session.discard_edit(np.asarray(layer.data))
 
     # -- adding and removing ------------------------------------------------------------------
 
@@ -367,6 +405,9 @@ class ResultLayers:
         self._style.apply(labels, result.classes)
         self._add(labels)
         self.labels = labels
+        self.comparison = Comparison(
+            self._viewer, self._aligned, result, blocks, labels, self._style, self._metadata
+        )
 
     def _add_uncertainty(self, result: Result) -> None:
         self.uncertainty = self._add_image(
@@ -440,7 +481,8 @@ class ResultLayers:
         found = (
             self.edit, self.labels, self.density, self.tissue, self.tiles, self.uncertainty
         )  # fmt: skip
-        return [layer for layer in found if layer is not None]
+        compared = [] if self.comparison is None else self.comparison.layers
+        return [layer for layer in (*compared, *found) if layer is not None]
 
     def _remove_all(self) -> None:
         for layer in self._all:
@@ -450,6 +492,9 @@ class ResultLayers:
         self.density = None
         if self._label_blocks is not None:
             self._label_blocks.close()
+        if self.comparison is not None:
+            self.comparison.close()
+        self.comparison = None
         self._label_blocks = self.tile_overlay = None
         self._pending.clear()
         self._stale.clear()

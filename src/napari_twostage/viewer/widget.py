@@ -10,24 +10,25 @@ from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 import napari.viewer  # noqa: TC002 - napari reads the annotation to pass its viewer
-import numpy as np
 from napari.layers import Image
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_twostage.errors import MissingPixelSizeError, SelectionError
 from napari_twostage.models.bundle import bundled_names
-from napari_twostage.session import Notice, RunMemory, Session, WayOn
+from napari_twostage.session import Notice, RunMemory, Session
 from napari_twostage.slides.pixel_size import GIVEN
 from napari_twostage.viewer.apart import place_apart, show_whole
+from napari_twostage.viewer.change_keys import ChangeKeys
 from napari_twostage.viewer.channel_layers import ChannelGroup, group_channels, slide_of_reader
 from napari_twostage.viewer.layers import ResultLayers
 from napari_twostage.viewer.other_planes import show_focus
 from napari_twostage.viewer.other_scenes import show_scene
 from napari_twostage.viewer.panel.accordion import Accordion
 from napari_twostage.viewer.panel.coarse_section import CoarseSection
+from napari_twostage.viewer.panel.compare_section import CompareSection
 from napari_twostage.viewer.panel.correct_section import CorrectSection
 from napari_twostage.viewer.panel.display_section import DisplaySection
 from napari_twostage.viewer.panel.footer import Footer
@@ -38,6 +39,11 @@ from napari_twostage.viewer.panel.review_section import ReviewSection
 from napari_twostage.viewer.panel.slide_section import SlideSection
 from napari_twostage.viewer.panel.start_page import StartPage
 from napari_twostage.viewer.panel.uncertainty_section import UncertaintySection
+from napari_twostage.viewer.panel.unsaved_paint import (
+    UnsavedPaint,
+    has_unsaved_paint,
+    save_paint,
+)
 from napari_twostage.viewer.panel.view_actions import ViewActions
 from napari_twostage.viewer.pointer import Pointer
 from napari_twostage.viewer.settings import METADATA_KEY, device, precision
@@ -58,6 +64,8 @@ SLIDE_ALONE = "H"
 """Key that hides our layers while it is held."""
 POLL_MS = 50
 """Interval, in milliseconds, at which events of the sessions are polled."""
+PAINT_KEPT = "what you painted is kept as an edit; Undo last edit takes it back"
+"""Message where nobody could be asked."""
 REDRAW_S = 0.05
 """Pause, in seconds, after a redraw and its painting: about ten redraws a second."""
 PAINT_REST = 3.0
@@ -96,6 +104,8 @@ class TwoStageWidget(QWidget):
         self._bind_keys()
         viewer.layers.events.inserted.connect(self._layer_inserted)
         viewer.layers.events.removed.connect(self._layers_changed)
+        self._unsaved = UnsavedPaint(self, self._contexts.values)
+        self._unsaved.watch(viewer.window._qt_window)  # noqa: SLF001 - it has no public name
         viewer.layers.events.removed.connect(self._layer_removed)
         viewer.layers.selection.events.active.connect(self._layer_selected)
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
@@ -233,6 +243,7 @@ class TwoStageWidget(QWidget):
         self.uncertainty_section = UncertaintySection(self)
         self.refine_section = RefineSection(self, self._actions)
         self.review_section = ReviewSection(self, self._actions)
+        self.compare_section = CompareSection(self)
         self.correct_section = CorrectSection(self, self._actions)
         self.results_section = ResultsSection(self)
         self.display_section = DisplaySection(self)
@@ -243,6 +254,7 @@ class TwoStageWidget(QWidget):
                 [self.coarse_section],
                 [self.uncertainty_section, self.refine_section],
                 [self.review_section],
+                [self.compare_section],
                 [self.correct_section],
                 [self.results_section],
                 [self.display_section],
@@ -266,6 +278,7 @@ class TwoStageWidget(QWidget):
                 shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
                 shortcut.activated.connect(button.click)
         self._viewer.bind_key(SLIDE_ALONE, self._show_slide_alone, overwrite=True)
+        self._change_keys = ChangeKeys(self, self._viewer)
 
     def _show_slide_alone(self, _viewer: ViewerModel) -> Iterator[None]:
         """Hide our layers of the chosen slide while a key is held."""
@@ -410,16 +423,18 @@ class TwoStageWidget(QWidget):
     def _leave(self, context: SlideContext) -> None:
         session = context.session
         session.say("")  # what is said from now on is passed on
-        self._save_painting(context)
+        if self._save_painting(context):
+            self.session.say(PAINT_KEPT)
         context.layers.close()
         session.leave()
         self._closing.append(session)
 
-    def _save_painting(self, context: SlideContext) -> None:
-        """Write an edit once more that could not be written: its layer is being removed."""
-        session, edit = context.session, context.layers.edit
-        if WayOn.SAVE in session.ways and edit is not None:
-            self._try(partial(session.commit_edit, np.asarray(edit.data)), session)
+    def _save_painting(self, context: SlideContext) -> bool:
+        """Write what was painted, if anything was: its layer is being removed."""
+        painted = has_unsaved_paint(context)
+        if painted:
+            self._try(partial(save_paint, context), context.session)
+        return painted
 
     def _pass_on(self, notice: Notice) -> None:
         """Show an error of a slide that was removed."""
@@ -534,6 +549,8 @@ class TwoStageWidget(QWidget):
         self._timer.stop()
         self._pointer.close()
         self._viewer.bind_key(SLIDE_ALONE, None)
+        self._change_keys.close()
+        self._unsaved.stop()
         layers = self._viewer.layers
         layers.events.inserted.disconnect(self._layer_inserted)
         layers.events.removed.disconnect(self._layers_changed)
@@ -543,7 +560,8 @@ class TwoStageWidget(QWidget):
         for event in (camera.events.center, camera.events.zoom):
             event.disconnect(self._view_changed)
         for context in self._contexts.values():
-            self._save_painting(context)
+            if self._save_painting(context):
+                _notify(Notice(PAINT_KEPT))
             self._try(context.layers.close, context.session)
         for session in self._sessions:
             session.events.noticed.connect(_notify)
@@ -552,7 +570,9 @@ class TwoStageWidget(QWidget):
 
 
 def _notify(notice: Notice) -> None:
-    """Show an error in napari's window: the panel is gone."""
-    if notice.kind == "error":
-        with suppress(Exception):  # the window may be gone, too; it is in the log
+    """Show an error, or what became of painted labels, in napari's window: the panel is gone."""
+    with suppress(Exception):  # the window may be gone, too; it is in the log
+        if notice.kind == "error":
             show_error(notice.text)
+        elif notice.text == PAINT_KEPT:
+            show_info(notice.text)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QButtonGroup, QLabel, QPushButton
 
+from napari_twostage.result.undoing import Change
 from napari_twostage.session import EditState, Session
 from napari_twostage.viewer.panel.parts import button_grid, host_button, session_button
 from napari_twostage.viewer.panel.section import Section
@@ -44,18 +45,24 @@ class CorrectSection(Section):
             host, "commit_edit", "Commit",
             "Keep what was painted; refinement leaves it (Alt+Return)", actions.commit_edit,
         )  # fmt: skip
-        self.discard = session_button(
-            host, "discard_edit", "Discard", "Close the edit and forget it",
-            Session.discard_edit,
+        self.discard = host_button(
+            host, "discard_edit", "Discard", "Close the edit without keeping what was painted",
+            actions.discard_edit,
         )  # fmt: skip
         self.undo = session_button(
-            host, "undo_edit", "Undo last edit", "Take the last committed edit back as one step",
-            Session.undo_edit,
+            host, "undo_edit", "Undo last edit",
+            "Take the last committed edit back as one step (Ctrl+Z)", Session.undo_edit,
+        )  # fmt: skip
+        self.redo = session_button(
+            host, "redo_edit", "Redo edit",
+            "Make the edit again that was undone last (Ctrl+Shift+Z)",
+            lambda session: session.history.redo_edit(),
         )  # fmt: skip
         layout.addWidget(self.edit, 0, 0, 1, 2)
         layout.addWidget(self.commit, 1, 0)
         layout.addWidget(self.discard, 1, 1)
-        layout.addWidget(self.undo, 2, 0, 1, 2)
+        layout.addWidget(self.undo, 2, 0)
+        layout.addWidget(self.redo, 2, 1)
         self._brushes, self._brush_layout = button_grid()
         self._brush_group = QButtonGroup(self)
         self._brush_group.idClicked.connect(self._select_brush)
@@ -77,6 +84,7 @@ class CorrectSection(Section):
             one.setEnabled(session.edit_state is EditState.OPEN)
         edits = 0 if seg is None else len(seg.edit_boxes)
         self.undo.setEnabled(edits > 0 and not editing)
+        self.redo.setEnabled(session.history.next_redo(Change.EDIT) is not None and not editing)
         self._brushes.setVisible(editing)
         self._hint.setVisible(editing)
         if editing and session.card is not None:

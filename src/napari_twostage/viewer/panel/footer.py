@@ -80,6 +80,11 @@ class Footer(QWidget):
                 host, "save_again", WayOn.SAVE.value, "Write what you painted once more",
                 actions.commit_edit,
             ),
+            WayOn.BRING_BACK: session_button(
+                host, "bring_back", WayOn.BRING_BACK.value,
+                "Open the edit again that was discarded, with what you painted (Ctrl+Z)",
+                lambda session: session.history.bring_back_paint(),
+            ),
             WayOn.RESUME: session_button(
                 host, "resume", WayOn.RESUME.value, "Go on with the run that was stopped",
                 Session.resume,

@@ -131,7 +131,16 @@ class ViewActions:
         SelectionError
             If no edit is open.
         """
+        self._host.session.commit_edit(self._painted())
+
+    def discard_edit(self) -> None:
+        """Close the open edit without saving it; raises as `commit_edit`."""
+        self._host.session.discard_edit(self._painted())
+
+    def _painted(self) -> NDArray[np.uint8]:
+        """Labels of the open edit's layer, which must be in the viewer: nothing unseen is saved."""
         layers = self._host.layers
-        if layers is None or layers.edit is None:
+        edit = None if layers is None else layers.edit
+        if edit is None or edit not in self._viewer.layers:
             raise SelectionError("no edit is open; begin one with Edit here")
-        self._host.session.commit_edit(np.asarray(layers.edit.data))
+        return np.asarray(edit.data)
