@@ -60,6 +60,14 @@ class SessionEvents(SignalGroup):
     """`Session.standing` is new: what is missing from the result, and who else is writing it."""
     measured = Signal(list)
     """List of `ClassArea`."""
+    measured_so_far = Signal()
+    """`Session.objects.so_far` is new: areas of what the run has done by now."""
+    object_selected = Signal()
+    """`Session.objects.selected` is another object, or None."""
+    objects_listed = Signal()
+    """`Session.objects.listed` is new, has uncertainties, is outdated, or is None."""
+    object_limits_changed = Signal()
+    """`Session.objects.limits` are new, and so is what is within them."""
     density_changed = Signal()
     """`Session.density` is new, or None since the labels have changed."""
     exported = Signal(object)
@@ -73,7 +81,8 @@ class Progress:
     """Progress of one stage of work."""
 
     stage: str
-    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``density`` or ``advice``."""
+    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``list objects``, ``density`` or
+    ``advice``."""
     done: float
     total: float
     unit: str = ""

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Self
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SelectionError
 from napari_twostage.io.paths import locate
+from napari_twostage.measure.density import CELL_UM
 from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.models.bundle import Bundle, read_bundle
 from napari_twostage.session import tasks, upkeep
 from napari_twostage.session.advice import advise
 from napari_twostage.session.events import Repaired, ResultFound
 from napari_twostage.session.following import Follower
+from napari_twostage.session.objects import ObjectEvent, SessionObjects
 from napari_twostage.session.run_states import RunState
 from napari_twostage.session.scheduler import Receiver, Scheduler
 from napari_twostage.session.script import script
@@ -78,6 +80,8 @@ class Session(SessionState):
             )
         )
         self._follower = Follower(self, self._jobs)
+        self.objects = SessionObjects(self, self._jobs)
+        """The selected object, the list of all, and figures of a run under way."""
         self._view: Box | None = None
 
     # -- slide, model and result ---------------------------------------------------------------
@@ -326,15 +330,25 @@ class Session(SessionState):
         seg = self._result
         self._jobs.add_task("measure", lambda job: tasks.measure(seg, job))
 
-    def map_density(self) -> None:
-        """Map how many objects there are per square millimetre; `density_changed` brings it."""
+    def map_density(self, cell_um: float = CELL_UM) -> None:
+        """Map how many objects there are per square millimetre; `density_changed` brings it.
+
+        Parameters
+        ----------
+        cell_um : float
+            Side of the cells in which they are counted, in micrometres.
+        """
         seg = self._result
-        self._jobs.add_task("density", lambda job: tasks.density(seg, job))
+        self._jobs.add_task("density", lambda job: tasks.density(seg, cell_um, job))
 
     def export(self, path: str | Location) -> None:
-        """Write the result in the format that the name asks for; see `export.export`."""
-        seg = self._result
-        self._jobs.add_task("export", lambda job: tasks.export_result(seg, locate(path), job))
+        """Write the result in the format that the name asks for; see `export.export`.
+
+        Objects are as large as `SessionObjects.least_exported_um2` asks for.
+        """
+        seg, least = self._result, self.objects.least_exported_um2
+        write = partial(tasks.export_result, seg, locate(path), least)
+        self._jobs.add_task("export", lambda job: write(job))
 
     def as_python(self) -> str:
         """Return a script that makes this result again, without a window."""
@@ -351,6 +365,7 @@ class Session(SessionState):
         """Take the events that wait into the state, and emit the signals of what changed."""
         self._jobs.poll()
         self._follower.look()
+        self.objects.look()
 
     def wait(self, timeout_s: float | None = None) -> Self:
         """Poll until nothing is under way.
@@ -400,6 +415,9 @@ class Session(SessionState):
     def _take_event(self, event: object) -> None:
         if isinstance(event, ResultFound) and self.seg not in (None, event.seg):
             self._jobs.retire_tasks()  # they are for the result that is replaced
+        if isinstance(event, ObjectEvent):
+            self.objects.take(event)
+            return
         self._apply(event)
         if isinstance(event, Repaired) and self.seg is None:
             self._open_earlier_result(event.folder)
