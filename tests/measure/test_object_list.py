@@ -15,14 +15,15 @@ import napari_twostage as ts
 from napari_twostage.export import export
 from napari_twostage.measure import blocks, object_at
 from napari_twostage.measure.areas import areas
-from napari_twostage.measure.object_at import FoundObject
-from napari_twostage.measure.object_list import ObjectLister, ObjectList
+from napari_twostage.measure.object_list import ObjectList, ObjectLister
 from napari_twostage.measure.so_far import areas_so_far
 from napari_twostage.measure.summary import summarise
 from napari_twostage.method.instances import REACH_PX, quantised
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_twostage.measure.object_at import FoundObject
 
 SHOWN = (
     "area_um2", "perimeter_um", "circularity", "major_axis_um", "minor_axis_um",
@@ -70,9 +71,7 @@ def test_the_list_is_the_table_of_objects(seg: ts.Segmentation, tmp_path: Path) 
         np.testing.assert_allclose(found.numbers[name][own], written, atol=rounded, err_msg=name)
 
 
-def test_the_object_at_a_pixel_is_the_one_of_the_list(
-    seg: ts.Segmentation, tmp_path: Path
-) -> None:
+def test_the_object_at_a_pixel_is_the_one_of_the_list(seg: ts.Segmentation, tmp_path: Path) -> None:
     found = listed(seg)
     ids = frozenset(row["id"] for row in rows_of(export(seg, tmp_path / "all.objects.csv")))
     seen = assert_found_by_pixel(seg, found, ids)
@@ -158,8 +157,10 @@ def test_areas_agree_between_panel_csv_and_command_line(
     for area, row, line in zip(found, rows, told["classes"], strict=True):
         own = objects.values == area.value
         assert area.objects == int(row["objects"]) == line["objects"] == own.sum()
-        assert area.area_mm2 == line["area_mm2"] == pytest.approx(
-            objects.numbers["area_um2"][own].sum() / 1e6
+        assert (
+            area.area_mm2
+            == line["area_mm2"]
+            == pytest.approx(objects.numbers["area_um2"][own].sum() / 1e6)
         )
         assert float(row["area_mm2"]) == pytest.approx(area.area_mm2, abs=1e-6)
         assert area.tissue_mm2 == told["tissue_mm2"] == objects.tissue_mm2

@@ -136,5 +136,6 @@ def test_a_run_is_measured_while_it_goes_on(tmp_path: Path, monkeypatch) -> None
     model.release()
     session.wait()
     assert session.objects.so_far is None
+    assert session.tally == areas(session.seg)
     assert part.classes[0].objects < areas(session.seg)[0].objects
     session.close()

@@ -81,8 +81,8 @@ class Progress:
     """Progress of one stage of work."""
 
     stage: str
-    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``list objects``, ``density`` or
-    ``advice``."""
+    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``list objects``,
+    ``density`` or ``advice``."""
     done: float
     total: float
     unit: str = ""

@@ -168,6 +168,11 @@ class SessionObjects:
             self._state.events.object_limits_changed.emit()
 
     @property
+    def asked_again(self) -> bool:
+        """Whether another pixel was asked for during the search that is under way."""
+        return self._next_at is not None
+
+    @property
     def within(self) -> NDArray[np.bool_]:
         """Whether each object of the list is within the limits: (n,); empty without a list."""
         if self.listed is None:
@@ -244,7 +249,7 @@ class SessionObjects:
 
     def _labels_changed(self, *boxes: Box) -> None:
         """The list is outdated; the selected object is found again where labels have changed."""
-        if not self.outdated and self.listed is not None:
+        if not self.outdated and (self.listed is not None or self.listing):
             self.outdated = True
             self._state.events.objects_listed.emit()
         if self._at is None or self.selected is None:
@@ -258,6 +263,7 @@ class SessionObjects:
         # tasks of that result were retired: nobody tells of their end
         self.listing = self._looking = self._finding = False
         self.listed, self._within, self.outdated, self.so_far = None, None, False, None
+        self.limits = ObjectFilter()
         self._state.events.objects_listed.emit()
         self.deselect()
 

@@ -347,8 +347,8 @@ class Session(SessionState):
         Objects are as large as `SessionObjects.least_exported_um2` asks for.
         """
         seg, least = self._result, self.objects.least_exported_um2
-        write = partial(tasks.export_result, seg, locate(path), least)
-        self._jobs.add_task("export", lambda job: write(job))
+        place = locate(path)
+        self._jobs.add_task("export", lambda job: tasks.export_result(seg, place, least, job))
 
     def as_python(self) -> str:
         """Return a script that makes this result again, without a window."""
@@ -427,9 +427,12 @@ class Session(SessionState):
         stage, stopped = self._run.stage, self._recovery.run
         if not end.complete and not self._nothing_left():
             self._follower.catch_up()
+        followed = self.objects.so_far is not None
         self._run.enter(RunState.IDLE)
         if end.complete:
             self._recovery.run = None
+            if followed:  # the figures so far become those of the whole
+                self.measure()
         if end.cancelled:
             self.say("cancelled; what was done is kept")
         if end.complete and stage is RunState.COARSE and stopped and stopped.wanted != NOTHING:

@@ -21,12 +21,14 @@ from napari_twostage.errors import MissingPixelSizeError
 from napari_twostage.models.bundle import bundled_names
 from napari_twostage.session import Notice, Session, WayOn
 from napari_twostage.viewer.layers import ResultLayers
+from napari_twostage.viewer.object_picking import ObjectPicking
 from napari_twostage.viewer.other_scenes import show_scene
 from napari_twostage.viewer.panel.coarse_section import CoarseSection
 from napari_twostage.viewer.panel.correct_section import CorrectSection
 from napari_twostage.viewer.panel.display_section import DisplaySection
 from napari_twostage.viewer.panel.footer import Footer
 from napari_twostage.viewer.panel.model_section import ModelSection
+from napari_twostage.viewer.panel.objects_section import ObjectsSection
 from napari_twostage.viewer.panel.refine_section import RefineSection
 from napari_twostage.viewer.panel.results_section import ResultsSection
 from napari_twostage.viewer.panel.slide_section import SlideSection
@@ -81,6 +83,7 @@ class TwoStageWidget(QWidget):
         self._docked = False
         self._actions = ViewActions(self, viewer, self, self._mark)
         self._build()
+        self._picking = ObjectPicking(viewer, self)
         self._bind_keys()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._layers_changed)
@@ -163,6 +166,7 @@ class TwoStageWidget(QWidget):
         self.uncertainty_section = UncertaintySection(self)
         self.refine_section = RefineSection(self, self._actions)
         self.correct_section = CorrectSection(self, self._actions)
+        self.objects_section = ObjectsSection(self, self._actions, self._viewer)
         self.results_section = ResultsSection(self)
         self.display_section = DisplaySection(self)
         inside = QWidget()
@@ -176,6 +180,7 @@ class TwoStageWidget(QWidget):
             self.uncertainty_section,
             self.refine_section,
             self.correct_section,
+            self.objects_section,
             self.results_section,
             self.display_section,
         )
@@ -374,6 +379,8 @@ class TwoStageWidget(QWidget):
         self._closed = True
         self._timer.stop()
         self._viewer.bind_key(SLIDE_ALONE, None)
+        self._picking.close()
+        self.objects_section.close_table()
         layers = self._viewer.layers
         for event in (layers.events.inserted, layers.events.removed):
             event.disconnect(self._layers_changed)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box
     from napari_twostage.viewer.panel.host import PanelHost
 
+LEAST_OF_VIEW = 0.12
+"""Zoom below which a box is hard to see, as a share of the zoom at which it fills a third of the
+view: there it takes a twenty-fifth."""
+
 
 class ViewActions:
     """Actions on the chosen slide that read or move the viewer.
@@ -101,6 +105,16 @@ class ViewActions:
         layer = self._host.slide_layer
         if layer is not None:
             self._flight.fly_to(*view_showing(self._viewer, layer, place))
+
+    def show_box(self, place: Box) -> None:
+        """Move the camera to a box of level 0; it comes closer only if the box is hard to see."""
+        layer = self._host.slide_layer
+        if layer is None:
+            return
+        centre, closest = view_showing(self._viewer, layer, place)
+        zoom = float(self._viewer.scene.camera.zoom)
+        wanted = min(max(zoom, closest * LEAST_OF_VIEW), closest)
+        self._flight.fly_to(centre, wanted)
 
     def start_edit(self) -> None:
         """Open the labels in view for editing."""
