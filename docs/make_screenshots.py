@@ -132,6 +132,7 @@ def show(panel: TwoStageWidget, *names: str) -> None:
         "uncertainty",
         "refine",
         "correct",
+        "objects",
         "results",
         "display",
     ):
