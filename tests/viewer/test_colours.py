@@ -9,7 +9,7 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from napari_twostage.models.bundle import read_bundle
-from napari_twostage.viewer.colormaps import INKS, UNCERTAINTY, Ink
+from napari_twostage.viewer.colormaps import CHOSEN, INKS, UNCERTAINTY, Ink
 
 SIGHT = {
     "normal": np.eye(3),
@@ -87,3 +87,9 @@ def test_every_line_or_its_rim_stands_out_from_the_ground(ground: str, sight: st
 def test_doubt_can_be_seen_on_the_ground(ground: str, sight: str) -> None:
     below = rgb(GROUNDS[ground])
     assert difference(drawn(below)["uncertainty"], below, sight) >= 10
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_the_selected_object_differs_from_the_others(sight: str) -> None:
+    labels = rgb(read_bundle("nuclei").card.classes[0].color)
+    assert difference(np.array(CHOSEN.colors[-1][:3]), labels, sight) >= 2 * LEAST

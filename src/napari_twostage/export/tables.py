@@ -30,8 +30,10 @@ AREA_COLUMNS = (
     "least_object_um2",
     "left_out",
     "left_out_mm2",
+    "tissue_mm2",
 )
-"""Columns of the table of areas; ``left_out`` are the regions below the least area.
+"""Columns of the table of areas; ``left_out`` are the regions below the least area, and
+``percent_of_tissue`` is of ``tissue_mm2``.
 
 A result whose run was stopped has one more: ``unfinished``.
 """
@@ -83,6 +85,7 @@ def write_areas(
                     f"{kind.least_object_um2:g}",
                     kind.left_out,
                     f"{kind.left_out_mm2:.6f}",
+                    f"{kind.tissue_mm2:.6f}",
                     *more,
                 )
             )

@@ -12,7 +12,10 @@ from napari_twostage.measure.objects import ObjectScan
 from napari_twostage.measure.tissue_area import tissue_mm2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_twostage.measure.blocks import ProgressCallback
+    from napari_twostage.measure.merge import Objects
     from napari_twostage.result.result import Result
 
 
@@ -38,9 +41,15 @@ class ClassArea:
     left_out_mm2: float
     """Area of the regions that are no objects, in square millimetres."""
     tissue_fraction: float
-    """Share of `tissue_area.tissue_mm2`; above 1 where more than tissue is labelled."""
+    """Share of `tissue_mm2`; above 1 where more than tissue is labelled."""
     refined_fraction: float
     """Share of the class's pixels that come from stage 2, in [0, 1]."""
+    tissue_mm2: float
+    """Tissue that was measured, in square millimetres; see `tissue_area.tissue_mm2`."""
+
+    def describe_area(self) -> str:
+        """Text: ``8.5 % of tissue (0.0785 mm²)``."""
+        return f"{100 * self.tissue_fraction:.1f} % of tissue ({self.area_mm2:.3g} mm²)"
 
     def describe_left_out(self) -> str:
         """Text: ``6,059 specks below 8 µm² left out``; empty if none were."""
@@ -75,26 +84,45 @@ def areas(
         If `least_object_um2` is no possible area.
     """
     scan = ObjectScan(result, least_object_um2)
-    pixels, refined, objects = np.zeros((3, LABELS), np.int64)
-    for found in scan.objects(progress):
+    return class_areas(scan, scan.objects(progress), tissue_mm2(result) or 0.0)
+
+
+def class_areas(
+    scan: ObjectScan, objects: Iterable[Objects], measured_mm2: float
+) -> list[ClassArea]:
+    """Add up the objects that a search finds, by class.
+
+    Parameters
+    ----------
+    scan : ObjectScan
+        The search.
+    objects : iterable of Objects
+        All objects that it finds.
+    measured_mm2 : float
+        Tissue that they lie in, in square millimetres.
+    """
+    result = scan.result
+    pixels, refined, counts = np.zeros((3, LABELS), np.int64)
+    for found in objects:
         value = found.regions.value
         pixels += np.bincount(value, found.regions.pixels, LABELS).astype(np.int64)
         refined += np.bincount(value, found.regions.refined, LABELS).astype(np.int64)
-        objects += np.bincount(value, minlength=LABELS)
-    tissue, pixel_um2 = tissue_mm2(result), result.grid.pixel_area_um2
+        counts += np.bincount(value, minlength=LABELS)
+    pixel_mm2 = result.grid.pixel_area_um2 / 1e6
     return [
         ClassArea(
             name=kind.name,
             color=kind.color,
             value=kind.value,
-            objects=int(objects[kind.value]),
+            objects=int(counts[kind.value]),
             left_out=int(scan.left_out[kind.value]),
             least_object_um2=scan.least_object_um2,
             pixels=int(pixels[kind.value]),
-            area_mm2=float(pixels[kind.value] * pixel_um2 / 1e6),
-            left_out_mm2=float(scan.left_out_pixels[kind.value] * pixel_um2 / 1e6),
-            tissue_fraction=float(pixels[kind.value] * pixel_um2 / 1e6 / tissue) if tissue else 0.0,
+            area_mm2=float(pixels[kind.value] * pixel_mm2),
+            left_out_mm2=float(scan.left_out_pixels[kind.value] * pixel_mm2),
+            tissue_fraction=float(pixels[kind.value] * pixel_mm2 / (measured_mm2 or np.inf)),
             refined_fraction=float(refined[kind.value] / max(1, pixels[kind.value])),
+            tissue_mm2=measured_mm2,
         )
         for kind in result.classes
     ]

@@ -9,16 +9,11 @@ from napari_twostage.errors import SelectionError, brief
 from napari_twostage.measure.completeness import unfinished_note
 from napari_twostage.measure.object_columns import BOXES, MEASUREMENTS, PLACES, Column
 from napari_twostage.measure.object_ids import object_ids
+from napari_twostage.measure.object_numbers import centres_px, place_numbers, shape_numbers
 from napari_twostage.measure.object_outlines import outline_objects
 from napari_twostage.measure.objects import ObjectScan, left_out_note
 from napari_twostage.measure.pixel_means import PixelMeans
-from napari_twostage.measure.shapes import (
-    circularities,
-    eccentricities,
-    ellipse_axes_um,
-    perimeters_um,
-    solidities,
-)
+from napari_twostage.measure.shapes import solidities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,11 +128,11 @@ class ObjectTables:
 
     def _table(self, found: Outlined) -> ObjectTable:
         result, one = self.result, found.objects.regions
-        # a pixel's centre is at its index plus one half
-        y, x = one.row_sum / one.pixels + 0.5, one.column_sum / one.pixels + 0.5
+        y, x = centres_px(one)
         tile_px = result.tiles.tile_px
         rows, columns = result.grid.shape
-        numbers = {**self._places(found, y, x), **self._shapes(found)}
+        numbers = {**place_numbers(one, result.grid), **shape_numbers(found.objects, result.grid)}
+        numbers["solidity"] = solidities(found.outlines)
         if self._means is not None:
             numbers |= self._means.means(found.sums, one.pixels)
         return ObjectTable(
@@ -151,32 +146,3 @@ class ObjectTables:
             states=self._scan.states[y.astype(int) // tile_px, x.astype(int) // tile_px],
             outlines=found.outlines,
         )
-
-    def _places(self, found: Outlined, y: Values, x: Values) -> dict[str, Values]:
-        one, (down, across) = found.objects.regions, self.result.grid.downsample
-        mpp_y, mpp_x = self.result.grid.mpp
-        return {
-            "centroid_x_px": x * across,
-            "centroid_y_px": y * down,
-            "centroid_x_um": x * mpp_x,
-            "centroid_y_um": y * mpp_y,
-            "left_px": one.left * across,
-            "top_px": one.top * down,
-            "right_px": one.right * across,
-            "bottom_px": one.bottom * down,
-        }
-
-    def _shapes(self, found: Outlined) -> dict[str, Values]:
-        one, grid = found.objects.regions, self.result.grid
-        area, perimeter = one.pixels * grid.pixel_area_um2, perimeters_um(found.objects, grid.mpp)
-        major, minor = ellipse_axes_um(one, grid.mpp)
-        return {
-            "area_um2": area,
-            "perimeter_um": perimeter,
-            "eccentricity": eccentricities(major, minor),
-            "solidity": solidities(found.outlines),
-            "circularity": circularities(area, perimeter),
-            "major_axis_um": major,
-            "minor_axis_um": minor,
-            "refined_fraction": one.refined / one.pixels,
-        }

@@ -19,12 +19,13 @@ from napari_twostage.measure.tallies import tables
 from napari_twostage.models.card_rules import LEAST_OBJECT_UM2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.measure.merge import Objects
+    from napari_twostage.measure.tallies import Row
     from napari_twostage.result.result import Result
 
 
@@ -99,7 +100,11 @@ class ObjectScan:
         progress : callable
             Called with the share done, in [0, 1], after each block.
         """
-        for row in tables(self.result, self.states, progress):
+        return self.objects_of(tables(self.result, self.states, progress))
+
+    def objects_of(self, rows: Iterable[Row]) -> Iterator[Objects]:
+        """Find the objects of some tables of all blocks; as `objects`, call it once."""
+        for row in rows:
             self._counts += [len(table.regions) for _, table in row]
             yield self._merger.take(row)
 

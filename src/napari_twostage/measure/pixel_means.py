@@ -52,9 +52,11 @@ class PixelMeans:
     ----------
     result : Result
         Result to measure. If its slide is gone, or another one, only the uncertainty is measured.
+    slide : bool
+        Whether the slide is measured, too.
     """
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, *, slide: bool = True) -> None:
         self._result = result
         self.missing = ""
         """Reason why the slide is not measured; empty if it is."""
@@ -62,11 +64,13 @@ class PixelMeans:
         self._densities: NDArray[np.int64] | None = None
         channels: list[Column] = []
         stains: list[Column] = []
+        white = None
         try:
-            view = result.view(result.grid)
-            channels = _channel_columns(view.slide)
-            white = white_of(view.slide) if len(channels) == len(_COLOURS) else None
-            self._view = view
+            if slide:
+                view = result.view(result.grid)
+                channels = _channel_columns(view.slide)
+                white = white_of(view.slide) if len(channels) == len(_COLOURS) else None
+                self._view = view
         except TwoStageError as error:
             self.missing, channels, white = str(error), [], None
         if white is not None:

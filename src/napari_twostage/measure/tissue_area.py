@@ -10,6 +10,8 @@ from napari_twostage.method.tiling import TileState
 from napari_twostage.method.tissue import mask_areas
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_twostage.result.result import Result
 
 
@@ -22,6 +24,11 @@ def tissue_mm2(result: Result) -> float | None:
     """
     if not result.tissue_known:
         return None
+    return float(tissue_by_tile_mm2(result)[result.states != TileState.OUTSIDE].sum())
+
+
+def tissue_by_tile_mm2(result: Result) -> NDArray[np.float64]:
+    """Tissue in each tile, with labels or not, in mm²: (rows, columns); see `tissue_mm2`."""
     mask, grid = result.tissue_mask
     box = result.record.measured_box
     ends = (box.top, box.bottom), (box.left, box.right)
@@ -32,4 +39,4 @@ def tissue_mm2(result: Result) -> float | None:
         )
     )
     areas = mask_areas(mask, grid, (rows, columns))
-    return float(areas[result.states != TileState.OUTSIDE].sum() * grid.pixel_area_um2 / 1e6)
+    return np.asarray(areas * grid.pixel_area_um2 / 1e6, np.float64)

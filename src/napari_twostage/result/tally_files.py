@@ -38,7 +38,8 @@ VERSION = 3
 """Raised whenever what is measured changes."""
 TABLE, RUNS = "", ".runs"
 """Parts that are kept of a block: its table, and which pixels its regions are of."""
-_HEAD = struct.Struct("<4sI16s")
+_STAMP_BYTES = 16
+_HEAD = struct.Struct(f"<4sI{_STAMP_BYTES}s")
 _MAGIC = b"TSTY"
 _MOST_BYTES, _MOST_BYTES_A_PIXEL = 4096, 200
 """Size beyond which measurements are taken for damage: twice that of a block of noise."""
@@ -81,10 +82,21 @@ class TallyFiles:
         near = wide.scaled(1 / self._layout.card.tile_px).grow(1).clip(states.shape)
         edits = [edit.number for edit in list(self._log.edits) if edit.box.intersect(wide).area]
         words = f"{VERSION} {box.as_list()} {near.as_list()} {edits}".encode()
-        return blake2b(words + states[near.slices].tobytes(), digest_size=16).digest()
+        return blake2b(words + states[near.slices].tobytes(), digest_size=_STAMP_BYTES).digest()
 
     def read(self, box: Box, stamp: bytes, part: str = TABLE) -> bytes | None:
         """A part of the measurements of a block with this stamp; None if there is none."""
+        found = self._packed(box, part)
+        return None if found is None or found[0] != stamp else _unpacked(found[1], box)
+
+    def read_last(self, box: Box) -> tuple[bytes, bytes] | None:
+        """Stamp and table of the last measurements of a block; None if there are none."""
+        found = self._packed(box, TABLE)
+        table = None if found is None else _unpacked(found[1], box)
+        return None if found is None or table is None else (found[0], table)
+
+    def _packed(self, box: Box, part: str) -> tuple[bytes, bytes] | None:
+        """Stamp and content of a block's file; None if it is not there or damaged."""
         if self._folder is None:
             return None
         try:
@@ -92,14 +104,8 @@ class TallyFiles:
         except OSError:
             return None
         head, packed = content[: _HEAD.size], content[_HEAD.size :]
-        if head != _HEAD.pack(_MAGIC, zlib.crc32(packed), stamp):
-            return None
-        if not 0 < frame_size(packed) <= _MOST_BYTES_A_PIXEL * box.area + _MOST_BYTES:
-            return None
-        try:
-            return bytes(zstd.decompress(packed))
-        except (RuntimeError, ValueError):
-            return None
+        stamp = head[-_STAMP_BYTES:]
+        return (stamp, packed) if head == _HEAD.pack(_MAGIC, zlib.crc32(packed), stamp) else None
 
     def write(self, box: Box, stamp: bytes, data: bytes, part: str = TABLE) -> None:
         """Keep a part of a block's measurements; if the disk refuses, it is measured again."""
@@ -115,6 +121,16 @@ class TallyFiles:
             )
         except (OSError, TwoStageError):
             log.debug("%s: measurements of %s are not kept", self._folder, box, exc_info=True)
+
+
+def _unpacked(packed: bytes, box: Box) -> bytes | None:
+    """Content of a block's file; None if it is none."""
+    if not 0 < frame_size(packed) <= _MOST_BYTES_A_PIXEL * box.area + _MOST_BYTES:
+        return None
+    try:
+        return bytes(zstd.decompress(packed))
+    except (RuntimeError, ValueError):
+        return None
 
 
 def _name(box: Box, part: str) -> str:

@@ -69,6 +69,14 @@ class SessionEvents(SignalGroup):
     """`Session.review` shows another place, or what the user accepted has changed."""
     measured = Signal(list)
     """List of `ClassArea`."""
+    measured_so_far = Signal()
+    """`Session.objects.so_far` is new: areas of what the run has done by now."""
+    object_selected = Signal()
+    """`Session.objects.selected` is another object, or None."""
+    objects_listed = Signal()
+    """`Session.objects.listed` is new, has uncertainties, is outdated, or is None."""
+    object_limits_changed = Signal()
+    """`Session.objects.limits` are new, and so is what is within them."""
     density_changed = Signal()
     """`Session.density` is new, or None since the labels have changed."""
     compared = Signal()
@@ -84,8 +92,8 @@ class Progress:
     """Progress of one stage of work."""
 
     stage: str
-    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``density``, ``compare`` or
-    ``advice``."""
+    """``pyramid``, ``coarse``, ``refine``, ``export``, ``measure``, ``list objects``,
+    ``density``, ``compare`` or ``advice``."""
     done: float
     total: float
     unit: str = ""

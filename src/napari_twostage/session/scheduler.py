@@ -41,6 +41,7 @@ class _Task:
     job: Job
     on_end: Callable[[], None]
     before_run: bool
+    at_once: bool
 
 
 class Scheduler:
@@ -49,7 +50,7 @@ class Scheduler:
     ::
 
         run      starts once the retired jobs, and tasks that come before a run, have ended
-        tasks    start one after the other, once the retired jobs have ended
+        tasks    start one after the other, once the retired jobs have ended; some at once
         retired  were cancelled; their events are dropped
 
     Called from the owner's thread only, in which events are delivered, too.
@@ -85,6 +86,7 @@ class Scheduler:
         *,
         must_finish: bool = False,
         before_run: bool = False,
+        at_once: bool = False,
         on_end: Callable[[], None] = _nothing,
     ) -> None:
         """Append a task to the queue.
@@ -97,12 +99,15 @@ class Scheduler:
             Ignore that the task is cancelled or retired.
         before_run : bool
             Let a run that starts later wait for the task: it opens the result that the run uses.
+        at_once : bool
+            Do not wait for the other tasks, which do not wait for this one, either: it is short,
+            only reads, and reports no progress.
         on_end : callable, optional
             Called in the owner's thread after the end of the task, unless it was retired.
         """
-        after = [*self._retired, *(task.job for task in self._tasks)]
-        job = Job(name, begin, self._inbox, after, must_finish=must_finish)
-        self._tasks.append(_Task(job, on_end, before_run))
+        after = [] if at_once else [task.job for task in self._tasks if not task.at_once]
+        job = Job(name, begin, self._inbox, [*self._retired, *after], must_finish=must_finish)
+        self._tasks.append(_Task(job, on_end, before_run, at_once))
 
     def pause_run(self) -> None:
         """Pause the run."""
@@ -199,7 +204,8 @@ class Scheduler:
             task = next(task for task in self._tasks if task.job is job)
             self._tasks.remove(task)
             task.on_end()
-            self._receiver.task_ended()
+            if not task.at_once:
+                self._receiver.task_ended()
 
     def _jobs(self) -> list[Job]:
         run = [] if self._run is None else [self._run]

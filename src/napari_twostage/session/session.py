@@ -19,12 +19,14 @@ from napari_twostage.engine.runner import has_overview
 from napari_twostage.engine.segmentation import Segmentation
 from napari_twostage.errors import SelectionError, TwoStageError
 from napari_twostage.io.paths import locate
+from napari_twostage.measure.density import CELL_UM
 from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.models.bundle import Bundle, read_bundle
 from napari_twostage.session import tasks, upkeep
 from napari_twostage.session.advice import advise
 from napari_twostage.session.events import EditsChanged, LabelsEdited, Repaired, ResultFound
 from napari_twostage.session.following import Follower
+from napari_twostage.session.objects import ObjectEvent, SessionObjects
 from napari_twostage.session.review import Review
 from napari_twostage.session.run_book import RunBook
 from napari_twostage.session.run_states import RunState
@@ -93,6 +95,8 @@ class Session(SessionState):
         """Uncertain places and failed tiles, one after the other."""
         self.history = SessionHistory(self, self._edit, self._jobs)
         """Undo and redo."""
+        self.objects = SessionObjects(self, self._jobs)
+        """The selected object, the list of all, and figures of a run under way."""
         self._view: Box | None = None
         self.run_book = RunBook(self, self._jobs, memory)
 
@@ -411,10 +415,16 @@ class Session(SessionState):
         seg = self._result
         self._jobs.add_task("measure", lambda job: tasks.measure(seg, job))
 
-    def map_density(self) -> None:
-        """Map how many objects there are per square millimetre; `density_changed` brings it."""
+    def map_density(self, cell_um: float = CELL_UM) -> None:
+        """Map how many objects there are per square millimetre; `density_changed` brings it.
+
+        Parameters
+        ----------
+        cell_um : float
+            Side of the cells in which they are counted, in micrometres.
+        """
         seg = self._result
-        self._jobs.add_task("density", lambda job: tasks.density(seg, job))
+        self._jobs.add_task("density", lambda job: tasks.density(seg, cell_um, job))
 
     def compare(self) -> None:
         """Count what refinement changed in the refined tiles; `compared` tells of it."""
@@ -422,9 +432,13 @@ class Session(SessionState):
         self._jobs.add_task("compare", lambda job: tasks.compare(seg, job))
 
     def export(self, path: str | Location) -> None:
-        """Write the result in the format that the name asks for; see `export.export`."""
-        seg = self._result
-        self._jobs.add_task("export", lambda job: tasks.export_result(seg, locate(path), job))
+        """Write the result in the format that the name asks for; see `export.export`.
+
+        Objects are as large as `SessionObjects.least_exported_um2` asks for.
+        """
+        seg, least = self._result, self.objects.least_exported_um2
+        place = locate(path)
+        self._jobs.add_task("export", lambda job: tasks.export_result(seg, place, least, job))
 
     def as_python(self) -> str:
         """Return a script that makes this result again, without a window."""
@@ -441,6 +455,7 @@ class Session(SessionState):
         """Take the events that wait into the state, and emit the signals of what changed."""
         self._jobs.poll()
         self._follower.look()
+        self.objects.look()
 
     def wait(self, timeout_s: float | None = None) -> Self:
         """Poll until nothing is under way.
@@ -492,6 +507,9 @@ class Session(SessionState):
     def _take_event(self, event: object) -> None:
         if isinstance(event, ResultFound) and self.seg not in (None, event.seg):
             self._jobs.retire_tasks()  # they are for the result that is replaced
+        if isinstance(event, ObjectEvent):
+            self.objects.take(event)
+            return
         self._apply(event)
         if isinstance(event, ResultFound) and event.seg is not None:
             how = self.run_book.recall()
@@ -508,9 +526,12 @@ class Session(SessionState):
         stage, stopped = self._run.stage, self._recovery.run
         if not end.complete and not self._nothing_left():
             self._follower.catch_up()
+        followed = self.objects.so_far is not None
         self._run.enter(RunState.IDLE)
         if end.complete:
             self._recovery.run = None
+            if followed:  # the figures so far become those of the whole
+                self.measure()
         self.run_book.look()
         if end.cancelled:
             self.say("cancelled; what was done is kept")

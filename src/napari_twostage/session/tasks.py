@@ -314,9 +314,13 @@ def measure(seg: Segmentation, job: Job) -> Iterator[object]:
     yield Measured(areas(seg, progress=report))
 
 
-def density(seg: Segmentation, job: Job) -> Iterator[object]:
+def density(seg: Segmentation, cell_um: float, job: Job) -> Iterator[object]:
     """Map the density of objects."""
-    yield map_density(seg, progress=lambda done: job.report(Progress("density", done, 1)))
+
+    def report(done: float) -> None:
+        job.report(Progress("density", done, 1))
+
+    yield map_density(seg, cell_um=cell_um, progress=report)
 
 
 def compare(seg: Segmentation, job: Job) -> Iterator[object]:
@@ -324,9 +328,15 @@ def compare(seg: Segmentation, job: Job) -> Iterator[object]:
     yield refinement_changes(seg, lambda done: job.report(Progress("compare", done, 1)))
 
 
-def export_result(seg: Segmentation, path: Location, job: Job) -> Iterator[object]:
-    """Export a result to a file."""
-    written = export(seg, path, progress=lambda done: job.report(Progress("export", done, 1)))
+def export_result(
+    seg: Segmentation, path: Location, least_object_um2: float | None, job: Job
+) -> Iterator[object]:
+    """Export a result to a file, with objects of a least area; None takes the result's own."""
+
+    def report(done: float) -> None:
+        job.report(Progress("export", done, 1))
+
+    written = export(seg, path, least_object_um2=least_object_um2, progress=report)
     yield Exported(written)
     missing = describe_missing(completeness(seg))
     lacks = [left_out_of(seg, written), missing and f"it is not all of the slide ({missing})"]

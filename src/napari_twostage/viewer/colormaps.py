@@ -69,6 +69,14 @@ UNCERTAINTY = Colormap(
 DENSITY = Colormap(
     [[0.1, 0.6, 0.1, 0], [0.1, 0.65, 0.1, 0.5], [0.9, 0.9, 0.1, 0.75]], name="density of objects"
 )
+# nothing, a dark rim, and what differs most from the labels that it surrounds, for all eyes
+CHOSEN = Colormap(
+    ["#00000000", INKS[Ink.RIM], "#00f0ffff"],
+    controls=[0, 1 / 3, 2 / 3, 1],
+    interpolation="zero",
+    name="selected object",
+)
+CHOSEN_LIMITS = (-0.5, 2.5)
 
 
 def ink_colormap() -> Colormap:

@@ -30,6 +30,7 @@ from napari_twostage.viewer.drawn_levels import FINER, enlarged_levels
 from napari_twostage.viewer.label_blocks import LabelBlocks
 from napari_twostage.viewer.label_style import LabelStyle
 from napari_twostage.viewer.outlined_labels import OutlinedLabels
+from napari_twostage.viewer.selected_object import SelectedObject
 from napari_twostage.viewer.settings import METADATA_KEY
 from napari_twostage.viewer.tile_overlay import TileOverlay
 from napari_twostage.viewer.tiles_layer import TilesLayer, explain_at
@@ -84,6 +85,7 @@ class ResultLayers:
         self.edit: Labels | None = None
         self.comparison: Comparison | None = None
         """Labels against those before refinement; there with the labels."""
+        self._selected = SelectedObject(viewer, slide_layer, session)
         self.tile_overlay: TileOverlay | None = None
         """Source of the pixels of `tiles`."""
         self._pending: deque[Callable[[Result], None]] = deque()
@@ -132,6 +134,7 @@ class ResultLayers:
             self._try(self._paint_tiles)
         if self.labels is not None and "labels" in stale:
             _refresh(self.labels)
+        self._try(self._selected.redraw)
 
     def _try(self, draw: Callable[[], None]) -> None:
         """Draw one layer; if its file is damaged or lost, the others are drawn all the same."""
@@ -199,6 +202,7 @@ class ResultLayers:
         self._viewer.scene.camera.events.zoom.disconnect(self._zoomed)
         self._aligned.close()
         self._remove_all()
+        self._selected.close()
 
     # -- signals of the session ---------------------------------------------------------------
 
@@ -476,10 +480,16 @@ class ResultLayers:
         return {METADATA_KEY: {"role": role, "result": self._result.path if self._result else None}}
 
     @property
+    def selected(self) -> Image | None:
+        """Layer with the outline of the selected object; None until one was selected."""
+        return self._selected.layer
+
+    @property
     def _all(self) -> list[Layer]:
         """Layers that there are, the uppermost first."""
         found = (
-            self.edit, self.labels, self.density, self.tissue, self.tiles, self.uncertainty
+            self.edit, self._selected.layer, self.labels, self.density, self.tissue, self.tiles,
+            self.uncertainty,
         )  # fmt: skip
         compared = [] if self.comparison is None else self.comparison.layers
         return [layer for layer in (*compared, *found) if layer is not None]
@@ -487,6 +497,7 @@ class ResultLayers:
     def _remove_all(self) -> None:
         for layer in self._all:
             self._remove(layer)
+        self._selected.forget()
         self._set_aside = []
         self.edit = self.tissue = self.tiles = self.uncertainty = self.labels = None
         self.density = None

@@ -24,6 +24,7 @@ from napari_twostage.viewer.apart import place_apart, show_whole
 from napari_twostage.viewer.change_keys import ChangeKeys
 from napari_twostage.viewer.channel_layers import ChannelGroup, group_channels, slide_of_reader
 from napari_twostage.viewer.layers import ResultLayers
+from napari_twostage.viewer.object_picking import ObjectPicking
 from napari_twostage.viewer.other_planes import show_focus
 from napari_twostage.viewer.other_scenes import show_scene
 from napari_twostage.viewer.panel.accordion import Accordion
@@ -33,6 +34,7 @@ from napari_twostage.viewer.panel.correct_section import CorrectSection
 from napari_twostage.viewer.panel.display_section import DisplaySection
 from napari_twostage.viewer.panel.footer import Footer
 from napari_twostage.viewer.panel.model_section import ModelSection
+from napari_twostage.viewer.panel.objects_section import ObjectsSection
 from napari_twostage.viewer.panel.refine_section import RefineSection
 from napari_twostage.viewer.panel.results_section import ResultsSection
 from napari_twostage.viewer.panel.review_section import ReviewSection
@@ -101,6 +103,7 @@ class TwoStageWidget(QWidget):
         self._actions = ViewActions(self, viewer, self, self._mark)
         self._build()
         self._pointer = Pointer(viewer, self, self._show_pointer)
+        self._picking = ObjectPicking(viewer, self)
         self._bind_keys()
         viewer.layers.events.inserted.connect(self._layer_inserted)
         viewer.layers.events.removed.connect(self._layers_changed)
@@ -245,6 +248,7 @@ class TwoStageWidget(QWidget):
         self.review_section = ReviewSection(self, self._actions)
         self.compare_section = CompareSection(self)
         self.correct_section = CorrectSection(self, self._actions)
+        self.objects_section = ObjectsSection(self, self._actions, self._viewer)
         self.results_section = ResultsSection(self)
         self.display_section = DisplaySection(self)
         self.accordion = Accordion(
@@ -256,6 +260,7 @@ class TwoStageWidget(QWidget):
                 [self.review_section],
                 [self.compare_section],
                 [self.correct_section],
+                [self.objects_section],
                 [self.results_section],
                 [self.display_section],
             ),
@@ -551,6 +556,8 @@ class TwoStageWidget(QWidget):
         self._viewer.bind_key(SLIDE_ALONE, None)
         self._change_keys.close()
         self._unsaved.stop()
+        self._picking.close()
+        self.objects_section.close_table()
         layers = self._viewer.layers
         layers.events.inserted.disconnect(self._layer_inserted)
         layers.events.removed.disconnect(self._layers_changed)

@@ -155,7 +155,7 @@ class ClassRow(QWidget):
         self._eye = _Eye(self)
         self._eye.setAccessibleName(f"Show {name}")
         self._eye.setToolTip(f"Show or hide {name}")
-        self._detail = ElidedLabel("", self)
+        self._details: list[ElidedLabel] = []
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setHorizontalSpacing(6)
@@ -163,15 +163,19 @@ class ClassRow(QWidget):
         layout.addWidget(self._eye, 0, 0)
         layout.addWidget(Swatch(color, self), 0, 1)
         layout.addWidget(ElidedLabel(name, self), 0, 2)
-        layout.addWidget(self._detail, 1, 2)
         layout.setColumnStretch(2, 1)
-        self._detail.hide()
+        self._layout = layout
         self._eye.toggled.connect(self._emit)
 
     def set_detail(self, text: str) -> None:
-        """Set the line below the name, such as an area; an empty text hides it."""
-        self._detail.setText(text)
-        self._detail.setVisible(bool(text))
+        """Set the lines below the name, such as an area; an empty text hides them."""
+        lines = text.splitlines()
+        while len(self._details) < len(lines):
+            self._details.append(ElidedLabel("", self))
+            self._layout.addWidget(self._details[-1], len(self._details), 2)
+        for place, label in enumerate(self._details):
+            label.setText(lines[place] if place < len(lines) else "")
+            label.setVisible(place < len(lines))
 
     def set_visible_class(self, visible: bool) -> None:
         """Check or uncheck the eye."""

@@ -56,10 +56,6 @@ class ResultsSection(Section):
             host, "measure", "Measure", "Areas and object counts of the labels as they stand",
             Session.measure,
         )  # fmt: skip
-        self.density = session_button(
-            host, "density", "Density", "A layer of objects per square millimetre",
-            Session.map_density,
-        )  # fmt: skip
         self.export = button(
             "export", "Export…", "Labels, objects for QuPath, tables or a picture", self._export
         )
@@ -73,7 +69,6 @@ class ResultsSection(Section):
         layout.addWidget(self.export, 0, 1)
         layout.addWidget(self.script, 1, 0)
         layout.addWidget(self.record, 1, 1)
-        layout.addWidget(self.density, 2, 0)
         self.body.addLayout(self._row_box)
         self.body.addWidget(self._note)
         self.body.addWidget(grid)
@@ -82,17 +77,19 @@ class ResultsSection(Section):
         """Show the classes of a session's model, and their measurements."""
         self._show_classes(() if session.card is None else session.card.classes)
         has_result = session.seg is not None and session.seg.tissue_known
-        for one in (self.measure, self.density, self.export, self.script, self.record):
+        for one in (self.measure, self.export, self.script, self.record):
             one.setEnabled(has_result)
-        self._show_tally(session.tally)
+        so_far = session.objects.so_far
+        tally = session.tally if so_far is None else so_far.classes
+        self._show_tally(tally)
         note = _note(session, has_result=has_result)
         found = session.seg.record.tissue if session.seg is not None else None
         artefacts = found.artefact_notices() if found is not None else []
         note = "\n".join([note] * bool(note) + [f"{one}." for one in artefacts])
         self._note.setVisible(bool(note))
         self._note.setText(note)
-        total = sum(entry.objects for entry in session.tally or [])
-        self.set_status(f"{total:,} objects" if session.tally else "")
+        total = sum(entry.objects for entry in tally or [])
+        self.set_status(f"{total:,} objects{' so far' * (so_far is not None)}" if tally else "")
 
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
         if classes == self._classes:
@@ -156,18 +153,15 @@ class ResultsSection(Section):
 
 
 def _described(area: ClassArea) -> str:
-    parts = [
-        f"{area.area_mm2:.3g} mm²",
-        f"{100 * area.tissue_fraction:.1f} %",
-        f"{area.objects:,} objects",
-    ]
-    return " · ".join(parts)
+    return f"{area.describe_area()}\n{area.objects:,} objects"
 
 
 def _note(session: Session, *, has_result: bool) -> str:
     """Line above the buttons: what measurements leave out; empty if that is nothing."""
     if not has_result:
         return "There is no result yet."
+    if (so_far := session.objects.so_far) is not None:
+        return f"So far, {so_far.share:.0%} of the tissue.".replace("%", " %")
     missing = session.missing
     if session.tally:
         notes = [f"{one.name}: {one.describe_left_out()}." for one in session.tally if one.left_out]

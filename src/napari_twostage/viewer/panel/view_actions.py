@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 PLACE_MARGIN = 1.5
 """Size of the view as a multiple of a place of the review."""
+LEAST_OF_VIEW = 0.12
+"""Zoom below which a box is hard to see, as a share of the zoom at which it fills a third of the
+view: there it takes a twenty-fifth."""
 
 
 class ViewActions:
@@ -118,6 +121,16 @@ class ViewActions:
             (y, x), zoom = view_showing(self._viewer, layer, view, margin=1.0)
             self._viewer.scene.camera.zoom = zoom
             self._viewer.scene.camera.center = (0.0, y, x)
+
+    def show_box(self, place: Box) -> None:
+        """Move the camera to a box of level 0; it comes closer only if the box is hard to see."""
+        layer = self._host.slide_layer
+        if layer is None:
+            return
+        centre, closest = view_showing(self._viewer, layer, place)
+        zoom = float(self._viewer.scene.camera.zoom)
+        wanted = min(max(zoom, closest * LEAST_OF_VIEW), closest)
+        self._flight.fly_to(centre, wanted)
 
     def start_edit(self) -> None:
         """Open the labels in view for editing."""
