@@ -30,7 +30,7 @@ from napari_twostage.result.label_arrays import create_arrays
 from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
 from napari_twostage.result.record import FILE as RECORD
-from napari_twostage.result.record import Record, read_record, write_record
+from napari_twostage.result.record import Record, polygons_from, read_record, write_record
 from napari_twostage.result.tally_files import TallyFiles
 from napari_twostage.result.tile_log import TileLog
 from napari_twostage.result.tile_scores import TileScores
@@ -77,6 +77,7 @@ class ResultFiles:
         self.log = TileLog(Journal(path / JOURNAL), self.layout.tiles, dirty, self.layout.is_window)
         measure = record.parameters.uncertainty
         self.scores = TileScores(path, self.store, self.log, measure, dirty)
+        self.scores.set_scope(record.scope)
         self.log.expect_lines(record.journal_lines)
         self._show_log()
         self.edits = Edits(path / "undo", self.store, self.log)
@@ -115,11 +116,16 @@ class ResultFiles:
             before, now = self.record.as_dict(), record.as_dict()
             runs = tuple(run for run in now["runs"] if run not in before["runs"])
             grown = (now.get(name) for name in ("least_object_um2", "domain"))
-            self.log.record(RecordGrown(now.get("tissue"), runs, *grown))
+            scope = None if record.scope == self.record.scope else now.get("scope", [])
+            self.log.record(RecordGrown(now.get("tissue"), runs, *grown, scope))
         self.log.commit()
         record = replace(record, journal_lines=self.log.lines)
         write_record(self.path, record)
+        self._take_record(record)
+
+    def _take_record(self, record: Record) -> None:
         self.record = record
+        self.scores.set_scope(record.scope)
 
     def flush(self) -> None:
         """Write the buffered levels of the label pyramid, and record that they are written."""
@@ -167,7 +173,7 @@ class ResultFiles:
             raise SegmentationError(
                 f"{self.path} was replaced by another result since it was opened; open it again"
             )
-        self.record = found
+        self._take_record(found)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -221,6 +227,8 @@ class ResultFiles:
         for event in events:
             if isinstance(event, PixelsLost):
                 self.store.unmark(event.tiles, event.windows)
+            if isinstance(event, RecordGrown) and event.scope is not None:
+                self._take_record(replace(self.record, scope=polygons_from(event.scope)))
         self._show_log()
         self.edits.follow()
         self.store.mark_stale(self.log.stale_tiles, self.log.stale_windows)
