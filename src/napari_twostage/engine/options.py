@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - a reader of `RunKeywords` looks it up
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
+
+from numpy.typing import ArrayLike  # noqa: TC002
 
 from napari_twostage.engine.checks import require_inside, require_picture
 from napari_twostage.errors import SelectionError, SlideError, brief
@@ -16,10 +19,6 @@ from napari_twostage.result.record_parts import Parameters
 from napari_twostage.slides.picture import Picture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike
-
     from napari_twostage.geometry import Polygons
     from napari_twostage.models.card import ModelCard
     from napari_twostage.slides.base import Slide

@@ -10,8 +10,10 @@ import numpy as np
 from napari_twostage.measure.merge import LABELS
 from napari_twostage.measure.objects import ObjectScan
 from napari_twostage.measure.tissue_area import tissue_mm2
+from napari_twostage.measure.within import Within
 
 if TYPE_CHECKING:
+    from napari_twostage.geometry import Polygons
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.result.result import Result
 
@@ -55,6 +57,7 @@ def areas(
     *,
     least_object_um2: float | None = None,
     progress: ProgressCallback = lambda _: None,
+    region: Polygons = (),
 ) -> list[ClassArea]:
     """Measure the area and count the objects of each class, in the order of ``result.classes``.
 
@@ -68,20 +71,24 @@ def areas(
         Least area of objects in square micrometres, instead of the result's own; 0 keeps all.
     progress : callable
         Called with the share done, in [0, 1], after each block.
+    region : Polygons
+        Outlines (y, x) in pixels of level 0. If there are any, only what an odd number of them
+        surround is measured: objects are cut there, and the tissue is that inside.
 
     Raises
     ------
     SelectionError
         If `least_object_um2` is no possible area.
     """
-    scan = ObjectScan(result, least_object_um2)
+    within = Within(result.layout.polygons_to_fine(region), result.grid.shape) if region else None
+    scan = ObjectScan(result, least_object_um2, within=within)
     pixels, refined, objects = np.zeros((3, LABELS), np.int64)
     for found in scan.objects(progress):
         value = found.regions.value
         pixels += np.bincount(value, found.regions.pixels, LABELS).astype(np.int64)
         refined += np.bincount(value, found.regions.refined, LABELS).astype(np.int64)
         objects += np.bincount(value, minlength=LABELS)
-    tissue, pixel_um2 = tissue_mm2(result), result.grid.pixel_area_um2
+    tissue, pixel_um2 = tissue_mm2(result, region), result.grid.pixel_area_um2
     return [
         ClassArea(
             name=kind.name,

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_twostage.measure.within import covered_mm2
 from napari_twostage.method.tiling import TileState
 from napari_twostage.method.tissue import mask_areas
 
 if TYPE_CHECKING:
+    from napari_twostage.geometry import Polygons
     from napari_twostage.result.result import Result
 
 
-def tissue_mm2(result: Result) -> float | None:
+def tissue_mm2(result: Result, region: Polygons = ()) -> float | None:
     """Tissue that has labels, inside `Record.measured_box`, in mm²; None before tissue detection.
+
+    With a region, polygons of level 0, all tissue in it: see `Result.is_segmented`.
 
     Without the margin that is segmented around tissue, and without the parts of pixels of its mask
     that lie beyond the slide or the region. It grows with the coarse pass, at whose end it is
@@ -23,6 +27,8 @@ def tissue_mm2(result: Result) -> float | None:
     if not result.tissue_known:
         return None
     mask, grid = result.tissue_mask
+    if region:
+        return covered_mm2(region, mask, grid)
     box = result.record.measured_box
     ends = (box.top, box.bottom), (box.left, box.right)
     rows, columns = (

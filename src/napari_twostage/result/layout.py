@@ -98,7 +98,7 @@ class Layout:
         (rows, columns) bool array
         """
         windows = TileGrid(self.fine.shape, self.card.coarse_core_px * self.card.ratio, 0)
-        return windows.touching_polygons(self._polygons_to_fine(polygons))
+        return windows.touching_polygons(self.polygons_to_fine(polygons))
 
     def tiles_of_windows(self, windows: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Tiles of some coarse windows: (rows, columns)."""
@@ -125,9 +125,10 @@ class Layout:
         """
         if isinstance(region, Box):
             return self.box_to_fine(region)
-        return self._polygons_to_fine(checked_polygons(region))
+        return self.polygons_to_fine(checked_polygons(region))
 
-    def _polygons_to_fine(self, polygons: Polygons) -> Polygons:
+    def polygons_to_fine(self, polygons: Polygons) -> Polygons:
+        """Polygons of the slide's level 0 on the fine grid."""
         y, x = self.fine.downsample
         return tuple(tuple((row / y, column / x) for row, column in one) for one in polygons)
 

@@ -27,6 +27,7 @@ from napari_twostage.io.url import Url
 from napari_twostage.method.dice_predictor import DicePredictor
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
+from napari_twostage.result.annotations import load_annotations, save_annotations
 from napari_twostage.result.check import PYRAMID, check, repair
 from napari_twostage.result.layout import UNSET, checked_polygons
 from napari_twostage.result.record import Record, read_record
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_twostage.geometry import Grid, Polygons, Region
+    from napari_twostage.io.annotations import Annotation
     from napari_twostage.io.paths import Location
     from napari_twostage.method.selection import Plan, Selection
     from napari_twostage.method.tiling import Tile
@@ -374,11 +376,8 @@ class Result:
             return False
         layout = self.layout
         windows = layout.windows_touching(checked_polygons(region))
-        tissue = self.slide_tissue & layout.tiles_of_windows(windows)
-        done = np.zeros(layout.window_shape, bool)
-        for core in self.windows_done:
-            done[layout.window_index(core)] = True
-        return not (tissue & ~layout.tiles_of_windows(done)).any()
+        left = layout.tiles_of_windows(windows & ~self._files.store.windows)
+        return not (self.slide_tissue & left).any()
 
     def tiles_touching(self, region: Region) -> NDArray[np.bool_]:
         """Tiles that share a point with a region of the fine grid: (rows, columns)."""
@@ -547,6 +546,25 @@ class Result:
         """
         with self._files.changing():
             return self._files.edits.undo()
+
+    # -- the user's annotations ---------------------------------------------------------------
+
+    def read_annotations(self) -> list[Annotation]:
+        """Named regions that are kept with the result, as `annotations.geojson` has them."""
+        return load_annotations(self.path, self.record.slide.bounds)
+
+    def save_annotations(self, annotations: Sequence[Annotation]) -> None:
+        """Keep named regions with the result, in place of those that were.
+
+        Raises
+        ------
+        LockedError
+            If another process or window is writing.
+        StorageError
+            If the disk is full, gone or refuses.
+        """
+        with self._files.writing():
+            save_annotations(self.path, annotations, self.record.slide.bounds)
 
     @property
     def other_writer(self) -> Owner | None:
