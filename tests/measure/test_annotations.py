@@ -15,7 +15,7 @@ from napari_twostage.errors import UnfinishedError
 from napari_twostage.geometry import Grid
 from napari_twostage.io.annotations import Annotation, even_odd
 from napari_twostage.measure import blocks
-from napari_twostage.measure.annotations import AREA, TISSUE, area_mm2, is_current, measured
+from napari_twostage.measure.annotations import AREA, TISSUE, area_mm2, measured, without_outdated
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.tissue_area import tissue_mm2
 from napari_twostage.measure.within import Within, covered_mm2
@@ -85,14 +85,14 @@ def test_measurements_are_current_until_labels_change(tmp_path: Path) -> None:
     assert there.measurements[AREA] == pytest.approx(BOX.area * 0.25 / 1e6)
     assert there.measurements[TISSUE] == pytest.approx(BOX.area * 0.25 / 1e6)
     assert there.measurements["nucleus: objects"] > 1
-    assert is_current(seg, there)
+    assert without_outdated(seg, [there]) == [there]
     seg.save_annotations([there])
     again = ts.Segmentation.open(seg.path, slide=slide)
     (kept,) = again.read_annotations()
     assert kept == there
-    assert is_current(again, kept)
+    assert without_outdated(again, [kept]) == [kept]
     seg.refine(seg.plan(n_tiles=1))
-    assert not is_current(seg, kept)
+    assert without_outdated(seg, [kept]) == [near]
     strip = Annotation("strip", (polygon(ts.Box(140, 0, 150, 200)),))
     with pytest.raises(UnfinishedError, match="strip is not segmented yet"):
         measured(seg, strip)

@@ -296,7 +296,7 @@ def written_annotations(annotations: Sequence[Annotation], bounds: Box | None) -
     }
     if bounds is not None:
         document[MEMBER] = {ORIGIN: [across, down]}
-    return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(document, indent=1).encode() + b"\n"
 
 
 def _feature(one: Annotation, origin: Point) -> dict[str, Any]:

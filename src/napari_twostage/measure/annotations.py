@@ -14,6 +14,10 @@ from napari_twostage.measure.areas import areas
 from napari_twostage.measure.tissue_area import tissue_mm2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
     from napari_twostage.geometry import Polygons, Scale
     from napari_twostage.io.annotations import Annotation
     from napari_twostage.measure.areas import ClassArea
@@ -74,14 +78,31 @@ def _numbers(one: ClassArea, size_mm2: float) -> dict[str, float]:
     return {f"{one.name}: {name}": value for name, value in values.items()}
 
 
-def stamp_of(result: Result, annotation: Annotation) -> str:
-    """Digest of all that the measurements of an annotation follow from, but for its outline."""
+def stamp_of(
+    result: Result, annotation: Annotation, states: NDArray[np.uint8] | None = None
+) -> str:
+    """Digest of all that the measurements of an annotation follow from, but for its outline.
+
+    Parameters
+    ----------
+    result : Result
+    annotation : Annotation
+    states : (rows, columns) uint8 array, optional
+        `Result.states`, if they are known already.
+    """
     top, left, bottom, right = bounds_of(annotation.rings)
     around = Box(*(int(edge) for edge in np.floor([top, left, bottom + 1, right + 1])))
-    digest = result.tallies.stamp(result.box_to_fine(around), result.states)
-    return f"{digest.hex()} {result.least_object_um2:g}"
+    states = result.states if states is None else states
+    digest = result.tallies.stamp(result.box_to_fine(around), states)
+    return f"{digest.hex()} {result.least_object_um2:g} {result.record.model.sha256[:12]}"
 
 
-def is_current(result: Result, annotation: Annotation) -> bool:
-    """Whether the measurements of an annotation are ours, and of the labels as they are now."""
-    return bool(annotation.stamp) and annotation.stamp == stamp_of(result, annotation)
+def without_outdated(result: Result, annotations: Iterable[Annotation]) -> list[Annotation]:
+    """Annotations, without measurements of ours that are not of the labels as they are now."""
+    known, states = list(annotations), None
+    for index, one in enumerate(known):
+        if one.stamp:
+            states = result.states if states is None else states
+            if one.stamp != stamp_of(result, one, states):
+                known[index] = replace(one, measurements={}, stamp="")
+    return known

@@ -117,7 +117,7 @@ class ResultFiles:
             runs = tuple(run for run in now["runs"] if run not in before["runs"])
             grown = (now.get(name) for name in ("least_object_um2", "domain"))
             scope = None if record.scope == self.record.scope else now.get("scope", [])
-            self.log.record(RecordGrown(now.get("tissue"), runs, *grown, scope))
+            self.log.record(RecordGrown(now.get("tissue"), runs, *grown, scope=scope))
         self.log.commit()
         record = replace(record, journal_lines=self.log.lines)
         write_record(self.path, record)

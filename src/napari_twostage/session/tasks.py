@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.engine.options import RunOptions
     from napari_twostage.engine.segmentation import Segmentation
-    from napari_twostage.geometry import Box
+    from napari_twostage.geometry import Box, Polygons
     from napari_twostage.io.paths import Location
     from napari_twostage.method.pipeline import Focus
     from napari_twostage.models.backends.base import Compute
@@ -143,6 +144,7 @@ def coarse(
     known: Segmentation | None,
     models: ModelCache,
     options: RunOptions,
+    scope: Polygons | None,
     in_view: InView,
     job: Job,
 ) -> Iterator[object]:
@@ -157,6 +159,9 @@ def coarse(
     models : ModelCache
     options : RunOptions
         Only `tissue` and `uncertainty` are used.
+    scope : Polygons, optional
+        Polygons of level 0 to segment; with none in it the whole slide; None goes on with what the
+        result was asked for.
     in_view : callable
         Region to compute first.
     job : Job
@@ -169,11 +174,13 @@ def coarse(
     if seg is not None and not _made_with(seg, options):
         path, seg = vacant_path(slide, bundle, seg.path), None
     if seg is not None:
+        if scope is not None:
+            seg.extend(scope or None)
         seg.update_pyramid()
         yield ResultFound(path, seg)  # now, for loading the model takes a while
     model = models.get(bundle, None if seg is None else seg.record.precision)
     if seg is None:
-        seg = prepare(slide, model, path, options)
+        seg = prepare(slide, model, path, replace(options, region=scope or None))
         yield ResultFound(seg.path, seg)
     yield Notice("segmenting the tissue coarsely", "busy")
     started = time.monotonic()
