@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from napari_twostage.session.session import Session
     from napari_twostage.slides.base import Slide
 
-COLORS = ("#e6006e", "#0077cc", "#c45500", "#008a5e", "#8a2be2", "#7a6a00")
-"""Colours of regions, in their order, dark enough for bright glass."""
+COLORS = ("#00a5dc", "#1a9c3c", "#d99000", "#6a3df0", "#d81b60", "#5a5a5a")
+"""Colours of regions, in their order; readable on bright glass and on a dark field."""
 
 
 class Regions:

@@ -64,14 +64,16 @@ def level_0_points(layer: Image, points: Iterable[NDArray[np.float64]]) -> NDArr
     return np.array([layer.world_to_data(point)[-2:] for point in points]) + 0.5
 
 
-def view_showing(viewer: ViewerModel, layer: Image, box: Box) -> tuple[tuple[float, float], float]:
-    """Camera centre (y, x) and zoom that show a level-0 box with its surroundings."""
+def view_showing(
+    viewer: ViewerModel, layer: Image, box: Box, margin: float = MARGIN
+) -> tuple[tuple[float, float], float]:
+    """Camera centre (y, x) and zoom that show a level-0 box, `margin` times as large."""
     corners = [
         np.asarray(layer.data_to_world((y - 0.5, x - 0.5)))[-2:]
         for y, x in product((box.top, box.bottom), (box.left, box.right))
     ]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-    zoom = float(np.min(np.asarray(viewer.canvas.size) / ((high - low) * MARGIN)))
+    zoom = float(np.min(np.asarray(viewer.canvas.size) / ((high - low) * margin)))
     y, x = ((low + high) / 2).tolist()
     return (y, x), zoom
 

@@ -28,6 +28,7 @@ from napari_twostage.viewer.panel.display_section import DisplaySection
 from napari_twostage.viewer.panel.footer import Footer
 from napari_twostage.viewer.panel.model_section import ModelSection
 from napari_twostage.viewer.panel.refine_section import RefineSection
+from napari_twostage.viewer.panel.regions_section import RegionsSection
 from napari_twostage.viewer.panel.results_section import ResultsSection
 from napari_twostage.viewer.panel.slide_section import SlideSection
 from napari_twostage.viewer.panel.uncertainty_section import UncertaintySection
@@ -79,7 +80,7 @@ class TwoStageWidget(QWidget):
         self._painting_since: float | None = None
         self._closed = False
         self._docked = False
-        self._actions = ViewActions(self, viewer, self, self._mark)
+        self._actions = ViewActions(self, viewer, self)
         self._build()
         self._bind_keys()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
@@ -159,6 +160,7 @@ class TwoStageWidget(QWidget):
     def _build(self) -> None:
         self.slide_section = SlideSection(self)
         self.model_section = ModelSection(self)
+        self.regions_section = RegionsSection(self, self._actions)
         self.coarse_section = CoarseSection(self)
         self.uncertainty_section = UncertaintySection(self)
         self.refine_section = RefineSection(self, self._actions)
@@ -172,6 +174,7 @@ class TwoStageWidget(QWidget):
         self._sections: tuple[Section, ...] = (
             self.slide_section,
             self.model_section,
+            self.regions_section,
             self.coarse_section,
             self.uncertainty_section,
             self.refine_section,
@@ -378,6 +381,7 @@ class TwoStageWidget(QWidget):
         for event in (layers.events.inserted, layers.events.removed):
             event.disconnect(self._layers_changed)
         layers.events.removed.disconnect(self._layer_removed)
+        self._actions.close()
         camera = self._viewer.scene.camera
         for event in (camera.events.center, camera.events.zoom):
             event.disconnect(self._view_changed)

@@ -76,6 +76,7 @@ class CoarseSection(Section):
         ready = session.slide is not None and session.card is not None
         self.run.setEnabled(ready and not session.running)
         started = session.seg is not None and session.seg.tissue_known
+        started = started and not session.seg.record.scope  # else this is more than was begun
         self.run.setText("Coarse" if not started or session.coarse_done else "Go on with Coarse")
         self._updating = True
         self.search.value = next(
@@ -104,5 +105,5 @@ def _status(session: Session) -> str:
         progress = session.progress
         return f"{progress.stage} {progress.done / max(progress.total, 1e-9):.0%}"
     if session.coarse_done and session.seg is not None:
-        return "done"
+        return "done in regions" if session.seg.record.scope else "done"
     return session.missing or ("begun" if session.seg is not None else "")

@@ -43,7 +43,6 @@ class RefineSection(Section):
 
     def __init__(self, host: PanelHost, actions: ViewActions) -> None:
         super().__init__("Refine")
-        self._actions = actions
         grid, layout = button_grid()
 
         self.uncertain = session_button(
@@ -54,14 +53,6 @@ class RefineSection(Section):
         self.visible = host_button(
             host, "refine_visible", "Visible area", "Stage 2 on all tiles in view (Alt+R)",
             actions.refine_visible,
-        )  # fmt: skip
-        self.draw = host_button(
-            host, "draw_region", "Draw region", "Draw a polygon round what matters to you",
-            actions.draw_region,
-        )  # fmt: skip
-        self.region = host_button(
-            host, "refine_region", "Drawn region", "Stage 2 on all tiles that the shapes touch",
-            actions.refine_region,
         )  # fmt: skip
         self.next = session_button(
             host, "refine_next", f"Next {NEXT_TILES}",
@@ -82,10 +73,8 @@ class RefineSection(Section):
         layout.addWidget(self.uncertain, 0, 0, 1, 2)
         layout.addWidget(self.visible, 1, 0)
         layout.addWidget(self.next, 1, 1)
-        layout.addWidget(self.draw, 2, 0)
-        layout.addWidget(self.region, 2, 1)
-        layout.addWidget(self.place, 3, 0)
-        layout.addWidget(self.worth, 3, 1)
+        layout.addWidget(self.place, 2, 0)
+        layout.addWidget(self.worth, 2, 1)
         self.body.addWidget(grid)
         self._advice = QLabel()
         self._advice.setObjectName("advice")
@@ -108,8 +97,6 @@ class RefineSection(Section):
         ready = session.coarse_done and not session.running
         for one in (self.uncertain, self.visible, self.next):
             one.setEnabled(ready)
-        self.draw.setEnabled(session.slide is not None)
-        self.region.setEnabled(ready and bool(self._actions.drawn_polygons()))
         self.place.setEnabled(session.coarse_done)
         given = session.slide is not None and session.card is not None
         self.worth.setEnabled(given and not session.running)
