@@ -10,11 +10,13 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from napari_twostage.errors import AnnotationError, one_line
+from napari_twostage.errors import AnnotationError, one_line, reason_of
+from napari_twostage.io.limited import gunzip_limited, read_limited
 from napari_twostage.utils.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from shapely import Geometry
 
@@ -93,6 +95,27 @@ def unique_name(wanted: str, taken: Iterable[str]) -> str:
 
 
 # -- reading -----------------------------------------------------------------------------------
+
+
+def load_annotations(
+    path: Path, *, bounds: Box | None, shape: Shape | None = None
+) -> tuple[list[Annotation], int]:
+    """Read a ``.geojson`` or ``.geojson.gz`` file; see `read_annotations`.
+
+    Raises
+    ------
+    AnnotationError
+        If it cannot be read, or holds no region.
+    """
+    try:
+        content = read_limited(path, LONGEST)
+        if path.suffix == ".gz":
+            content = gunzip_limited(content, LONGEST)
+    except (OSError, ValueError) as error:
+        raise AnnotationError(
+            f"{path.name} cannot be read: {reason_of(error)}; choose another file"
+        ) from error
+    return read_annotations(content, path.name, bounds=bounds, shape=shape)
 
 
 def read_annotations(

@@ -55,9 +55,7 @@ def measured(
         If some of its tissue was not segmented yet.
     """
     if not result.is_segmented(annotation.rings):
-        raise UnfinishedError(
-            f"{annotation.name} is not segmented yet; press Quick pass (region) first"
-        )
+        raise UnfinishedError(f"{annotation.name} is not segmented yet; segment it first")
     stamp = stamp_of(result, annotation)
     rings, size = annotation.rings, area_mm2(annotation.rings, result.slide_mpp)
     found = areas(result, region=rings, progress=progress)

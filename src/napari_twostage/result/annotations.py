@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 FILE = "annotations.geojson"
 
 
-def load_annotations(folder: Location, bounds: Box | None) -> list[Annotation]:
+def kept_annotations(folder: Location, bounds: Box | None) -> list[Annotation]:
     """Annotations of a result folder; none if there is no file, or it cannot be read.
 
     Parameters

@@ -27,7 +27,7 @@ from napari_twostage.io.url import Url
 from napari_twostage.method.dice_predictor import DicePredictor
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
-from napari_twostage.result.annotations import load_annotations, save_annotations
+from napari_twostage.result.annotations import kept_annotations, save_annotations
 from napari_twostage.result.check import PYRAMID, check, repair
 from napari_twostage.result.layout import UNSET, checked_polygons
 from napari_twostage.result.record import Record, read_record
@@ -551,7 +551,7 @@ class Result:
 
     def read_annotations(self) -> list[Annotation]:
         """Named regions that are kept with the result, as `annotations.geojson` has them."""
-        return load_annotations(self.path, self.record.slide.bounds)
+        return kept_annotations(self.path, self.record.slide.bounds)
 
     def save_annotations(self, annotations: Sequence[Annotation]) -> None:
         """Keep named regions with the result, in place of those that were.

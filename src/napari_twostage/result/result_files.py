@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_twostage.errors import SegmentationError, StorageError, TwoStageError, storage_error
 from napari_twostage.io.durable import DirtyFiles
-from napari_twostage.io.files import ASIDE, name_aside, remove_file, remove_folder, rename
+from napari_twostage.io.files import (
+    ASIDE,
+    is_own_aside,
+    name_aside,
+    remove_file,
+    remove_folder,
+    rename,
+)
 from napari_twostage.io.paths import atomic_folder, remove_tree
 from napari_twostage.io.url import Url
 from napari_twostage.method.tiling import TileGrid
@@ -115,9 +122,9 @@ class ResultFiles:
         elif record != self.record:
             before, now = self.record.as_dict(), record.as_dict()
             runs = tuple(run for run in now["runs"] if run not in before["runs"])
-            grown = (now.get(name) for name in ("least_object_um2", "domain"))
+            tissue, least, domain = map(now.get, ("tissue", "least_object_um2", "domain"))
             scope = None if record.scope == self.record.scope else now.get("scope", [])
-            self.log.record(RecordGrown(now.get("tissue"), runs, *grown, scope=scope))
+            self.log.record(RecordGrown(tissue, runs, least, domain, scope))
         self.log.commit()
         record = replace(record, journal_lines=self.log.lines)
         write_record(self.path, record)
@@ -214,7 +221,8 @@ class ResultFiles:
         if isinstance(self.path, Path):
             for folder in (self.path, self.path / "undo"):
                 for file in folder.glob(f"*{ASIDE}"):
-                    if not file.name.startswith(LOCK):  # of others who want to write
+                    # others who want to write have the lock's; threads of ours may be at work
+                    if not file.name.startswith(LOCK) and not is_own_aside(file):
                         remove_file(file)
 
     def follow(self, *, writing: bool = False) -> None:

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from napari_twostage.errors import AnnotationError, SelectionError, UnfinishedError, reason_of
+from napari_twostage.errors import SelectionError, UnfinishedError
 from napari_twostage.export.atomic import replacing
 from napari_twostage.io.annotations import (
-    LONGEST,
     Annotation,
     clean_name,
-    read_annotations,
+    load_annotations,
     unique_name,
     written_annotations,
 )
-from napari_twostage.io.limited import gunzip_limited, read_limited
 from napari_twostage.io.paths import locate
 from napari_twostage.measure.annotations import measured, without_outdated
 from napari_twostage.result.layout import checked_polygons
@@ -294,16 +292,8 @@ def _saved(seg: Segmentation, regions: Sequence[Annotation]) -> Iterator[object]
 
 
 def _imported(path: Path, slide: Slide) -> Iterator[object]:
-    try:
-        content = read_limited(path, LONGEST)
-        if path.suffix == ".gz":
-            content = gunzip_limited(content, LONGEST)
-    except (OSError, ValueError) as error:
-        raise AnnotationError(
-            f"{path.name} cannot be read: {reason_of(error)}; choose another file"
-        ) from error
     shape = slide.level_shapes[0]
-    found, left_out = read_annotations(content, path.name, bounds=slide.bounds, shape=shape)
+    found, left_out = load_annotations(path, bounds=slide.bounds, shape=shape)
     yield RegionsImported(found)
     said = f"{len(found):,} region{'s' * (len(found) > 1)} imported from {path.name}"
     if left_out:

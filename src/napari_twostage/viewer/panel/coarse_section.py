@@ -75,8 +75,9 @@ class CoarseSection(Section):
         """Show the state of the coarse pass."""
         ready = session.slide is not None and session.card is not None
         self.run.setEnabled(ready and not session.running)
-        started = session.seg is not None and session.seg.tissue_known
-        started = started and not session.seg.record.scope  # else this is more than was begun
+        seg = session.seg
+        # of a result of regions, the rest of the slide was not begun
+        started = seg is not None and seg.tissue_known and not seg.record.scope
         self.run.setText("Coarse" if not started or session.coarse_done else "Go on with Coarse")
         self._updating = True
         self.search.value = next(

@@ -257,8 +257,10 @@ def _row(one: Annotation, size_mm2: float, classes: tuple[str, ...]) -> QTreeWid
         1, f"{numbers.get(AREA, 0):.4g} mm², of which {numbers.get(TISSUE, 0):.4g} mm² tissue"
     )
     for name in classes:
-        found = {what: numbers.get(f"{name}: {what}") for what in _MEASURED}
-        if None in found.values():
+        found = {
+            what: numbers[f"{name}: {what}"] for what in _MEASURED if f"{name}: {what}" in numbers
+        }
+        if len(found) < len(_MEASURED):
             continue
         line = QTreeWidgetItem([name, _described(found)])
         line.setFlags(Qt.ItemFlag.ItemIsEnabled)
