@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from napari_twostage.errors import SelectionError, UnfinishedError
@@ -36,13 +36,27 @@ if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.geometry import Box, Polygons
     from napari_twostage.io.paths import Location
+    from napari_twostage.session.events import SessionEvents
     from napari_twostage.session.jobs import Job
     from napari_twostage.session.scheduler import Scheduler
-    from napari_twostage.session.session import Session
     from napari_twostage.slides.base import Slide
 
 COLORS = ("#00a5dc", "#1a9c3c", "#d99000", "#6a3df0", "#d81b60", "#5a5a5a")
 """Colours of regions, in their order; readable on bright glass and on a dark field."""
+
+
+class RegionSession(Protocol):
+    """Session as seen by its regions."""
+
+    events: SessionEvents
+    slide: Slide | None
+    seg: Segmentation | None
+
+    def run_coarse(self, region: Sequence[ArrayLike] | None = None) -> None:
+        """Segment polygons of level 0 coarsely."""
+
+    def refine_region(self, region: Box | Sequence[ArrayLike]) -> None:
+        """Refine all tiles that touch polygons of level 0."""
 
 
 class Regions:
@@ -53,13 +67,13 @@ class Regions:
 
     Parameters
     ----------
-    session : Session
+    session : RegionSession
         Its signal `SessionEvents.regions_changed` tells of changes here.
     jobs : Scheduler
         Takes what reads or writes files.
     """
 
-    def __init__(self, session: Session, jobs: Scheduler) -> None:
+    def __init__(self, session: RegionSession, jobs: Scheduler) -> None:
         self._session = session
         self._jobs = jobs
         self._known: dict[str, Annotation] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from napari.layers import Shapes
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
     from numpy.typing import NDArray
 
+    from napari_twostage.session import Session
     from napari_twostage.session.regions import Regions
-    from napari_twostage.viewer.panel.host import PanelHost
 
     Points = NDArray[np.float64]
 
@@ -37,6 +37,21 @@ TOOLS = {
 _ELLIPSE_CORNERS = 64
 
 
+class RegionHost(Protocol):
+    """Panel as seen by the regions on the canvas."""
+
+    @property
+    def session(self) -> Session:
+        """Session of the chosen slide; an empty session without a slide."""
+
+    @property
+    def slide_layer(self) -> Image | None:
+        """Layer of the chosen slide; None without a slide."""
+
+    def do(self, action: Callable[[], object]) -> None:
+        """Call an action and update the panel; an error is shown as a message."""
+
+
 class DrawnRegions:
     """Regions of the session of the chosen slide, in step with a Shapes layer.
 
@@ -46,13 +61,13 @@ class DrawnRegions:
 
     Parameters
     ----------
-    host : PanelHost
+    host : RegionHost
         Panel with the chosen slide and its session.
     viewer : ViewerModel
         Viewer to draw in.
     """
 
-    def __init__(self, host: PanelHost, viewer: ViewerModel) -> None:
+    def __init__(self, host: RegionHost, viewer: ViewerModel) -> None:
         self._host = host
         self._viewer = viewer
         self._layer: Shapes | None = None
