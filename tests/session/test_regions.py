@@ -134,6 +134,24 @@ def test_another_model_shows_the_same_regions_without_their_measurements(tmp_pat
     session.close()
 
 
+def test_regions_of_two_windows_are_all_kept(tmp_path: Path) -> None:
+    first = begin(tmp_path / "a.zarr")
+    first.run_coarse()
+    first.wait()
+    second = begin(tmp_path / "a.zarr")
+    one = first.regions.add([LEFT], "one")
+    first.wait().regions.add([RIGHT], "two")
+    first.wait()
+    second.regions.add([RIGHT], "three")
+    second.wait()
+    first.regions.remove([one.id])
+    first.wait().close()
+    second.close()
+    third = begin(tmp_path / "a.zarr")
+    assert {one.name for one in third.regions.all} == {"two", "three"}
+    third.close()
+
+
 def test_import_and_export(tmp_path: Path) -> None:
     session = begin(tmp_path / "a.zarr")
     first = session.regions.add([LEFT], "Tumour")

@@ -160,5 +160,5 @@ def test_a_visible_area_that_takes_long_is_asked_about(window, monkeypatch, answ
     window.press("refine_visible")
     window.settle()
     (text,) = asked
-    assert text.startswith(f"{count} tiles are in view. Refining them takes about ")
+    assert text.startswith(f"{count} tiles in view are not refined yet. Refining them")
     assert seg.refined.sum() == (count if answer == "Ok" else 0)

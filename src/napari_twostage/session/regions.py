@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
@@ -78,6 +79,7 @@ class Regions:
         self._jobs = jobs
         self._known: dict[str, Annotation] = {}
         self._selected: frozenset[str] = frozenset()
+        self._removed: set[str] = set()
         events = session.events
         events.slide_changed.connect(self._forget)
         events.result_changed.connect(self._read)
@@ -140,8 +142,9 @@ class Regions:
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove regions; labels stay as they are."""
-        for key in keys:
+        for key in list(keys):
             self._known.pop(key, None)
+            self._removed.add(key)
         self._selected &= self._known.keys()
         self._changed()
 
@@ -228,6 +231,7 @@ class Regions:
                 known = self._known.get(region.id)
                 if known is not None and known.rings == region.rings:  # not moved meanwhile
                     self._put(replace(region, name=known.name))
+                    self._labels_changed()  # they may have, while it was measured
                     self._session.events.regions_changed.emit()
 
     # -- inside --------------------------------------------------------------------------------
@@ -258,7 +262,7 @@ class Regions:
         self._session.events.regions_changed.emit()
 
     def _forget(self) -> None:
-        self._known, self._selected = {}, frozenset()
+        self._known, self._selected, self._removed = {}, frozenset(), set()
         self._session.events.regions_changed.emit()
 
     def _read(self) -> None:
@@ -269,6 +273,7 @@ class Regions:
 
     def _merge(self, found: Sequence[Annotation]) -> None:
         """Show what is kept with the result, and keep there what was drawn before it was."""
+        found = [one for one in found if one.id not in self._removed]
         drawn = [one for one in self.all if one.id not in {kept.id for kept in found}]
         self._known = {}
         for one in [*found, *drawn]:
@@ -291,17 +296,22 @@ class Regions:
 
     def _save(self) -> None:
         """Keep the regions with the result; before there is one, they wait in memory."""
-        seg, regions = self._session.seg, self.all
+        seg, regions, removed = self._session.seg, self.all, frozenset(self._removed)
         if seg is not None:
-            self._jobs.add_task("keep regions", lambda _job: _saved(seg, regions), must_finish=True)
+            save = partial(_saved, seg, regions, removed)
+            self._jobs.add_task("keep regions", lambda _job: save(), must_finish=True)
 
 
 def _kept(seg: Segmentation) -> Iterator[object]:
     yield RegionsRead(seg, seg.read_annotations())
 
 
-def _saved(seg: Segmentation, regions: Sequence[Annotation]) -> Iterator[object]:
-    seg.save_annotations(regions)
+def _saved(
+    seg: Segmentation, regions: Sequence[Annotation], removed: frozenset[str]
+) -> Iterator[object]:
+    """Keep regions with a result, beside those that another window has added."""
+    ours = {one.id for one in regions} | removed
+    seg.save_annotations([*regions, *(one for one in seg.read_annotations() if one.id not in ours)])
     yield from ()
 
 

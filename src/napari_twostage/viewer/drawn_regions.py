@@ -35,6 +35,8 @@ TOOLS = {
 }
 """Ways to draw: mode of the layer, and a hint."""
 _ELLIPSE_CORNERS = 64
+_METADATA = {"role": "region", "result": None}
+"""Our entry in the layer's metadata."""
 
 
 class RegionHost(Protocol):
@@ -192,7 +194,22 @@ class DrawnRegions:
         if layer is not None:
             return layer
         self._zoom = float(self._viewer.scene.camera.zoom)
-        layer = self._layer = Shapes(
+        self._keys, self._shown = [], None
+        layer = self._layer = self._earlier_layer() or self._new_layer(slide_layer)
+        layer.events.data.connect(self._edited)
+        layer.selected_data.events.items_changed.connect(self._selected)
+        return layer
+
+    def _earlier_layer(self) -> Shapes | None:
+        """Layer that a panel left which was closed, without its shapes; None if there is none."""
+        for layer in self._viewer.layers:
+            if isinstance(layer, Shapes) and layer.metadata.get(METADATA_KEY) == _METADATA:
+                layer.data = []
+                return layer
+        return None
+
+    def _new_layer(self, slide_layer: Image) -> Shapes:
+        layer = Shapes(
             name=NAME,
             ndim=2,
             edge_color="#00a5dc",
@@ -208,14 +225,11 @@ class DrawnRegions:
                 "anchor": "upper_left",
             },
             units=slide_layer.units,
-            metadata={METADATA_KEY: {"role": "region", "result": None}},
+            metadata={METADATA_KEY: _METADATA},
         )
-        self._keys, self._shown = [], None
         active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = active
-        layer.events.data.connect(self._edited)
-        layer.selected_data.events.items_changed.connect(self._selected)
         return layer
 
     def _zoomed(self, _event: object = None) -> None:

@@ -74,6 +74,7 @@ class RegionsSection(Section):
         self._host = host
         self._actions = actions
         self._shown: object = None
+        self._renaming = False
         self._build_list()
         self._hint = QLabel(_EMPTY)
         self._hint.setObjectName("region_hint")
@@ -182,7 +183,7 @@ class RegionsSection(Section):
 
     def _show_list(self, session: Session) -> None:
         """Draw the list anew if regions have changed, but not under the user's hands."""
-        if self.list.state() == QAbstractItemView.State.EditingState:
+        if self._renaming or self.list.state() == QAbstractItemView.State.EditingState:
             return
         mpp = None if session.slide is None else session.slide.mpp
         names = () if session.card is None else tuple(kind.name for kind in session.card.classes)
@@ -225,7 +226,9 @@ class RegionsSection(Section):
     def _rename(self, item: QTreeWidgetItem, _column: int) -> None:
         key, name = item.data(0, _KEY), item.text(0)
         self._shown = None  # the name may become another
+        self._renaming = True  # the item is in use until this returns
         self._host.do(lambda: self._host.session.regions.rename(key, name))
+        self._renaming = False
 
     def _import(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Import regions", "", FILES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.QtWidgets import QMessageBox
 
 from napari_twostage.errors import SelectionError
 from napari_twostage.geometry import Box
@@ -86,12 +87,10 @@ class ViewActions:
         plan = seg.select(Selection(region=seg.to_fine(view)), seconds_per_tile=seconds)
         if (plan.estimated_seconds or 0.0) <= ASK_FROM_S:
             return True
-        from qtpy.QtWidgets import QMessageBox
-
         answer = QMessageBox.question(
             self._parent,
             "Refine the visible area?",
-            f"{plan.n_tiles:,} tiles are in view. Refining them takes about "
+            f"{plan.n_tiles:,} tiles in view are not refined yet. Refining them takes about "
             f"{describe_seconds(plan.estimated_seconds or 0.0)}. Zoom in for fewer, or go on.",
             QMessageBox.StandardButton.Ok | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
