@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.engine.slide_advice import Advice
     from napari_twostage.errors import (
+        AnnotationError,
         BusyFileError,
         ClusterError,
         DamagedFileError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Advice",
+    "AnnotationError",
     "Box",
     "BusyFileError",
     "ClusterError",
@@ -86,6 +88,7 @@ __all__ = [
 _HOMES = {
     "Advice": "engine.slide_advice",
     "Box": "geometry",
+    "AnnotationError": "errors",
     "BusyFileError": "errors",
     "ClusterError": "errors",
     "DamagedFileError": "errors",

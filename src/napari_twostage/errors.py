@@ -114,6 +114,10 @@ class ExportError(TwoStageError):
     """A result that cannot be written where or as asked."""
 
 
+class AnnotationError(TwoStageError):
+    """A file of annotations that cannot be read."""
+
+
 class TransferError(TwoStageError):
     """A URL that cannot be reached; unlike damaged data, this is transient: resume later."""
 

@@ -18,6 +18,9 @@ Shape = tuple[int, int]
 Scale = tuple[float, float]
 """A number per axis (y, x): micrometres per pixel, or a downsample factor."""
 
+Point = tuple[float, float]
+"""A place (y, x), in pixels counted from the corner of a level."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Box:
@@ -151,7 +154,7 @@ class Box:
                 yield Box.at(top, left, rows, columns).intersect(self)
 
 
-Polygons = tuple[tuple[tuple[float, float], ...], ...]
+Polygons = tuple[tuple[Point, ...], ...]
 """Vertices (y, x) of one or more polygons, in pixels counted from the corner of a level."""
 Region = Box | Polygons
 """A part of a level."""

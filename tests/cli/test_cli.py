@@ -172,6 +172,9 @@ BAD = {
     "no model to segment with": ["segment", "CROP", "--out", "OUT", "--model", "nothing"],
     "no such device": ["segment", "CROP", "--out", "OUT", "--device", "abacus"],
     "a region beyond the slide": ["segment", "CROP", "--out", "OUT", "--region", "900,900,10,10"],
+    "a region in a file that is not there": [
+        "segment", "CROP", "--out", "OUT", "--region", "nothing.geojson",
+    ],
     "a fraction above 1": ["segment", "CROP", "--out", "OUT", "--fraction", "2"],
     "no workers": ["segment", "CROP", "--out", "OUT", "--workers", "0"],
     "a criterion too many": [

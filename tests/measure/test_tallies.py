@@ -36,9 +36,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[ts.Box]:
     boxes: list[ts.Box] = []
     read = tallies.read_pixels
 
-    def spy(result: Result, box: ts.Box, states: np.ndarray) -> blocks.BlockPixels:
+    def spy(result: Result, box: ts.Box, *rest: object) -> blocks.BlockPixels:
         boxes.append(box)
-        return read(result, box, states)
+        return read(result, box, *rest)
 
     monkeypatch.setattr(tallies, "read_pixels", spy)
     return boxes

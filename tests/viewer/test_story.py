@@ -160,7 +160,7 @@ def test_from_the_slide_to_corrected_labels(open_window, tmp_path, seen_while_ru
     finish(window)
     assert refined(window).sum() == count + 20
     window.press("draw_region")
-    shapes = window.viewer.layers["region to refine"]
+    shapes = window.viewer.layers["regions"]
     slide_layer = window.viewer.layers["CMU-1-Small-Region"]
     drawn = np.array([(1000.0, 1000.0), (1250.0, 1010.0), (1100.0, 1300.0)])
     shapes.add_polygons(

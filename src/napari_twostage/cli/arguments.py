@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_twostage.errors import LocationError
@@ -36,6 +37,13 @@ def box(text: str) -> Box:
             f"with a height and width of at least 1; found '{text}'"
         )
     return Box.at(top, left, height, width)
+
+
+def region(text: str) -> Box | Path:
+    """Read ``top,left,height,width`` in level-0 pixels, or the name of a GeoJSON file."""
+    if text.lower().endswith((".geojson", ".json", ".geojson.gz")):
+        return Path(text)
+    return box(text)
 
 
 def focal_plane(text: str) -> int | Literal["max"]:

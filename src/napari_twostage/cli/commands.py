@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,12 @@ from tqdm import tqdm
 from napari_twostage.cli.checking import check_result
 from napari_twostage.cli.failures import DONE, FAILED
 from napari_twostage.cli.interrupts import saving
+from napari_twostage.cli.regions import (
+    annotations_of,
+    keep_measured,
+    require_segmented,
+    rings_of,
+)
 from napari_twostage.cli.slide_info import describe_slide
 from napari_twostage.engine.api import prepare, run_to_end, working_grid
 from napari_twostage.engine.batch import TABLE, aligned, segment_all
@@ -27,6 +34,7 @@ from napari_twostage.errors import (
     TwoStageError,
 )
 from napari_twostage.export import check_targets, export, left_out_of
+from napari_twostage.geometry import Box
 from napari_twostage.io.paths import is_folder
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.summary import summarise, summary_lines
@@ -76,10 +84,15 @@ def segment(options: Namespace) -> VerbOutput:
         open_slide(options.slide, mpp=options.mpp, **wanted.picture.as_dict()) as slide,
         _cluster(options) as cluster,
     ):
+        drawn = annotations_of(options.region, slide.bounds, slide.level_shapes[0])
+        if drawn:
+            wanted = replace(wanted, region=rings_of(drawn))
         seg = prepare(slide, model, options.out, wanted)
         steps = run_to_end(seg, wanted.selection(seg.card), cluster=cluster)
         with saving():
             watch(steps, progress=not options.quiet)
+            if drawn:
+                keep_measured(seg, drawn)
         summary = summarise(seg)
     return _summarised(summary)
 
@@ -95,7 +108,8 @@ def _run_options(options: Namespace) -> RunOptions:
         fraction=options.fraction,
         budget_s=options.budget,
         refine=options.refine,
-        region=getattr(options, "region", None),  # batch has none
+        # batch has none, and a file is read once the slide is open
+        region=region if isinstance(region := getattr(options, "region", None), Box) else None,
         tissue=options.tissue,
         uncertainty=options.uncertainty,
         **picture_of(options).as_dict(),
@@ -138,13 +152,17 @@ def refine(options: Namespace) -> VerbOutput:
     seg.attach_model(
         load_model(seg.record.model.source, device=options.device, precision=options.precision)
     )
-    if options.region is not None:
-        require_inside(options.region, seg.record.slide.level_shapes[0])
+    known = seg.record.slide
+    drawn = annotations_of(options.region, known.bounds, known.level_shapes[0])
+    require_segmented(seg, drawn)
+    region = rings_of(drawn) or options.region
+    if isinstance(region, Box):
+        require_inside(region, known.level_shapes[0])
     wanted = Selection(
         threshold=options.threshold,
         fraction=options.fraction,
         budget_s=options.budget,
-        region=None if options.region is None else seg.to_fine(options.region),
+        region=None if region is None else seg.to_fine(region),
     )
     if wanted == Selection():
         raise SelectionError("say what to refine: --threshold, --fraction, --budget or --region")
@@ -152,6 +170,8 @@ def refine(options: Namespace) -> VerbOutput:
         return _forecast(seg, wanted)
     with _cluster(options) as cluster, saving():
         seg.refine(wanted, progress=not options.quiet, cluster=cluster)
+        if drawn:
+            keep_measured(seg, drawn)
     return _summarised(summarise(seg))
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from napari_twostage.cli.arguments import box, focal_plane, intensity, pixel_size, place
+from napari_twostage.cli.arguments import focal_plane, intensity, pixel_size, place, region
 from napari_twostage.cli.console import write_result
 from napari_twostage.cli.failures import FAILED, STOPPED, collected_messages, report
 from napari_twostage.cli.interrupts import exit_if_interrupted, stopped_line
@@ -350,7 +350,12 @@ def _moved_slide(verb: argparse.ArgumentParser) -> None:
 
 
 def _region(verb: argparse.ArgumentParser, purpose: str) -> None:
-    verb.add_argument("--region", type=box, metavar="Y,X,H,W", help=f"{purpose} (level-0 pixels)")
+    verb.add_argument(
+        "--region",
+        type=region,
+        metavar="Y,X,H,W|FILE",
+        help=f"{purpose}: a box in level-0 pixels, or a *.geojson file of annotations",
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -84,9 +85,11 @@ def segment(
         top fraction of tiles, or the top tiles that fit in this many seconds.
     refine : str
         ``selected`` (the default), ``none`` (stage 1 only) or ``all``.
-    region : Box, optional
-        Segment only tiles that touch this box of the slide's level 0. Areas, objects and the
-        tissue are those inside it.
+    region : Box or sequence of (n, 2) arrays, optional
+        A box of the slide's level 0: segment only tiles that touch it. Areas, objects and the
+        tissue are those inside it. Or polygons with vertices (y, x): segment the coarse windows
+        that they touch. A later run of the same result adds other polygons, or without a region
+        the rest of the slide; see `Result.extend`.
     tissue : bool, optional
         True looks for tissue first, False segments everything. By default tissue is looked for on
         bright glass; of a dark field, in which dim cells would be lost, everything is segmented.
@@ -175,7 +178,7 @@ def prepare(
         if is_vacant(path):
             grid = working_grid(opened, loaded.card)
             record = Record.new(opened, loaded, grid, parameters, path)
-            made = _make(path, record)
+            made = _make(path, replace(record, scope=options.scope))
     with storage(path):
         findings = [] if made else repair_metadata(path)
         record = read_record(path)
@@ -183,6 +186,7 @@ def prepare(
         seg = Segmentation(path, record, slide=opened, model=loaded)
         if not made:
             findings += seg.repair()
+            seg.extend(options.scope or None)
         least = options.least_object_um2
         if least is not None and least != seg.least_object_um2:
             seg.writer.record_least_object(least)

@@ -38,7 +38,8 @@ def compare_with_training(result: Result, model: Model, gate: Gate) -> Iterator[
     if card.domain is None or result.record.domain is not None or result.coarse_complete:
         return
     side = card.coarse_core_px
-    windows = pick_windows(result.tissue, side // card.coarse_tile_px)
+    # of the whole slide: the outcome must not depend on the part that is segmented first
+    windows = pick_windows(result.slide_tissue, side // card.coarse_tile_px)
     cores = [Box.at(row * side, column * side, side, side) for row, column in windows]
     gate()
     view = result.view(result.coarse_grid)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - a reader of `RunKeywords` looks it up
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
+
+from numpy.typing import ArrayLike  # noqa: TC002
 
 from napari_twostage.engine.checks import require_inside, require_picture, same_tissue
 from napari_twostage.errors import SelectionError, SlideError, brief
@@ -11,10 +14,12 @@ from napari_twostage.geometry import Box
 from napari_twostage.measure.objects import checked_least_object
 from napari_twostage.method.selection import EVERYTHING, NOTHING, Selection
 from napari_twostage.method.uncertainty import GAIN, MEASURES
+from napari_twostage.result.layout import checked_polygons
 from napari_twostage.result.record_parts import Parameters
 from napari_twostage.slides.picture import Picture
 
 if TYPE_CHECKING:
+    from napari_twostage.geometry import Polygons
     from napari_twostage.models.card import ModelCard
     from napari_twostage.result.record import Record
     from napari_twostage.slides.base import Slide
@@ -29,7 +34,7 @@ class RunKeywords(TypedDict, total=False):
     fraction: float | None
     budget_s: float | None
     refine: Refine
-    region: Box | None
+    region: Box | Sequence[ArrayLike] | None
     tissue: bool | None
     uncertainty: str | None
     scene: int | str | None
@@ -60,8 +65,10 @@ class RunOptions:
     """Refine the top tiles that fit in this many seconds."""
     refine: Refine = "selected"
     """``selected``, ``none`` (stage 1 only) or ``all``."""
-    region: Box | None = None
-    """Segment only tiles that touch this box of the slide's level 0."""
+    region: Box | Sequence[ArrayLike] | None = None
+    """Part of the slide's level 0 to segment. A box: only tiles that touch it, and all figures are
+    of the box, to which the result is bound. Polygons with vertices (y, x): the coarse windows
+    that they touch; later runs may add polygons, or the whole slide."""
     tissue: bool | None = None
     """True looks for tissue first, False segments everything; None looks for tissue on bright glass
     and segments everything of a dark field."""
@@ -85,11 +92,7 @@ class RunOptions:
     """Least area of objects in square micrometres; the result's or the model's own if None."""
 
     def __post_init__(self) -> None:
-        if self.region is not None and not isinstance(self.region, Box):
-            raise SelectionError(
-                f"region must be a Box of level 0; found {brief(self.region)}; "
-                "pass region=Box(0, 0, 1000, 1000), say: top, left, bottom, right"
-            )
+        _ = self.scope
         checked_least_object(self.least_object_um2)
         if not isinstance(self.tissue, bool | None):
             raise SelectionError(f"tissue must be True, False or None; found {self.tissue!r}")
@@ -142,6 +145,13 @@ class RunOptions:
         )
 
     @property
+    def scope(self) -> Polygons:
+        """Polygons of level 0 that the coarse pass is asked for; none for the box, or the slide."""
+        if self.region is None or isinstance(self.region, Box):
+            return ()
+        return checked_polygons(self.region)
+
+    @property
     def _criterion(self) -> Selection:
         return Selection(threshold=self.threshold, fraction=self.fraction, budget_s=self.budget_s)
 
@@ -175,7 +185,7 @@ class RunOptions:
         shape = slide.level_shapes[0]
         return Parameters(
             tissue=self.tissue,
-            region=None if self.region is None else require_inside(self.region, shape),
+            region=require_inside(self.region, shape) if isinstance(self.region, Box) else None,
             uncertainty=self.uncertainty or card.uncertainty,
             picture=slide.picture,
         )

@@ -305,6 +305,13 @@ def _look_for_tissue(result: Result) -> None:
                 f"{result.name}: region {region.as_list()} (top, left, bottom, right) holds no "
                 "tissue; choose another, or pass tissue=False (--no-tissue)"
             )
+    if (scope := result.record.scope) and not (
+        tiles & result.layout.tiles_of_windows(result.layout.windows_touching(scope))
+    ).any():
+        raise SlideError(
+            f"{result.name}: the region holds no tissue; draw it elsewhere, or pass tissue=False "
+            "(--no-tissue)"
+        )
     result.writer.save_tissue(tissue, tiles, slide.intensity_range)
 
 

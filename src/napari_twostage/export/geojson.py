@@ -7,6 +7,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
+from napari_twostage.io.annotations import MEMBER, ORIGIN
 from napari_twostage.measure.object_columns import number_texts
 from napari_twostage.measure.object_table import ObjectTables
 from napari_twostage.measure.outlines import at_level_0, simplified
@@ -31,10 +32,6 @@ REGION_UM2 = 10_000.0
 QuPath stores cells and nuclei as detections, which stay fast by the million, and tissue regions as
 annotations, which can be edited. 100 µm × 100 µm separates clumps of nuclei from regions.
 """
-
-MEMBER, ORIGIN = "napari-twostage", "origin_px"
-"""Member of the collection with notes of ours, which GeoJSON permits, and its entry (x, y): the
-pixel of level 0 that positions are counted from, in files of slides that state a scanned area."""
 
 _LEVEL = 5
 """Of deflate: the sizes of 6 in half its time."""

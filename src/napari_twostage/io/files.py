@@ -295,6 +295,11 @@ def name_aside(path: Path) -> Path:
     return path.with_name(f"{path.name[:40]}.{_PROCESS}-{os.getpid()}-{next(_NUMBERS)}{ASIDE}")
 
 
+def is_own_aside(path: Path) -> bool:
+    """Whether a thread of this process may be writing a file of this name at this moment."""
+    return f".{_PROCESS}-{os.getpid()}-" in path.name
+
+
 def _write_aside(
     path: Path, data: bytes, *, parents: bool, sync: Callable[[int], None] | None = None
 ) -> Path:

@@ -10,10 +10,12 @@ import numpy as np
 from napari_twostage.measure.merge import LABELS
 from napari_twostage.measure.objects import ObjectScan
 from napari_twostage.measure.tissue_area import tissue_mm2
+from napari_twostage.measure.within import Within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from napari_twostage.geometry import Polygons
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.measure.merge import Objects
     from napari_twostage.result.result import Result
@@ -64,6 +66,7 @@ def areas(
     *,
     least_object_um2: float | None = None,
     progress: ProgressCallback = lambda _: None,
+    region: Polygons = (),
 ) -> list[ClassArea]:
     """Measure the area and count the objects of each class, in the order of ``result.classes``.
 
@@ -77,14 +80,18 @@ def areas(
         Least area of objects in square micrometres, instead of the result's own; 0 keeps all.
     progress : callable
         Called with the share done, in [0, 1], after each block.
+    region : Polygons
+        Outlines (y, x) in pixels of level 0. If there are any, only what an odd number of them
+        surround is measured: objects are cut there, and the tissue is that inside.
 
     Raises
     ------
     SelectionError
         If `least_object_um2` is no possible area.
     """
-    scan = ObjectScan(result, least_object_um2)
-    return class_areas(scan, scan.objects(progress), tissue_mm2(result) or 0.0)
+    within = Within(result.layout.polygons_to_fine(region), result.grid.shape) if region else None
+    scan = ObjectScan(result, least_object_um2, within=within)
+    return class_areas(scan, scan.objects(progress), tissue_mm2(result, region) or 0.0)
 
 
 def class_areas(

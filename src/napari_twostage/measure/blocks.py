@@ -15,6 +15,7 @@ from napari_twostage.method.tiling import TileState
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_twostage.measure.within import Within
     from napari_twostage.result.result import Result
 
 ProgressCallback = Callable[[float], None]
@@ -24,12 +25,16 @@ BLOCK_PX = 1536
 """Approximate side of a block, in pixels; a block holds whole tiles, and a few megabytes."""
 
 
-def block_rows(result: Result) -> list[list[Box]]:
-    """Blocks of whole tiles, row by row; each pixel of the fine grid is in exactly one."""
+def block_rows(result: Result, part: Box | None = None) -> list[list[Box]]:
+    """Blocks of whole tiles, row by row; each pixel of the fine grid is in exactly one.
+
+    With a part of the fine grid, those that touch it.
+    """
     side = result.tiles.tile_px * tiles_along(result)
     rows: dict[int, list[Box]] = {}
     for box in result.grid.box.blocks(side):
-        rows.setdefault(box.top, []).append(box)
+        if part is None or box.intersect(part).area:
+            rows.setdefault(box.top, []).append(box)
     return list(rows.values())
 
 
@@ -83,18 +88,20 @@ class BlockPixels:
         return cls(labels, labels, np.ones(width, bool), np.ones(height, bool))
 
 
-def read_pixels(result: Result, box: Box, states: NDArray[np.uint8]) -> BlockPixels:
+def read_pixels(
+    result: Result, box: Box, states: NDArray[np.uint8], within: Within | None = None
+) -> BlockPixels:
     """Read the finest labels of a block, and tell its objects apart.
 
     Parameters
     ----------
-    result, box, states
+    result, box, states, within
         As for `read_block`.
     """
     if not result.tells_objects_apart or not is_near_tissue(result, box, states):
-        return BlockPixels.connected(read_block(result, box, states))
+        return BlockPixels.connected(read_block(result, box, states, within))
     wide = box.grow(result.layout.object_reach_px).clip(result.grid.shape)
-    labels = read_block(result, wide, states)
+    labels = read_block(result, wide, states, within)
     items = separate(labels, result.read_depth(wide), joined=result.read_painted(wide))
     place = box.shift(-wide.top, -wide.left)
     own = items[place.slices]
@@ -108,7 +115,9 @@ def read_pixels(result: Result, box: Box, states: NDArray[np.uint8]) -> BlockPix
     )
 
 
-def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def read_block(
+    result: Result, box: Box, states: NDArray[np.uint8], within: Within | None = None
+) -> NDArray[np.uint8]:
     """Read the finest labels of a block.
 
     Blocks away from the tissue are background and not read. Blocks next to it are read, since
@@ -124,6 +133,8 @@ def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[n
         One of `block_rows`, or any other box.
     states : (rows, columns) uint8 array
         `TileState` of all tiles, read once: a run in progress must not change it between blocks.
+    within : Within, optional
+        Region outside of which all is background.
 
     Returns
     -------
@@ -132,7 +143,11 @@ def read_block(result: Result, box: Box, states: NDArray[np.uint8]) -> NDArray[n
     region = result.record.parameters.region
     measured = box if region is None else box.intersect(result.box_to_fine(region))
     labels = np.zeros(box.shape, np.uint8)
+    if within is not None and within.cover(box) == "none":
+        return labels
     if measured.area and is_near_tissue(result, box, states):
         place = measured.shift(-box.top, -box.left)
         labels[place.slices] = result.read_labels(measured, level=0)
+        if within is not None:
+            labels[~within.mask(box)] = 0
     return labels

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_twostage.errors import SelectionError
+from napari_twostage.geometry import Box
+from napari_twostage.measure.blocks import block_rows
 from napari_twostage.measure.members import Members
 from napari_twostage.measure.merge import Merger
 from napari_twostage.measure.tallies import tables
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.measure.merge import Objects
     from napari_twostage.measure.tallies import Row
+    from napari_twostage.measure.within import Within
     from napari_twostage.result.result import Result
 
 
@@ -76,12 +79,20 @@ class ObjectScan:
         Least area in square micrometres; that of the result if None, and 0 keeps all.
     members : bool
         Keep which region of each block is part of which object, for `outlines`.
+    within : Within, optional
+        Region to measure alone: objects are cut at its outline.
     """
 
     def __init__(
-        self, result: Result, least_object_um2: float | None = None, *, members: bool = False
+        self,
+        result: Result,
+        least_object_um2: float | None = None,
+        *,
+        members: bool = False,
+        within: Within | None = None,
     ) -> None:
         self.result = result
+        self._within = within
         self.states: NDArray[np.uint8] = result.states
         """`TileState` of every tile as the search began: (rows, columns)."""
         asked = checked_least_object(least_object_um2)
@@ -90,7 +101,9 @@ class ObjectScan:
         self._members = Members() if members else None
         self._counts: list[int] = []
         least = least_pixels(self.least_object_um2, result.grid.pixel_area_um2)
-        self._merger = Merger(result.grid.shape, least, self._members)
+        self._plane = result.grid.box if within is None else _blocks_around(result, within)
+        """Part of the fine grid that is searched, in whole blocks."""
+        self._merger = Merger(self._plane.shape, least, self._members)
 
     def objects(self, progress: ProgressCallback = lambda _: None) -> Iterator[Objects]:
         """Find all objects, each in one of the tables, as soon as it is complete; call it once.
@@ -100,13 +113,14 @@ class ObjectScan:
         progress : callable
             Called with the share done, in [0, 1], after each block.
         """
-        return self.objects_of(tables(self.result, self.states, progress))
+        return self.objects_of(tables(self.result, self.states, progress, self._within))
 
     def objects_of(self, rows: Iterable[Row]) -> Iterator[Objects]:
         """Find the objects of some tables of all blocks; as `objects`, call it once."""
+        up, left = -self._plane.top, -self._plane.left
         for row in rows:
             self._counts += [len(table.regions) for _, table in row]
-            yield self._merger.take(row)
+            yield self._merger.take([(box.shift(up, left), table) for box, table in row])
 
     @property
     def left_out(self) -> NDArray[np.int64]:
@@ -128,6 +142,12 @@ class ObjectScan:
             raise ValueError("the search was made without members=True")
         ends = 1 + np.cumsum(self._counts)  # region 0 is the outside
         return np.split(self._members.objects(), [1, *ends.tolist()])[1:-1]
+
+
+def _blocks_around(result: Result, within: Within) -> Box:
+    rows = block_rows(result, within.box)
+    first, last = rows[0][0], rows[-1][-1]
+    return Box(first.top, first.left, last.bottom, last.right)
 
 
 def left_out_note(scan: ObjectScan) -> dict[str, Any]:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_twostage.measure.annotations import (
+    AREA,
+    CLASS_AREA,
+    OBJECTS,
+    SHARE,
+    without_outdated,
+)
 from napari_twostage.measure.areas import areas
 from napari_twostage.measure.completeness import completeness
 from napari_twostage.measure.tissue_area import tissue_mm2
@@ -12,6 +19,8 @@ from napari_twostage.method.tiling import TileState
 from napari_twostage.result.record_parts import STAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_twostage.result.result import Result
 
 
@@ -27,8 +36,9 @@ def summarise(result: Result) -> dict[str, Any]:
         square millimetres, the reasons of failed tiles, whether the result is complete, and what
         is missing, as values and in one line. ``tissue_mm2`` is the tissue that areas of classes
         are shares of, inside the region if there is one; ``tissue_slide_mm2`` is that of the whole
-        slide. ``artefacts_mm2`` has the area of each kind of artefact that was looked for; areas
-        out of focus are in the tissue.
+        slide. ``whole_slide`` says whether all of it was asked for. ``regions`` has the
+        measurements of annotations that are of the labels as they are. ``artefacts_mm2`` has the
+        area of each kind of artefact that was looked for; areas out of focus are in the tissue.
     """
     there = completeness(result)
     states = result.states
@@ -67,6 +77,12 @@ def summarise(result: Result) -> dict[str, Any]:
         "left_out_mm2": None if found is None else found.left_out_mm2,
         "artefacts_mm2": None if found is None else found.artefacts_mm2,
         "region": None if region is None else region.as_list(),
+        "whole_slide": region is None and not result.record.scope,
+        "regions": [
+            {"name": one.name, **one.measurements}
+            for one in without_outdated(result, result.read_annotations())
+            if one.stamp
+        ],
         "notices": [] if found is None else found.notices(),
         "classes": [
             {
@@ -110,6 +126,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     ]
     text += [f"note       {notice}" for notice in summary["notices"]]
     text += [f"area       {_class_line(kind)}{so_far}" for kind in summary["classes"]]
+    names = [kind["name"] for kind in summary["classes"]]
+    text += [f"region     {_region_line(one, names)}" for one in summary["regions"]]
     if tiles["failed"]:
         text.append(f"failed     {tiles['failed']:,} tiles: {summary['failures'][0]}")
     if missing:
@@ -123,6 +141,15 @@ def _class_line(kind: dict[str, Any]) -> str:
     return f"{line}, {kind['left_out_described']}" if kind["left_out"] else line
 
 
+def _region_line(region: dict[str, Any], classes: Sequence[str]) -> str:
+    """Name and area of a region, and the objects and area of each class in it."""
+    parts = [f"{region['name']} {region[AREA]:.4g} mm²"]
+    for name in classes:
+        objects, area, share = (region[f"{name}: {one}"] for one in (OBJECTS, CLASS_AREA, SHARE))
+        parts.append(f"{name} {objects:,.0f} objects, {area:.4g} mm², {share:.1f} % of its tissue")
+    return "; ".join(parts)
+
+
 def _tissue(summary: dict[str, Any]) -> str:
     """Area of the tissue, and of what."""
     if summary["tissue_mm2"] is None:
@@ -130,9 +157,10 @@ def _tissue(summary: dict[str, Any]) -> str:
     area, slide = f"{summary['tissue_mm2']:.4g} mm²", summary["tissue_slide_mm2"]
     if slide is None:
         return f"{area}, with the margin that version 0.1 counted"
-    if summary["region"] is None:
+    if summary["whole_slide"]:
         return area
-    return f"{area} in the region, {slide:.4g} mm² on the slide"
+    part = "region" if summary["region"] is not None else "part that was asked for"
+    return f"{area} in the {part}, {slide:.4g} mm² on the slide"
 
 
 def _described(seconds: dict[str, float]) -> str:

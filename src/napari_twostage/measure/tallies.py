@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_twostage.geometry import Box
     from napari_twostage.measure.blocks import ProgressCallback
     from napari_twostage.measure.runs import Runs
+    from napari_twostage.measure.within import Within
     from napari_twostage.result.result import Result
 
     States = NDArray[np.uint8]
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 
 def tables(
-    result: Result, states: States, progress: ProgressCallback = lambda _: None
+    result: Result,
+    states: States,
+    progress: ProgressCallback = lambda _: None,
+    within: Within | None = None,
 ) -> Generator[Row, None, None]:
     """Tables of all blocks, a row of blocks at a time.
 
@@ -41,16 +45,19 @@ def tables(
         `TileState` of every tile.
     progress : callable
         Called with the share done, in [0, 1], after each block.
+    within : Within, optional
+        Region to measure alone: the blocks that touch it, all else in them as background.
     """
-    rows, done = block_rows(result), 0
+    rows, done = block_rows(result, None if within is None else within.box), 0
     boxes = [box for row in rows for box in row]
-    with closing(in_order(lambda box: _table(result, box, states), boxes)) as measured:
+    total = sum(box.area for box in boxes)
+    with closing(in_order(lambda box: _table(result, box, states, within), boxes)) as measured:
         for row in rows:
             taken: Row = []
             for box in row:
                 taken.append((box, next(measured)))
                 done += box.area
-                progress(done / result.grid.box.area)
+                progress(done / total)
             yield taken
 
 
@@ -82,7 +89,9 @@ def regions_of(result: Result, box: Box, states: States) -> tuple[Runs, NDArray[
     return runs, number_regions(runs)
 
 
-def _table(result: Result, box: Box, states: States) -> BlockTable:
+def _table(result: Result, box: Box, states: States, within: Within | None) -> BlockTable:
+    if within is not None and within.cover(box) != "all":
+        return _measured(result, box, states, within)[2]
     kept = None
     if is_near_tissue(result, box, states):
         kept = result.tallies.read(box, result.tallies.stamp(box, states))
@@ -93,7 +102,7 @@ def _table(result: Result, box: Box, states: States) -> BlockTable:
 
 
 def _measured(
-    result: Result, box: Box, states: States
+    result: Result, box: Box, states: States, within: Within | None = None
 ) -> tuple[Runs, NDArray[np.int64], BlockTable]:
-    pixels = read_pixels(result, box, states)
+    pixels = read_pixels(result, box, states, within)
     return tabulate(pixels, refined_tiles(result, box, states), result.tiles.tile_px)

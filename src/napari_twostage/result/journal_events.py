@@ -179,6 +179,8 @@ class RecordGrown:
     """Least area of objects that was asked for."""
     domain: dict[str, Any] | None = None
     """Comparison with the training images."""
+    scope: list[list[list[float]]] | None = None
+    """`Record.scope`, if it has changed; it may have become empty."""
 
     def as_json(self) -> dict[str, Any]:
         """The object that `parse` reads."""
@@ -187,7 +189,11 @@ class RecordGrown:
 
     @property
     def _changed(self) -> dict[str, Any]:
-        later = {"least_object_um2": self.least_object_um2, "domain": self.domain}
+        later = {
+            "least_object_um2": self.least_object_um2,
+            "domain": self.domain,
+            "scope": self.scope,
+        }
         return {name: value for name, value in later.items() if value is not None}
 
     def applied_to(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -272,6 +278,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
         tuple(map(dict, values["runs"])),
         values.get("least_object_um2"),
         values.get("domain"),
+        values.get("scope"),
     ),
 }
 

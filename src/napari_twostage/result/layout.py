@@ -11,14 +11,15 @@ import numpy as np
 from napari_twostage.errors import SelectionError, brief
 from napari_twostage.geometry import Box
 from napari_twostage.method.instances import REACH_PX
+from napari_twostage.method.tiling import TileGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_twostage.geometry import Grid, Region, Shape
-    from napari_twostage.method.tiling import Tile, TileGrid
+    from napari_twostage.geometry import Grid, Polygons, Region, Shape
+    from napari_twostage.method.tiling import Tile
     from napari_twostage.models.card import ModelCard
 
 UNSET = 255
@@ -89,6 +90,22 @@ class Layout:
         inside = self.coarse.box.contains(core) and core.area > 0
         return inside and self.window(self.window_index(core)) == core
 
+    def windows_touching(self, polygons: Polygons) -> NDArray[np.bool_]:
+        """Coarse windows that share more than their border with polygons of level 0.
+
+        Returns
+        -------
+        (rows, columns) bool array
+        """
+        windows = TileGrid(self.fine.shape, self.card.coarse_core_px * self.card.ratio, 0)
+        return windows.touching_polygons(self.polygons_to_fine(polygons))
+
+    def tiles_of_windows(self, windows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tiles of some coarse windows: (rows, columns)."""
+        side = self.card.coarse_core_px // self.card.coarse_tile_px
+        rows, columns = self.tiles.shape
+        return windows.repeat(side, 0).repeat(side, 1)[:rows, :columns]
+
     def fine_box(self, core: Box) -> Box:
         """The fine pixels of a coarse window's core, inside the slide."""
         return core.scaled(self.card.ratio).clip(self.fine.shape)
@@ -108,21 +125,37 @@ class Layout:
         """
         if isinstance(region, Box):
             return self.box_to_fine(region)
+        return self.polygons_to_fine(checked_polygons(region))
+
+    def polygons_to_fine(self, polygons: Polygons) -> Polygons:
+        """Polygons of the slide's level 0 on the fine grid."""
         y, x = self.fine.downsample
-        polygons = []
-        for points in _as_points(region):
-            if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-                raise SelectionError(
-                    f"a polygon of shape {points.shape} was given, three or more vertices (y, x) "
-                    "were expected; draw it again"
-                )
-            polygons.append(tuple((row / y, column / x) for row, column in points.tolist()))
-        return tuple(polygons)
+        return tuple(tuple((row / y, column / x) for row, column in one) for one in polygons)
 
     def box_to_fine(self, box: Box) -> Box:
         """A box of level 0 on the fine grid, grown to whole pixels and clipped to the slide."""
         y, x = self.fine.downsample
         return box.scaled((1 / y, 1 / x)).clip(self.fine.shape)
+
+
+def checked_polygons(region: Sequence[ArrayLike]) -> Polygons:
+    """Polygons of three or more vertices (y, x), from anything that holds them.
+
+    Raises
+    ------
+    SelectionError
+        If it is something else.
+    """
+    polygons = []
+    for points in _as_points(region):
+        finite = points.ndim == 2 and np.isfinite(points).all()
+        if not finite or points.shape[1] != 2 or len(points) < 3:
+            raise SelectionError(
+                f"a polygon of shape {points.shape} was given, three or more vertices (y, x) "
+                "were expected; draw it again"
+            )
+        polygons.append(tuple((row, column) for row, column in points.tolist()))
+    return tuple(polygons)
 
 
 def _as_points(region: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:

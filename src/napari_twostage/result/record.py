@@ -35,6 +35,7 @@ from napari_twostage.slides.picture import Picture
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_twostage.geometry import Polygons
     from napari_twostage.io.paths import Location
     from napari_twostage.models.model import Model
     from napari_twostage.slides.base import Slide
@@ -68,6 +69,8 @@ class Record:
     runs: tuple[RunRecord, ...] = ()
     least_object_um2: float | None = None
     """Least area of objects that was asked for, in square micrometres; None for the model's own."""
+    scope: Polygons = ()
+    """Polygons of level 0 that the coarse pass was asked for so far; none for the whole slide."""
     journal_version: int = 1
     """From 2 on, the journal has a copy of the record."""
     journal_lines: int = 0
@@ -139,6 +142,8 @@ class Record:
             values["domain"] = self.domain.as_dict()
         if self.least_object_um2 is not None:
             values["least_object_um2"] = self.least_object_um2
+        if self.scope:
+            values["scope"] = [[list(vertex) for vertex in polygon] for polygon in self.scope]
         return values
 
     @classmethod
@@ -177,6 +182,7 @@ class Record:
                 domain=None if domain is None else DomainCheck.from_dict(domain),
                 runs=tuple(_known(RunRecord, run) for run in values["runs"]),
                 least_object_um2=None if least is None else float(least),
+                scope=polygons_from(values.get("scope", [])),
                 journal_version=int(values.get("journal_version", 1)),
                 journal_lines=int(values.get("journal_lines", 0)),
             )
@@ -238,6 +244,17 @@ def write_record(folder: Location, record: Record) -> None:
 
 def _checksum(values: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(values).encode())
+
+
+def polygons_from(lists: list[list[list[float]]]) -> Polygons:
+    """Polygons as they are written: lists of vertices (y, x).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are something else.
+    """
+    return tuple(tuple((float(y), float(x)) for y, x in polygon) for polygon in lists)
 
 
 def _known(kind: type[Part], values: Mapping[str, Any]) -> Part:

@@ -7,13 +7,20 @@ journal, nor the zarr arrays, nor the record's file.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_twostage.errors import LocationError, SegmentationError, SlideError, brief
+from napari_twostage.errors import (
+    LocationError,
+    SegmentationError,
+    SelectionError,
+    SlideError,
+    brief,
+)
 from napari_twostage.geometry import Box
 from napari_twostage.io.paths import locate, remove_tree
 from napari_twostage.io.url import Url
@@ -21,8 +28,9 @@ from napari_twostage.method.dice_predictor import DicePredictor
 from napari_twostage.method.ranking import Ranking
 from napari_twostage.method.resample_labels import lazy_plane
 from napari_twostage.method.selection import Selection
+from napari_twostage.result.annotations import kept_annotations, save_annotations
 from napari_twostage.result.check import PYRAMID, check, repair
-from napari_twostage.result.layout import UNSET
+from napari_twostage.result.layout import UNSET, checked_polygons
 from napari_twostage.result.record import Record, read_record
 from napari_twostage.result.result_files import ResultFiles
 from napari_twostage.result.run_writer import RunWriter
@@ -38,7 +46,8 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_twostage.geometry import Grid, Region
+    from napari_twostage.geometry import Grid, Polygons, Region
+    from napari_twostage.io.annotations import Annotation
     from napari_twostage.io.paths import Location
     from napari_twostage.method.selection import Plan
     from napari_twostage.method.tiling import Tile
@@ -249,6 +258,11 @@ class Result:
         return self._files.scores.tissue
 
     @property
+    def slide_tissue(self) -> NDArray[np.bool_]:
+        """Tiles with tissue, also those outside `Record.scope`: (rows, columns)."""
+        return self._files.scores.slide_tissue
+
+    @property
     def tissue_mask(self) -> tuple[NDArray[np.bool_], Grid]:
         """Tissue as a mask (H, W), and the mask's grid; once `tissue_known`."""
         return self._files.scores.tissue_mask
@@ -333,6 +347,72 @@ class Result:
     def states(self) -> NDArray[np.uint8]:
         """`tiling.TileState` of each tile (rows, columns)."""
         return self._files.log.states(~np.isnan(self.scores))
+
+    def extend(self, region: Sequence[ArrayLike] | None = None) -> None:
+        """Have the next run segment more of the slide: polygons of level 0, or else all of it.
+
+        Whatever the order in which parts are asked for, labels are those of a run over all.
+
+        Parameters
+        ----------
+        region : sequence of (n, 2) arrays, optional
+            Vertices (y, x) of polygons. A coarse pass of the whole slide that was stopped goes on
+            in them alone.
+
+        Raises
+        ------
+        SelectionError
+            If the polygons hold no tissue, or are no polygons.
+        LockedError
+            If another process or window is writing.
+        """
+        scope = () if region is None else self._scope_with(checked_polygons(region))
+        if scope != self.record.scope:
+            self.writer.record_scope(scope)
+
+    def _scope_with(self, polygons: Polygons) -> Polygons:
+        if self.tissue_known:
+            windows = self.layout.windows_touching(polygons)
+            if not (self.slide_tissue & self.layout.tiles_of_windows(windows)).any():
+                raise SelectionError(
+                    "the region holds no tissue; draw it elsewhere, or segment the glass as well"
+                )
+        known = self.record.scope
+        if not known and self.coarse_complete:
+            return ()
+        if not known:
+            known = self._polygons_of(self.windows_done)
+        return (*known, *(one for one in polygons if one not in known))
+
+    def _polygons_of(self, cores: Iterable[Box]) -> Polygons:
+        """Coarse windows, those side by side as one, as polygons of level 0."""
+        rows: list[Box] = []
+        for core in sorted(cores):
+            last = rows[-1] if rows else None
+            if last is not None and (last.top, last.right) == (core.top, core.left):
+                rows[-1] = replace(last, right=core.right)
+            else:
+                rows.append(core)
+        y, x = self.coarse_grid.downsample
+        # a little smaller: rounding must not let them touch the windows beside them
+        return tuple(
+            (
+                ((top + 0.25) * y, (left + 0.25) * x),
+                ((top + 0.25) * y, (right - 0.25) * x),
+                ((bottom - 0.25) * y, (right - 0.25) * x),
+                ((bottom - 0.25) * y, (left + 0.25) * x),
+            )
+            for top, left, bottom, right in (row.as_list() for row in rows)
+        )
+
+    def is_segmented(self, region: Sequence[ArrayLike]) -> bool:
+        """Whether stage 1 has seen all tissue of the windows that polygons of level 0 touch."""
+        if not self.tissue_known:
+            return False
+        layout = self.layout
+        windows = layout.windows_touching(checked_polygons(region))
+        left = layout.tiles_of_windows(windows & ~self._files.store.windows)
+        return not (self.slide_tissue & left).any()
 
     def tiles_touching(self, region: Region) -> NDArray[np.bool_]:
         """Tiles that share a point with a region of the fine grid: (rows, columns)."""
@@ -510,6 +590,25 @@ class Result:
     def undoing(self) -> Undoing:
         """Undo and redo of edits and of refinement."""
         return Undoing(self._files)
+
+    # -- the user's annotations ---------------------------------------------------------------
+
+    def read_annotations(self) -> list[Annotation]:
+        """Named regions that are kept with the result, as `annotations.geojson` has them."""
+        return kept_annotations(self.path, self.record.slide.bounds)
+
+    def save_annotations(self, annotations: Sequence[Annotation]) -> None:
+        """Keep named regions with the result, in place of those that were.
+
+        Raises
+        ------
+        LockedError
+            If another process or window is writing.
+        StorageError
+            If the disk is full, gone or refuses.
+        """
+        with self._files.writing():
+            save_annotations(self.path, annotations, self.record.slide.bounds)
 
     @property
     def other_writer(self) -> Owner | None:

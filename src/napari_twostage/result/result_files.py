@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_twostage.errors import SegmentationError, StorageError, TwoStageError, storage_error
 from napari_twostage.io.durable import DirtyFiles
-from napari_twostage.io.files import ASIDE, name_aside, remove_file, remove_folder, rename
+from napari_twostage.io.files import (
+    ASIDE,
+    is_own_aside,
+    name_aside,
+    remove_file,
+    remove_folder,
+    rename,
+)
 from napari_twostage.io.paths import atomic_folder, remove_tree
 from napari_twostage.io.url import Url
 from napari_twostage.method.tiling import TileGrid
@@ -31,7 +38,7 @@ from napari_twostage.result.label_arrays import create_arrays
 from napari_twostage.result.label_store import LabelStore
 from napari_twostage.result.layout import Layout
 from napari_twostage.result.record import FILE as RECORD
-from napari_twostage.result.record import Record, read_record, write_record
+from napari_twostage.result.record import Record, polygons_from, read_record, write_record
 from napari_twostage.result.tally_files import TallyFiles
 from napari_twostage.result.tile_log import TileLog
 from napari_twostage.result.tile_scores import TileScores
@@ -78,6 +85,7 @@ class ResultFiles:
         self.log = TileLog(Journal(path / JOURNAL), self.layout.tiles, dirty, self.layout.is_window)
         measure = record.parameters.uncertainty
         self.scores = TileScores(path, self.store, self.log, measure, dirty)
+        self.scores.set_scope(record.scope)
         self.log.expect_lines(record.journal_lines)
         self._show_log()
         self.edits = Edits(path / "undo", self.store, self.log)
@@ -115,12 +123,17 @@ class ResultFiles:
         elif record != self.record:
             before, now = self.record.as_dict(), record.as_dict()
             runs = tuple(run for run in now["runs"] if run not in before["runs"])
-            grown = (now.get(name) for name in ("least_object_um2", "domain"))
-            self.log.record(RecordGrown(now.get("tissue"), runs, *grown))
+            tissue, least, domain = map(now.get, ("tissue", "least_object_um2", "domain"))
+            scope = None if record.scope == self.record.scope else now.get("scope", [])
+            self.log.record(RecordGrown(tissue, runs, least, domain, scope))
         self.log.commit()
         record = replace(record, journal_lines=self.log.lines)
         write_record(self.path, record)
+        self._take_record(record)
+
+    def _take_record(self, record: Record) -> None:
         self.record = record
+        self.scores.set_scope(record.scope)
 
     def flush(self) -> None:
         """Write the buffered levels of the label pyramid, and record that they are written."""
@@ -168,7 +181,7 @@ class ResultFiles:
             raise SegmentationError(
                 f"{self.path} was replaced by another result since it was opened; open it again"
             )
-        self.record = found
+        self._take_record(found)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -209,7 +222,8 @@ class ResultFiles:
         if isinstance(self.path, Path):
             for folder in (self.path, self.path / "undo"):
                 for file in folder.glob(f"*{ASIDE}"):
-                    if not file.name.startswith(LOCK):  # of others who want to write
+                    # others who want to write have the lock's; threads of ours may be at work
+                    if not file.name.startswith(LOCK) and not is_own_aside(file):
                         remove_file(file)
 
     def follow(self, *, writing: bool = False) -> None:
@@ -224,6 +238,8 @@ class ResultFiles:
                 self.store.unmark(event.tiles, event.windows)
             elif isinstance(event, RefinementUndone):
                 self.store.unmark(event.tiles, ())
+            if isinstance(event, RecordGrown) and event.scope is not None:
+                self._take_record(replace(self.record, scope=polygons_from(event.scope)))
         self._show_log()
         self.edits.follow()
         self.store.mark_stale(self.log.stale_tiles, self.log.stale_windows)

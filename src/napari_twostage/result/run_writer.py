@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Grid
+    from napari_twostage.geometry import Grid, Polygons
     from napari_twostage.method.artefacts import Artefact
     from napari_twostage.method.domain import DomainCheck
     from napari_twostage.method.steps import CoarseWindowDone
@@ -230,6 +230,13 @@ class RunWriter:
         with self.writing():
             record = replace(self._files.record, least_object_um2=area_um2)
             self._files.write_record(record)
+
+    def record_scope(self, scope: Polygons) -> None:
+        """Put the part of the slide to segment into the record; see `Record.scope`."""
+        with self.writing():
+            # first, as it lacks the tiles that come: after a crash it is computed again
+            self._files.scores.remove_statistics()
+            self._files.write_record(replace(self._files.record, scope=scope))
 
     def writing(self) -> AbstractContextManager[None]:
         """Be the one writer of the folder; see `ResultFiles.writing`."""

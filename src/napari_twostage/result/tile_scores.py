@@ -13,7 +13,7 @@ import numpy as np
 from napari_twostage.errors import DamagedFileError
 from napari_twostage.geometry import Grid
 from napari_twostage.io.files import is_unreadable
-from napari_twostage.io.paths import UNREADABLE, load_arrays, save_arrays
+from napari_twostage.io.paths import UNREADABLE, load_arrays, remove_file, save_arrays
 from napari_twostage.method.uncertainty import TileStatistics, summarise_tiles
 from napari_twostage.result.pixel_scores import PixelScores
 from napari_twostage.result.uncertainty_map import UncertaintyMap
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_twostage.geometry import Box
+    from napari_twostage.geometry import Box, Polygons
     from napari_twostage.io.durable import DirtyFiles
     from napari_twostage.io.paths import Location
     from napari_twostage.method.tissue import Tissue
@@ -85,6 +85,7 @@ class TileScores:
         self._tissue_file = folder / "tissue.npz"
         self._statistics_file = folder / "statistics.npz"
         self._seen: set[Location] = set()
+        self._scope: Polygons = ()
         self.pixel_scores = PixelScores(store, measure)
         self.uncertainty_map = UncertaintyMap(folder / "heat", store, self.pixel_scores, dirty)
 
@@ -93,9 +94,27 @@ class TileScores:
         """Whether tissue detection has run."""
         return self._is_there(self._tissue_file)
 
+    def set_scope(self, scope: Polygons) -> None:
+        """Segment the windows that these polygons of level 0 touch; all, if there are none."""
+        if scope != self._scope:
+            self._scope = scope
+            self._forget_tiles()
+
     @cached_property
     def tissue(self) -> NDArray[np.bool_]:
-        """Tiles to segment: (rows, columns); once `tissue_known`."""
+        """Tiles to segment: (rows, columns); once `tissue_known`.
+
+        With a scope, tiles of whole coarse windows: none is ever computed in part, so labels do
+        not depend on the order in which the scope has grown.
+        """
+        if not self._scope:
+            return self.slide_tissue
+        layout = self._store.layout
+        return self.slide_tissue & layout.tiles_of_windows(layout.windows_touching(self._scope))
+
+    @cached_property
+    def slide_tissue(self) -> NDArray[np.bool_]:
+        """Tiles with tissue, inside the scope or not: (rows, columns); once `tissue_known`."""
         with _damage(self._tissue_file):
             tiles = np.asarray(load_arrays(self._tissue_file)["tiles"], bool)
             _require_shape(tiles, self._store.layout.tiles.shape)
@@ -157,7 +176,10 @@ class TileScores:
     def forget_tissue(self) -> None:
         """Look for the tissue's file again, which was set aside."""
         self._seen.discard(self._tissue_file)
-        for name in ("tissue", "windows_needed", "left_out"):
+        self._forget_tiles("slide_tissue", "left_out")
+
+    def _forget_tiles(self, *more: str) -> None:
+        for name in ("tissue", "windows_needed", *more):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -241,6 +263,11 @@ class TileScores:
             known = self.statistics
             arrays = {key: getattr(known, name) for name, key in STATISTICS_ON_DISK.items()}
             save_arrays(self._statistics_file, **arrays)
+
+    def remove_statistics(self) -> None:
+        """Remove the file of a complete coarse pass, before more is to be segmented."""
+        if self._statistics_file.exists():
+            remove_file(self._statistics_file)
 
     def _is_there(self, file: Location) -> bool:
         """Whether a file was written; one that was found is not looked up again."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_twostage.engine.segmentation import Segmentation
     from napari_twostage.engine.slide_advice import Advice
     from napari_twostage.geometry import Box
+    from napari_twostage.io.annotations import Annotation
     from napari_twostage.io.paths import Location
     from napari_twostage.measure.areas import ClassArea
     from napari_twostage.measure.completeness import Completeness
@@ -81,6 +82,8 @@ class SessionEvents(SignalGroup):
     """`Session.density` is new, or None since the labels have changed."""
     compared = Signal()
     """`Session.changes` is known, or None since the labels have changed."""
+    regions_changed = Signal()
+    """`Session.regions` are others, or others are selected."""
     exported = Signal(object)
     """Path that was written."""
     noticed = Signal(object)
@@ -204,6 +207,28 @@ class Measured:
     """Areas and counts of each class."""
 
     classes: list[ClassArea]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionsRead:
+    """Regions that are kept with a result."""
+
+    seg: Segmentation
+    found: list[Annotation]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionsImported:
+    """Regions of a file."""
+
+    found: list[Annotation]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionMeasured:
+    """A region with its measurements."""
+
+    region: Annotation
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ def script(seg: Segmentation) -> str:
         options.append(f"uncertainty={parameters.uncertainty!r}")
     if (region := parameters.region) is not None:
         options.append(f"region=ts.Box{tuple(region.as_list())}")
+    elif record.scope:
+        options.append(f"region={[list(polygon) for polygon in record.scope]}")
     if record.least_object_um2 is not None:
         options.append(f"least_object_um2={record.least_object_um2!r}")
     lines += [

@@ -22,11 +22,21 @@ from napari_twostage.io.paths import locate
 from napari_twostage.measure.density import CELL_UM
 from napari_twostage.method.selection import NOTHING, Selection
 from napari_twostage.models.bundle import Bundle, read_bundle
+from napari_twostage.result.layout import checked_polygons
 from napari_twostage.session import tasks, upkeep
 from napari_twostage.session.advice import advise
-from napari_twostage.session.events import EditsChanged, LabelsEdited, Repaired, ResultFound
+from napari_twostage.session.events import (
+    EditsChanged,
+    LabelsEdited,
+    RegionMeasured,
+    RegionsImported,
+    RegionsRead,
+    Repaired,
+    ResultFound,
+)
 from napari_twostage.session.following import Follower
 from napari_twostage.session.objects import ObjectEvent, SessionObjects
+from napari_twostage.session.regions import Regions
 from napari_twostage.session.review import Review
 from napari_twostage.session.run_book import RunBook
 from napari_twostage.session.run_states import RunState
@@ -42,7 +52,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_twostage.geometry import Box
+    from napari_twostage.geometry import Box, Polygons
     from napari_twostage.io.paths import Location
     from napari_twostage.models.backends.base import Compute
     from napari_twostage.models.model import Model
@@ -97,6 +107,9 @@ class Session(SessionState):
         """Undo and redo."""
         self.objects = SessionObjects(self, self._jobs)
         """The selected object, the list of all, and figures of a run under way."""
+        self.regions = Regions(self, self._jobs)
+        """Named regions of the slide."""
+        self._scope: Polygons | None = None
         self._view: Box | None = None
         self.run_book = RunBook(self, self._jobs, memory)
 
@@ -240,21 +253,30 @@ class Session(SessionState):
 
     # -- running -------------------------------------------------------------------------------
 
-    def run_coarse(self) -> None:
+    def run_coarse(self, region: Sequence[ArrayLike] | None = None) -> None:
         """Segment the tissue coarsely; an earlier pass that was stopped is resumed.
+
+        Parameters
+        ----------
+        region : sequence of (n, 2) arrays, optional
+            Polygons with vertices (y, x) of level 0: only the coarse windows that they touch are
+            segmented, beside those that are done. By default the whole slide is.
 
         Raises
         ------
         SelectionError
             If slide or model are missing, or something runs.
         """
+        self._run.require_idle()
+        self._scope = () if region is None else checked_polygons(region)
         self._run_coarse(NOTHING)
 
     def _run_coarse(self, then: Selection) -> None:
         """Run stage 1, and refine a selection after it."""
         slide, bundle = self._inputs()
         known, in_view = (self.out, self.seg), lambda: self._view
-        steps = partial(tasks.coarse, slide, bundle, *known, self._models, self.options, in_view)
+        wanted = self.options, self._scope
+        steps = partial(tasks.coarse, slide, bundle, *known, self._models, *wanted, in_view)
         self._start_run("coarse", steps, RunState.COARSE, then)
 
     def advise(self) -> None:
@@ -477,6 +499,7 @@ class Session(SessionState):
         """
         self.run_book.keep(self._view)
         self._jobs.retire_all()
+        self._scope = None
         self._forget_result()
 
     def close(self, timeout_s: float = 30.0) -> None:
@@ -510,6 +533,8 @@ class Session(SessionState):
         if isinstance(event, ObjectEvent):
             self.objects.take(event)
             return
+        if isinstance(event, RegionsRead | RegionsImported | RegionMeasured):
+            self.regions.take(event)
         self._apply(event)
         if isinstance(event, ResultFound) and event.seg is not None:
             how = self.run_book.recall()

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from napari_twostage.engine.options import RunOptions
     from napari_twostage.engine.segmentation import Segmentation
-    from napari_twostage.geometry import Box
+    from napari_twostage.geometry import Box, Polygons
     from napari_twostage.io.paths import Location
     from napari_twostage.method.pipeline import Focus
     from napari_twostage.method.tiling import Tile
@@ -184,6 +184,7 @@ def coarse(
     known: Segmentation | None,
     models: ModelCache,
     options: RunOptions,
+    scope: Polygons | None,
     in_view: InView,
     job: Job,
 ) -> Iterator[object]:
@@ -198,6 +199,9 @@ def coarse(
     models : ModelCache
     options : RunOptions
         Only `tissue` and `uncertainty` are used.
+    scope : Polygons, optional
+        Polygons of level 0 to segment; with none in it the whole slide; None goes on with what the
+        result was asked for.
     in_view : callable
         Region to compute first.
     job : Job
@@ -211,11 +215,13 @@ def coarse(
         before, seg = seg.path, find_made_with(slide, bundle, options, seg.path)
         path = vacant_path(slide, bundle, before) if seg is None else seg.path
     if seg is not None:
+        if scope is not None:
+            seg.extend(scope or None)
         seg.update_pyramid()
         yield ResultFound(path, seg)  # now, for loading the model takes a while
     model = models.get(bundle, None if seg is None else seg.record.precision)
     if seg is None:
-        seg = prepare(slide, model, path, options)
+        seg = prepare(slide, model, path, replace(options, region=scope or None))
         yield ResultFound(seg.path, seg)
     yield Notice("segmenting the tissue coarsely", "busy")
     started = time.monotonic()

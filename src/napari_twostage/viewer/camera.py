@@ -67,10 +67,7 @@ def level_0_points(layer: Image, points: Iterable[NDArray[np.float64]]) -> NDArr
 def view_showing(
     viewer: ViewerModel, layer: Image, box: Box, margin: float = MARGIN
 ) -> tuple[tuple[float, float], float]:
-    """Camera centre (y, x) and zoom that show a level-0 box with its surroundings.
-
-    `margin` is the size of the view as a multiple of the box.
-    """
+    """Camera centre (y, x) and zoom that show a level-0 box, `margin` times as large."""
     corners = [
         np.asarray(layer.data_to_world((*(0,) * (layer.ndim - 2), y - 0.5, x - 0.5)))[-2:]
         for y, x in product((box.top, box.bottom), (box.left, box.right))

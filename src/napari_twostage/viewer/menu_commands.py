@@ -38,8 +38,18 @@ def refine_visible(viewer: napari.Viewer) -> None:
     press(viewer, "refine_visible")
 
 
+def draw_region(viewer: napari.Viewer) -> None:
+    """Draw a region on the slide."""
+    press(viewer, "draw_region")
+
+
+def coarse_region(viewer: napari.Viewer) -> None:
+    """Run stage 1 in the selected regions, or in all."""
+    press(viewer, "coarse_region")
+
+
 def refine_region(viewer: napari.Viewer) -> None:
-    """Run stage 2 on all tiles that the drawn region touches."""
+    """Run stage 2 on all tiles that the selected regions touch, or all regions."""
     press(viewer, "refine_region")
 
 

@@ -36,6 +36,7 @@ from napari_twostage.viewer.panel.footer import Footer
 from napari_twostage.viewer.panel.model_section import ModelSection
 from napari_twostage.viewer.panel.objects_section import ObjectsSection
 from napari_twostage.viewer.panel.refine_section import RefineSection
+from napari_twostage.viewer.panel.regions_section import RegionsSection
 from napari_twostage.viewer.panel.results_section import ResultsSection
 from napari_twostage.viewer.panel.review_section import ReviewSection
 from napari_twostage.viewer.panel.slide_section import SlideSection
@@ -100,7 +101,7 @@ class TwoStageWidget(QWidget):
         self._painting_since: float | None = None
         self._closed = False
         self._docked = False
-        self._actions = ViewActions(self, viewer, self, self._mark)
+        self._actions = ViewActions(self, viewer, self)
         self._build()
         self._pointer = Pointer(viewer, self, self._show_pointer)
         self._picking = ObjectPicking(viewer, self)
@@ -242,6 +243,7 @@ class TwoStageWidget(QWidget):
     def _build(self) -> None:
         self.slide_section = SlideSection(self)
         self.model_section = ModelSection(self)
+        self.regions_section = RegionsSection(self, self._actions)
         self.coarse_section = CoarseSection(self)
         self.uncertainty_section = UncertaintySection(self)
         self.refine_section = RefineSection(self, self._actions)
@@ -255,6 +257,7 @@ class TwoStageWidget(QWidget):
             (
                 [self.slide_section],
                 [self.model_section],
+                [self.regions_section],
                 [self.coarse_section],
                 [self.uncertainty_section, self.refine_section],
                 [self.review_section],
@@ -563,6 +566,7 @@ class TwoStageWidget(QWidget):
         layers.events.removed.disconnect(self._layers_changed)
         layers.events.removed.disconnect(self._layer_removed)
         layers.selection.events.active.disconnect(self._layer_selected)
+        self._actions.close()
         camera = self._viewer.scene.camera
         for event in (camera.events.center, camera.events.zoom):
             event.disconnect(self._view_changed)

@@ -13,7 +13,7 @@ from shapely import affinity
 from shapely.geometry import shape
 
 from napari_twostage.errors import one_line, reason_of
-from napari_twostage.export.geojson import MEMBER, ORIGIN
+from napari_twostage.io.annotations import MEMBER, ORIGIN
 from napari_twostage.io.limited import gunzip_limited, read_limited
 from napari_twostage.training.datasets.samples import DatasetError
 from napari_twostage.utils.values import shown

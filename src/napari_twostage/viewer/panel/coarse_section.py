@@ -116,5 +116,5 @@ def _status(session: Session) -> str:
         progress = session.progress
         return f"{progress.stage} {progress.done / max(progress.total, 1e-9):.0%}"
     if session.coarse_done and session.seg is not None:
-        return "done"
+        return "done in regions" if session.seg.record.scope else "done"
     return session.missing or ("begun" if session.seg is not None else "")

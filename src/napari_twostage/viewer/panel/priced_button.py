@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QFont, QPaintEvent
 
     from napari_twostage.session import Session
+    from napari_twostage.session.prices import Price
     from napari_twostage.viewer.panel.host import PanelHost
 
 _PADDING_PX = 5
@@ -71,6 +72,27 @@ class PricedButton(QPushButton):
         self.setToolTip("\n".join(filter(None, (self._tip, more or line))))
         self.setAccessibleDescription(more or line)
         self.update()
+
+    def offer(self, price: Price | None, without: str, done: str) -> None:
+        """Enable it if there is something to refine; say what it costs, or why there is nothing.
+
+        Parameters
+        ----------
+        price : Price, optional
+            None before the coarse pass, or without a region.
+        without, done : str
+            Why there is nothing to refine: no tile was selected, or all are refined. Without the
+            first, it is always the second.
+        """
+        self.setEnabled(price is not None and price.tiles > 0)
+        if price is None:
+            self.set_price("")
+        elif price.tiles:
+            self.set_price(price.describe_briefly(), price.describe())
+        elif price.selected or not without:
+            self.set_price("all refined", done)
+        else:
+            self.set_price("none", without)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Size with room for both lines, whether there is a price or not."""

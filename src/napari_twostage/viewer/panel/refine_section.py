@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QSizePolicy
+from qtpy.QtWidgets import QLabel
 
 from napari_twostage.method.selection import Selection
 from napari_twostage.method.tiling import TileState
 from napari_twostage.session import Session
 from napari_twostage.session.prices import count_tiles
 from napari_twostage.viewer.colormaps import INKS, Ink
-from napari_twostage.viewer.panel.parts import StateLegend, button_grid, host_button, session_button
+from napari_twostage.viewer.panel.parts import StateLegend, button_grid, session_button
 from napari_twostage.viewer.panel.priced_button import PricedButton
 from napari_twostage.viewer.panel.section import Section
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QAbstractButton
 
-    from napari_twostage.session.prices import Price
     from napari_twostage.viewer.panel.host import PanelHost
     from napari_twostage.viewer.panel.view_actions import ViewActions
 
@@ -69,16 +68,6 @@ class RefineSection(Section):
             host, "refine_visible", "Visible area", "Full resolution on all tiles in view (Alt+R)",
             lambda _session: actions.refine_visible(),
         )  # fmt: skip
-        self.draw = host_button(
-            host, "draw_region", "Draw region", "Draw a polygon round what matters to you",
-            actions.draw_region,
-        )  # fmt: skip
-        self.draw.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Expanding)
-        self.region = PricedButton(
-            host, "refine_region", "Refine region",
-            "Full resolution on all tiles that the shapes touch",
-            lambda _session: actions.refine_region(),
-        )  # fmt: skip
         self.next = PricedButton(
             host, "refine_next", f"Next {NEXT_TILES}",
             f"Full resolution on the {NEXT_TILES} most uncertain tiles that are left",
@@ -93,9 +82,7 @@ class RefineSection(Section):
         layout.addWidget(self.uncertain, 0, 0, 1, 2)
         layout.addWidget(self.visible, 1, 0)
         layout.addWidget(self.next, 1, 1)
-        layout.addWidget(self.draw, 2, 0)
-        layout.addWidget(self.region, 2, 1)
-        layout.addWidget(self.worth, 3, 0, 1, 2)
+        layout.addWidget(self.worth, 2, 0, 1, 2)
         self.body.addWidget(grid)
         self._advice = QLabel()
         self._advice.setObjectName("advice")
@@ -116,7 +103,6 @@ class RefineSection(Section):
     def show_session(self, session: Session) -> None:
         """Show which actions are possible, and the number of tiles in each state."""
         self._show_prices(session)
-        self.draw.setEnabled(session.slide is not None)
         given = session.slide is not None and session.card is not None
         self.worth.setEnabled(given and not session.running)
         advice = session.advice
@@ -155,17 +141,16 @@ class RefineSection(Section):
             self.visible.set_price("out of view", "The slide is out of view")
             return
         price = None if in_view is None else session.price(in_view)
-        _offer(self.visible, price, "No tissue is in view", "Every tile in view is refined")
+        self.visible.offer(price, "No tissue is in view", "Every tile in view is refined")
 
     def _show_prices(self, session: Session) -> None:
         """State the prices; during a run those from before it stay, and nothing can be pressed."""
         if session.running:
-            for one in (self.uncertain, self.visible, self.next, self.region):
+            for one in (self.uncertain, self.visible, self.next):
                 one.setEnabled(False)
             return
         above = session.price(Selection(threshold=session.threshold))
-        _offer(
-            self.uncertain,
+        self.uncertain.offer(
             above,
             "No tile is above the threshold",
             "Every tile above the threshold is refined",
@@ -175,36 +160,5 @@ class RefineSection(Section):
         if above is not None and count:
             self.uncertain.set_price(above.describe_effect(), above.describe())
         left = session.price(Selection(n_tiles=NEXT_TILES))
-        _offer(self.next, left, "", "Every tile is refined")
-        drawn = self._actions.drawn_polygons() if session.coarse_done else []
-        of_region = session.price(drawn) if drawn else None
-        _offer(
-            self.region,
-            of_region,
-            "No tissue is in the region",
-            "Every tile of the region is refined",
-        )
+        self.next.offer(left, "", "Every tile is refined")
         self._show_price_of_view()
-
-
-def _offer(button: PricedButton, price: Price | None, without: str, done: str) -> None:
-    """Enable a button if there is something to refine; say what it costs, or why there is nothing.
-
-    Parameters
-    ----------
-    button : PricedButton
-    price : Price, optional
-        None before the coarse pass, or without a region.
-    without, done : str
-        Why there is nothing to refine: no tile was selected, or all are refined. Without the
-        first, it is always the second.
-    """
-    button.setEnabled(price is not None and price.tiles > 0)
-    if price is None:
-        button.set_price("")
-    elif price.tiles:
-        button.set_price(price.describe_briefly(), price.describe())
-    elif price.selected or not without:
-        button.set_price("all refined", done)
-    else:
-        button.set_price("none", without)

@@ -1,23 +1,26 @@
-"""Actions of the panel that depend on the viewer: visible area, drawn region, open edit."""
+"""Actions of the panel that depend on the viewer: visible area, regions, open edit."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.QtWidgets import QMessageBox
 
 from napari_twostage.errors import SelectionError
+from napari_twostage.geometry import Box
+from napari_twostage.io.annotations import bounds_of
+from napari_twostage.session.prices import count_tiles
 from napari_twostage.viewer.camera import CameraFlight, view_showing, visible_box
 from napari_twostage.viewer.drawn_regions import DrawnRegions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
     from numpy.typing import NDArray
-    from qtpy.QtCore import QObject
+    from qtpy.QtWidgets import QWidget
 
-    from napari_twostage.geometry import Box
     from napari_twostage.session.places import Place
     from napari_twostage.session.review import Review
     from napari_twostage.viewer.panel.host import PanelHost
@@ -27,6 +30,8 @@ PLACE_MARGIN = 1.5
 LEAST_OF_VIEW = 0.12
 """Zoom below which a box is hard to see, as a share of the zoom at which it fills a third of the
 view: there it takes a twenty-fifth."""
+ASK_FROM_S = 60.0
+"""Seconds from which on refining what is in view is asked about first."""
 
 
 class ViewActions:
@@ -38,19 +43,20 @@ class ViewActions:
         Panel with the chosen slide and its session.
     viewer : ViewerModel
         Viewer of the panel.
-    parent : QObject
-        Owner of camera moves.
-    drawn : callable
-        Called after every change of the drawn regions.
+    parent : QWidget
+        Owner of camera moves and questions.
     """
 
-    def __init__(
-        self, host: PanelHost, viewer: ViewerModel, parent: QObject, drawn: Callable[[], None]
-    ) -> None:
+    def __init__(self, host: PanelHost, viewer: ViewerModel, parent: QWidget) -> None:
         self._host = host
         self._viewer = viewer
+        self._parent = parent
         self._flight = CameraFlight(viewer, parent)
-        self._regions = DrawnRegions(viewer, drawn)
+        self._regions = DrawnRegions(host, viewer)
+
+    def close(self) -> None:
+        """Leave the viewer alone from now on."""
+        self._regions.close()
 
     def visible_area(self) -> Box:
         """Visible part of the chosen slide, on its level 0.
@@ -65,13 +71,8 @@ class ViewActions:
             raise SelectionError("there is no slide; open one first")
         return visible_box(self._viewer, layer, slide.level_shapes[0])
 
-    def drawn_polygons(self) -> list[NDArray[np.float64]]:
-        """Vertices (y, x) of the drawn polygons, on level 0 of the chosen slide."""
-        layer = self._host.slide_layer
-        return [] if layer is None else self._regions.polygons(layer)
-
     def refine_visible(self) -> None:
-        """Refine the tiles in view.
+        """Refine the tiles in view; what takes over a minute is asked about first.
 
         Raises
         ------
@@ -81,27 +82,47 @@ class ViewActions:
         view = self.visible_area()
         if not view.area:
             raise SelectionError("the slide is out of view; move it into view first")
-        self._host.session.refine_region(view)
+        if self._agreed(view):
+            self._host.session.refine_region(view)
 
-    def draw_region(self) -> None:
-        """Start drawing a polygon."""
-        layer = self._host.slide_layer
-        if layer is not None:
-            self._regions.draw(layer)
+    def _agreed(self, view: Box) -> bool:
+        """Whether the user wants to refine a box, if it takes long."""
+        session = self._host.session
+        price = session.price(view)
+        if price is None or price.seconds is None or price.seconds <= ASK_FROM_S:
+            return True
+        answer = QMessageBox.question(
+            self._parent,
+            "Refine the visible area?",
+            f"{count_tiles(price.tiles)} in view are not refined yet. Refining them takes "
+            f"{price.time}. Zoom in for fewer, or go on.",
+            QMessageBox.StandardButton.Ok | QMessageBox.StandardButton.Cancel,
+            QMessageBox.StandardButton.Cancel,
+        )
+        return bool(answer == QMessageBox.StandardButton.Ok)
 
-    def refine_region(self) -> None:
-        """Refine the tiles that the drawn polygons touch, and delete the polygons.
+    def draw_region(self, tool: str = "Polygon") -> None:
+        """Start drawing a region with one of `drawn_regions.TOOLS`."""
+        self._regions.draw(tool)
 
-        Raises
-        ------
-        SelectionError
-            If nothing is drawn.
-        """
-        drawn = self.drawn_polygons()
-        if not drawn:
-            raise SelectionError("nothing is drawn; press Draw region and draw a polygon first")
-        self._host.session.refine_region(drawn)
-        self._regions.clear()
+    @property
+    def drawing(self) -> bool:
+        """Whether a region is being drawn."""
+        return self._regions.drawing
+
+    def show_regions(self) -> None:
+        """Show the regions of the chosen slide on it."""
+        self._regions.show()
+
+    def go_to_regions(self, keys: Sequence[str]) -> None:
+        """Select regions by their ids, and move the camera there."""
+        regions, layer = self._host.session.regions, self._host.slide_layer
+        regions.select(keys)
+        rings = [ring for one in regions.all if one.id in keys for ring in one.rings]
+        if layer is not None and rings:
+            top, left, bottom, right = bounds_of(tuple(rings))
+            around = Box(int(top), int(left), int(bottom) + 1, int(right) + 1)
+            self._flight.fly_to(*view_showing(self._viewer, layer, around, margin=1.3))
 
     def show_place(self, choose: Callable[[Review], Place | None]) -> None:
         """Have the review choose a place, and move the camera to it.
