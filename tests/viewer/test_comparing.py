@@ -16,6 +16,7 @@ from napari_twostage.viewer.colormaps import Ink
 from napari_twostage.viewer.compared_blocks import ComparedBlocks, inked
 from napari_twostage.viewer.label_blocks import LabelBlocks
 from napari_twostage.viewer.panel import unsaved_paint
+from napari_twostage.viewer.settings import METADATA_KEY
 
 if TYPE_CHECKING:
     from tests.viewer.conftest import Window
@@ -110,7 +111,11 @@ def test_a_held_key_shows_the_labels_before_refinement(window) -> None:
     active.active = layers.uncertainty
     hold(Qt.Key.Key_C)
     # a channel keeps napari's own C; the other key is ours there, too
-    grey = window.viewer.add_image(np.arange(100.0).reshape(10, 10), contrast_limits=(3, 4))
+    grey = window.viewer.add_image(
+        np.arange(100.0).reshape(10, 10),
+        contrast_limits=(3, 4),
+        metadata={METADATA_KEY: {"role": "no slide"}},
+    )
     active.active = grey
     key(window, Qt.Key.Key_C)
     assert grey.contrast_limits == [0, 99]
@@ -139,7 +144,7 @@ def test_the_panel_compares_marks_and_counts(window) -> None:
     window.press("undo_refinement")
     window.settle()
     assert (labels(window) != after).any()
-    assert window.status.startswith("refinement of")
+    assert window.status.startswith("Refinement of")
     assert window.part("changes").isHidden()
     window.press("redo_refinement")
     window.settle()
@@ -169,11 +174,11 @@ def test_ctrl_z_undoes_strokes_while_an_edit_is_open_and_our_changes_else(window
 
     active.active = window.panel.layers.labels
     key(window, Qt.Key.Key_Z, CTRL)
-    assert window.status == "the last edit was taken back"
+    assert window.status.startswith("The last edit was taken back.")
     np.testing.assert_array_equal(labels(window), after)
     active.active = window.panel.slide_layer
     key(window, Qt.Key.Key_Z, CTRL)
-    assert window.status.startswith("refinement of")
+    assert window.status.startswith("Refinement of")
     assert not window.panel.session.seg.refined.any()
     key(window, Qt.Key.Key_Z, CTRL)
     assert window.status == "nothing to undo"
@@ -219,7 +224,7 @@ def test_an_edit_whose_layer_is_removed_is_discarded_and_can_be_had_back(window)
     painted = np.array(edit.data)
     window.viewer.layers.remove(edit)
     window.panel._actions._host.do(window.panel._actions.commit_edit)  # before the panel knows
-    assert "no edit is open" in window.status
+    assert "No edit is open" in window.status
     window.until(lambda: window.panel.session.editing is None)
     window.until(lambda: not window.enabled("commit_edit"))
     np.testing.assert_array_equal(labels(window), before)

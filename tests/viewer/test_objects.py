@@ -193,6 +193,7 @@ def test_the_section_fits_in_320_pixels(open_window) -> None:
     main, dock = window.viewer.window._qt_window, window.panel.parent()
     main.resizeDocks([dock], [320], Qt.Orientation.Horizontal)
     window.until(lambda: window.panel.width() <= 330)
+    assert window.panel.objects_section.is_open
     assert window.part("object_area").isVisible()
     assert window.part("area_histogram").isVisible()
     assert clipped(window.panel) == []

@@ -41,6 +41,7 @@ def test_a_pixel_size_far_from_the_models_is_told_in_red(open_window) -> None:
     for mpp, said in ((1.5, "3× smaller"), (0.1, "5× larger"), (0.6, None), (0.2, None)):
         window.part("mpp").setValue(mpp)
         window.use(FakeModel())
+        window.panel.accordion.show_only([window.panel.slide_section])
         assert warning.isVisibleTo(window.panel.slide_section) == (said is not None)
         assert said is None or said in warning.text()
     window.part("mpp").setValue(2.0)

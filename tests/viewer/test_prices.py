@@ -30,10 +30,12 @@ def test_buttons_state_what_they_refine(window: Window) -> None:
     assert not window.enabled("refine_region")
 
     window.press("draw_region")
-    layer = window.viewer.layers["region to refine"]
-    layer.add_polygons(np.array([(10.0, 10.0), (10.0, 40.0), (40.0, 40.0)]) * layer.scale)
+    layer = window.viewer.layers["regions"]
+    corners = [(10.0, 10.0), (10.0, 40.0), (40.0, 40.0)]
+    places = [window.panel.slide_layer.data_to_world(corner) for corner in corners]
+    layer.add_polygons(np.array([layer.world_to_data(place) for place in places]))
     window.until(lambda: window.enabled("refine_region"))
-    drawn = session.price(window.panel._actions.drawn_polygons())
+    drawn = session.price(session.regions.all[0].rings)
     assert window.part("refine_region").price == drawn.describe_briefly()
     assert drawn.describe() in window.part("refine_region").toolTip()
 

@@ -99,6 +99,8 @@ class TwoStageWidget(QWidget):
         self._dirty = True
         self._redraw_at = 0.0
         self._painting_since: float | None = None
+        self._before_edit: list[str] = []
+        """Titles of the sections that were open before an edit began."""
         self._closed = False
         self._docked = False
         self._actions = ViewActions(self, viewer, self)
@@ -462,6 +464,9 @@ class TwoStageWidget(QWidget):
         for signal in (events.state_changed, events.edit_started, events.edit_ended):
             signal.connect(self.show_session)
         events.result_changed.connect(partial(self._look_back, context))
+        events.object_selected.connect(partial(self._show_object, context))
+        events.edit_started.connect(partial(self._show_edit, context))
+        events.edit_ended.connect(self._show_before_edit)
         mpp = None
         if like is not None:
             context.focus, context.stated = like.focus, like.stated
@@ -508,6 +513,22 @@ class TwoStageWidget(QWidget):
             self._actions.show_view(how.view)
         if how.sections:
             self.accordion.show_titled(how.sections)
+
+    def _show_object(self, context: SlideContext) -> None:
+        """Open the section in which the object that was clicked on is described."""
+        if context is self.context and context.session.objects.selected is not None:
+            self.accordion.show_section(self.objects_section)
+
+    def _show_edit(self, context: SlideContext) -> None:
+        """Open the section with the brushes until the edit ends."""
+        if context is self.context:
+            self._before_edit = [section.title for section in self.accordion.open_sections]
+            self.accordion.show_section(self.correct_section)
+
+    def _show_before_edit(self) -> None:
+        if self._before_edit:
+            self.accordion.show_titled(self._before_edit)
+            self._before_edit = []
 
     def _sections_changed(self, opened: list[Section]) -> None:
         """Have the open sections remembered with the run."""

@@ -78,6 +78,11 @@ class Accordion(QScrollArea):
         """Open the step that a section belongs to."""
         self.show_only(next(step for step in self._steps if section in step))
 
+    def show_section(self, section: Section) -> None:
+        """Open the step of a section unless the section is open."""
+        if not section.is_open:
+            self.show_step_of(section)
+
     def show_titled(self, titles: Collection[str]) -> None:
         """Open the sections with these titles and close all others."""
         self.show_only(section for section in self.sections if section.title in titles)

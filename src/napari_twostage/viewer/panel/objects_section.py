@@ -207,7 +207,8 @@ class ObjectsSection(Section):
             self.kind.setCurrentIndex(max(0, self.kind.findData(limits.value)))
         with QSignalBlocker(self.exports):
             self.exports.setChecked(own.limit_exports)
-        if self._plotted != (own.listed, limits.value):
+        plotted, value = self._plotted
+        if plotted is not own.listed or value != limits.value:
             areas = own.listed.numbers[AREA]
             chosen = slice(None) if limits.value is None else own.listed.values == limits.value
             self.histogram.set_areas(areas[chosen])
