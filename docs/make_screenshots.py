@@ -70,7 +70,7 @@ def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
         pixels.quantize(256, Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
     viewer.open(slide, plugin="napari-twostage")
-    _, panel = viewer.window.add_plugin_dock_widget("napari-twostage", "Two-stage segmentation")
+    _, panel = viewer.window.add_plugin_dock_widget("napari-twostage", "Two-stage")
     settle()
     viewer.reset_view()
     wait_for(lambda: not panel.session.busy)

@@ -93,7 +93,7 @@ def test_a_result_that_another_window_writes_is_shown_and_goes_on_later(tmp_path
         session.refine_region(WHOLE)
         line = settle(session)
         assert line.startswith("out is being written by another window of this program since 20")
-        assert line.endswith("; wait until it is done and press Resume")
+        assert line.endswith("; wait until it is done and press Continue")
         assert session.ways == [WayOn.RESUME]
         assert session.missing == "being written elsewhere"
         other = open_session(session.out)
@@ -229,7 +229,7 @@ def test_a_folder_that_goes_away_in_a_run_is_gone_on_with_when_it_is_back(tmp_pa
     shutil.move(session.out, tmp_path / "away")
     model.release()
     line = settle(session)
-    assert "no such file, folder or drive, or no longer; bring it back and press Resume" in line
+    assert "no such file, folder or drive, or no longer; bring it back and press Continue" in line
     assert session.seg is not None
     assert not session.out.exists()  # a drive that is mounted there again must find nothing
     assert session.ways == [WayOn.RESUME]
@@ -263,7 +263,7 @@ def test_too_little_memory_is_told_and_gone_on_with(
         patched.setattr(FakeModel, "refine", refuse)
         session.refine_region(WHOLE)
         line = settle(session)
-    assert line == "there is too little free memory; close other programs and press Resume"
+    assert line == "there is too little free memory; close other programs and press Continue"
     session.resume()
     session.wait(PATIENCE_S)
     assert session.seg.refined.all()
@@ -409,7 +409,7 @@ def test_a_damaged_file_is_told_once_repaired_and_computed_again(tmp_path: Path,
     session.repair()
     session.wait(PATIENCE_S)
     assert session.notice.text.startswith("repaired: ")
-    assert session.notice.text.endswith("to compute again; press Resume")
+    assert session.notice.text.endswith("to compute again; press Continue")
     assert session.ways == [WayOn.RESUME]
     assert session.missing
     assert recorder.all("labels_edited") == [session.seg.grid.box]
@@ -426,7 +426,7 @@ def test_files_that_were_removed_from_an_open_result_are_made_again(tmp_path: Pa
     before = whole_labels(session.seg)
     shutil.rmtree(tmp_path / "out" / "refined" / "c")
     session.repair()
-    assert settle(session) == "repaired: 30 parts to compute again; press Resume"
+    assert settle(session) == "repaired: 30 parts to compute again; press Continue"
     session.resume()
     session.wait(PATIENCE_S)
     np.testing.assert_array_equal(whole_labels(session.seg), before)

@@ -50,7 +50,7 @@ def fails(
     assert type(raised.value) is kind
     assert type(raised.value.__cause__) is (cause or type(None))
     assert not session.busy
-    assert recorder.errors == [str(raised.value).replace(AGAIN, "press Resume")]
+    assert recorder.errors == [str(raised.value).replace(AGAIN, "press Continue")]
     assert session.notice.kind == "error"
     return recorder.errors[0]
 
@@ -162,7 +162,7 @@ def test_a_full_disk_is_told_and_the_result_goes_on_once_there_is_room(
         patched.setattr(LabelStore, method, write_until_full)
         run()
         line = fails(session, recorder, StorageError, cause=OSError)
-        assert line == f"{session.out}: the disk is full; free space and press Resume"
+        assert line == f"{session.out}: the disk is full; free space and press Continue"
     assert session.ways == [WayOn.RESUME]
     assert session.missing
     session.resume()

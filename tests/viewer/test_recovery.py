@@ -99,7 +99,7 @@ def test_a_full_disk_in_a_run_is_one_line_and_resume(
         window.press("refine_visible")
         window.until(lambda: window.part("status").kind == "error")
         window.settle()
-    assert window.status.endswith("the disk is full; free space and press Resume.")
+    assert window.status.endswith("the disk is full; free space and press Continue.")
     assert "\n" not in window.status
     assert offered(window) == {"resume"}
     assert clipped(window.panel) == []
@@ -203,7 +203,7 @@ def test_a_folder_that_is_gone_leaves_the_panel_alive(window) -> None:
     assert shown(window).shape == session.seg.grid.shape
     window.until(lambda: "bring it back and try again" in window.status)
     window.press("refine_visible")
-    window.until(lambda: "bring it back and press Resume" in window.status)
+    window.until(lambda: "bring it back and press Continue" in window.status)
     window.settle()
     shutil.move(away, session.out)
     wanted = session.seg.read_labels(session.seg.grid.box)

@@ -83,7 +83,7 @@ def test_a_slide_comes_back_with_its_run_threshold_view_and_sections(
 def test_the_foot_says_the_state_and_the_next_step(window) -> None:
     model = HeldModel()
     window.use(model)
-    assert window.status == "Press Coarse to segment the whole slide."
+    assert window.status == "Press Quick pass to segment the whole slide."
     model.hold()
     window.press("run_coarse")
     model.step()
@@ -93,7 +93,7 @@ def test_the_foot_says_the_state_and_the_next_step(window) -> None:
     model.release()
     window.until(lambda: window.panel.session.coarse_done)
     window.settle()
-    assert window.status.startswith("Coarse pass done in ")
+    assert window.status.startswith("Quick pass done in ")
     assert window.status.endswith("refine, or look at them one by one.")
     window.viewer.scene.camera.center = (0, 1e6, 1e6)
     window.press("refine_visible")
@@ -115,7 +115,7 @@ def test_the_panel_follows_the_selected_slide_its_name_and_the_runs_of_others(wi
         noise(70, 90), name="other", scale=(0.5, 0.5), units=("um", "um")
     )
     assert window.panel.slide_layer is second
-    window.until(lambda: "slide: coarse" in window.part("other_runs").text())
+    window.until(lambda: "slide: quick pass" in window.part("other_runs").text())
     window.viewer.layers.selection.active = labels
     assert window.panel.slide_layer is first
     assert window.part("slide_layer").currentText() == "slide"
@@ -186,7 +186,7 @@ def test_one_step_is_open_at_a_time_and_the_next_one_opens_by_itself(window) -> 
     def opened() -> list[str]:
         return [section.title for section in window.panel.accordion.open_sections]
 
-    assert opened() == ["Coarse"]
+    assert opened() == ["Quick pass"]
     window.run_coarse()
     assert opened() == ["Uncertainty", "Refine"]
     window.panel.results_section._header.click()

@@ -73,7 +73,7 @@ def test_switching_while_one_runs_leaves_it_running(window) -> None:
     assert not first.coarse_done
     model.release()
     window.until(lambda: first.coarse_done and not first.busy)
-    assert window.panel.session.notice.text.startswith("coarse pass done")
+    assert window.panel.session.notice.text.startswith("quick pass done")
     assert first.seg.path != window.panel.session.seg.path
     choose(window, "slide")
     window.until(lambda: window.enabled("refine_uncertain"))

@@ -118,7 +118,7 @@ def test_what_can_be_pressed_in_every_state(window) -> None:
     assert window.panel.session.state is RunState.COARSE
     assert can(window) == {"pause", "cancel"} | RESULT
     window.press("pause")
-    window.until(lambda: window.part("pause").text() == "Resume")
+    window.until(lambda: window.part("pause").text() == "Continue")
     assert can(window) == {"pause", "cancel"} | RESULT
     window.press("pause")
     model.release()
@@ -663,13 +663,13 @@ def test_removing_the_slide_while_it_runs_stops_its_work(window) -> None:
 def test_the_search_for_tissue_is_a_choice_and_follows_the_session(window) -> None:
     session, search = window.panel.session, window.panel.coarse_section.search
     window.use(FakeModel())
-    for words, tissue in (("automatic", None), ("tissue only", True), ("whole slide", False)):
+    for words, tissue in (("automatic", None), ("always", True), ("never", False)):
         session.set_options(tissue_only=tissue)
         window.panel.coarse_section.show_session(session)
         assert search.value == words
     search.value = "automatic"
     assert session.options.tissue is None
-    search.value = "tissue only"
+    search.value = "always"
     assert session.options.tissue is True
     search.value = "whole slide"
     assert session.options.tissue is False

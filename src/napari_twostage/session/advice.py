@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class WayOn(Enum):
     """A button that goes on after trouble."""
 
-    RESUME = "Resume"
+    RESUME = "Continue"
     """Go on with the run that was stopped."""
     SAVE = "Save again"
     """Write the edit that could not be written."""
@@ -70,7 +70,7 @@ def advise(error: BaseException, again: str = "try again") -> str:
     Examples
     --------
     >>> advise(OSError(28, "No space left on device", "a.twostage.zarr"), press(WayOn.RESUME))
-    'a.twostage.zarr: the disk is full; free space and press Resume'
+    'a.twostage.zarr: the disk is full; free space and press Continue'
     """
     known = explained(error)
     if known is None and isinstance(error, OSError):

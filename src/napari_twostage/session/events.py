@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 Kind = Literal["info", "next", "busy", "warning", "error"]
 
 
+STAGE_NAMES = {"coarse": "quick pass", "advice": "comparing"}
+"""Names on screen of stages that are called otherwise in `Progress.stage`."""
+
+
 class SessionEvents(SignalGroup):
     """Signals of a session; ``events.all`` relays every one of them.
 
@@ -116,7 +120,7 @@ class Progress:
 
     def describe(self) -> str:
         """One line: ``refine 120 of 400 tiles · 12 s left``."""
-        text = f"{self.stage} {self.describe_count()}"
+        text = f"{STAGE_NAMES.get(self.stage, self.stage)} {self.describe_count()}"
         left = self.seconds_left
         return text if left is None else f"{text} · {describe_seconds(left)} left"
 

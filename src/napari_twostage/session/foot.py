@@ -46,9 +46,9 @@ def foot_of(session: SessionState) -> Foot:
     notice, progress = session.notice, session.progress
     if session.state is RunState.PAUSED:
         at = "" if progress is None else f" at {progress.describe_count()}"
-        return Foot(FootState.PAUSED, f"Paused{at}. Resume goes on.", "warning")
+        return Foot(FootState.PAUSED, f"Paused{at}. Continue goes on.", "warning")
     if session.state is RunState.CANCELLING:
-        return Foot(FootState.RUNNING, "Stopping after the tile at work.", "busy")
+        return Foot(FootState.RUNNING, "Stopping after the tiles at work.", "busy")
     if notice.kind == "error":
         return Foot(FootState.FAILED, _sentence(notice.text), "error")
     if session.running or notice.kind == "busy":
@@ -66,11 +66,11 @@ def next_step(session: SessionState) -> str:
     if session.card is None:
         return "Choose a model."
     if session.seg is None:
-        return "Press Coarse to segment the whole slide."
+        return "Press Quick pass to segment the whole slide."
     if session.missing and session.standing is not None and not session.standing.writer:
-        return f"{session.missing[:1].upper()}{session.missing[1:]}; press Resume to go on."
+        return f"{session.missing[:1].upper()}{session.missing[1:]}; press Continue to go on."
     if not session.coarse_done:
-        return "Press Coarse to go on."
+        return "Press Continue to go on."
     forecast = session.forecast
     if forecast is not None and forecast.n_tiles:
         tiles = "tile is" if forecast.n_tiles == 1 else "tiles are"

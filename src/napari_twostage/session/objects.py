@@ -270,7 +270,7 @@ class SessionObjects:
     @property
     def _result(self) -> Segmentation:
         if self._state.seg is None:
-            raise SelectionError("there is no result yet; run Coarse first")
+            raise SelectionError("there is no result yet; run the quick pass first")
         return self._state.seg
 
 

@@ -82,7 +82,7 @@ def describe_repair(verdicts: Sequence[str]) -> str:
     Examples
     --------
     >>> describe_repair(["restored", "computed again", "computed again"])
-    'repaired: 1 part restored, 2 parts to compute again; press Resume'
+    'repaired: 1 part restored, 2 parts to compute again; press Continue'
     >>> describe_repair([])
     'all parts were checked: nothing is damaged'
     """

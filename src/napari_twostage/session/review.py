@@ -323,14 +323,14 @@ class Review:
 
     def _require_result(self) -> Segmentation:
         if self._state.seg is None:
-            raise SelectionError("there is no result yet; run Coarse first")
+            raise SelectionError("there is no result yet; run the quick pass first")
         return self._state.seg
 
     def _require_queue(self) -> PlaceQueue:
         self._require_result()
         queue = self.queue
         if queue is None:
-            raise SelectionError("the coarse pass is not done; run Coarse first")
+            raise SelectionError("the quick pass is not done; run it first")
         if not len(queue):
             raise SelectionError("no place above the threshold is left; lower the threshold")
         return queue

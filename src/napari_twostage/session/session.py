@@ -299,7 +299,7 @@ class Session(SessionState):
     def refine(self, selection: Selection) -> None:
         """Refine the tiles of a selection, its region on the fine grid."""
         if not self.coarse_done:
-            raise SelectionError("there is no coarse result yet; run Coarse first")
+            raise SelectionError("there is no result yet; run the quick pass first")
         seg, (_, bundle) = self._result, self._inputs()
         steps = partial(tasks.refine, seg, bundle, self._models, selection, lambda: self._view)
         self._start_run("refine", steps, RunState.REFINING, selection)
@@ -354,7 +354,7 @@ class Session(SessionState):
         """
         seg, folder = self.seg, self._recovery.damaged or self.out
         if folder is None:
-            raise SelectionError("there is no result to repair yet; run Coarse first")
+            raise SelectionError("there is no result to repair yet; run the quick pass first")
         self._run.require_idle()
         self._jobs.add_task("repair", lambda _job: upkeep.repair(folder, seg), before_run=True)
 

@@ -264,7 +264,7 @@ class SessionState:
     @property
     def _result(self) -> Segmentation:
         if self.seg is None:
-            raise SelectionError("there is no result yet; run Coarse first")
+            raise SelectionError("there is no result yet; run the quick pass first")
         return self.seg
 
     def _inputs(self) -> tuple[Slide, Bundle]:

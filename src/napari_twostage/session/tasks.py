@@ -223,7 +223,7 @@ def coarse(
     if seg is None:
         seg = prepare(slide, model, path, replace(options, region=scope or None))
         yield ResultFound(seg.path, seg)
-    yield Notice("segmenting the tissue coarsely", "busy")
+    yield Notice("quick pass: segmenting at reduced resolution", "busy")
     started = time.monotonic()
     seg.attach_model(model)
     yield from run_to_end(seg, NOTHING, focus=_focus(seg, in_view), gate=job.wait_while_paused)
@@ -233,7 +233,7 @@ def coarse(
         yield Notice(describe_failed(seg, seg.failures), "error")
     else:
         found = seg.record.tissue
-        said = [f"coarse pass done in {time.monotonic() - started:.1f} s"]
+        said = [f"quick pass done in {time.monotonic() - started:.1f} s"]
         yield Notice("; ".join(said + (found.notices() if found else [])))
     yield try_model(seg.slide, model)
     yield curve_of(seg, model.seconds_per_tile)

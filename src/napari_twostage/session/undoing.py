@@ -140,7 +140,7 @@ class SessionHistory:
     def _start(self, name: str, act: Act) -> None:
         seg = self._state.seg
         if seg is None:
-            raise SelectionError("there is no result yet; run Coarse first")
+            raise SelectionError("there is no result yet; run the quick pass first")
         work = partial(act, seg)
         self._jobs.add_task(name, lambda _job: work(), must_finish=True, before_run=True)
 

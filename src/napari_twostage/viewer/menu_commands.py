@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import napari
     from qtpy.QtWidgets import QWidget
 
-PANEL = "Two-stage segmentation"
+PANEL = "Two-stage"
 """Display name of the widget in the manifest."""
 
 

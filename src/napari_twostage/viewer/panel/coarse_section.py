@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox, Container
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QCheckBox, QLabel
 
 from napari_twostage.method.uncertainty import MEASURES
-from napari_twostage.session import RunState, Session
+from napari_twostage.session import RunState, Session, WayOn
 from napari_twostage.viewer.panel.ground_note import GroundNote
 from napari_twostage.viewer.panel.priced_button import PricedButton
 from napari_twostage.viewer.panel.section import Section
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from napari_twostage.viewer.panel.host import PanelHost
 
-SEARCHES = {"automatic": None, "tissue only": True, "whole slide": False}
+SEARCHES = {"automatic": None, "always": True, "never": False}
 """Choices of the panel to `RunOptions.tissue`."""
+WHOLE = "Quick pass (whole slide)"
+"""Text of the button that begins a run."""
 
 
 class CoarseSection(Section):
@@ -33,16 +35,16 @@ class CoarseSection(Section):
     """
 
     def __init__(self, host: PanelHost) -> None:
-        super().__init__("Coarse")
+        super().__init__("Quick pass")
         self._host = host
         self.search = ComboBox(
             name="tissue",
-            label="Tissue",
+            label="Skip empty glass",
             choices=list(SEARCHES),
             tooltip="Whether to find the tissue first and leave the rest of the slide out. "
             "Automatic: on bright glass, but not in a dark field, where dim cells would be lost",
         )
-        self.search.native.setAccessibleName("Search for tissue")
+        self.search.native.setAccessibleName("Skip empty glass")
         self._measure = ComboBox(
             name="uncertainty",
             label="Uncertainty",
@@ -53,9 +55,13 @@ class CoarseSection(Section):
         self._measure.native.setAccessibleName("Uncertainty measure")
         self._options = Container(widgets=[self.search, self._measure], labels=True)
         self._options.margins = (0, 0, 0, 0)
+        self._advanced = QCheckBox("Advanced")
+        self._advanced.setObjectName("advanced")
+        self._advanced.setToolTip("Show how doubt is measured")
+        self._advanced.toggled.connect(self._show_advanced)
         self.run = PricedButton(
-            host, "run_coarse", "Coarse",
-            "Stage 1: segment all tissue at reduced resolution and score every tile (Alt+1)",
+            host, "run_coarse", WHOLE,
+            "Segment all tissue at reduced resolution, and find where it is doubtful (Alt+1)",
             Session.run_coarse,
         )  # fmt: skip
         self._domain = QLabel()
@@ -66,8 +72,16 @@ class CoarseSection(Section):
         self._new_run.setObjectName("new_run")
         self._new_run.setWordWrap(True)
         self._ground = GroundNote()
-        for part in (self._options.native, self._ground, self._new_run, self.run, self._domain):
+        for part in (
+            self._options.native,
+            self._advanced,
+            self._ground,
+            self._new_run,
+            self.run,
+            self._domain,
+        ):
             self.body.addWidget(part)
+        self._show_advanced(shown=False)
         self._options.changed.connect(self._changed)
         self._updating = False
 
@@ -82,7 +96,7 @@ class CoarseSection(Section):
         self.run.setEnabled(ready and not session.running)
         self._new_run.setHidden(session.run_book.fits)
         started = session.run_book.fits and session.seg is not None and session.seg.tissue_known
-        self.run.setText("Coarse" if not started or session.coarse_done else "Go on with Coarse")
+        self.run.setText(WHOLE if not started or session.coarse_done else WayOn.RESUME.value)
         if not session.running:
             price = None if session.coarse_done else session.prices.coarse()
             more = "" if price is None else price.describe()
@@ -101,6 +115,9 @@ class CoarseSection(Section):
         self._domain.setText(session.domain)
         self._domain.setVisible(bool(session.domain))
         self.set_status(_status(session))
+
+    def _show_advanced(self, shown: bool) -> None:
+        self._measure.visible = shown
 
     def _changed(self) -> None:
         if not self._updating:

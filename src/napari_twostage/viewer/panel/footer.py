@@ -45,11 +45,11 @@ class Footer(QWidget):
         self._bar.setObjectName("progress")
         self._bar.setRange(0, 1000)
         self._pause = host_button(
-            host, "pause", "Pause", "Wait after the chip at work; go on where it stopped",
+            host, "pause", "Pause", "Wait after the tiles at work; go on where it stopped",
             self._pause_or_resume,
         )  # fmt: skip
         self._cancel = session_button(
-            host, "cancel", "Cancel", "Stop after the chip at work; what is done is kept",
+            host, "cancel", "Cancel", "Stop after the tiles at work; what is done is kept",
             Session.cancel,
         )  # fmt: skip
         self._status = MessageBar()
@@ -105,7 +105,7 @@ class Footer(QWidget):
         """Show the progress of the run and the last message."""
         progress = session.progress
         self._pause.setEnabled(session.running and session.state is not RunState.CANCELLING)
-        self._pause.setText("Resume" if session.state is RunState.PAUSED else "Pause")
+        self._pause.setText(WayOn.RESUME.value if session.state is RunState.PAUSED else "Pause")
         self._cancel.setEnabled(session.running or progress is not None)
         self._bar.setValue(0 if progress is None else round(1000 * progress.share))
         at_work = session.running or progress is not None

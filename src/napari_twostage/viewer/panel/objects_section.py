@@ -207,8 +207,7 @@ class ObjectsSection(Section):
             self.kind.setCurrentIndex(max(0, self.kind.findData(limits.value)))
         with QSignalBlocker(self.exports):
             self.exports.setChecked(own.limit_exports)
-        plotted, value = self._plotted
-        if plotted is not own.listed or value != limits.value:
+        if self._plotted[0] is not own.listed or self._plotted[1] != limits.value:
             areas = own.listed.numbers[AREA]
             chosen = slice(None) if limits.value is None else own.listed.values == limits.value
             self.histogram.set_areas(areas[chosen])

@@ -42,7 +42,7 @@ class ScoreHistogram(PlotFrame):
     click or drag anywhere on the plot moves the threshold; so do arrows, Page, Home and End.
     """
 
-    placeholder = "run Coarse to see the tiles' scores"
+    placeholder = "run the quick pass to see the tiles' scores"
 
     threshold_dragged = Signal(float)
     """Threshold, in the units of the scores, after a move by the user."""
@@ -210,7 +210,7 @@ class ScoreHistogram(PlotFrame):
 class QualityCurve(PlotFrame):
     """Curve of expected quality against time, with a point for the current threshold."""
 
-    placeholder = "run Coarse to see what time buys"
+    placeholder = "run the quick pass to see what time buys"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -100,7 +100,7 @@ class RegionsSection(Section):
         )
         self.coarse = session_button(
             host, "coarse_region", "Quick pass (region)",
-            f"Stage 1 in {which}; what was segmented before stays (Alt+Q)",
+            f"Segment {which} at reduced resolution; what was segmented before stays (Alt+Q)",
             lambda session: session.regions.run_coarse(),
         )  # fmt: skip
         self.refine = PricedButton(

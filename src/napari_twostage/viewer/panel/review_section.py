@@ -72,7 +72,7 @@ class ReviewSection(Section):
             lambda session: session.edit(session.review.surroundings()),
         )  # fmt: skip
         self.refine = session_button(
-            host, "refine_place", "Refine", "Stage 2 on the tiles of this place",
+            host, "refine_place", "Refine", "Full resolution on the tiles of this place",
             lambda session: session.refine(session.review.selection()),
         )  # fmt: skip
         parts = self.previous, self.next, self.accept, self.take_back, self.edit, self.refine
@@ -88,7 +88,7 @@ class ReviewSection(Section):
             lambda: actions.show_place(Review.next_failed),
         )  # fmt: skip
         self.retry = session_button(
-            host, "retry_failed", "Retry", "Stage 2 on all tiles that failed, once more",
+            host, "retry_failed", "Retry", "Full resolution on all tiles that failed, once more",
             lambda session: session.refine(session.review.failed_selection()),
         )  # fmt: skip
         layout.addWidget(self.next_failed, 0, 0)
@@ -109,7 +109,7 @@ class ReviewSection(Section):
             self.show_pointer("")
         count = 0 if queue is None else len(queue)
         ready = session.coarse_done and not session.running
-        _fill(self._line, review.describe() or "Run Coarse to find uncertain places.")
+        _fill(self._line, review.describe() or "Run the quick pass to find uncertain places.")
         for one in (self.previous, self.next):
             one.setEnabled(count > 0)
         painting = session.edit_state is not EditState.NONE

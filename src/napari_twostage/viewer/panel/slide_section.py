@@ -101,7 +101,7 @@ class SlideSection(Section):
         self._groups = list(groups)
         with QSignalBlocker(self._choice):
             self._choice.clear()
-            self._choice.addItems([group.name for group in groups] or ["open a slide first"])
+            self._choice.addItems([group.name for group in groups] or ["Open a slide"])
             self._choice.setEnabled(bool(groups))
             self._choice.setCurrentIndex(-1 if chosen is None else self._groups.index(chosen))
         self._picture.show_session(self._host.session)

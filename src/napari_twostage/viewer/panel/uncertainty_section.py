@@ -87,7 +87,7 @@ class UncertaintySection(Section):
         self._histogram.set_threshold(session.threshold)
         self.slider.setToolTip(f"{_TIP}{_pixels(session)}")
         if price is None:
-            self._summary.setText("Run Coarse to see what refining would bring.")
+            self._summary.setText("Run the quick pass to see what refining would bring.")
             self.set_status("")
             return
         self._summary.setText(price.describe_selection())
