@@ -35,7 +35,7 @@ def test_the_advice_is_that_of_the_engine_and_sets_the_threshold(tmp_path: Path)
     assert len(recorder.all("advice_changed")) == 1
     assert not (tmp_path / "out.zarr").exists()
     assert [one.describe() for one in recorder.all("progress_changed") if one][-1].startswith(
-        "advice "
+        "comparing "
     )
     session.set_model(FakeModel())
     assert session.advice is None

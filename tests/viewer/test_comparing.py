@@ -16,7 +16,6 @@ from napari_twostage.viewer.colormaps import Ink
 from napari_twostage.viewer.compared_blocks import ComparedBlocks, inked
 from napari_twostage.viewer.label_blocks import LabelBlocks
 from napari_twostage.viewer.panel import unsaved_paint
-from napari_twostage.viewer.settings import METADATA_KEY
 
 if TYPE_CHECKING:
     from tests.viewer.conftest import Window
@@ -111,11 +110,7 @@ def test_a_held_key_shows_the_labels_before_refinement(window) -> None:
     active.active = layers.uncertainty
     hold(Qt.Key.Key_C)
     # a channel keeps napari's own C; the other key is ours there, too
-    grey = window.viewer.add_image(
-        np.arange(100.0).reshape(10, 10),
-        contrast_limits=(3, 4),
-        metadata={METADATA_KEY: {"role": "no slide"}},
-    )
+    grey = window.viewer.add_image(np.arange(100.0).reshape(10, 10), contrast_limits=(3, 4))
     active.active = grey
     key(window, Qt.Key.Key_C)
     assert grey.contrast_limits == [0, 99]
@@ -181,7 +176,7 @@ def test_ctrl_z_undoes_strokes_while_an_edit_is_open_and_our_changes_else(window
     assert window.status.startswith("Refinement of")
     assert not window.panel.session.seg.refined.any()
     key(window, Qt.Key.Key_Z, CTRL)
-    assert window.status == "nothing to undo"
+    assert window.status.startswith("Nothing to undo.")
     for _ in range(2):
         key(window, Qt.Key.Key_Z, CTRL | SHIFT)
     np.testing.assert_array_equal(labels(window), edited)

@@ -114,10 +114,10 @@ def test_the_panel_follows_the_selected_slide_its_name_and_the_runs_of_others(wi
     second = window.viewer.add_image(
         noise(70, 90), name="other", scale=(0.5, 0.5), units=("um", "um")
     )
-    assert window.panel.slide_layer is second
+    window.until(lambda: window.panel.slide_layer is second)
     window.until(lambda: "slide: quick pass" in window.part("other_runs").text())
     window.viewer.layers.selection.active = labels
-    assert window.panel.slide_layer is first
+    window.until(lambda: window.panel.slide_layer is first)
     assert window.part("slide_layer").currentText() == "slide"
     first.name = "biopsy 7"
     assert window.part("slide_layer").currentText() == "biopsy 7"

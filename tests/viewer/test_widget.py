@@ -671,7 +671,7 @@ def test_the_search_for_tissue_is_a_choice_and_follows_the_session(window) -> No
     assert session.options.tissue is None
     search.value = "always"
     assert session.options.tissue is True
-    search.value = "whole slide"
+    search.value = "never"
     assert session.options.tissue is False
 
 

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from napari.components import ViewerModel
+    from napari.layers import Layer
     from napari.utils.events import Event
 
     from napari_twostage.geometry import Scale
@@ -93,6 +94,8 @@ class TwoStageWidget(QWidget):
         self._contexts: dict[Image, SlideContext] = {}
         self._closing: list[Session] = []
         self._chosen: Image | None = None
+        self._selected: Layer | None = None
+        """Layer that was selected in the layer list when last looked at."""
         self._memory = RunMemory()
         self._groups: list[ChannelGroup] = []
         self._empty_session = Session(device=device(), precision=precision())
@@ -113,7 +116,6 @@ class TwoStageWidget(QWidget):
         self._unsaved = UnsavedPaint(self, self._contexts.values)
         self._unsaved.watch(viewer.window._qt_window)  # noqa: SLF001 - it has no public name
         viewer.layers.events.removed.connect(self._layer_removed)
-        viewer.layers.selection.events.active.connect(self._layer_selected)
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
             event.connect(self._view_changed)
         # a closing window deletes its docks without notice; a bound slot would be deleted too
@@ -173,6 +175,8 @@ class TwoStageWidget(QWidget):
     def choose_layer(self, layer: Image | None) -> None:
         """Choose the slide of this layer; sessions of other slides keep running."""
         self._chosen = layer
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.selection.active = self._selected = layer
         if layer is not None and layer not in self._contexts:
             self._open(layer)
         self._view_changed()
@@ -345,6 +349,7 @@ class TwoStageWidget(QWidget):
     def _tick(self) -> None:
         """Poll all sessions, and redraw as often as painting allows."""
         now = time.monotonic()
+        self._follow_selection()
         for session in self._sessions:
             self._try(session.poll, session)
         for session in [one for one in self._closing if not one.busy]:
@@ -403,9 +408,16 @@ class TwoStageWidget(QWidget):
         self._groups = group_channels(layer for group in self._groups for layer in group.layers)
         self.slide_section.set_groups(self._groups, self.group)
 
-    def _layer_selected(self, event: Event) -> None:
-        """Choose the slide that the user selects in the layer list, by any of its layers."""
-        layer = event.value
+    def _follow_selection(self) -> None:
+        """Choose the slide that the user selects in the layer list, by any of its layers.
+
+        Asked at each tick, not told by napari's event: layers that are added are selected for a
+        moment.
+        """
+        layer = self._viewer.layers.selection.active
+        if layer is self._selected:
+            return
+        self._selected = layer
         for slide, context in self._contexts.items():
             if layer is not None and context.layers.owns(layer):
                 layer = slide
@@ -586,7 +598,6 @@ class TwoStageWidget(QWidget):
         layers.events.inserted.disconnect(self._layer_inserted)
         layers.events.removed.disconnect(self._layers_changed)
         layers.events.removed.disconnect(self._layer_removed)
-        layers.selection.events.active.disconnect(self._layer_selected)
         self._actions.close()
         camera = self._viewer.scene.camera
         for event in (camera.events.center, camera.events.zoom):

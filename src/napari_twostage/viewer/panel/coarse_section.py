@@ -130,8 +130,7 @@ class CoarseSection(Section):
 
 def _status(session: Session) -> str:
     if session.state is RunState.COARSE and session.progress is not None:
-        progress = session.progress
-        return f"{progress.stage} {progress.done / max(progress.total, 1e-9):.0%}"
+        return f"{session.progress.share:.0%}"
     if session.coarse_done and session.seg is not None:
         return "done in regions" if session.seg.record.scope else "done"
     return session.missing or ("begun" if session.seg is not None else "")

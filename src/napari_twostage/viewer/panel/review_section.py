@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _HINT = "Point at the slide to see how sure the labels are there."
 
+LEAST_PX = 270
+"""Width, in pixels, that texts have in the narrowest panel."""
+
 
 class ReviewSection(Section):
     """Buttons to go from place to place and to say what becomes of each.
@@ -141,7 +144,8 @@ def _fill(label: QLabel, text: str, *, least_lines: int = 1) -> None:
     """Set a text, with room for all its lines: a nested layout gives wrapped labels too little."""
     label.setText(text)
     least = least_lines * label.fontMetrics().lineSpacing()
-    label.setMinimumHeight(max(least, label.heightForWidth(label.width())))
+    width = max(label.width(), LEAST_PX)  # closed, a section has not been laid out yet
+    label.setMinimumHeight(max(least, label.heightForWidth(width)))
 
 
 def _text(name: str) -> QLabel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QSizePolicy, QWidget
+from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,9 @@ class RunList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        # napari applies the font size of the user's preferences to labels, not to lists
+        self._font_source = QLabel(self)
+        self._font_source.hide()
         self._runs: tuple[SlideRun, ...] = ()
         self.itemClicked.connect(self._choose)
         self.itemActivated.connect(self._choose)  # with the keyboard
@@ -57,6 +60,8 @@ class RunList(QListWidget):
                     self.addItem(self._item(run))
             paths = [run.path for run in self._runs]
             self.setCurrentRow(paths.index(opened) if opened in paths else -1)
+        self._font_source.ensurePolished()
+        self.setFont(self._font_source.font())
         self.setVisible(bool(runs))
         self.updateGeometry()
 
@@ -65,6 +70,10 @@ class RunList(QListWidget):
         rows = min(max(self.count(), 1), MOST_SHOWN)
         height = max(self.sizeHintForRow(0), 2 * self.fontMetrics().lineSpacing())
         return QSize(200, rows * height + 2 * self.frameWidth())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """No higher than its runs."""
+        return QSize(0, self.sizeHint().height())
 
     def _item(self, run: SlideRun) -> QListWidgetItem:
         item = QListWidgetItem(f"{run.describe()}\n{run.describe_progress()}")

@@ -101,7 +101,7 @@ class _Header(QAbstractButton):
         if self._number:
             painter.setPen(theme_color(self, 0.6))
             painter.drawText(area, line, self._number)
-            area.adjust(metrics.horizontalAdvance("0") + 8, 0, 0, 0)
+            area.adjust(metrics.horizontalAdvance("00") + 5, 0, 0, 0)
         painter.setPen(theme_color(self))
         painter.drawText(area, line, self.text())
         area.adjust(metrics.horizontalAdvance(self.text()) + 12, 0, 0, 0)
