@@ -21,7 +21,7 @@ UM = {"scale": (0.5, 0.5), "units": ("um", "um")}
 @pytest.fixture
 def window(window: Window) -> Window:
     window.viewer.add_image(noise(120, 140, seed=1), name="other", translate=(0, 80), **UM)
-    choose(window, "slide")
+    window.viewer.layers.selection.active = window.viewer.layers["slide"]
     return window
 
 
