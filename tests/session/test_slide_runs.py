@@ -118,6 +118,18 @@ def test_the_run_that_was_opened_last_comes_back_as_it_was_looked_at(slide, tmp_
     assert how.sections == ["Refine"]
 
 
+def test_runs_at_another_pixel_size_are_others(slide, tmp_path: Path) -> None:
+    memory = RunMemory(tmp_path / "runs.json")
+    session = begin(slide, memory)
+    path = run_coarse(session, tissue_only=False)
+    session.close()
+    twice = begin(ts.open_slide(slide.path, mpp=1.2 * MPP), memory)
+    assert twice.seg is None
+    assert twice.runs == ()
+    assert twice.out != path
+    assert begin(slide, memory).seg.path == path
+
+
 def test_a_damaged_memory_is_forgotten(tmp_path: Path) -> None:
     file = tmp_path / "runs.json"
     file.write_text('{"a": 3}')

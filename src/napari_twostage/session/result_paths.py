@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from itertools import count
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from napari_twostage.engine.options import RunOptions
     from napari_twostage.io.paths import Location
     from napari_twostage.models.bundle import Bundle
+    from napari_twostage.result.record import Record
     from napari_twostage.slides.base import Slide
+
+_SAME_SIZE = 1e-3
+"""Relative difference up to which two pixel sizes are one."""
 
 
 def find_result(
@@ -59,7 +64,8 @@ def find_result(
         return out, None if is_vacant(out) else _open_made_by(out, slide, bundle)
     if last is not None:
         with suppress(SegmentationError, DamagedFileError, OSError):
-            return last, Segmentation.open(last, slide=slide)
+            if is_of(read_record(last), slide, bundle):
+                return last, Segmentation.open(last, slide=slide)
     newest, vacant = _newest(slide, bundle)
     return (vacant, None) if newest is None else (newest, Segmentation.open(newest, slide=slide))
 
@@ -79,19 +85,30 @@ def _open_made_by(out: Location, slide: Slide, bundle: Bundle) -> Segmentation:
 
 def _newest(slide: Slide, bundle: Bundle) -> tuple[Location | None, Location]:
     """The newest result of a slide and a model, or None, and the first vacant place."""
-    wanted = (slide.fingerprint(), bundle.sha256)
     newest, damaged = None, None
     for path in _candidates(slide, bundle):
         if is_vacant(path):
             break
         try:
-            if _made_of(path) == wanted:
+            if (record := _record_in(path)) is not None and is_of(record, slide, bundle):
                 newest = path
         except DamagedFileError as error:
             damaged = error
     if newest is None and damaged is not None:  # it may be the one that is looked for
         raise damaged
     return newest, path
+
+
+def is_of(record: Record, slide: Slide, bundle: Bundle | None = None) -> bool:
+    """Whether a result is of a slide, at its pixel size, and of a model if one is given."""
+    model = bundle is None or record.model.sha256 == bundle.sha256
+    return model and has_size_of(record, slide) and record.slide.fingerprint == slide.fingerprint()
+
+
+def has_size_of(record: Record, slide: Slide) -> bool:
+    """Whether a result was made at the pixel size that a slide has now; a user may change it."""
+    pairs = zip(record.slide.mpp, slide.mpp, strict=True)
+    return all(isclose(before, now, rel_tol=_SAME_SIZE) for before, now in pairs)
 
 
 def folders_for(slide: Slide) -> list[Path]:
@@ -110,12 +127,12 @@ def find_made_with(
     slide: Slide, bundle: Bundle, options: RunOptions, beside: Location
 ) -> Segmentation | None:
     """Find the result of other options among the numbered ones beside a result."""
-    wanted = (slide.fingerprint(), bundle.sha256)
     for path in _numbered(beside):
         if is_vacant(path):
             return None
         with suppress(DamagedFileError):  # left alone
-            if _made_of(path) == wanted and options.fit(read_record(path)):
+            record = _record_in(path)
+            if record is not None and is_of(record, slide, bundle) and options.fit(record):
                 return Segmentation.open(path, slide=slide)
     raise AssertionError("numbers have no end")
 
@@ -147,14 +164,13 @@ def _numbered(path: Location) -> Iterator[Location]:
         yield path.with_name(f"{stem}-{number}{SUFFIX}")
 
 
-def _made_of(path: Location) -> tuple[str, str] | None:
-    """Fingerprint of the slide and hash of the model; None if the folder is no result."""
+def _record_in(path: Location) -> Record | None:
+    """Record of a folder; None if it is no result, or one of another version of this program."""
     if not (path / FILE).exists():
         return None
     try:
-        record = read_record(path)
+        return read_record(path)
     except DamagedFileError:
         raise
     except SegmentationError:
-        return None  # of another version of this program: left alone
-    return record.slide.fingerprint, record.model.sha256
+        return None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_twostage.errors import DamagedFileError, SegmentationError
+from napari_twostage.result.record import read_record
 from napari_twostage.session.events import RunsFound
 from napari_twostage.session.memory import Remembered, RunMemory, slide_name
+from napari_twostage.session.result_paths import has_size_of
 from napari_twostage.session.slide_runs import SlideRun, find_runs
 
 if TYPE_CHECKING:
@@ -78,8 +82,11 @@ class RunBook:
         slide = self._state.slide
         if self._memory is None or slide is None:
             return None
-        known = self._memory.runs_of(slide.path, model)
-        return next((run for run in known if run.exists()), None)
+        for run in self._memory.runs_of(slide.path, model):
+            with suppress(SegmentationError, DamagedFileError, OSError):
+                if has_size_of(read_record(run), slide):
+                    return run
+        return None
 
     def recall(self) -> Remembered | None:
         """How the open result was last looked at; None if it was never opened."""

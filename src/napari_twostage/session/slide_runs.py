@@ -16,7 +16,7 @@ from napari_twostage.method.tiling import TileState
 from napari_twostage.result.folder_names import SUFFIX
 from napari_twostage.result.record import FILE, read_record
 from napari_twostage.session.advice import describe_missing
-from napari_twostage.session.result_paths import folders_for
+from napari_twostage.session.result_paths import folders_for, is_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,15 +86,15 @@ def find_runs(slide: Slide, known: Iterable[Location] = ()) -> list[SlideRun]:
     ----------
     slide : Slide
     known : iterable of Path or Url
-        Further result folders; those that are gone, or of another slide, are left out.
+        Further result folders; those that are gone, or of another slide or pixel size, are left
+        out.
 
     Returns
     -------
     list of SlideRun
         The newest first. Results that cannot be read are left out.
     """
-    fingerprint = slide.fingerprint()
-    found = [run for path in _candidates(slide, known) if (run := _read(path, fingerprint))]
+    found = [run for path in _candidates(slide, known) if (run := _read(path, slide))]
     return sorted(found, key=lambda run: run.record.created, reverse=True)
 
 
@@ -112,10 +112,10 @@ def _candidates(slide: Slide, known: Iterable[Location]) -> Iterator[Location]:
             yield path
 
 
-def _read(path: Location, fingerprint: str) -> SlideRun | None:
-    """Summary of a folder, if it is a readable result of the slide."""
+def _read(path: Location, slide: Slide) -> SlideRun | None:
+    """Summary of a folder, if it is a readable result of the slide at its pixel size."""
     with suppress(SegmentationError, DamagedFileError, OSError):
-        if (path / FILE).exists() and read_record(path).slide.fingerprint == fingerprint:
+        if (path / FILE).exists() and is_of(read_record(path), slide):
             return SlideRun.of(Segmentation.open(path))
     return None
 
