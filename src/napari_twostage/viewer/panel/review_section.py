@@ -145,7 +145,7 @@ def _fill(label: QLabel, text: str, *, least_lines: int = 1) -> None:
     label.setText(text)
     least = least_lines * label.fontMetrics().lineSpacing()
     width = max(label.width(), LEAST_PX)  # closed, a section has not been laid out yet
-    label.setMinimumHeight(max(least, label.heightForWidth(width)))
+    label.setFixedHeight(max(least, label.heightForWidth(width)))
 
 
 def _text(name: str) -> QLabel:
