@@ -39,6 +39,7 @@ class RunBook:
         self._state = state
         self._jobs = jobs
         self._memory = memory
+        self._looks = 0
         self.sections: list[str] = []
         """Sections of a panel that are open, to be remembered."""
 
@@ -49,16 +50,21 @@ class RunBook:
         return seg is None or self._state.options.fit(seg.record)
 
     def look(self) -> None:
-        """Look for runs, in a task."""
+        """Look for runs, in a task that no other waits for; the last of several looks counts."""
         slide = self._state.slide
         if slide is None:
             return
         known = [] if self._memory is None else self._memory.runs_of(slide.path)
 
-        def begin() -> Iterator[object]:
-            yield RunsFound(tuple(find_runs(slide, known)))
+        self._looks += 1
+        look = self._looks
 
-        self._jobs.add_task("list runs", lambda _job: begin())
+        def begin() -> Iterator[object]:
+            found = tuple(find_runs(slide, known))
+            if look == self._looks:
+                yield RunsFound(found)
+
+        self._jobs.add_task("list runs", lambda _job: begin(), at_once=True)
 
     def matching(self) -> SlideRun | None:
         """The newest run of the open result's model with the session's options, if it has one."""
