@@ -405,6 +405,8 @@ class TwoStageWidget(QWidget):
         self.accordion.setVisible(bool(slides))
 
     def _names_changed(self, _event: object = None) -> None:
+        if self._closed:
+            return
         self._groups = group_channels(layer for group in self._groups for layer in group.layers)
         self.slide_section.set_groups(self._groups, self.group)
 
