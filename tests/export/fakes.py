@@ -105,7 +105,9 @@ class FakeSegmentation:
         slide = SimpleNamespace(path=None, bounds=self.bounds, level_shapes=(shape,))
         parameters = SimpleNamespace(region=None)
         box = Box(0, 0, *shape)
-        return SimpleNamespace(slide=slide, runs=(run,), parameters=parameters, measured_box=box)
+        return SimpleNamespace(
+            slide=slide, runs=(run,), last_run=run, parameters=parameters, measured_box=box
+        )
 
     @property
     def tissue_mask(self):

@@ -59,8 +59,10 @@ def test_a_rectangle_is_measured_as_a_result_of_that_region(
     found = areas(whole, region=(polygon(BOX),))
     for one, other in zip(found, areas(bound), strict=True):
         assert one.objects > 1
-        assert replace(one, tissue_fraction=0) == replace(other, tissue_fraction=0)
+        shares = {"tissue_fraction": 0, "tissue_mm2": 0}
+        assert replace(one, **shares) == replace(other, **shares)
         assert one.tissue_fraction == pytest.approx(other.tissue_fraction)
+        assert one.tissue_mm2 == pytest.approx(other.tissue_mm2)
     assert tissue_mm2(whole, (polygon(BOX),)) == pytest.approx(tissue_mm2(bound))
 
 

@@ -115,7 +115,8 @@ def class_areas(
         pixels += np.bincount(value, found.regions.pixels, LABELS).astype(np.int64)
         refined += np.bincount(value, found.regions.refined, LABELS).astype(np.int64)
         counts += np.bincount(value, minlength=LABELS)
-    pixel_mm2 = result.grid.pixel_area_um2 / 1e6
+    pixel_um2 = result.grid.pixel_area_um2
+    areas_mm2 = pixels * pixel_um2 / 1e6
     return [
         ClassArea(
             name=kind.name,
@@ -125,9 +126,9 @@ def class_areas(
             left_out=int(scan.left_out[kind.value]),
             least_object_um2=scan.least_object_um2,
             pixels=int(pixels[kind.value]),
-            area_mm2=float(pixels[kind.value] * pixel_mm2),
-            left_out_mm2=float(scan.left_out_pixels[kind.value] * pixel_mm2),
-            tissue_fraction=float(pixels[kind.value] * pixel_mm2 / (measured_mm2 or np.inf)),
+            area_mm2=float(areas_mm2[kind.value]),
+            left_out_mm2=float(scan.left_out_pixels[kind.value] * pixel_um2 / 1e6),
+            tissue_fraction=float(areas_mm2[kind.value] / (measured_mm2 or np.inf)),
             refined_fraction=float(refined[kind.value] / max(1, pixels[kind.value])),
             tissue_mm2=measured_mm2,
         )
