@@ -11,7 +11,6 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
     QSizePolicy,
@@ -24,6 +23,7 @@ from napari_twostage.measure.object_filter import AREA, describe_choice
 from napari_twostage.models.card_rules import LEAST_OBJECT_UM2
 from napari_twostage.viewer.panel.area_histogram import AreaHistogram
 from napari_twostage.viewer.panel.density_legend import DensityLegend
+from napari_twostage.viewer.panel.number_field import NumberField
 from napari_twostage.viewer.panel.object_card import ObjectCard
 from napari_twostage.viewer.panel.objects_dock import ObjectsDock
 from napari_twostage.viewer.panel.parts import (
@@ -268,9 +268,9 @@ class ObjectsSection(Section):
         self._host.session.objects.limit_exports = wanted
 
 
-def _spin(name: str, text: str, most: float, decimals: int, step: float) -> QDoubleSpinBox:
+def _spin(name: str, text: str, most: float, decimals: int, step: float) -> NumberField:
     """Field of a limit; at 0 there is none."""
-    made = QDoubleSpinBox()
+    made = NumberField()
     made.setObjectName(name)
     made.setAccessibleName(text)
     made.setToolTip(f"{text}; 0 is no limit")
@@ -278,14 +278,11 @@ def _spin(name: str, text: str, most: float, decimals: int, step: float) -> QDou
     made.setDecimals(decimals)
     made.setSingleStep(step)
     made.setSpecialValueText("any")
-    made.setKeyboardTracking(False)
-    # two lie side by side in a narrow panel: no room for buttons, and none asked for
-    made.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
     made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return made
 
 
-def _range(least: QDoubleSpinBox, most: QDoubleSpinBox) -> QWidget:
+def _range(least: NumberField, most: NumberField) -> QWidget:
     """Two fields with a dash between them."""
     made = QWidget()
     made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
