@@ -95,6 +95,8 @@ def walk(viewer: napari.Viewer, slide: str, folder: Path) -> None:
         shoot("panel-4-refining")
         wait_for(lambda: not panel.session.busy)
 
+    panel.session.threshold = 0.05  # the places that are left
+    settle()
     press(panel, "next_place")
     settle(1.0)
     press(panel, "edit_here")

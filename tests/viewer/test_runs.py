@@ -177,7 +177,7 @@ def test_the_panel_is_offered_where_a_slide_is_opened_without_it(
     press(None)
     assert any(PANEL in name for name in viewer.window.dock_widgets)
     viewer.open(str(write_pyramid(noise(60, 80), levels=1, name="b.tif")), plugin="napari-twostage")
-    qtbot.wait(2 * WAIT_MS)
+    qtbot.wait(3 * WAIT_MS)
     notification_manager.notification_ready.disconnect(offers.append)
     assert len(offers) == 1
 

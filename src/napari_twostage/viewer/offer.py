@@ -19,7 +19,12 @@ def offer_panel() -> None:
     """Tell of the panel in a moment, if there is a window, and it is still without one."""
     viewer = napari.current_viewer()
     if viewer is not None and not _has_panel(viewer):
-        QTimer.singleShot(WAIT_MS, partial(_offer, ref(viewer)))
+        # twice: the first may come in the middle of opening the panel
+        QTimer.singleShot(WAIT_MS, partial(_offer_later, ref(viewer)))
+
+
+def _offer_later(asked: ref[napari.Viewer]) -> None:
+    QTimer.singleShot(WAIT_MS, partial(_offer, asked))
 
 
 def _offer(asked: ref[napari.Viewer]) -> None:
