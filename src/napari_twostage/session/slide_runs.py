@@ -52,18 +52,12 @@ class SlideRun:
         missing = describe_missing(completeness(seg))
         return cls(seg.path, seg.record, known, int(seg.refined.sum()), edited, missing)
 
-    def describe(self, default_uncertainty: str = "") -> str:
-        """Model, and the options that are not the default, in a few words.
-
-        Parameters
-        ----------
-        default_uncertainty : str
-            Measure that is not named; the model's own if empty.
-        """
+    def describe(self) -> str:
+        """Model, and the options that are not the default, in a few words."""
         made_with, card = self.record.parameters, self.record.card
         words = [f"{self.record.model.name} {self.record.model.version}"]
         words.append(_SEARCH[made_with.tissue])
-        if made_with.uncertainty != (default_uncertainty or card.uncertainty):
+        if made_with.uncertainty != card.uncertainty:
             words.append(f"by {made_with.uncertainty}")
         if made_with.region is not None:
             words.append("part of the slide")

@@ -64,6 +64,22 @@ def theme_color(widget: QWidget, strength: float = 1.0) -> QColor:
     return QColor.fromRgbF(red, green, blue)
 
 
+class LabelFont(QLabel):
+    """Font of the labels beside a widget, hidden in it.
+
+    napari applies the font size of the user's preferences to labels, not to buttons and lists.
+    """
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.hide()
+
+    def current(self) -> QFont:
+        """A copy of the font as the preferences are now."""
+        self.ensurePolished()
+        return QFont(self.font())
+
+
 class ElidedLabel(QElidingLabel):
     """One line of plain text, elided in the middle if too long; the tooltip has all of it."""
 

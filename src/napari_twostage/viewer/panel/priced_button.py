@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QRect, QSize, Qt
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import (
-    QLabel,
     QPushButton,
     QSizePolicy,
     QStyle,
@@ -15,7 +14,7 @@ from qtpy.QtWidgets import (
     QStylePainter,
 )
 
-from napari_twostage.viewer.panel.parts import theme_color
+from napari_twostage.viewer.panel.parts import LabelFont, theme_color
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +52,7 @@ class PricedButton(QPushButton):
         super().__init__(text)
         self._tip = tip
         self._price = ""
-        # napari applies the font size of the user's preferences to labels, not to buttons
-        self._font_source = QLabel(self)
-        self._font_source.hide()
+        self._label_font = LabelFont(self)
         self.setObjectName(name)
         self.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
         self.clicked.connect(lambda _checked: host.do(lambda: action(host.session)))
@@ -105,8 +102,7 @@ class PricedButton(QPushButton):
         return QSize(super().minimumSizeHint().width(), self.sizeHint().height())
 
     def _font(self) -> QFont:
-        self._font_source.ensurePolished()
-        return self._font_source.font()
+        return self._label_font.current()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: ARG002, N802 - Qt's name
         """Paint the frame, the action and the price."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QSizePolicy, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QSizePolicy, QWidget
+
+from napari_twostage.viewer.panel.parts import LabelFont
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +38,7 @@ class RunList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        # napari applies the font size of the user's preferences to labels, not to lists
-        self._font_source = QLabel(self)
-        self._font_source.hide()
+        self._label_font = LabelFont(self)
         self._runs: tuple[SlideRun, ...] = ()
         self.itemClicked.connect(self._choose)
         self.itemActivated.connect(self._choose)  # with the keyboard
@@ -60,8 +60,7 @@ class RunList(QListWidget):
                     self.addItem(self._item(run))
             paths = [run.path for run in self._runs]
             self.setCurrentRow(paths.index(opened) if opened in paths else -1)
-        self._font_source.ensurePolished()
-        self.setFont(self._font_source.font())
+        self.setFont(self._label_font.current())
         self.setVisible(bool(runs))
         self.updateGeometry()
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QFont, QFontMetrics, QPainter, QPen, QPolygonF
-from qtpy.QtWidgets import QAbstractButton, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_twostage.viewer.panel.parts import theme_color
+from napari_twostage.viewer.panel.parts import LabelFont, theme_color
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent, QPaintEvent
@@ -27,9 +27,7 @@ class _Header(QAbstractButton):
         super().__init__(parent)
         self._number = ""
         self._status = ""
-        # napari applies the font size of the user's preferences to labels, not to buttons
-        self._font_source = QLabel(self)
-        self._font_source.hide()
+        self._label_font = LabelFont(self)
         self.setText(title)
         self.setAccessibleName(title)
         self.setCheckable(True)
@@ -58,8 +56,7 @@ class _Header(QAbstractButton):
         return QSize(200, QFontMetrics(self._font()).height() + 12)
 
     def _font(self, *, bold: bool = False) -> QFont:
-        self._font_source.ensurePolished()
-        font = QFont(self._font_source.font())
+        font = self._label_font.current()
         font.setBold(bold)
         return font
 
